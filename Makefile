@@ -1,0 +1,44 @@
+# make demo [IMAGE=scan.nii.gz]   the whole way once, on a made heart or on your image; writes to out/
+# make test                       everything that can be tested without the Slicer application
+# make bench | lint | format | clean
+#
+# Each sets up .venv first, once. PYTHON=/path/to/python3 chooses the interpreter (3.10 or later).
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+SUITES = $(wildcard Testing/unit Testing/scene Testing/gui)
+
+export QT_QPA_PLATFORM ?= offscreen
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: setup demo test bench lint format clean
+
+setup: $(READY)
+
+# Again whenever what is to be installed changes.
+$(READY): pyproject.toml constraints.txt Testing/setup.sh Testing/system-packages.sh
+	bash Testing/setup.sh $(VENV) $(PYTHON)
+	touch $@
+
+demo: $(READY)
+	$(BIN)/python Testing/demo.py $(if $(IMAGE),--image "$(IMAGE)")
+
+test: $(READY)
+	$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+
+bench: $(READY)
+	@for script in $(sort $(wildcard Testing/bench/bench_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out build .pytest_cache .ruff_cache .hypothesis CSAMSegment/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
