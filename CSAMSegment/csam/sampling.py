@@ -1,0 +1,157 @@
+"""Runs a network over a whole stack, in slice windows and tiles, and blends what comes out.
+
+Finished slices leave as soon as no later window touches them, so the memory is that of one window, whatever the
+length of the stack, and does not grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import DeviceError
+from .geometry import pad_amounts, windows
+from .posterior import GatePosterior
+from .uncertainty import SampleReducer
+
+CHUNK_ELEMENTS = 2**23
+"""Elements of the widest feature map that the decoder handles at a time: bounds memory and the wait for a cancel."""
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Finished slices. first: index of the first. mean_probabilities: (n, K, h, w). expected_entropy: (n, h, w)."""
+
+    first: int
+    mean_probabilities: Tensor
+    expected_entropy: Tensor
+
+
+@dataclass
+class Sampling:
+    """How a stack is run, and what the samples added up to.
+
+    samples: 0 for one pass with the gates at their mean. areas, overlaps: (samples, S, K) and (samples - 1, S, K) in
+    pixels; complete once all slabs have been taken. tick: called after every sample with the finished fraction.
+    """
+
+    network: torch.nn.Module
+    field_of_view: tuple[int, int]
+    device: str = "cpu"
+    samples: int = 20
+    seed: int = 0
+    tick: Callable[[float], None] = lambda fraction: None
+    areas: np.ndarray = field(default=None, init=False)
+    overlaps: np.ndarray = field(default=None, init=False)
+    warnings: list[str] = field(default_factory=list, init=False)
+
+    @torch.inference_mode()
+    def slabs(self, values: Tensor) -> Iterator[Slab]:
+        """values: (C, S, h, w) → slabs in the order of the slices."""
+        num_slices, (rows, columns) = self.network.num_slices, self.field_of_view
+        count, *image = values.shape[1:]
+        passes, classes = max(1, self.samples), self.network.architecture["num_classes"]
+        before, behind = pad_amounts(count, num_slices)
+        index = np.clip(np.arange(-before, count + behind), 0, count - 1)
+        (top, bottom), (left, right) = pad_amounts(image[0], rows), pad_amounts(image[1], columns)
+        padded = F.pad(values[:, index], (left, right, top, bottom))
+        starts, slice_weights = windows(len(index), num_slices)
+        tiles = list(_tiles(padded.shape[-2:], self.field_of_view))
+        self.areas = np.zeros((passes, len(index), classes))
+        self.overlaps = np.zeros((passes - 1, len(index), classes))
+        probabilities = torch.zeros(num_slices, classes, *padded.shape[-2:])
+        entropies = torch.zeros(num_slices, *padded.shape[-2:])
+        for number, start in enumerate(starts):
+            weight = torch.from_numpy(slice_weights[number])
+            for tile, (y, x, tile_weight) in enumerate(tiles):
+                inside = (..., slice(y, y + rows), slice(x, x + columns))
+                # What lies in the padding must not count as area.
+                counted = F.pad(torch.ones(image), (left, right, top, bottom))[inside] * tile_weight
+
+                def tick(fraction: float, position: int = number * len(tiles) + tile) -> None:
+                    self.tick((position + fraction) / (len(starts) * len(tiles)))
+
+                reducer = self._piece(padded[:, start : start + num_slices][inside].transpose(0, 1), counted, tick)
+                blend = weight[:, None, None] * tile_weight
+                probabilities[inside] += blend[:, None] * reducer.mean_probabilities.cpu()
+                entropies[inside] += blend * reducer.expected_entropy.cpu()
+                here = slice(start, start + num_slices)
+                self.areas[:, here] += slice_weights[number][:, None] * reducer.areas
+                self.overlaps[:, here] += slice_weights[number][:, None] * reducer.overlaps
+            last = number + 1 == len(starts)
+            done = num_slices if last else starts[number + 1] - start
+            cut = (slice(top, top + image[0]), slice(left, left + image[1]))
+            first, stop = max(start, before), min(start + done, before + count)
+            if first < stop:
+                window = slice(first - start, stop - start)
+                yield Slab(first - before, probabilities[(window, slice(None), *cut)], entropies[(window, *cut)])
+            if not last:
+                probabilities, entropies = (
+                    torch.cat((buffer[done:], torch.zeros_like(buffer[:done]))) for buffer in (probabilities, entropies)
+                )
+        self.areas, self.overlaps = (a[:, before : before + count] for a in (self.areas, self.overlaps))
+
+    def _piece(self, x: Tensor, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
+        """All samples of one window and tile: x (S, C, rows, columns). Smaller pieces, then the CPU, when memory ends."""
+        elements = x.shape[-1] * x.shape[-2] * self.network.widths[0]
+        chunk = max(1, min(len(x), CHUNK_ELEMENTS // elements))
+        while True:
+            try:
+                return self._sample(x.contiguous().to(self.device), weights.to(self.device), chunk, tick)
+            except torch.OutOfMemoryError as error:
+                torch.cuda.empty_cache()
+                reason = str(error).split(".")[0]
+            except (MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and "alloc" not in str(error):
+                    raise
+                if self.device == "cpu":
+                    raise DeviceError(
+                        "This machine's memory does not suffice for this run. Close other programs, limit the run to a "
+                        "region, or use a smaller model."
+                    ) from error
+                reason = str(error).split(".")[0]
+            if chunk > 1:
+                chunk = max(1, chunk // 2)
+                self._warn("The GPU's memory was short: the run went on in smaller pieces.")
+            else:
+                self._warn(f"The GPU's memory did not suffice ({reason}): the run went on on the CPU, which is slower.")
+                self.device = "cpu"
+                self.network = self.network.to("cpu")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _sample(self, x: Tensor, weights: Tensor, chunk: int, tick: Callable[[float], None]) -> SampleReducer:
+        posterior = GatePosterior(self.network, x)
+        passes = max(1, self.samples)
+        shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
+        reducer = SampleReducer(passes, shape, weights)
+        # Every piece draws from the same seed: sample number i means the same deviation everywhere.
+        generator = torch.Generator().manual_seed(self.seed)
+        for sample in range(passes):
+            gates = posterior.draw(generator) if self.samples else posterior.mean()
+            for start in range(0, len(x), chunk):
+                some = slice(start, min(start + chunk, len(x)))
+                reducer.add(sample, posterior.logits(gates, some), some)
+            tick((sample + 1) / passes)
+        return reducer
+
+
+def _tiles(image: tuple[int, int], field_of_view: tuple[int, int]) -> Iterator[tuple[int, int, Tensor]]:
+    """Top, left and blending weights of every tile; the weights add up to 1 at every pixel."""
+    (tops, row_weights), (lefts, column_weights) = (windows(n, f) for n, f in zip(image, field_of_view, strict=True))
+    for top, by_row in zip(tops, row_weights, strict=True):
+        for left, by_column in zip(lefts, column_weights, strict=True):
+            yield top, left, torch.from_numpy(np.outer(by_row, by_column))
+
+
+def mean_probabilities(network, values: Tensor, field_of_view: tuple[int, int], device: str = "cpu") -> Tensor:
+    """Probabilities (S, K, h, w) of a stack (C, S, h, w) with the gates at their mean."""
+    run = Sampling(network, field_of_view, device, samples=0)
+    return torch.cat([slab.mean_probabilities for slab in run.slabs(values)])

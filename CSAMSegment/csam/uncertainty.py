@@ -1,0 +1,112 @@
+"""Measures of uncertainty: pure functions of tensors, each with its source.
+
+Terms as in Kahl et al., "ValUES", ICLR 2024 (https://openreview.net/forum?id=yV6fD7LYkF). Class probabilities have
+their classes in dimension 1; entropies are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """H(p) = -Σ_k p_k ln p_k over dimension 1: (S, K, H, W) → (S, H, W), 0 to ln K.
+
+    Of the samples' mean this is the predictive entropy, averaged over samples the expected entropy.
+    """
+    return torch.special.entr(probabilities).sum(1)
+
+
+def mutual_information(mean_probabilities: Tensor, expected_entropy: Tensor) -> Tensor:
+    """H(p̄) - E[H(p)] (Houlsby et al. 2011, arXiv 1112.5745), at least 0: the disagreement between samples.
+
+    mean_probabilities: (S, K, H, W). expected_entropy: (S, H, W). For a model whose samples are outputs, as CSAM's
+    gates are, ValUES counts it as aleatoric.
+    """
+    return (entropy(mean_probabilities) - expected_entropy).clamp_min(0)
+
+
+def error_probability(probability_of_label: np.ndarray, error_map: Sequence[tuple[float, float]]) -> np.ndarray:
+    """The chance that a label is wrong: 1 - p of the label, through the rising map found on validation data.
+
+    error_map: pairs (1 - p, observed error rate), linear in between (isotonic calibration, Zadrozny & Elkan 2002).
+    """
+    stated, observed = np.asarray(error_map, np.float64).T
+    return np.interp(1 - probability_of_label, stated, observed).astype(np.float32)
+
+
+def dice(first: Tensor, second: Tensor) -> float:
+    """2|A∩B| / (|A|+|B|) of two boolean masks; 1 when both are empty."""
+    total = (first.sum() + second.sum()).item()
+    return 2 * (first & second).sum().item() / total if total else 1.0
+
+
+def pairwise_dice(areas: np.ndarray, overlaps: np.ndarray) -> float:
+    """Mean Dice between pairs of samples: the case's quality, 0 to 1 (Roy et al. 2019, arXiv 1811.09800).
+
+    areas: (samples, structures), sizes of every sample. overlaps: (samples - 1, structures), size of the intersection
+    of each sample with the next. Samples are independent, so neighbours estimate the mean over all pairs without
+    bias, and no sample has to be kept. A structure that neither sample shows does not count; 1 when none does.
+    """
+    total = areas[:-1] + areas[1:]
+    shown = total > 0
+    return float((2 * overlaps[shown] / total[shown]).mean()) if shown.any() else 1.0
+
+
+def interval(samples: np.ndarray, scale: float = 1.0, coverage: float = 0.9) -> tuple[float, float, float]:
+    """Mean and interval of sampled volumes, at least 0: quantiles of the samples, spread from their mean by ``scale``.
+
+    scale is the factor by which intervals had to grow on validation data to cover the truth as often as they say
+    (normalised conformal prediction, Papadopoulos 2008). Half-widths are taken as at least 1 % of the mean, so that
+    samples that agree too well cannot promise what no contour can.
+    """
+    mean = float(np.mean(samples))
+    low, high = np.quantile(samples, [(1 - coverage) / 2, (1 + coverage) / 2])
+    floor = 0.01 * mean
+    return mean, max(0.0, mean - scale * max(mean - low, floor)), mean + scale * max(high - mean, floor)
+
+
+class SampleReducer:
+    """Takes in samples of a stack piece by piece and keeps sums only: its memory does not grow with their number.
+
+    ``add`` is called once a sample and slice chunk, samples in order; weights (H, W) say how much each pixel counts
+    in areas and overlaps, for tiles that share pixels with their neighbours.
+    """
+
+    def __init__(self, samples: int, shape: tuple[int, int, int, int], weights: Tensor):
+        slices, classes, *image = shape
+        device = weights.device
+        self.samples = samples
+        self.weights = weights
+        self.probability_sum = torch.zeros(shape, device=device)
+        self.entropy_sum = torch.zeros(slices, *image, device=device)
+        self.previous = torch.zeros(slices, *image, dtype=torch.uint8, device=device)
+        # Indexed by sample, slice, class.
+        self.areas = np.zeros((samples, slices, classes))
+        self.overlaps = np.zeros((max(0, samples - 1), slices, classes))
+
+    def add(self, sample: int, logits: Tensor, slices: slice) -> None:
+        """logits: (chunk, K, H, W) of the slices given."""
+        probabilities = torch.softmax(logits.float(), dim=1)
+        self.probability_sum[slices] += probabilities
+        self.entropy_sum[slices] += entropy(probabilities)
+        labels = probabilities.argmax(1).to(torch.uint8)
+        agreed = labels == self.previous[slices]
+        for k in range(1, logits.shape[1]):
+            mask = labels == k
+            self.areas[sample, slices, k] = (mask * self.weights).sum((1, 2)).double().cpu()
+            if sample:
+                self.overlaps[sample - 1, slices, k] = (mask & agreed).mul(self.weights).sum((1, 2)).double().cpu()
+        self.previous[slices] = labels
+
+    @property
+    def mean_probabilities(self) -> Tensor:
+        return self.probability_sum / self.samples
+
+    @property
+    def expected_entropy(self) -> Tensor:
+        return self.entropy_sum / self.samples
