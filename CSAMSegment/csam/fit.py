@@ -1,0 +1,102 @@
+"""Does this image fit this model? Said in words, before anything runs and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import geometry
+from .errors import InputError
+from .model import Model
+
+HOUNSFIELD_AIR = -500
+
+
+def chosen_axis(image: sitk.Image, model: Model, slice_axis: str = "auto") -> int:
+    """The image axis (0, 1, 2) of the slices: the user's choice ("i", "j", "k"), the model's, or the largest spacing."""
+    if slice_axis != "auto":
+        return geometry.AXES.index(slice_axis)
+    return geometry.axis_for(image, model.slice_axis)
+
+
+def check(images: Sequence[sitk.Image], model: Model, slice_axis: str = "auto") -> tuple[str, ...]:
+    """One sentence for everything that does not fit, nothing when all does.
+
+    Raises InputError for what cannot be run at all: the wrong number of channels, or images that are no scalar volume.
+    """
+    if len(images) != len(model.channels):
+        names = ", ".join(channel.name for channel in model.channels)
+        raise InputError(
+            f"{len(images)} image(s) were given; the model {model.title} takes {len(model.channels)}: {names}."
+        )
+    for number, image in enumerate(images, 1):
+        geometry.check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
+    warnings = [w for image, channel in zip(images, model.channels, strict=True) for w in _intensity(image, channel)]
+    return (*warnings, *_geometry(images[0], model, slice_axis))
+
+
+def _intensity(image: sitk.Image, channel) -> list[str]:
+    values = sitk.GetArrayViewFromImage(image)
+    sample = values[tuple(slice(None, None, max(1, n // 64)) for n in values.shape)].astype(np.float32)
+    low, high = float(np.nanmin(sample)), float(np.nanmax(sample))
+    if not np.isfinite(sample).all():
+        return ["The image holds values that are not finite; they are treated as the darkest value."]
+    if low == high:
+        return [f"The image has no contrast: every value is {low:g}."]
+    looks_like_ct = low < HOUNSFIELD_AIR and np.mean(sample < HOUNSFIELD_AIR) > 0.02
+    if looks_like_ct and channel.modality != "CT":
+        return [
+            f"The image looks like CT (values from {low:.0f}); the model was trained on {channel.modality}: {channel.name}."
+        ]
+    if channel.modality == "CT" and low >= 0:
+        return [
+            f"The image does not look like CT (no value below {low:.0f}); the model was trained on CT: {channel.name}."
+        ]
+    return []
+
+
+def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
+    axis = chosen_axis(image, model, slice_axis)
+    size, spacing, trained = image.GetSize(), image.GetSpacing(), model.trained_on
+    columns, rows = (a for a in range(3) if a != axis)
+    said = []
+    others = [spacing[a] for a in (columns, rows)]
+    if slice_axis == "auto" and model.slice_axis == "auto" and spacing[axis] < 1.2 * max(others):
+        said.append(
+            f"The spacing {spacing[0]:.3g}×{spacing[1]:.3g}×{spacing[2]:.3g} mm does not tell along which axis the slices "
+            f"lie; {geometry.AXES[axis]} ({_slices(size[axis])}) is assumed. The slice axis can be chosen."
+        )
+    if not 0.75 * trained.slice_spacing[0] <= spacing[axis] <= 1.25 * trained.slice_spacing[1]:
+        said.append(
+            f"Slices are {spacing[axis]:.3g} mm apart; the model was trained on {_range(trained.slice_spacing)} mm."
+        )
+    if max(others) > 2 * trained.in_plane_spacing[1] or max(others) < 0.3 * trained.in_plane_spacing[0]:
+        said.append(
+            f"Pixels are {others[0]:.3g}×{others[1]:.3g} mm; the model was trained on {_range(trained.in_plane_spacing)} mm."
+        )
+    if max(others) > 1.3 * min(others):
+        said.append(
+            f"Pixels are not square ({others[0]:.3g}×{others[1]:.3g} mm); the model was trained on square ones."
+        )
+    if size[axis] < 0.75 * trained.slices[0] or size[axis] > 2 * trained.slices[1]:
+        said.append(f"The stack has {_slices(size[axis])}; the model was trained on {_range(trained.slices)}.")
+    extent = [size[columns] * spacing[columns], size[rows] * spacing[rows]]
+    expected = [n * model.in_plane_spacing for n in model.field_of_view]
+    if min(extent) < 0.5 * min(expected):
+        said.append(
+            f"A slice covers {extent[0]:.0f}×{extent[1]:.0f} mm; the model looks at {expected[1]:.0f}×{expected[0]:.0f} mm."
+        )
+    if model.slice_axis != "auto" and axis != geometry.axis_for(image, model.slice_axis):
+        said.append(f"The slices run along {geometry.AXES[axis]}; the model was trained on {model.slice_axis} slices.")
+    return said
+
+
+def _slices(count: int) -> str:
+    return f"{count} slice" + ("" if count == 1 else "s")
+
+
+def _range(pair: Sequence[float]) -> str:
+    low, high = (f"{value:.3g}" for value in pair)
+    return low if low == high else f"{low} to {high}"

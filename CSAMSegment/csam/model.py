@@ -1,0 +1,376 @@
+"""A model on disk: a folder, or a zip of it, with ``model.json`` and ``weights.pt``.
+
+Nothing in either file is trusted: the JSON is checked field by field, sizes are bounded before anything is
+allocated, weights are a plain state dict read with ``weights_only=True``, and a zip is read in memory, never
+unpacked. Importing this module does not import torch: the application reads ``model.json`` without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelError
+from .fields import Fields
+from .geometry import PLANES
+from .intensity import Intensity
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+JSON_LIMIT = 4 * 2**20
+WEIGHTS_LIMIT = 4 * 2**30
+COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
+"""For structures to which nobody gave a colour."""
+SLICE_AXES = ("auto", *PLANES)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One input image: its name for a person, and its modality, "MR" or "CT" or another of DICOM's."""
+
+    name: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure. color: red, green, blue, 0 to 255. terminology: category and type, each [scheme, code, meaning]."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+    terminology: Mapping[str, tuple[str, str, str]] | None = None
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The range of the training scans, for the check before a run. Spacings in mm, smallest and largest."""
+
+    slice_spacing: tuple[float, float]
+    in_plane_spacing: tuple[float, float]
+    slices: tuple[int, int]
+    patients: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation data taught about the model's own doubt.
+
+    error_map: pairs (1 - mean probability of the label, observed chance that it is wrong), rising.
+    volume_scale: by label value, the factor on a sample interval's half-width that reaches the nominal coverage.
+    """
+
+    error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
+    volume_scale: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the bytes of ``weights.pt`` are: a file, a member of a zip, or in memory."""
+
+    path: Path | None = None
+    member: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        if self.data is not None:
+            return self.data
+        try:
+            if self.member is None:
+                size = self.path.stat().st_size
+                return self.path.read_bytes() if _within(size, WEIGHTS_LIMIT, str(self.path)) else b""
+            with zipfile.ZipFile(self.path) as archive:
+                return _read_member(archive, self.member, WEIGHTS_LIMIT)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ModelError(
+                f"The weights of the model {self.path} cannot be read: {error}. Add the model again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Model:
+    """A CSAM model with everything needed to run it and to judge it. ``model.json`` holds these fields.
+
+    in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
+    slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".
+    """
+
+    name: str
+    version: str
+    title: str
+    about: str
+    architecture: Mapping[str, Any]
+    channels: tuple[Channel, ...]
+    labels: tuple[Label, ...]
+    in_plane_spacing: float
+    field_of_view: tuple[int, int]
+    slice_axis: str
+    intensity: Intensity
+    trained_on: TrainedOn
+    calibration: Calibration = Calibration()
+    licence: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    weights: Weights = field(default=Weights(), compare=False)
+    _networks: dict = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def num_slices(self) -> int:
+        return self.architecture["num_slices"]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Model:
+        """Reads a model from a folder, its ``model.json``, or a zip. The weights are read when first needed.
+
+        Raises ModelError that names the file or the field at fault.
+        """
+        path = Path(path)
+        if path.name == "model.json":
+            path = path.parent
+        if path.is_dir():
+            text, weights = _read_bounded(path / "model.json", JSON_LIMIT), Weights(path / "weights.pt")
+            if not weights.path.is_file():
+                raise ModelError(f"The model {path} has no weights.pt. Get the model again, or train it to its end.")
+        elif path.is_file():
+            text, weights = _open_zip(path)
+        else:
+            raise ModelError(f"There is no model at {path}. Give a model's folder, or a zip of it.")
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"The model.json of {path} is not JSON: {error}.") from error
+        return replace(_from_json(Fields(values, f"{path.name}/model.json")), weights=weights)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model to a folder, or to a zip when the path ends in .zip. The last file written is model.json."""
+        path = Path(path)
+        text = json.dumps(self.description(), indent=2, ensure_ascii=False) + "\n"
+        weights = self.weights.read()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr("weights.pt", weights)
+                archive.writestr("model.json", text)
+            return
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "weights.pt").write_bytes(weights)
+        (path / "model.json").write_text(text, encoding="utf-8", newline="\n")
+
+    def description(self) -> dict:
+        """The fields of ``model.json``."""
+        return {"format": FORMAT} | {
+            f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in ("weights", "_networks")
+        }
+
+    def with_weights(self, state_dict: Mapping[str, torch.Tensor]) -> Model:
+        """This model with other weights, kept in half precision."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save({key: value.detach().cpu().half() for key, value in state_dict.items()}, buffer)
+        data = buffer.getvalue()
+        return replace(self, weights=Weights(data=data), sha256=hashlib.sha256(data).hexdigest(), _networks={})
+
+    def network(self, device: str = "cpu"):
+        """The network in evaluation mode on a device; read once, then kept.
+
+        Raises ModelError when the weights are damaged or do not fit the architecture in model.json.
+        """
+        if device not in self._networks:
+            self._networks[device] = self._read_network().to(device)
+        return self._networks[device]
+
+    def forget_networks(self) -> None:
+        """Gives back the memory of the networks read so far."""
+        self._networks.clear()
+
+    def _read_network(self):
+        import torch
+
+        from .networks import build, read_architecture
+
+        data = self.weights.read()
+        found = hashlib.sha256(data).hexdigest()
+        if found != self.sha256:
+            raise ModelError(
+                f"The weights of {self.name} are damaged: their SHA-256 is {found[:12]}..., model.json says "
+                f"{self.sha256[:12]}.... Get the model again."
+            )
+        try:
+            if zipfile.is_zipfile(io.BytesIO(data)):
+                with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                    _within(sum(member.file_size for member in archive.infolist()), WEIGHTS_LIMIT, "weights.pt")
+            state_dict = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except ModelError:
+            raise
+        except Exception as error:  # torch.load raises whatever its reader met
+            raise ModelError(f"The weights of {self.name} cannot be read as a plain state dict: {error}") from error
+        if not isinstance(state_dict, Mapping) or not all(isinstance(v, torch.Tensor) for v in state_dict.values()):
+            raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
+        for key, value in state_dict.items():
+            # A view can claim more elements than are stored.
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ModelError(f"The weights of {self.name} claim a tensor {key} larger than the file holds.")
+        found = read_architecture(state_dict)
+        if not self.architecture["slice"]:
+            found["num_slices"] = self.num_slices
+        if not self.architecture["uncertainty"] or not self.architecture["slice"]:
+            found |= {k: self.architecture[k] for k in ("uncertainty", "rank")}
+        wrong = [key for key, value in found.items() if self.architecture[key] != value]
+        if wrong:
+            raise ModelError(
+                f"{self.name}/model.json: architecture.{wrong[0]} is {self.architecture[wrong[0]]}, "
+                f"but the weights are of a network with {found[wrong[0]]}."
+            )
+        network = build(self.architecture)
+        try:
+            network.load_state_dict(state_dict, strict=True)
+        except RuntimeError as error:
+            raise ModelError(f"The weights of {self.name} do not fit its architecture: {error}") from error
+        if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
+            raise ModelError(f"The weights of {self.name} hold values that are not finite; the training failed.")
+        return network.eval()
+
+
+def _from_json(json_: Fields) -> Model:
+    json_.integer("format", FORMAT, FORMAT)
+    architecture = json_.sub("architecture")
+    classes = architecture.integer("num_classes", 2, 256)
+    numbers = {
+        "network": architecture.text("network", choices=("CSAMUNet", "CSAMUNetPlusPlus")),
+        "input_channels": architecture.integer("input_channels", 1, 64),
+        "num_classes": classes,
+        "num_levels": architecture.integer("num_levels", 2, 8),
+        "base_channels": architecture.integer("base_channels", 1, 256),
+        "num_slices": architecture.integer("num_slices", 1, 256),
+        **{k: architecture.flag(k) for k in ("semantic", "positional", "slice", "uncertainty")},
+        "rank": architecture.integer("rank", 1, 64),
+    }
+    multiple = 2 ** (numbers["num_levels"] - 1)
+    field_of_view = json_.numbers("field_of_view", 2, multiple, 2048)
+    if any(n % multiple for n in field_of_view):
+        raise ModelError(
+            f"{json_.where}: the field field_of_view is {field_of_view}; multiples of {multiple} were expected."
+        )
+    channels = tuple(Channel(c.text("name"), c.text("modality", limit=16)) for c in json_.items("channels", 64))
+    if len(channels) != numbers["input_channels"]:
+        raise ModelError(
+            f"{json_.where}: the field channels has {len(channels)} entries; architecture.input_channels is "
+            f"{numbers['input_channels']}."
+        )
+    labels = tuple(_label(item, classes) for item in json_.items("labels", 255))
+    if sorted(label.value for label in labels) != list(range(1, classes)):
+        raise ModelError(f"{json_.where}: the field labels must have each value from 1 to {classes - 1} once.")
+    intensity, trained, calibration = json_.sub("intensity"), json_.sub("trained_on"), json_.sub("calibration")
+    return Model(
+        name=json_.text("name", limit=100),
+        version=json_.text("version", limit=100),
+        title=json_.text("title", limit=200),
+        about=json_.text("about", ""),
+        architecture=numbers,
+        channels=channels,
+        labels=labels,
+        in_plane_spacing=json_.number("in_plane_spacing", 0.01, 100),
+        field_of_view=tuple(int(n) for n in field_of_view),
+        slice_axis=json_.text("slice_axis", choices=SLICE_AXES),
+        intensity=Intensity(
+            intensity.text("scope"), intensity.number("lower", -1e9, 1e9), intensity.number("upper", -1e9, 1e9)
+        ),
+        trained_on=TrainedOn(
+            slice_spacing=trained.numbers("slice_spacing", 2, 0, 1e6),
+            in_plane_spacing=trained.numbers("in_plane_spacing", 2, 0, 1e6),
+            slices=trained.numbers("slices", 2, 1, 1e6),
+            patients=trained.integer("patients", 0, 10**9),
+        ),
+        calibration=_calibration(calibration, classes),
+        licence=json_.text("licence", ""),
+        provenance=json_.mapping("provenance", {}),
+        metrics=json_.mapping("metrics", {}),
+        sha256=json_.text("sha256", limit=64),
+    )
+
+
+def _label(item: Fields, classes: int) -> Label:
+    terminology = None
+    if item.mapping("terminology", None) is not None:
+        terms = item.sub("terminology")
+        terminology = {}
+        for part in ("category", "type"):
+            value = terms.values.get(part)
+            if not (isinstance(value, list) and len(value) == 3 and all(isinstance(v, str) for v in value)):
+                raise ModelError(f"{terms.where}: the field {part} is {value!r}; [scheme, code, meaning] was expected.")
+            terminology[part] = tuple(value)
+    color = tuple(int(c) for c in item.numbers("color", 3, 0, 255))
+    return Label(item.integer("value", 1, classes - 1), item.text("name", limit=200), color, terminology)
+
+
+def _calibration(item: Fields, classes: int) -> Calibration:
+    pairs = item.values.get("error_map")
+    if not (isinstance(pairs, list) and 2 <= len(pairs) <= 1000):
+        raise ModelError(f"{item.where}: the field error_map must be a list of 2 to 1000 pairs.")
+    table = {str(i): pair for i, pair in enumerate(pairs)}
+    error_map = tuple(Fields(table, f"{item.where}: error_map").numbers(key, 2, 0, 1) for key in table)
+    if any(b[0] <= a[0] or b[1] < a[1] for a, b in zip(error_map, error_map[1:], strict=False)):
+        raise ModelError(f"{item.where}: the field error_map must rise.")
+    scale = Fields(item.mapping("volume_scale", {}), f"{item.where}: volume_scale")
+    return Calibration(
+        error_map, {v: scale.number(str(v), 0, 1e6) for v in range(1, classes) if str(v) in scale.values}
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Data classes, mappings and tuples as JSON has them."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _within(size: int, limit: int, name: str) -> bool:
+    if size > limit:
+        raise ModelError(f"{name} has {size} bytes; at most {limit} are read. This is not a usable model.")
+    return True
+
+
+def _read_bounded(path: Path, limit: int) -> bytes:
+    try:
+        _within(path.stat().st_size, limit, str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}. Give a model's folder, or a zip of it.") from error
+
+
+def _open_zip(path: Path) -> tuple[bytes, Weights]:
+    """The text of model.json and the place of the weights; both at the top or in one folder of the zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            found = [n for n in names if n == "model.json" or (n.endswith("/model.json") and n.count("/") == 1)]
+            if len(found) != 1:
+                raise ModelError(f"{path} holds {len(found)} model.json; a model's zip holds one.")
+            member = found[0].removesuffix("model.json") + "weights.pt"
+            if member not in names:
+                raise ModelError(f"{path} holds no {member}. Get the model again.")
+            return _read_member(archive, found[0], JSON_LIMIT), Weights(path, member)
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise ModelError(f"{path} is neither a model's folder nor a readable zip of it: {error}.") from error
+
+
+def _read_member(archive: zipfile.ZipFile, member: str, limit: int) -> bytes:
+    """Reads at most ``limit`` bytes: what the zip claims of a member's size need not be true."""
+    _within(archive.getinfo(member).file_size, limit, member)
+    with archive.open(member) as stream:
+        data = stream.read(limit + 1)
+    _within(len(data), limit, member)
+    return data

@@ -1,0 +1,117 @@
+"""What goes into a run and what comes out of it: frozen data classes, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import SimpleITK as sitk
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. Every field has a default that suits a first look.
+
+    samples: number of draws from the gates' posterior, 2 to 1000.
+    seed: same seed, same device, same result.
+    device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
+    slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.
+    region: corners (low, high) of a box in patient space, LPS millimetres, to which the run is limited; None for all.
+    keep_probabilities: also return the mean probability of every class.
+    """
+
+    samples: int = 20
+    seed: int = 0
+    device: str = "auto"
+    slice_axis: str = "auto"
+    region: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    keep_probabilities: bool = False
+
+    def __post_init__(self):
+        if not (isinstance(self.samples, int) and 2 <= self.samples <= 1000):
+            raise InputError(f"The number of samples is {self.samples!r}; give a whole number from 2 to 1000.")
+        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**63):
+            raise InputError(f"The seed is {self.seed!r}; give a whole number from 0 to 2^63 - 1.")
+        if self.slice_axis not in ("auto", "i", "j", "k"):
+            raise InputError(f"The slice axis is {self.slice_axis!r}; choose auto, i, j or k.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """fraction: 0 to 1. stage: a few words for a person. seconds_left: None while unknown."""
+
+    fraction: float
+    stage: str
+    seconds_left: float | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """One slice of the stack, ranked by the area that is expected to be labelled wrong.
+
+    index: along the image's own slice axis, from 0.
+    expected_wrong_area_mm2: sum of the error probability times the pixel area.
+    worst_point: patient coordinates (LPS, mm) of the centre of its most doubtful spot.
+    rank: 1 is the slice to look at first.
+    areas_mm2: area of each structure in this slice, in the order of ``Result.structures``.
+    """
+
+    index: int
+    expected_wrong_area_mm2: float
+    worst_point: tuple[float, float, float]
+    rank: int
+    areas_mm2: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class StructureVolume:
+    """Volume of one structure in millilitres.
+
+    volume_ml: of the segmentation itself. mean_ml, low_ml, high_ml: mean of the samples and the calibrated
+    90 % interval.
+    """
+
+    value: int
+    name: str
+    volume_ml: float
+    mean_ml: float
+    low_ml: float
+    high_ml: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything a run gives. All images lie on the input's own grid.
+
+    labels: label image, unsigned integer, 0 is background.
+    error_probability: chance that the voxel's label is wrong, float32, 0 to 1, calibrated on validation data.
+    entropy, mutual_information: in nats, float32.
+    probabilities: vector image, float32, one component a class (background first), or None.
+    slice_axis: the image axis (0, 1, 2 for i, j, k) along which the slices are stacked.
+    slices: one score a slice, in the order of the axis.
+    structures: one entry a structure, in the order of the model's labels.
+    case_quality: mean Dice between pairs of samples, 0 to 1; the best single predictor of a poor case.
+    warnings: sentences about what does not fit the model.
+    provenance: model, options, versions, device, seconds.
+    """
+
+    labels: sitk.Image
+    error_probability: sitk.Image
+    entropy: sitk.Image
+    mutual_information: sitk.Image
+    probabilities: sitk.Image | None
+    slice_axis: int
+    slices: tuple[SliceScore, ...]
+    structures: tuple[StructureVolume, ...]
+    case_quality: float
+    warnings: tuple[str, ...] = ()
+    provenance: Mapping = field(default_factory=dict)
+
+    def ranked_slices(self) -> list[SliceScore]:
+        """The slices, the one to look at first in front."""
+        return sorted(self.slices, key=lambda score: score.rank)

@@ -1,0 +1,198 @@
+"""The whole pipeline: images in, label image, uncertainty maps, slice scores and volumes out."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+import torch.nn.functional as F
+
+from . import __version__, fit, geometry
+from .devices import choose_device
+from .errors import Cancelled
+from .geometry import AXES
+from .model import Model
+from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
+from .sampling import Sampling, Slab
+from .stack import Stack, resize, stack_of
+from .uncertainty import entropy, error_probability, interval, mutual_information, pairwise_dice
+
+SPOT_MM = 10.0
+"""Width of the neighbourhood whose mean error probability finds a slice's most doubtful spot."""
+
+__all__ = ["Options", "Progress", "Result", "SliceScore", "StructureVolume", "segment"]
+
+
+def segment(
+    images: Sequence[sitk.Image] | sitk.Image,
+    model: Model,
+    options: Options = Options(),
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Result:
+    """Segments a volume and says where the result is not to be trusted.
+
+    images: one scalar volume a channel of the model, on one grid. progress: called often with a Progress. cancelled:
+    asked often; the run ends with Cancelled once it returns True, within a fraction of a second on a CPU.
+    Raises InputError, ModelError or DeviceError, each with a sentence for a person.
+
+    >>> result = segment([sitk.ReadImage("cine.nrrd")], Model.load("cardiac-lv"))  # doctest: +SKIP
+    """
+    started = time.monotonic()
+    images = [images] if isinstance(images, sitk.Image) else list(images)
+    cancelled = cancelled or (lambda: False)
+
+    def report(fraction: float, stage: str) -> None:
+        if cancelled():
+            raise Cancelled
+        if progress:
+            spent = time.monotonic() - started
+            progress(Progress(fraction, stage, spent / fraction * (1 - fraction) if fraction > 0.05 else None))
+
+    report(0.0, "Checking the image")
+    warnings = list(fit.check(images, model, options.slice_axis))
+    axis = fit.chosen_axis(images[0], model, options.slice_axis)
+    part = [slice(0, n) for n in images[0].GetSize()]
+    if options.region is not None:
+        part = geometry.region_indices(images[0], *options.region)
+    device = choose_device(options.device)
+    report(0.01, "Reading the model")
+    network = model.network(device)
+    report(0.03, "Preparing the slices")
+    cropped = [image[tuple(part)] for image in images]
+    stack = stack_of(cropped, model.in_plane_spacing, model.intensity, AXES[axis])
+    sampling = Sampling(
+        network,
+        model.field_of_view,
+        device,
+        options.samples,
+        options.seed,
+        tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
+    )
+    output = _Output(images[0], stack, part, model, options.keep_probabilities)
+    with _answering(network, cancelled):
+        for slab in sampling.slabs(stack.values):
+            output.take(slab)
+    report(0.99, "Measuring")
+    if sampling.device != device:
+        model.forget_networks()  # the network went to the CPU when the GPU's memory ended
+    provenance = {
+        "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
+        "options": asdict(options),
+        "device": sampling.device,
+        "device_name": torch.cuda.get_device_name(sampling.device) if "cuda" in sampling.device else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "versions": {"csam": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    return output.result(sampling, axis, (*warnings, *sampling.warnings), provenance)
+
+
+@contextmanager
+def _answering(network: torch.nn.Module, cancelled: Callable[[], bool]):
+    """Asks ``cancelled`` before every convolution: none takes long, a whole pass may."""
+
+    def ask(module, inputs):
+        if cancelled():
+            raise Cancelled
+
+    hooks = [m.register_forward_pre_hook(ask) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Output:
+    """The native images, filled slice by slice through views in the stack's orientation."""
+
+    def __init__(self, image: sitk.Image, stack: Stack, part: Sequence[slice], model: Model, keep_probabilities: bool):
+        self.image, self.stack, self.part, self.model = image, stack, part, model
+        shape = image.GetSize()[::-1]
+        classes = len(model.labels) + 1
+        self.labels = np.zeros(shape, np.uint8 if classes <= 256 else np.uint16)
+        self.maps = {name: np.zeros(shape, np.float32) for name in ("error", "entropy", "mutual_information")}
+        self.probabilities = None
+        if keep_probabilities:
+            self.probabilities = np.zeros((*shape, classes), np.float32)
+            self.probabilities[..., 0] = 1
+        _, row, column = stack.spacing
+        self.pixel_area = row * column
+        self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
+        self.scores: list[tuple[int, float, tuple[float, float, float], tuple[float, ...]]] = []
+
+    def _view(self, array: np.ndarray) -> np.ndarray:
+        return self.stack.orientation.to_stack(array[tuple(self.part[::-1])])
+
+    def take(self, slab: Slab) -> None:
+        """Brings the slab's probabilities to the native grid, slice by slice, and chooses the labels there."""
+        size = self.stack.shape[1:]
+        error_map = self.model.calibration.error_map
+        for offset in range(len(slab.mean_probabilities)):
+            here = slab.first + offset
+            mean = resize(slab.mean_probabilities[offset], size)[None]
+            expected = resize(slab.expected_entropy[offset][None], size)
+            best, labels = mean[0].max(0)
+            error = error_probability(best.numpy(), error_map)
+            labels = labels.numpy()
+            self._view(self.labels)[here] = labels
+            self._view(self.maps["error"])[here] = error
+            self._view(self.maps["entropy"])[here] = entropy(mean)[0].numpy()
+            self._view(self.maps["mutual_information"])[here] = mutual_information(mean, expected)[0].numpy()
+            if self.probabilities is not None:
+                for k in range(mean.shape[1]):
+                    self._view(self.probabilities[..., k])[here] = mean[0, k].numpy()
+            self._score(here, labels, error)
+
+    def _score(self, here: int, labels: np.ndarray, error: np.ndarray) -> None:
+        part_size = [s.stop - s.start for s in self.part]
+        spots = F.avg_pool2d(torch.from_numpy(error)[None], self.spot, 1, [n // 2 for n in self.spot])
+        row, column = np.unravel_index(int(spots.argmax()), error.shape)
+        index = self.stack.orientation.index(here, int(row), int(column), part_size)
+        index = [i + s.start for i, s in zip(index, self.part, strict=True)]
+        areas = tuple(float((labels == label.value).sum() * self.pixel_area) for label in self.model.labels)
+        point = self.image.TransformIndexToPhysicalPoint(index)
+        expected = float(error.sum(dtype=np.float64) * self.pixel_area)
+        self.scores.append((index[self.stack.orientation.axes[0]], expected, point, areas))
+
+    def result(self, sampling: Sampling, axis: int, warnings: tuple[str, ...], provenance: dict) -> Result:
+        worst_first = sorted(self.scores, key=lambda score: (-score[1], score[0]))
+        slices = [
+            SliceScore(index, expected, point, rank, areas)
+            for rank, (index, expected, point, areas) in enumerate(worst_first, 1)
+        ]
+        areas, overlaps = sampling.areas.sum(1)[:, 1:], sampling.overlaps.sum(1)[:, 1:]
+        sampled_ml = areas * self.stack.pixel_area * self.stack.spacing[0] / 1000
+        voxel_ml = float(np.prod(self.image.GetSpacing())) / 1000
+        structures = []
+        for label in self.model.labels:
+            scale = self.model.calibration.volume_scale.get(label.value, 1.0)
+            mean, low, high = interval(sampled_ml[:, label.value - 1], scale)
+            volume = np.count_nonzero(self.labels == label.value) * voxel_ml
+            # The interval speaks of the segmentation that is shown, so it must hold its volume.
+            structures.append(
+                StructureVolume(label.value, label.name, volume, mean, min(low, volume), max(high, volume))
+            )
+        images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
+        return Result(
+            labels=geometry.like(self.labels, self.image),
+            error_probability=images["error"],
+            entropy=images["entropy"],
+            mutual_information=images["mutual_information"],
+            probabilities=None if self.probabilities is None else geometry.like(self.probabilities, self.image),
+            slice_axis=axis,
+            slices=tuple(sorted(slices, key=lambda score: score.index)),
+            structures=tuple(structures),
+            case_quality=pairwise_dice(areas, overlaps),
+            warnings=warnings,
+            provenance=provenance,
+        )

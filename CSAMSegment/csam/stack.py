@@ -1,0 +1,70 @@
+"""Images become the stack that a network sees: one orientation, the model's in-plane spacing, normalised intensity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+import torch.nn.functional as F
+
+from . import geometry
+from .errors import InputError
+from .intensity import Intensity
+
+
+@dataclass(frozen=True)
+class Stack:
+    """values: (C, S, h, w) float32 at the model's in-plane spacing. orientation: leads back to the image.
+
+    shape: the native stack's (S, H, W). spacing: the native slice, row and column spacing in mm.
+    """
+
+    values: torch.Tensor
+    orientation: geometry.Orientation
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+
+    @property
+    def pixel_area(self) -> float:
+        """mm² of one pixel of ``values``: the native extent shared out among its pixels."""
+        (_, rows, columns), (_, row, column) = self.shape, self.spacing
+        return rows * row * columns * column / (self.values.shape[-2] * self.values.shape[-1])
+
+
+def stack_of(images: Sequence[sitk.Image], in_plane_spacing: float, intensity: Intensity, slice_axis: str) -> Stack:
+    """The stack of one or more channels on the same grid.
+
+    slice_axis: "auto", "i", "j", "k", or "sagittal", "coronal", "axial": the image axis nearest to that plane's normal.
+    Raises InputError for images that are not scalar volumes, or channels on different grids.
+    """
+    first = images[0]
+    for number, image in enumerate(images, 1):
+        geometry.check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
+        if not geometry.same_grid(first, image):
+            raise InputError(
+                f"Channel {number} ({'×'.join(map(str, image.GetSize()))} voxels) does not lie on the grid of channel 1 "
+                f"({'×'.join(map(str, first.GetSize()))} voxels). Resample it to that volume first."
+            )
+    axis = geometry.axis_for(first, slice_axis)
+    oriented = geometry.orientation(first.GetDirection(), axis)
+    spacing = tuple(first.GetSpacing()[a] for a in oriented.axes)
+    channels = [intensity(oriented.to_stack(geometry.array_of(image))) for image in images]
+    shape = channels[0].shape
+    size = tuple(geometry.resized_length(n, s, in_plane_spacing) for n, s in zip(shape[1:], spacing[1:], strict=True))
+    if max(size) > 8192:
+        raise InputError(
+            f"At the model's {in_plane_spacing:g} mm a slice would have {size[0]}×{size[1]} pixels (the image's spacing is "
+            f"{spacing[1]:g}×{spacing[2]:g} mm). Correct the spacing in the image's header."
+        )
+    values = torch.stack([resize(torch.from_numpy(np.ascontiguousarray(c)), size) for c in channels])
+    return Stack(values, oriented, shape, spacing)
+
+
+def resize(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Slices (S, H, W) → (S, *size) over the same extent, linear, smoothed first where pixels get larger."""
+    if stack.shape[-2:] == tuple(size):
+        return stack
+    return F.interpolate(stack[:, None], size=size, mode="bilinear", antialias=True, align_corners=False)[:, 0]
