@@ -1,0 +1,167 @@
+"""The end of a training: the model's doubt is measured on the validation patients and made true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import __version__
+from .card import write_card
+from .dataset import Case, Dataset
+from .evaluate import CaseMeasures, evaluate, summarise
+from .geometry import AXES, axis_for
+from .intensity import Intensity
+from .model import COLORS, Calibration, Channel, Label, Model, TrainedOn
+from .uncertainty import error_probability
+
+NOMINAL = 0.9
+KNOTS = 24
+
+
+def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """The rising map from stated to observed chance of error: isotonic regression, thinned to KNOTS points.
+
+    doubt: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. The map starts at (0, 0):
+    a voxel that no sample doubts adds nothing to its slice's expected wrong area.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(doubt, wrong)
+    stated = np.unique(
+        np.concatenate([np.quantile(doubt, np.linspace(0, 1, KNOTS // 2)), np.linspace(0, doubt.max(), KNOTS // 2)])
+    )
+    stated = stated[stated > 1e-4]
+    observed = np.maximum.accumulate(fitted.predict(stated))
+    pairs = [(0.0, 0.0), *((round(float(s), 5), round(float(o), 5)) for s, o in zip(stated, observed, strict=True))]
+    if pairs[-1][0] < 1:
+        pairs.append((1.0, max(pairs[-1][1], 1.0)))
+    return tuple(p for i, p in enumerate(pairs) if i == 0 or p[0] > pairs[i - 1][0])
+
+
+def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
+    """The factor on the intervals' half-widths that covers the truth of NOMINAL of the cases (split conformal)."""
+    needed = []
+    for case in cases:
+        true, (low, mean, high) = case.truth_ml[structure], case.intervals_ml[structure]
+        half = (high - mean) if true > mean else (mean - low)
+        if true > 0:
+            needed.append(abs(true - mean) / half if half > 0 else np.inf)
+    if not needed:
+        return 1.0
+    rank = min(len(needed), int(np.ceil((len(needed) + 1) * NOMINAL)))
+    found = float(np.sort(needed)[rank - 1])
+    return round(found, 4) if np.isfinite(found) else 1.0
+
+
+def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
+    """A calibration from cases measured with an identity calibration."""
+    doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
+    return Calibration(error_map(doubt, wrong), {v: volume_scale(cases, i) for i, v in enumerate(values)})
+
+
+def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:
+    """The case as it would have been measured with this calibration."""
+    intervals = tuple(
+        (max(0.0, mean - scale * (mean - low)), mean, mean + scale * (high - mean))
+        for (low, mean, high), scale in zip(
+            case.intervals_ml, (calibration.volume_scale.get(v, 1.0) for v in values), strict=True
+        )
+    )
+    return replace(case, doubt=error_probability(1 - case.doubt, calibration.error_map), intervals_ml=intervals)
+
+
+def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[CaseMeasures]:
+    """Every case with the calibration that the other half of the patients gave: figures nobody has fitted."""
+    patients = sorted({case.patient for case in cases})
+    halves = [set(patients[::2]), set(patients[1::2])]
+    if not all(halves):
+        return list(cases)
+    out = []
+    for half in halves:
+        other = fit([case for case in cases if case.patient not in half], values)
+        out += [apply(case, other, values) for case in cases if case.patient in half]
+    return out
+
+
+def finish(
+    network,
+    data: Dataset,
+    plan,
+    validation: Sequence[Case],
+    out: Path,
+    card: dict,
+    extra: Sequence,
+    log: Callable[[str], None],
+    cancelled: Callable[[], bool] | None,
+) -> Model:
+    """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
+    training = [case for case in data.cases if case not in validation]
+    raw = assemble(network, data, plan, training, card)
+    values = [label.value for label in raw.labels]
+    names = [label.name for label in raw.labels]
+    log("Calibrating on the validation patients.")
+    before = evaluate(raw, validation, log=log, cancelled=cancelled)
+    after = cross_fitted(before, values)
+    metrics = {
+        "before_calibration": summarise(before, names),
+        "validation": summarise(after, names),
+        "note": "Dice and measures of uncertainty on the validation patients. The calibration behind the second set was "
+        "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all.",
+        "cases": {case.name: round(case.mean_dice, 4) for case in after},
+    }
+    provenance = {
+        "data": data.name,
+        "data_licence": data.licence,
+        "extra_data": [Path(folder).name for folder in extra],
+        "training_patients": sorted({case.patient for case in training}),
+        "validation_patients": sorted({case.patient for case in validation}),
+        "plan": asdict(plan),
+        "csam": __version__,
+    }
+    model = replace(raw, calibration=fit(before, values), metrics=metrics, provenance=provenance)
+    model.save(out / "model")
+    write_card(model, out / "model")
+    log(f"Saved {out / 'model'}: mean Dice {metrics['validation']['dice_mean']} on {len(validation)} validation scans.")
+    return model
+
+
+def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict) -> Model:
+    """The model without calibration; what the card does not say is taken from the data set."""
+    slices, pixels, counts = [], [], []
+    for case in training:
+        image = sitk.ReadImage(str(case.images[0]))
+        axis = axis_for(image, plan.slice_axis)
+        slices.append(image.GetSpacing()[axis])
+        counts.append(image.GetSize()[axis])
+        pixels += [image.GetSpacing()[a] for a in range(len(AXES)) if a != axis]
+    described = {item["name"]: item for item in card.get("labels", [])}
+    labels = []
+    for value, name in enumerate(data.labels, 1):
+        item = described.get(name, {})
+        color = tuple(item.get("color", COLORS[(value - 1) % len(COLORS)]))
+        labels.append(Label(value, item.get("title", name), color, item.get("terminology")))
+    name = card.get("name", data.name)
+    return Model(
+        name=name,
+        version=card.get("version", "1.0.0"),
+        title=card.get("title", name),
+        about=card.get("about", ""),
+        architecture=network.architecture,
+        channels=tuple(Channel(channel, card.get("modality", "MR")) for channel in data.channels),
+        labels=tuple(labels),
+        in_plane_spacing=plan.in_plane_spacing,
+        field_of_view=plan.field_of_view,
+        slice_axis=plan.slice_axis,
+        intensity=Intensity(plan.intensity),
+        trained_on=TrainedOn(
+            (min(slices), max(slices)),
+            (min(pixels), max(pixels)),
+            (min(counts), max(counts)),
+            len({case.patient for case in training}),
+        ),
+        licence=card.get("licence", ""),
+    ).with_weights(network.state_dict())

@@ -1,0 +1,280 @@
+"""The command line: ``python -m csam segment | train | evaluate | convert | models | phantom | worker``.
+
+Bad input ends with exit code 2 and one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from . import __version__
+from .errors import Cancelled, CSAMError, InputError
+
+SHIPPED = Path(__file__).resolve().parent.parent / "Resources" / "Models"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except Cancelled as error:
+        print(error, file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except (CSAMError, OSError) as error:
+        print(f"csam {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def find_model(name: str):
+    """The model of a folder or zip, or a shipped one by its name."""
+    from .model import Model
+
+    shipped = SHIPPED / name
+    return Model.load(shipped if "/" not in name and (shipped / "model.json").is_file() else name)
+
+
+def read_image(path: str, frame: int | None = None):
+    """An image file, or one volume of a series. Raises InputError when it cannot be read."""
+    import SimpleITK as sitk
+
+    from . import geometry
+
+    if not Path(path).exists():
+        raise InputError(f"There is no file {path}.")
+    try:
+        image = sitk.ReadImage(path)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"{path} cannot be read as an image: {reason} Give a NIfTI, NRRD or other volume.") from error
+    return image if frame is None else geometry.frame(image, frame)
+
+
+def _segment(options: argparse.Namespace) -> None:
+    import SimpleITK as sitk
+
+    from .result import Options
+    from .segment import segment
+
+    images = [read_image(path, options.frame) for path in options.images]
+    run = Options(
+        options.samples, options.seed, options.device, options.slice_axis, keep_probabilities=options.probabilities
+    )
+    result = segment(images, find_model(options.model), run, progress=_bar())
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(result.labels, str(out / "labels.nrrd"), useCompression=True)
+    for name in ("error_probability", "entropy", "mutual_information", "probabilities"):
+        image = getattr(result, name)
+        if image is not None:
+            sitk.WriteImage(image, str(out / f"{name}.nrrd"), useCompression=True)
+    (out / "report.json").write_text(json.dumps(describe(result), indent=2) + "\n")
+    print(summary(result))
+    print(f"Written to {out}.")
+
+
+def describe(result) -> dict:
+    """A result without its images, as JSON has it."""
+    keep = [
+        f.name
+        for f in fields(result)
+        if f.name in ("slice_axis", "slices", "structures", "case_quality", "warnings", "provenance")
+    ]
+    return {name: _plain(getattr(result, name)) for name in keep}
+
+
+def _plain(value):
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(item) for name, item in asdict(value).items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def summary(result) -> str:
+    """The result in words: volumes with their interval, what to look at first, what does not fit the model."""
+    lines = [f"Note: {warning}" for warning in result.warnings]
+    for s in result.structures:
+        lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
+    first = ", ".join(f"{s.index} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
+    lines.append(f"Agreement between samples (Dice): {result.case_quality:.3f}")
+    lines.append(f"Slices to look at first, counted from 0 (area expected to be wrong): {first}")
+    lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
+    return "\n".join(lines)
+
+
+def _bar():
+    """A progress bar on standard error where a person watches, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(progress) -> None:
+        left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+        print(f"\r{progress.fraction:4.0%} {progress.stage}{left:16s}\033[K", end="", file=sys.stderr)
+        if progress.fraction >= 0.99:
+            print("\r\033[K", end="", file=sys.stderr)
+
+    return show
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .train import Plan, train
+
+    values = json.loads(Path(options.plan).read_text()) if options.plan else {}
+    for field in fields(Plan):
+        given = getattr(options, f"plan_{field.name}")
+        if given is not None:
+            values[field.name] = given
+    card = json.loads(Path(options.card).read_text()) if options.card else None
+    train(options.dataset, options.out, Plan.from_json(values), options.extra, card, options.device)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .dataset import read_dataset
+    from .evaluate import evaluate, report, summarise
+    from .result import Options
+
+    model = find_model(options.model)
+    pattern = options.patient_pattern or model.provenance.get("plan", {}).get("patient_pattern", "(.*)")
+    cases = read_dataset(options.dataset, pattern).cases
+    if options.patients:
+        wanted = options.patients.split(",")
+        if wanted == ["validation"]:
+            wanted = model.provenance.get("validation_patients", [])
+        cases = [case for case in cases if case.patient in wanted]
+        if not cases:
+            raise InputError(f"{options.dataset} holds none of the patients {', '.join(wanted) or 'validation'}.")
+    names = [label.name for label in model.labels]
+    run = Options(options.samples, options.seed, options.device)
+    measured = evaluate(model, cases, run)
+    report(measured, summarise(measured, names), Path(options.json) if options.json else None)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    import torch
+
+    from .convert import convert
+
+    try:
+        state_dict = torch.load(options.weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its reader met
+        raise InputError(f"{options.weights} cannot be read as a plain state dict: {error}") from error
+    card = json.loads(Path(options.card).read_text()) if options.card else {}
+    model = convert(state_dict, card)
+    model.save(options.out)
+    print(f"Written to {options.out}: {model.architecture}")
+
+
+def _models(options: argparse.Namespace) -> None:
+    from .card import card
+    from .model import Model
+
+    if options.model:
+        print(card(find_model(options.model)))
+        return
+    for folder in sorted(path.parent for path in SHIPPED.glob("*/model.json")):
+        model = Model.load(folder)
+        print(f"{model.name:20s} {model.version:8s} {model.title}")
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from .phantom_dataset import write_dataset
+
+    write_dataset(options.out, options.count, options.seed, options.structure)
+    print(f"{options.count} phantoms written to {options.out}.")
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from .worker import main as serve
+
+    return serve()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="csam",
+        description="Segments thick-slice scans and says where the result may be wrong. Research software, not a "
+        "medical device.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    def add_run_options(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
+        command.add_argument("--samples", type=int, default=20, help="draws from the gates' posterior (default 20)")
+        command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+    command = add("segment", _segment, "Segment an image; writes labels, uncertainty maps and report.json.")
+    command.add_argument("images", nargs="+", metavar="IMAGE", help="one file per channel of the model")
+    command.add_argument("--out", required=True, help="folder for the results")
+    command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
+    command.add_argument("--frame", type=int, help="the volume of a 4-D image, from 0")
+    command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
+    add_run_options(command)
+
+    command = add("train", _train, "Train a model on a data set in nnU-Net's raw layout; goes on where it stopped.")
+    command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
+    command.add_argument("--out", required=True, help="folder for plan, log, checkpoint and model")
+    command.add_argument("--extra", action="append", default=[], help="a further data set, for training only")
+    command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
+    command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    _add_plan_options(command)
+
+    command = add("evaluate", _evaluate, "Measure a model on a data set with known truth.")
+    command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
+    command.add_argument("--patients", help='comma-separated patients, or "validation" for the model\'s own')
+    command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+    command.add_argument("--json", help="file for the figures")
+    add_run_options(command)
+
+    command = add("convert", _convert, "Make a model of a bare state dict, such as one of the published code.")
+    command.add_argument("weights", help="file with a plain state dict")
+    command.add_argument("--card", help="JSON file with fields of model.json: channels, labels, in_plane_spacing ...")
+    command.add_argument("--out", required=True, help="folder, or .zip, for the model")
+
+    command = add("models", _models, "List the shipped models, or print the card of one.")
+    command.add_argument("model", nargs="?", help="a shipped model's name, a folder or a zip")
+
+    command = add("phantom", _phantom, "Write a data set of cardiac phantoms with exact truth.")
+    command.add_argument("out", help="folder for the data set")
+    command.add_argument("--count", type=int, default=10)
+    command.add_argument("--seed", type=int, default=0, help="of the first phantom; the next ones count up")
+    command.add_argument("--structure", choices=("all", "left-ventricle"), default="left-ventricle")
+
+    add("worker", _worker, "Serve requests over standard input and output (see csam.worker).")
+    return parser
+
+
+def _add_plan_options(command: argparse.ArgumentParser) -> None:
+    """An option for every field of the plan, with its type and default."""
+    from .plan import Plan
+
+    group = command.add_argument_group("the plan")
+    for field in fields(Plan):
+        default = field.default
+        name, kind = f"--{field.name.replace('_', '-')}", type(default)
+        common = {"dest": f"plan_{field.name}", "default": None, "help": f"default {default}"}
+        if kind is bool:
+            group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
+        elif kind is tuple:
+            group.add_argument(name, type=type(default[0]), nargs=len(default), **common)
+        else:
+            group.add_argument(name, type=kind, **common)
+
+
+__all__ = ["describe", "find_model", "main", "read_image", "replace", "summary"]
