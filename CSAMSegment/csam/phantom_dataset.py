@@ -1,0 +1,42 @@
+"""Cardiac phantoms as a data set in nnU-Net's raw layout, for training, benchmarks and trying things out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from .errors import InputError
+from .phantom import LABELS, cine_stack
+
+PHASES = ("diastole", "systole")
+SLICES = (12, 11, 13, 10)
+
+
+def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "all") -> None:
+    """Writes ``count`` phantoms, seeds counting up from ``seed``; phase and number of slices alternate.
+
+    structure: "all", or "left-ventricle" for its cavity alone, as label 1.
+    """
+    if count < 1:
+        raise InputError(f"{count} phantoms were asked for; give at least 1.")
+    out = Path(out)
+    for folder in ("imagesTr", "labelsTr"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        phantom = cine_stack(seed + number, slices=SLICES[number % 4], phase=PHASES[number % 2])
+        labels = phantom.labels if structure == "all" else sitk.Cast(phantom.labels == 1, sitk.sitkUInt8)
+        name = f"phantom_{seed + number:05d}"
+        sitk.WriteImage(phantom.image, str(out / "imagesTr" / f"{name}_0000.nii.gz"))
+        sitk.WriteImage(labels, str(out / "labelsTr" / f"{name}.nii.gz"))
+    names = dict(LABELS) if structure == "all" else {"left ventricular cavity": 1}
+    info = {
+        "name": "CSAM cardiac phantoms",
+        "channel_names": {"0": "cine MR short axis"},
+        "labels": {"background": 0, **names},
+        "numTraining": count,
+        "file_ending": ".nii.gz",
+        "licence": "CC0 1.0",
+    }
+    (out / "dataset.json").write_text(json.dumps(info, indent=2) + "\n")
