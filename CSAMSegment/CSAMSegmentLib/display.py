@@ -1,0 +1,85 @@
+"""How the maps of doubt look: which there are, in which colours, and from which value on they are drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+GREY = "vtkMRMLColorTableNodeGrey"
+COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeFilePlasma.txt", "vtkMRMLColorTableNodeIron")
+"""Colour tables by preference; those from files are there only where the Colors module has loaded them."""
+
+
+@dataclass(frozen=True)
+class MapKind:
+    """One kind of map: the attribute of ``Result`` that holds it, and its title for a person."""
+
+    name: str
+    title: str
+    unit: str
+
+
+ERROR_PROBABILITY = MapKind("error_probability", "uncertainty", "chance of error")
+MAPS = {
+    kind.name: kind
+    for kind in (
+        ERROR_PROBABILITY,
+        MapKind("entropy", "entropy", "nats"),
+        MapKind("mutual_information", "mutual information", "nats"),
+    )
+}
+
+
+def display_range(kind: str, classes: int, data) -> tuple[float, float]:
+    """The values that get the first and the last colour.
+
+    kind: a key of ``MAPS``, or anything else for a probability. classes: with the background. data: vtkImageData.
+    A chance of error ends at one half: there the label is no better than its opposite. Entropy ends at its bound
+    ln(classes). Mutual information has no such point, so it ends at its largest value.
+    """
+    if kind == "error_probability":
+        return 0.0, 0.5
+    if kind == "entropy":
+        return 0.0, math.log(max(classes, 2))
+    if kind == "mutual_information":
+        return 0.0, data.GetScalarRange()[1] or 1.0
+    return 0.0, 1.0
+
+
+def show_map(transaction, volume, kind: str, classes: int) -> None:
+    """Set colours, window and threshold of a map so that it overlays well.
+
+    The lowest tenth of the range is not drawn, so that the image below stays visible. Without interpolation:
+    between thick slices it would show values that nobody computed.
+    """
+
+    def set_look(display):
+        low, high = display_range(kind, classes, volume.GetImageData())
+        color = next((color for color in COLORS if volume.GetScene().GetNodeByID(color)), GREY)
+        was_modifying = display.StartModify()
+        display.SetAndObserveColorNodeID(color)
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(low, high)
+        display.SetThreshold(low + 0.1 * (high - low), max(high, 1.0))
+        display.SetApplyThreshold(True)
+        display.SetAutoThreshold(False)
+        display.SetInterpolate(False)
+        display.EndModify(was_modifying)
+
+    display = volume.GetDisplayNode()
+    if display is None:  # set before it is connected: the default one would first look for a window of its own
+        display = transaction.add("vtkMRMLScalarVolumeDisplayNode", f"{volume.GetName()} display", set_look)
+        volume.SetAndObserveDisplayNodeID(display.GetID())
+    else:
+        before = display.NewInstance()
+        before.CopyContent(display)  # its colour table too
+        transaction.on_failure(display.CopyContent, before)
+        set_look(display)
+
+
+def show_segmentation(transaction, segmentation) -> None:
+    """Outlines with a light filling, so that image and overlay stay visible below."""
+    if segmentation.GetDisplayNode() is None:
+        segmentation.CreateDefaultDisplayNodes()
+        transaction.on_failure(transaction.remove, segmentation.GetDisplayNode())
+        segmentation.GetDisplayNode().SetOpacity2DFill(0.2)

@@ -1,0 +1,245 @@
+"""Between the MRML scene and the engine: volume nodes in; segmentation, overlay and tables out. No Qt.
+
+Example:
+    >>> image = image_from_volume(volume)
+    >>> result = segment([image], model)
+    >>> output = write_result(result, volume, model)
+    >>> output.uncertainty.GetName()
+    'cine uncertainty'
+
+Every function leaves the scene as it was when it raises.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import SimpleITK as sitk
+import vtk
+
+from csam.errors import InputError
+from csam.result import Result
+
+from .display import ERROR_PROBABILITY, MAPS, show_map, show_segmentation
+from .geometry import (
+    array_from_matrix,
+    check_volume,
+    ijk_to_world,
+    image_from_volume,
+    region_from_roi,
+    transform_between,
+)
+from .outputs import (
+    INPUT,
+    MODEL,
+    PROBABILITY_ROLE,
+    ROLE,
+    SEGMENTATION,
+    SLICES_ROLE,
+    VOLUMES_ROLE,
+    Output,
+    Snapshot,
+    content_of,
+    exchange_content,
+    find_outputs,
+    frame_of,
+    own_matrix,
+    read_report,
+    restore,
+    set_content,
+    set_frame,
+    snapshot,
+)
+from .segments import LABELMAP, fill, labelmap_from_image, put_segments, segment_ids
+from .tables import slices_table, volumes_table
+from .transaction import Transaction
+
+__all__ = [
+    "ModelLike",
+    "Output",
+    "Snapshot",
+    "check_outputs",
+    "find_outputs",
+    "image_from_volume",
+    "read_report",
+    "region_from_roi",
+    "restore",
+    "snapshot",
+    "write_result",
+]
+
+
+class LabelLike(Protocol):
+    """One structure of a model: its value in the label image, and how it is shown."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+    terminology: dict[str, Sequence[str]] | None
+
+
+class ModelLike(Protocol):
+    """What is needed to show a model's result; ``csam.model.Model`` has it."""
+
+    name: str
+    labels: Sequence[LabelLike]
+
+
+def write_result(
+    result: Result,
+    volume,
+    model: ModelLike,
+    segmentation=None,
+    uncertainty=None,
+    maps: Sequence[str] = (ERROR_PROBABILITY.name,),
+) -> Output:
+    """Show a result in the scene of its input volume, all of it or, when anything fails, nothing.
+
+    result: its images lie on the grid of the volume. model: gives the names, colours and codes of the labels.
+    segmentation: a segmentation node to write into, None for a new one. Only segments that this model made before
+    are replaced; the other outputs of such an earlier run are brought up to date with it.
+    uncertainty: scalar volume node for the chance of error, None for that of the earlier run or a new one.
+    maps: which of the chance of error, "entropy" and "mutual_information" to show. A probability for each
+    structure comes with them when the result has probabilities.
+    Raises InputError when a node cannot be used so, or the result does not fit the volume.
+    """
+    check_outputs(volume, segmentation, uncertainty, maps)
+    scene = volume.GetScene()
+    if scene is None:
+        raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
+    _check_grid(result.labels, volume)
+
+    earlier = {} if segmentation is None else find_outputs(segmentation, model.name)
+    previous = None if segmentation is None else snapshot(segmentation, model.name, uncertainty)
+    replaced = earlier.get(ERROR_PROBABILITY.name)
+    if uncertainty is not None:
+        earlier[ERROR_PROBABILITY.name] = uncertainty
+    kinds = [kind for kind in MAPS if kind in maps or kind in earlier]
+    images = {kind: _float_data(getattr(result, kind), volume) for kind in kinds}
+    titles = {kind: MAPS[kind].title for kind in kinds}
+    if result.probabilities is not None:
+        for position, label in enumerate(model.labels, start=1):
+            role = f"{PROBABILITY_ROLE}{label.value}"
+            component = sitk.VectorIndexSelectionCast(result.probabilities, position)
+            images[role], titles[role] = _float_data(component, volume), f"probability of {label.name}"
+    place = {"matrix": own_matrix(volume), "transform": volume.GetTransformNodeID()}
+    tables = {
+        VOLUMES_ROLE: {"table": volumes_table(result), "report": _report(result, model)},
+        SLICES_ROLE: {"table": slices_table(result), "report": None},
+    }
+
+    with Transaction(scene) as transaction:
+        segmentation = _write_segmentation(transaction, result, volume, model, segmentation)
+        origin = {MODEL: model.name, INPUT: volume.GetID(), SEGMENTATION: segmentation.GetID()}
+        nodes = {}
+
+        def write(role: str, class_name: str, title: str, content: dict[str, Any]) -> None:
+            content = {ROLE: role, **origin, **content}
+            nodes[role] = earlier.get(role)
+            if nodes[role] is None:
+                name = f"{volume.GetName()} {title}"
+                nodes[role] = transaction.add(class_name, name, lambda node: set_content(node, content))
+                transaction.place_beside(nodes[role], volume)
+            else:
+                exchange_content(transaction, nodes[role], content)
+
+        for role, data in images.items():
+            known = role in earlier and earlier[role].GetAttribute(ROLE) == role  # keeps the look a person gave it
+            write(role, "vtkMRMLScalarVolumeNode", titles[role], {"data": data, **place})
+            if not known:
+                show_map(transaction, nodes[role], role, len(model.labels) + 1)
+        for role, content in tables.items():
+            write(role, "vtkMRMLTableNode", role, content)
+        for node in {*earlier.values(), replaced} - {*nodes.values(), None}:
+            # From an earlier run: it stays, but belongs to this result no longer.
+            exchange_content(transaction, node, {**content_of(node), SEGMENTATION: None})
+    return Output(segmentation, segment_ids(model), nodes, result, previous)
+
+
+def check_outputs(volume, segmentation=None, uncertainty=None, maps: Sequence[str] = ()) -> None:
+    """Raise InputError when ``write_result`` would refuse the nodes or the maps; cheap, for before a run."""
+    unknown = sorted(set(maps) - set(MAPS))
+    if unknown:
+        raise InputError(f"Unknown maps: {', '.join(unknown)}. Known are: {', '.join(MAPS)}.")
+    check_volume(volume)
+    ijk_to_world(volume)
+    for node, kind, what in (
+        (segmentation, "vtkMRMLSegmentationNode", "segmentation"),
+        (uncertainty, "vtkMRMLScalarVolumeNode", "scalar volume"),
+    ):
+        if node is None:
+            continue
+        if not node.IsA(kind) or node.IsA("vtkMRMLLabelMapVolumeNode"):
+            raise InputError(f'The output "{node.GetName()}" is a {node.GetClassName()}; choose a {what}.')
+        if node.GetScene() is None or node.GetScene() is not volume.GetScene():
+            raise InputError(f'The output "{node.GetName()}" is no longer in the scene. Choose another one.')
+    if uncertainty is not None and uncertainty is volume:
+        raise InputError(
+            f'"{volume.GetName()}" is the input and the output of the uncertainty. Choose another output volume.'
+        )
+    if segmentation is not None:
+        content = segmentation.GetSegmentation()
+        if content.GetNumberOfSegments() and content.GetSourceRepresentationName() != LABELMAP:
+            raise InputError(
+                f'The segmentation "{segmentation.GetName()}" keeps its segments as '
+                f"{content.GetSourceRepresentationName()}; a {LABELMAP} is expected. Make that its source "
+                "representation (module Segmentations), or choose another segmentation."
+            )
+        what = f'the segmentation "{segmentation.GetName()}"'
+        transform_between(volume.GetParentTransformNode(), segmentation.GetParentTransformNode(), what)
+
+
+def _write_segmentation(transaction, result: Result, volume, model: ModelLike, node):
+    """The segments of a result, in a node that is there or in a new one; the node comes back."""
+    matrix = array_from_matrix(own_matrix(volume))
+    extent = volume.GetImageData().GetExtent()
+    if node is None:
+
+        def prepare(new):
+            new.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+            put_segments(transaction, new, model, labelmap_from_image(result.labels, extent, matrix))
+
+        node = transaction.add("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation", prepare)
+        transaction.place_beside(node, volume)
+    else:
+        parents = volume.GetParentTransformNode(), node.GetParentTransformNode()
+        matrix = transform_between(*parents, f'the segmentation "{node.GetName()}"') @ matrix
+        put_segments(transaction, node, model, labelmap_from_image(result.labels, extent, matrix))
+    transaction.on_failure(set_frame, node, frame_of(node))
+    if frame_of(node)[0] == "" or not {*node.GetSegmentation().GetSegmentIDs()} - {*segment_ids(model)}:
+        # Segments of other people keep the geometry that they were made on.
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    show_segmentation(transaction, node)
+    node.SetNodeReferenceID(INPUT, volume.GetID())
+    return node
+
+
+def _check_grid(image: sitk.Image, volume) -> None:
+    expected = volume.GetImageData().GetDimensions()
+    if tuple(image.GetSize()) != tuple(expected):
+        raise InputError(
+            f'The result has {" x ".join(map(str, image.GetSize()))} voxels, the volume "{volume.GetName()}" '
+            f"{' x '.join(map(str, expected))}: it was changed during the run. Run it again."
+        )
+
+
+def _float_data(image: sitk.Image, volume):
+    """A map's voxels as vtkImageData, 32-bit float: as 8-bit numbers it would look flat."""
+    _check_grid(image, volume)
+    voxels = sitk.GetArrayViewFromImage(image)
+    return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), volume.GetImageData().GetExtent())
+
+
+def _report(result: Result, model: ModelLike) -> str:
+    """What has no column of its own, as JSON, so that a saved scene still tells it."""
+    report = {
+        "model": model.name,
+        "case_quality": result.case_quality,
+        "warnings": list(result.warnings),
+        "slice_axis": "ijk"[result.slice_axis],
+        "provenance": dict(result.provenance),
+    }
+    return json.dumps(report, default=str, sort_keys=True)

@@ -1,0 +1,94 @@
+"""The logic with a real process at the other end of real pipes; only what computes is a stand-in."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+
+from csam.client import WorkerClient
+from csam.errors import Cancelled, WorkerError
+from CSAMSegmentLib.logic import CSAMSegmentLogic
+from CSAMSegmentLib.models import ModelLibrary
+
+STUB = str(Path(__file__).with_name("stub_worker.py"))
+
+
+@pytest.fixture
+def make_logic(tmp_path, model):
+    (tmp_path / "two-chambers").mkdir()
+    (tmp_path / "two-chambers" / "model.json").write_text("{}")
+    made = []
+
+    def make(*arguments):
+        library = ModelLibrary(lambda: [tmp_path], lambda path: model)
+        made.append(CSAMSegmentLogic(lambda: WorkerClient([sys.executable, STUB, *arguments]), library))
+        return made[-1]
+
+    yield make
+    for logic in made:
+        logic.close()
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_volume_goes_to_the_worker_and_comes_back_as_segments(volume, make_logic):
+    output = make_logic().process(volume, "two-chambers")
+    array = slicer.util.arrayFromVolume(volume)
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(output.segmentation, output.segment_ids[0], volume)
+    assert np.array_equal(found > 0, array > array.mean())
+    assert (slicer.util.arrayFromVolume(output.uncertainty) == 0.25).all()
+
+
+def test_a_deaf_worker_is_ended_soon_after_the_cancel_and_the_scene_stays(host, volume, make_logic):
+    logic = make_logic("slow")
+    before = host.node_ids()
+    run = logic.start(volume, "two-chambers")
+    wait_for(lambda: logic.poll().progress.stage == "Sampling")
+    start = time.monotonic()
+    logic.cancel()
+    wait_for(lambda: logic.poll().finished)
+    assert time.monotonic() - start < 1.5  # it has 0.8 s to answer before it is killed
+    assert isinstance(run.error, Cancelled)
+    assert host.node_ids() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_killed_worker_is_one_error_and_the_scene_stays(host, volume, make_logic):
+    logic = make_logic("slow")
+    before = host.node_ids()
+    run = logic.start(volume, "two-chambers")
+    wait_for(lambda: logic.poll().progress.stage == "Sampling")
+    os.kill(logic.client.process_id, signal.SIGKILL)
+    wait_for(lambda: logic.poll().finished)
+    assert isinstance(run.error, WorkerError)
+    assert host.node_ids() == before
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "left open"])
+def test_a_program_that_uses_the_scene_ends_without_a_word(close):
+    program = f"""
+import sys
+sys.path[:0] = {[str(Path(STUB).parents[1]), str(Path(STUB).parents[2] / "CSAMSegment")]!r}
+import numpy as np
+from host.scene_host import SceneHost
+import CSAMSegmentLib.logic
+host = SceneHost()
+volume = host.add_volume(np.zeros((3, 4, 5), "i2"))
+segmentation = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+segmentation.CreateDefaultDisplayNodes()
+if {close}:
+    host.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
