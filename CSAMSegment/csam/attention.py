@@ -6,6 +6,7 @@ equal those of the published code, so that its checkpoints load with ``strict=Tr
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from .errors import InputError
 
 DIAGONAL_FLOOR = 1e-5
 """Added to the covariance's diagonal, as stochastic segmentation networks do: exp alone can reach zero."""
+LARGEST_LOG_VARIANCE = 20.0
+"""A gate is fully open or shut long before; beyond 88 exp is infinite in float32 and its gradient not a number."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class GateDistribution:
     def rsample(self, sample_shape: tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Draws μ + F ε₁ + √d ε₂ of shape (*sample_shape, S); gradients reach mean, factor and diagonal.
 
-        The noise is drawn where the generator lives (the CPU without one), so that a seed means the same on all devices.
+        The noise is drawn where the generator lives (the CPU without one): a seed means the same on all devices.
         """
         device = generator.device if generator is not None else "cpu"
         shape = tuple(sample_shape)
@@ -114,7 +117,7 @@ class SliceAttention(nn.Module):
                 f"The stack has {x.shape[0]} slices and the network was built for {self.num_slices}; "
                 "pad the stack by repeating its edge slices, or run it in windows."
             )
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device.type):
             x = x.float()
             gate = self.linear(x.amax((1, 2, 3))) + self.linear(x.mean((1, 2, 3)))
             if not self.uncertainty:
@@ -123,13 +126,20 @@ class SliceAttention(nn.Module):
             return GateDistribution(
                 mean=self.mean(hidden),
                 factor=self.factor(hidden).view(-1, self.rank),
-                diagonal=self.log_diag(hidden).exp() + DIAGONAL_FLOOR,
+                diagonal=self.log_diag(hidden).clamp_max(LARGEST_LOG_VARIANCE).exp() + DIAGONAL_FLOOR,
             )
 
     def forward(self, x: Tensor) -> Tensor:
         distribution = self.gate_distribution(x)
         sampled = self.training and self.uncertainty
         return apply_slice_gate(x, distribution.rsample() if sampled else distribution.mean)
+
+
+def _without_autocast(device_type: str):
+    """float32 even under mixed precision; some devices of older torch versions (MPS in 2.4) know no autocast at all."""
+    if torch.amp.autocast_mode.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 def apply_slice_gate(x: Tensor, logits: Tensor) -> Tensor:

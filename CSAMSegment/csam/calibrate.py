@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from . import __version__
 from .card import write_card
 from .dataset import Case, Dataset
+from .errors import InputError
 from .evaluate import CaseMeasures, evaluate, summarise
 from .geometry import AXES, axis_for
 from .intensity import Intensity
@@ -30,6 +31,8 @@ def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float]
     """
     from sklearn.isotonic import IsotonicRegression
 
+    if not (doubt > 1e-4).any():
+        return Calibration().error_map
     fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(doubt, wrong)
     stated = np.unique(
         np.concatenate([np.quantile(doubt, np.linspace(0, 1, KNOTS // 2)), np.linspace(0, doubt.max(), KNOTS // 2)])
@@ -95,6 +98,7 @@ def finish(
     out: Path,
     card: dict,
     extra: Sequence,
+    start: Model | None,
     log: Callable[[str], None],
     cancelled: Callable[[], bool] | None,
 ) -> Model:
@@ -109,7 +113,7 @@ def finish(
     metrics = {
         "before_calibration": summarise(before, names),
         "validation": summarise(after, names),
-        "note": "Dice and measures of uncertainty on the validation patients. The calibration behind the second set was "
+        "note": "Dice and measures of uncertainty on the validation patients. The calibration behind the second was "
         "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all.",
         "cases": {case.name: round(case.mean_dice, 4) for case in after},
     }
@@ -120,6 +124,7 @@ def finish(
         "training_patients": sorted({case.patient for case in training}),
         "validation_patients": sorted({case.patient for case in validation}),
         "plan": asdict(plan),
+        "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
         "csam": __version__,
     }
     model = replace(raw, calibration=fit(before, values), metrics=metrics, provenance=provenance)
@@ -138,12 +143,22 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
         slices.append(image.GetSpacing()[axis])
         counts.append(image.GetSize()[axis])
         pixels += [image.GetSpacing()[a] for a in range(len(AXES)) if a != axis]
-    described = {item["name"]: item for item in card.get("labels", [])}
-    labels = []
-    for value, name in enumerate(data.labels, 1):
-        item = described.get(name, {})
-        color = tuple(item.get("color", COLORS[(value - 1) % len(COLORS)]))
-        labels.append(Label(value, item.get("title", name), color, item.get("terminology")))
+    try:
+        described = {item["name"]: item for item in card.get("labels", [])}
+        labels = []
+        for value, name in enumerate(data.labels, 1):
+            item = described.get(name, {})
+            color = tuple(item.get("color", COLORS[(value - 1) % len(COLORS)]))
+            connected = item.get("connected", False)
+            labels.append(Label(value, item.get("title", name), color, item.get("terminology"), connected))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The card's labels cannot be used ({error!r}); objects with name, title, color and terminology were "
+            "expected."
+        ) from error
+    unknown = sorted(set(described) - set(data.labels))
+    if unknown:
+        raise InputError(f"The card describes the label {unknown[0]}; the data set has {', '.join(data.labels)}.")
     name = card.get("name", data.name)
     return Model(
         name=name,

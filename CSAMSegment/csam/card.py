@@ -16,8 +16,8 @@ def card(model: Model) -> str:
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
     lines += [
-        f"- Slices: {model.slice_axis} axis, {model.num_slices} at a time; {model.in_plane_spacing:g} mm pixels, field of "
-        f"view {model.field_of_view[0]}×{model.field_of_view[1]}",
+        f"- Slices: {model.slice_axis} axis, {model.num_slices} at a time; {model.in_plane_spacing:g} mm pixels, "
+        f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
         f"- Licence: {model.licence or 'not stated'}",
@@ -26,8 +26,8 @@ def card(model: Model) -> str:
         "",
         f"- {where.get('data', 'unknown data')} ({where.get('data_licence') or 'licence not stated'}): "
         f"{trained.patients} training patients; slices {trained.slice_spacing[0]:g} to {trained.slice_spacing[1]:g} mm "
-        f"apart, pixels {trained.in_plane_spacing[0]:g} to {trained.in_plane_spacing[1]:g} mm, {trained.slices[0]:g} to "
-        f"{trained.slices[1]:g} slices a stack",
+        f"apart, pixels {trained.in_plane_spacing[0]:g} to {trained.in_plane_spacing[1]:g} mm, {trained.slices[0]:g} "
+        f"to {trained.slices[1]:g} slices a stack",
     ]
     if where.get("extra_data"):
         lines.append(f"- Also, for training only: {', '.join(where['extra_data'])}")

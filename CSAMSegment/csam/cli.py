@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from . import __version__
@@ -58,6 +58,17 @@ def read_image(path: str, frame: int | None = None):
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f"{path} cannot be read as an image: {reason} Give a NIfTI, NRRD or other volume.") from error
     return image if frame is None else geometry.frame(image, frame)
+
+
+def _read_json(path: str | None) -> dict:
+    """The object in a JSON file, empty without a file. Raises InputError when there is none."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds {type(values).__name__}; an object with named fields was expected.")
+    return values
 
 
 def _segment(options: argparse.Namespace) -> None:
@@ -128,13 +139,13 @@ def _bar():
 def _train(options: argparse.Namespace) -> None:
     from .train import Plan, train
 
-    values = json.loads(Path(options.plan).read_text()) if options.plan else {}
+    values = _read_json(options.plan)
     for field in fields(Plan):
         given = getattr(options, f"plan_{field.name}")
         if given is not None:
             values[field.name] = given
-    card = json.loads(Path(options.card).read_text()) if options.card else None
-    train(options.dataset, options.out, Plan.from_json(values), options.extra, card, options.device)
+    plan, card = Plan.from_json(values), _read_json(options.card)
+    train(options.dataset, options.out, plan, options.extra, card, options.device, options.fine_tune)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -166,9 +177,9 @@ def _convert(options: argparse.Namespace) -> None:
     try:
         state_dict = torch.load(options.weights, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its reader met
-        raise InputError(f"{options.weights} cannot be read as a plain state dict: {error}") from error
-    card = json.loads(Path(options.card).read_text()) if options.card else {}
-    model = convert(state_dict, card)
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or holds more"
+        raise InputError(f"{options.weights} cannot be read as a plain state dict of tensors: {reason}.") from error
+    model = convert(state_dict, _read_json(options.card))
     model.save(options.out)
     print(f"Written to {options.out}: {model.architecture}")
 
@@ -230,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
     command.add_argument("--out", required=True, help="folder for plan, log, checkpoint and model")
     command.add_argument("--extra", action="append", default=[], help="a further data set, for training only")
+    command.add_argument("--fine-tune", metavar="MODEL", help="a model to start from: a folder or a zip")
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -277,4 +289,4 @@ def _add_plan_options(command: argparse.ArgumentParser) -> None:
             group.add_argument(name, type=kind, **common)
 
 
-__all__ = ["describe", "find_model", "main", "read_image", "replace", "summary"]
+__all__ = ["describe", "find_model", "main", "read_image", "summary"]

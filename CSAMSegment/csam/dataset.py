@@ -1,4 +1,4 @@
-"""Data sets in nnU-Net's raw layout: dataset.json, imagesTr/CASE_0000.nii.gz (one file a channel), labelsTr/CASE.nii.gz."""
+"""Data sets in nnU-Net's raw layout: dataset.json, imagesTr/CASE_0000.nii.gz (one a channel), labelsTr/CASE.nii.gz."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def read_dataset(folder: str | Path, patient_pattern: str = "(.*)") -> Dataset:
         ending = info["file_ending"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{folder} is not a data set in nnU-Net's raw layout: its dataset.json cannot be used ({error!r}). It needs "
-            "dataset.json with channel_names, labels and file_ending, and the folders imagesTr and labelsTr."
+            f"{folder} is not a data set in nnU-Net's raw layout: its dataset.json cannot be used ({error!r}). It "
+            "needs dataset.json with channel_names, labels and file_ending, and the folders imagesTr and labelsTr."
         ) from error
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise InputError(
@@ -73,8 +73,9 @@ def read_dataset(folder: str | Path, patient_pattern: str = "(.*)") -> Dataset:
         name = truth.name.removesuffix(ending)
         found = pattern.match(name)
         images = tuple(folder / "imagesTr" / f"{name}_{i:04d}{ending}" for i in range(len(channels)))
-        case = Case(name, (found.group(1) if found and pattern.groups else name), images, truth)
-        if found is None:
+        patient = found.group(1) if found and pattern.groups else name
+        case = Case(name, patient or name, images, truth)
+        if found is None or patient is None:
             faults.append(f"{name}: the patient pattern {patient_pattern!r} does not match its name")
         faults += [f"{name}: {fault}" for fault in _faults(case, len(labels))]
         cases.append(case)

@@ -17,7 +17,7 @@ from .result import Options, Result
 from .segment import segment
 
 REGION_MM = 10.0
-"""Uncertainty is judged in the union of prediction and truth, dilated by this much: background flatters every measure."""
+"""Uncertainty is judged in the union of prediction and truth, dilated by this: background flatters every measure."""
 BINS = 15
 
 
@@ -98,7 +98,7 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
     from scipy.stats import spearmanr
     from sklearn.metrics import roc_auc_score
 
-    dice = np.array([[np.nan if d is None else d for d in case.dice] for case in cases])
+    dice = {name: [case.dice[i] for case in cases if case.dice[i] is not None] for i, name in enumerate(names)}
     doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
     covered = [
         low <= true <= high
@@ -112,18 +112,18 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
         for true, (low, _, high) in zip(case.truth_ml, case.intervals_ml, strict=True)
         if true > 0
     ]
-    means = [case.mean_dice for case in cases]
+    means, qualities = [case.mean_dice for case in cases], [case.case_quality for case in cases]
     both = 0 < wrong.sum() < len(wrong)
-    rank = spearmanr([c.case_quality for c in cases], means).statistic if len(cases) > 2 else np.nan
+    ranked = len(cases) > 2 and np.ptp(means) > 0 and np.ptp(qualities) > 0
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
-        "dice": {name: _round(np.nanmean(dice[:, i])) for i, name in enumerate(names)},
+        "dice": {name: _round(np.mean(known)) if known else None for name, known in dice.items()},
         "dice_mean": _round(np.mean(means)),
         "dice_lowest": _round(np.min(means)),
         "roi_calibration_error": _round(calibration_error(doubt, wrong)),
         "voxel_error_auroc": _round(roc_auc_score(wrong, doubt)) if both else None,
-        "case_quality_spearman": _round(rank),
+        "case_quality_spearman": _round(spearmanr(qualities, means).statistic) if ranked else None,
         "interval_coverage": _round(np.mean(covered)) if covered else None,
         "interval_relative_width": _round(np.median(widths)) if widths else None,
         "worst_slice_in_first_three": _round(np.mean([case.top_slice for case in cases])),
@@ -132,8 +132,8 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
     }
 
 
-def _round(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None
+def _round(value: float) -> float:
+    return round(float(value), 4)
 
 
 def evaluate(

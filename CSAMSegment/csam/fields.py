@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -78,9 +77,8 @@ class Fields:
 
 
 def _is_number(value: Any, low: float, high: float) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
-    )
+    # Comparing comes first: it refuses NaN and infinity, and whole numbers too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _short(value: Any) -> str:

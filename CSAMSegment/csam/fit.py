@@ -15,7 +15,7 @@ HOUNSFIELD_AIR = -500
 
 
 def chosen_axis(image: sitk.Image, model: Model, slice_axis: str = "auto") -> int:
-    """The image axis (0, 1, 2) of the slices: the user's choice ("i", "j", "k"), the model's, or the largest spacing."""
+    """The image axis (0, 1, 2) of the slices: the user's choice ("i", "j", "k"), the model's, or largest spacing."""
     if slice_axis != "auto":
         return geometry.AXES.index(slice_axis)
     return geometry.axis_for(image, model.slice_axis)
@@ -34,21 +34,22 @@ def check(images: Sequence[sitk.Image], model: Model, slice_axis: str = "auto") 
     for number, image in enumerate(images, 1):
         geometry.check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
     warnings = [w for image, channel in zip(images, model.channels, strict=True) for w in _intensity(image, channel)]
-    return (*warnings, *_geometry(images[0], model, slice_axis))
+    return tuple(dict.fromkeys([*warnings, *_geometry(images[0], model, slice_axis)]))
 
 
 def _intensity(image: sitk.Image, channel) -> list[str]:
     values = sitk.GetArrayViewFromImage(image)
     sample = values[tuple(slice(None, None, max(1, n // 64)) for n in values.shape)].astype(np.float32)
-    low, high = float(np.nanmin(sample)), float(np.nanmax(sample))
     if not np.isfinite(sample).all():
         return ["The image holds values that are not finite; they are treated as the darkest value."]
+    low, high = float(sample.min()), float(sample.max())
     if low == high:
         return [f"The image has no contrast: every value is {low:g}."]
     looks_like_ct = low < HOUNSFIELD_AIR and np.mean(sample < HOUNSFIELD_AIR) > 0.02
     if looks_like_ct and channel.modality != "CT":
         return [
-            f"The image looks like CT (values from {low:.0f}); the model was trained on {channel.modality}: {channel.name}."
+            f"The image looks like CT (values from {low:.0f}); the model was trained on {channel.modality}: "
+            f"{channel.name}."
         ]
     if channel.modality == "CT" and low >= 0:
         return [
@@ -65,8 +66,8 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     others = [spacing[a] for a in (columns, rows)]
     if slice_axis == "auto" and model.slice_axis == "auto" and spacing[axis] < 1.2 * max(others):
         said.append(
-            f"The spacing {spacing[0]:.3g}×{spacing[1]:.3g}×{spacing[2]:.3g} mm does not tell along which axis the slices "
-            f"lie; {geometry.AXES[axis]} ({_slices(size[axis])}) is assumed. The slice axis can be chosen."
+            f"The spacing {spacing[0]:.3g}×{spacing[1]:.3g}×{spacing[2]:.3g} mm does not tell along which axis the "
+            f"slices lie; {geometry.AXES[axis]} ({_slices(size[axis])}) is assumed. The slice axis can be chosen."
         )
     if not 0.75 * trained.slice_spacing[0] <= spacing[axis] <= 1.25 * trained.slice_spacing[1]:
         said.append(
@@ -74,7 +75,8 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
         )
     if max(others) > 2 * trained.in_plane_spacing[1] or max(others) < 0.3 * trained.in_plane_spacing[0]:
         said.append(
-            f"Pixels are {others[0]:.3g}×{others[1]:.3g} mm; the model was trained on {_range(trained.in_plane_spacing)} mm."
+            f"Pixels are {others[0]:.3g}×{others[1]:.3g} mm; the model was trained on "
+            f"{_range(trained.in_plane_spacing)} mm."
         )
     if max(others) > 1.3 * min(others):
         said.append(
@@ -86,7 +88,8 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     expected = [n * model.in_plane_spacing for n in model.field_of_view]
     if min(extent) < 0.5 * min(expected):
         said.append(
-            f"A slice covers {extent[0]:.0f}×{extent[1]:.0f} mm; the model looks at {expected[1]:.0f}×{expected[0]:.0f} mm."
+            f"A slice covers {extent[0]:.0f}×{extent[1]:.0f} mm; the model looks at "
+            f"{expected[1]:.0f}×{expected[0]:.0f} mm."
         )
     if model.slice_axis != "auto" and axis != geometry.axis_for(image, model.slice_axis):
         said.append(f"The slices run along {geometry.AXES[axis]}; the model was trained on {model.slice_axis} slices.")

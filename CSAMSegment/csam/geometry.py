@@ -19,6 +19,7 @@ from .errors import InputError
 
 AXES = "ijk"
 PATIENT_AXES = "LPS"
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 PLANES = ("sagittal", "coronal", "axial")
 """The planes whose normals are the patient axes L, P and S."""
 SPACING_TIE = 1.02
@@ -58,13 +59,20 @@ class Orientation:
         return tuple(index)
 
 
-def slice_axis(size: Sequence[int], spacing: Sequence[float]) -> int:
+def slice_axis(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float] = IDENTITY) -> int:
     """The image axis along which the slices are stacked: that of the largest spacing.
 
-    Where spacings are equal the fewest samples decide. So they do where the largest spacing would leave pixels
+    Where spacings are equal the fewest samples decide, and of equal numbers the axis nearest to the patient's S, then
+    P, then L. The fewest samples also decide where the largest spacing would leave pixels
     elongated more than 4:1 (a scan of 6.4×4 mm pixels and 0.5 mm slices): that is no slice anybody acquired.
     """
-    order = sorted(range(3), key=lambda axis: (size[axis], -spacing[axis], axis))
+    cosines = np.reshape(direction, (3, 3))
+
+    def preference(axis: int) -> tuple:
+        nearest = (-np.round(np.abs(cosines[::-1, axis]), 5)).tolist()
+        return size[axis], -spacing[axis], nearest, _line(cosines[:, axis])
+
+    order = sorted(range(3), key=preference)
     largest = max(spacing)
     axis = next(axis for axis in order if spacing[axis] * SPACING_TIE >= largest)
     pixel = [spacing[other] for other in range(3) if other != axis]
@@ -77,11 +85,18 @@ def axis_for(image: sitk.Image, choice: str) -> int:
     A plane, "sagittal", "coronal" or "axial", means the image axis nearest to its normal.
     """
     if choice == "auto":
-        return slice_axis(image.GetSize(), image.GetSpacing())
+        return slice_axis(image.GetSize(), image.GetSpacing(), image.GetDirection())
     if choice in AXES:
         return AXES.index(choice)
-    patient_axis = PLANES.index(choice)
-    return int(np.argmax(np.abs(np.reshape(image.GetDirection(), (3, 3))[patient_axis])))
+    patient_axis, cosines = PLANES.index(choice), np.reshape(image.GetDirection(), (3, 3))
+    return max(range(3), key=lambda axis: (round(abs(cosines[patient_axis, axis]), 5), _line(cosines[:, axis])))
+
+
+def _line(cosines: np.ndarray) -> list[float]:
+    """An axis without its sense, the same for an axis and its reverse: settles ties whatever the order of storage."""
+    rounded = np.round(cosines, 6)
+    sense = next((np.sign(value) for value in rounded if value), 1.0)
+    return (sense * rounded).tolist()
 
 
 def orientation(direction: Sequence[float], axis: int) -> Orientation:
@@ -103,7 +118,7 @@ def orientation(direction: Sequence[float], axis: int) -> Orientation:
     def merit(assignment: tuple[int, int, int]) -> tuple:
         return (
             round(sum(rounded[p, a] for p, a in enumerate(assignment)), 5),
-            *(rounded[:, a].tolist() for a in assignment),
+            *(_line(cosines[:, a]) for a in assignment),
         )
 
     image_axis = max(itertools.permutations(range(3)), key=merit)  # of patient axis L, P, S

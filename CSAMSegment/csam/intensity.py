@@ -27,7 +27,7 @@ class Intensity:
             raise ModelError(f"intensity.scope is {self.scope!r}; it must be slice, volume or fixed.")
         if not self.lower < self.upper:
             raise ModelError(f"intensity.lower is {self.lower}; it must be below intensity.upper ({self.upper}).")
-        if self.scope != "fixed" and not (0 <= self.lower and self.upper <= 100):
+        if self.scope != "fixed" and (self.lower < 0 or self.upper > 100):
             raise ModelError(f"intensity percentiles are {self.lower} and {self.upper}; they must lie in 0 to 100.")
 
     def limits(self, stack: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,16 @@ class Channel:
 
 @dataclass(frozen=True)
 class Label:
-    """One structure. color: red, green, blue, 0 to 255. terminology: category and type, each [scheme, code, meaning]."""
+    """One structure. color: RGB, 0 to 255. terminology: "category" and "type", each [scheme, code, meaning].
+
+    connected: it forms one piece, so that only the largest piece found is kept.
+    """
 
     value: int
     name: str
     color: tuple[int, int, int]
     terminology: Mapping[str, tuple[str, str, str]] | None = None
+    connected: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ class Weights:
                 return self.path.read_bytes() if _within(size, WEIGHTS_LIMIT, str(self.path)) else b""
             with zipfile.ZipFile(self.path) as archive:
                 return _read_member(archive, self.member, WEIGHTS_LIMIT)
-        except (OSError, zipfile.BadZipFile) as error:
+        except ModelError:
+            raise
+        except Exception as error:  # zipfile raises whatever its decompressors met
             raise ModelError(
                 f"The weights of the model {self.path} cannot be read: {error}. Add the model again."
             ) from error
@@ -151,8 +158,12 @@ class Model:
         return replace(_from_json(Fields(values, f"{path.name}/model.json")), weights=weights)
 
     def save(self, path: str | Path) -> None:
-        """Writes the model to a folder, or to a zip when the path ends in .zip. The last file written is model.json."""
+        """Writes the model to a folder, or to a zip when the path ends in .zip. The last file written is model.json.
+
+        Raises ModelError naming the field, before anything is written, when the model could not be loaded again.
+        """
         path = Path(path)
+        self.check()
         text = json.dumps(self.description(), indent=2, ensure_ascii=False) + "\n"
         weights = self.weights.read()
         if path.suffix == ".zip":
@@ -163,6 +174,10 @@ class Model:
         path.mkdir(parents=True, exist_ok=True)
         (path / "weights.pt").write_bytes(weights)
         (path / "model.json").write_text(text, encoding="utf-8", newline="\n")
+
+    def check(self) -> None:
+        """Raises ModelError naming the first field with which the model could not be loaded again."""
+        _from_json(Fields(json.loads(json.dumps(self.description())), "model.json"))
 
     def description(self) -> dict:
         """The fields of ``model.json``."""
@@ -195,7 +210,7 @@ class Model:
     def _read_network(self):
         import torch
 
-        from .networks import build, read_architecture
+        from .networks import build_with_weights, read_architecture
 
         data = self.weights.read()
         found = hashlib.sha256(data).hexdigest()
@@ -211,33 +226,36 @@ class Model:
             state_dict = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except ModelError:
             raise
-        except Exception as error:  # torch.load raises whatever its reader met
-            raise ModelError(f"The weights of {self.name} cannot be read as a plain state dict: {error}") from error
+        except Exception as error:  # torch.load raises whatever its reader met, and advises to trust the file
+            raise ModelError(
+                f"The weights of {self.name} cannot be read as a plain state dict of tensors: the file is damaged or "
+                "holds more. Get the model again, from somebody you trust."
+            ) from error
         if not isinstance(state_dict, Mapping) or not all(isinstance(v, torch.Tensor) for v in state_dict.values()):
             raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
+        claimed = 0
         for key, value in state_dict.items():
-            # A view can claim more elements than are stored.
-            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            # A view can claim more elements than are stored, and many can share one storage.
+            plain = value.layout is torch.strided and value.device.type == "cpu"
+            size = value.numel() * value.element_size()
+            claimed += size
+            if not plain or size > value.untyped_storage().nbytes() or claimed > WEIGHTS_LIMIT:
                 raise ModelError(f"The weights of {self.name} claim a tensor {key} larger than the file holds.")
         found = read_architecture(state_dict)
-        if not self.architecture["slice"]:
-            found["num_slices"] = self.num_slices
-        if not self.architecture["uncertainty"] or not self.architecture["slice"]:
-            found |= {k: self.architecture[k] for k in ("uncertainty", "rank")}
+        # What no tensor tells.
+        untold = ("num_slices", "uncertainty", "rank") if not found["slice"] else ()
+        untold = untold or (() if found["uncertainty"] else ("rank",))
+        found |= {key: self.architecture[key] for key in untold}
         wrong = [key for key, value in found.items() if self.architecture[key] != value]
         if wrong:
             raise ModelError(
                 f"{self.name}/model.json: architecture.{wrong[0]} is {self.architecture[wrong[0]]}, "
                 f"but the weights are of a network with {found[wrong[0]]}."
             )
-        network = build(self.architecture)
-        try:
-            network.load_state_dict(state_dict, strict=True)
-        except RuntimeError as error:
-            raise ModelError(f"The weights of {self.name} do not fit its architecture: {error}") from error
+        network = build_with_weights(self.architecture, state_dict)
         if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
             raise ModelError(f"The weights of {self.name} hold values that are not finite; the training failed.")
-        return network.eval()
+        return network
 
 
 def _from_json(json_: Fields) -> Model:
@@ -256,9 +274,10 @@ def _from_json(json_: Fields) -> Model:
     }
     multiple = 2 ** (numbers["num_levels"] - 1)
     field_of_view = json_.numbers("field_of_view", 2, multiple, 2048)
-    if any(n % multiple for n in field_of_view):
+    if any(n % multiple for n in field_of_view) or field_of_view == (multiple, multiple):
         raise ModelError(
-            f"{json_.where}: the field field_of_view is {field_of_view}; multiples of {multiple} were expected."
+            f"{json_.where}: the field field_of_view is {field_of_view}; multiples of {multiple}, one of them at least "
+            f"{2 * multiple}, were expected."
         )
     channels = tuple(Channel(c.text("name"), c.text("modality", limit=16)) for c in json_.items("channels", 64))
     if len(channels) != numbers["input_channels"]:
@@ -309,7 +328,8 @@ def _label(item: Fields, classes: int) -> Label:
                 raise ModelError(f"{terms.where}: the field {part} is {value!r}; [scheme, code, meaning] was expected.")
             terminology[part] = tuple(value)
     color = tuple(int(c) for c in item.numbers("color", 3, 0, 255))
-    return Label(item.integer("value", 1, classes - 1), item.text("name", limit=200), color, terminology)
+    value, name = item.integer("value", 1, classes - 1), item.text("name", limit=200)
+    return Label(value, name, color, terminology, item.flag("connected", False))
 
 
 def _calibration(item: Fields, classes: int) -> Calibration:
@@ -318,7 +338,7 @@ def _calibration(item: Fields, classes: int) -> Calibration:
         raise ModelError(f"{item.where}: the field error_map must be a list of 2 to 1000 pairs.")
     table = {str(i): pair for i, pair in enumerate(pairs)}
     error_map = tuple(Fields(table, f"{item.where}: error_map").numbers(key, 2, 0, 1) for key in table)
-    if any(b[0] <= a[0] or b[1] < a[1] for a, b in zip(error_map, error_map[1:], strict=False)):
+    if any(b[0] <= a[0] or b[1] < a[1] for a, b in pairwise(error_map)):
         raise ModelError(f"{item.where}: the field error_map must rise.")
     scale = Fields(item.mapping("volume_scale", {}), f"{item.where}: volume_scale")
     return Calibration(
@@ -363,7 +383,9 @@ def _open_zip(path: Path) -> tuple[bytes, Weights]:
             if member not in names:
                 raise ModelError(f"{path} holds no {member}. Get the model again.")
             return _read_member(archive, found[0], JSON_LIMIT), Weights(path, member)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile raises whatever its decompressors met
         raise ModelError(f"{path} is neither a model's folder nor a readable zip of it: {error}.") from error
 
 

@@ -125,10 +125,12 @@ class _CSAMNetwork(nn.Module):
         """Raises InputError unless x fits the network."""
         multiple = 2 ** (self.num_levels - 1)
         channels = self.architecture["input_channels"]
-        if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple or 0 in x.shape:
+        fits = x.ndim == 4 and x.shape[1] == channels and 0 not in x.shape
+        # A single pixel at the deepest level has no spread that InstanceNorm could divide by.
+        if not fits or any(n % multiple for n in x.shape[2:]) or x.shape[2] * x.shape[3] == multiple**2:
             raise InputError(
-                f"The network takes (slices, {channels}, height, width) with height and width multiples of {multiple}; "
-                f"it was given {tuple(x.shape)}."
+                f"The network takes (slices, {channels}, height, width) with height and width multiples of {multiple}, "
+                f"one of them at least {2 * multiple}; it was given {tuple(x.shape)}."
             )
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -269,7 +271,7 @@ def read_architecture(state_dict: Mapping[str, Tensor]) -> dict:
             "uncertainty": factor is not None,
             "rank": 5 if factor is None else factor.shape[0] // num_slices,
         }
-    except (KeyError, IndexError, AttributeError) as error:
+    except (KeyError, IndexError, AttributeError, ZeroDivisionError) as error:
         known = ", ".join(list(state_dict)[:3]) or "nothing"
         raise ModelError(
             f"These weights are not those of a CSAM U-Net or UNet++: {error} is missing (found {known} ...). "
@@ -283,10 +285,27 @@ def from_state_dict(state_dict: Mapping[str, Tensor]) -> CSAMUNet | CSAMUNetPlus
     A checkpoint trained with the published code drops in, also one saved from ``nn.DataParallel`` (names that begin
     with ``module.``). Raises ModelError if names or shapes do not fit.
     """
+    if not isinstance(state_dict, Mapping):
+        raise ModelError(f"A plain state dict was expected, names and tensors; found {type(state_dict).__name__}.")
+    odd = [key for key, value in state_dict.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if odd:
+        raise ModelError(f"A plain state dict was expected, names and tensors; its entry {odd[0]!r} is something else.")
     state_dict = {key.removeprefix("module."): value for key, value in state_dict.items()}
-    network = build(read_architecture(state_dict))
+    return build_with_weights(read_architecture(state_dict), state_dict)
+
+
+def build_with_weights(architecture: Mapping, state_dict: Mapping[str, Tensor]) -> CSAMUNet | CSAMUNetPlusPlus:
+    """The network in evaluation mode with a float32 copy of these weights. Raises ModelError if they do not fit.
+
+    Names and shapes are compared before memory is taken, so that a few numbers cannot ask for much of it.
+    """
     try:
-        network.load_state_dict(state_dict, strict=True)
-    except RuntimeError as error:
-        raise ModelError(f"These weights do not fit a CSAM network: {error}") from error
+        with torch.device("meta"):
+            network = build(architecture)
+        network.load_state_dict(state_dict, strict=True, assign=True)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The weights do not fit the network {architecture['network']}: {reason:.200}") from error
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(torch.float32, copy=True)
     return network.eval()

@@ -27,6 +27,8 @@ LABELS = {"left ventricular cavity": 1, "myocardium": 2, "right ventricular cavi
 PHASES = ("diastole", "systole")
 SMALLEST_FIELD = 120.0
 """Millimetres of field of view that a heart needs."""
+DOUBT = 0.12
+"""Error that a fraction taken from distances may have; nearer to a tie, points in the voxel are counted."""
 
 Array = np.ndarray
 
@@ -51,7 +53,8 @@ def cine_stack(
 
     The slices run from above the base (atria, great vessels: no ventricle) to below the apex. The default 12 slices of
     8 mm leave one or two without a ventricle at either end; fewer slices show the middle of the ventricles. A voxel
-    bears the label of the structure that fills more than half of its volume; the papillary muscles count as cavity.
+    bears a label where the structures together fill more than half of its volume: that of the one that fills most.
+    Papillary muscles and trabeculae count as cavity, as in expert contours.
 
     seed: whole number from 0; the same heart is drawn at both phases.
     spacing: (i, j, k) in mm.
@@ -178,6 +181,14 @@ def _wave(c: Array, s: Array, waves: Waves) -> Array:
     return total
 
 
+def _clear_of_the_middle(z: float, thickness: float) -> float:
+    """z, moved out of the middle quarter of its slice, where a base's slightest tilt would cut a label in two."""
+    place = z / thickness % 1
+    if abs(place - 0.5) >= 0.13:
+        return z
+    return z + (0.37 - place if place < 0.5 else 0.63 - place) * thickness
+
+
 @dataclass(frozen=True)
 class _Ventricles:
     """Both ventricles as surfaces; the truth is read from here."""
@@ -203,7 +214,7 @@ class _Ventricles:
             return float(random.uniform(low, high))
 
         length = u(61, 73)
-        volume = min(max(random.normal(145, 32), 95), 215) * (length / 67) ** 1.5
+        volume = min(max(random.normal(145, 32), 104), 215) * (length / 67) ** 1.5
         taper = u(2.0, 2.9)
         wall = min(max(random.normal(9.3, 1.7), 7.0), 14.5)
         ejected = min(max(random.normal(0.57, 0.1), 0.25), 0.72)
@@ -219,6 +230,8 @@ class _Ventricles:
             radius *= math.sqrt((1 - ejected) * length / shorter)
             wall = math.sqrt(radius**2 + muscle) - radius
             base, length, right_depth = base + length - shorter, shorter, right_depth * 0.75
+        base = _clear_of_the_middle(base, thickness)
+        lag = _clear_of_the_middle(base + u(0, 4), thickness) - base
         return _Ventricles(
             base=base,
             length=length,
@@ -232,7 +245,7 @@ class _Ventricles:
             septum=math.pi + u(0.0, 0.45),
             right_depth=right_depth,
             right_length=right_length * length,
-            right_lag=u(0, 4),
+            right_lag=lag,
             right_waves=_waves(random, (2, 0.05), (3, 0.07), (5, 0.025)),
         )
 
@@ -279,10 +292,13 @@ class _Ventricles:
 
 @dataclass(frozen=True)
 class _Anatomy:
-    """A chest around a pair of ventricles. Organs: tuples of x, y, half axes, tilt and what their painters add."""
+    """A chest around a pair of ventricles. Organs: tuples of x, y, half axes, tilt and what their painters add.
+
+    base: the ventricles' base in diastole, from which depth in the chest is counted at either phase."""
 
     heart: tuple[float, float]
     ventricles: _Ventricles
+    base: float
     chest: tuple[float, float, float, float, float]
     outline: Waves
     fat: float
@@ -300,6 +316,7 @@ class _Anatomy:
     vessels: tuple[tuple[float, ...], ...]
     liver_vessels: tuple[tuple[float, ...], ...]
     atria: tuple[float, ...]
+    trabeculae: float
     bend: Array
     loops: Array
     strands: Array
@@ -319,6 +336,7 @@ class _Anatomy:
         chest, wall, approach = u(10, 32, 46, 66, 155, 182, 142, 162, -0.65, -0.2), u(8, 24, 11, 22), u(0.35, 0.58)
         return _Anatomy(
             ventricles=ventricles,
+            base=diastole.base,
             heart=u(-6, 16, -12, 8),
             chest=_around(diastole, chest, sum(wall) + 9, approach),
             outline=_waves(random, (2, 4.0), (3, 6.0), (4, 4.0), (7, 1.5)),
@@ -333,12 +351,13 @@ class _Anatomy:
             bowel=tuple(u(-90, 60, 45, 140, 10, 27, 8, 18, -0.9, 0.9, 0, 1, -40, 80, 18, 50) for _ in range(15)),
             aorta=u(16, 30, 92, 106, 10, 13),
             ribs=tuple((0.34 * n + u(-0.09, 0.09), *u(-0.25, 0.25, 6, 11, 3.5, 6.5, 0.2, 0.5)) for n in range(18)),
-            papillary=tuple((middle + u(-0.25, 0.25), *u(0.62, 0.74, 3.6, 5.6, 0.2, 0.32)) for middle in (-0.75, 1.95)),
+            papillary=tuple((middle + u(-0.25, 0.25), *u(0.6, 0.72, 4.0, 6.5, 0.18, 0.3)) for middle in (-0.75, 1.95)),
             vessels=tuple(
                 u(42, 100, -55, 40, 0.7, 2.6, -0.6, 0.6, -0.6, 0.6, 0.4, 1, -15, 45, 6, 30) for _ in range(60)
             ),
             liver_vessels=tuple(u(-1, 1, -1, 1, 1.5, 5, 1, 2.4, 0, 3.1, -10, 80) for _ in range(16)),
             atria=u(0.9, 1.1, 0.9, 1.1, 0.9, 1.1, -5, 5, -5, 5),
+            trabeculae=u(5, 12),
             bend=random.normal(0, 4.0, (3, 2, 11, 11)).astype(np.float32),
             loops=random.standard_normal((3, 31, 31), np.float32),
             strands=random.standard_normal((6, 111, 111), np.float32),
@@ -346,7 +365,7 @@ class _Anatomy:
 
     def warp(self, x: Array, y: Array, z: float) -> tuple[Array, Array]:
         """Coordinates (rows, columns) bent by a few mm, so that organs are no geometry lesson."""
-        bend = _between(self.bend, (z - self.ventricles.base + 20) / 55)
+        bend = _between(self.bend, (z - self.base + 20) / 55)
         return x + _smooth(bend[0], x, y), y[:, None] + _smooth(bend[1], x, y)
 
 
@@ -415,18 +434,18 @@ class _Look:
         return _Look(
             myocardium=1 / u(2.4, 3.9),
             right_blood=u(0.85, 1.08),
-            fat=-u(0.75, 1.15),
-            lung=u(0.02, 0.06),
+            fat=-u(0.85, 1.45),
+            lung=u(0.04, 0.12),
             liver=u(0.28, 0.46),
             spleen=u(0.3, 0.5),
             muscle=u(0.2, 0.32),
             coils=tuple((angle + u(-0.25, 0.25), u(0.3, 1.2), u(32, 52)) for angle in (-2.3, -1.6, -0.7, 0.2, 2.2)),
-            floor=u(0.05, 0.16),
-            spread=u(0.55, 0.85),
-            noise=u(0.02, 0.06),
+            floor=u(0.03, 0.12),
+            spread=u(0.6, 0.95),
+            noise=u(0.03, 0.12),
             texture=u(0.03, 0.07),
             scale=u(120, 420),
-            mask=str(random.choice(["none", "circle", "warp"], p=[0.3, 0.4, 0.3])),
+            mask=str(random.choice(["none", "circle", "warp"], p=[0.2, 0.5, 0.3])),
         )
 
 
@@ -455,7 +474,7 @@ class _Canvas:
 
     def __init__(self, x: Array, y: Array, z: Array, anatomy: _Anatomy, pixel: float, data: Array | None = None):
         self.x, self.y, self.z, self.pixel = x, y, z, pixel
-        self.depth = z - anatomy.ventricles.base
+        self.depth = z - anatomy.base
         self.bent_x, self.bent_y = anatomy.warp(x, y, float(z.mean()))
         self.data = np.zeros((len(z), len(y), len(x)), np.float32) if data is None else data
 
@@ -521,8 +540,8 @@ def _paint_chest(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> None:
     canvas.paint(canvas.cover(body + fat), look.muscle)
     canvas.paint(canvas.cover(body + fat + 2) * np.clip(3 * layer - 2.1, 0, 1), look.fat * 0.8)
     canvas.paint(canvas.cover(body + wall - 2.0), look.fat * 0.8)
-    canvas.paint(canvas.cover(body + wall), look.lung)
     inside = canvas.cover(body + wall)
+    canvas.paint(inside, look.lung)
     before = canvas.data * (1 - inside)
     for vx, vy, radius, mx, my, signal, middle, run in anatomy.vessels:
         weight = np.exp(-(((depth - middle) / run) ** 2))
@@ -534,10 +553,10 @@ def _paint_chest(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> None:
     # Fat fills the angles that the right side of the heart makes with the diaphragm and the chest wall.
     abdomen = _below_diaphragm(canvas, anatomy, body + wall)
     _, epicardium, right = v.distances(canvas.x, canvas.y[:, None], np.maximum(z, v.base))
-    heart = np.minimum(np.minimum(epicardium, right - 3), _ellipse(x, y, -14, 0, 38, 34) + 4 * np.abs(depth + 12))
+    heart = np.minimum(np.minimum(epicardium, right - 3), _ellipse(x, y, -14, 0, 38, 34) + 4 * np.abs(z - v.base + 12))
     strip = _ellipse(x, y, rx - 8, ry - 22, 3.5 + 0.06 * np.maximum(depth, 0), 46, -0.35)
     heart = np.minimum(heart, strip) - np.maximum(16 - np.abs(heart - strip), 0) ** 2 / 64
-    soft = np.clip(14 - 0.55 * x + 0.2 * depth, 5, 42)
+    soft = np.clip(14 - 0.5 * x + 0.45 * depth, 6, 46)
     for other in (abdomen, -body - wall):
         fillet = np.minimum(heart, other) - np.maximum(soft - np.abs(heart - other), 0) ** 2 / (4 * soft)
         canvas.paint(canvas.cover(fillet + 2) * inside, look.fat * 0.95)
@@ -569,11 +588,12 @@ def _below_diaphragm(canvas: _Canvas, anatomy: _Anatomy, wall: Array) -> Array:
 
 
 def _diaphragm(canvas: _Canvas, anatomy: _Anatomy) -> Array:
-    """Height of the diaphragm below the heart."""
+    """Height of the diaphragm below the heart; beyond the apex it rises to the heart's place."""
     v, z = anatomy.ventricles, canvas.z
     gap, _, _, slope = anatomy.diaphragm
     base = v.outer_radius(np.full_like(z, v.base))
-    return 0.55 * base + 0.45 * v.outer_radius(z) + gap + 0.3 * slope * canvas.depth
+    rise = 1.3 * np.maximum(z - v.base - v.length - 2, 0)
+    return 0.55 * base + 0.45 * v.outer_radius(z) + gap + 0.3 * slope * canvas.depth - rise
 
 
 def _paint_abdomen(canvas: _Canvas, anatomy: _Anatomy, look: _Look, abdomen: Array) -> None:
@@ -617,13 +637,14 @@ def _paint_heart(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> Array:
     right_ventricle = np.clip(0.5 + below_right / step, 0, 1)
 
     # Fat fills the grooves between the chambers and lies beyond the apex; there is little on the lateral wall.
+    t = np.clip((z - v.base) / v.length, 0, 1)
     soft = 5.0
     gap = epicardium - right + 2.4
     groove = np.maximum(soft - np.abs(gap), 0) ** 2 / (4 * soft)
     level = float(canvas.depth.mean()) + 20
     strands = _smooth(_between(anatomy.strands, level / 20), canvas.x, canvas.y)
     lumps = _smooth(_between(anatomy.loops, level / 45), canvas.x, canvas.y)
-    layer = anatomy.epicardial_fat * np.clip(0.5 + 0.5 * np.tanh(gap / 12) + 0.4 * lumps, 0, 2)
+    layer = anatomy.epicardial_fat * np.clip(0.5 + 0.5 * np.tanh(gap / 12) + 0.4 * lumps + 0.8 * t, 0, 2.5)
     cx, cy = v.axis(z)
     tip = 8 * np.exp(-(((z - v.base - v.length - 6) / 9) ** 2)) + 0.01
     sac = np.minimum(epicardium, right - 2.4) - groove - layer
@@ -636,16 +657,18 @@ def _paint_heart(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> Array:
     cover_right = canvas.cover(np.maximum(right, -epicardium)) * right_ventricle
     cover_endocardium = canvas.cover(endocardium) * ventricle
     canvas.paint(canvas.cover(np.maximum(right - 2.4, -epicardium)) * right_ventricle, look.myocardium)
-    t = np.clip((z - v.base) / v.length, 0, 1)
     edge = np.clip(1 + right / (3 + 9 * t), 0, 1)
     canvas.paint(cover_right, look.right_blood * (1 - (0.3 + 0.5 * t) * np.clip(strands, 0, 1) * edge))
     canvas.paint(cover_epicardium, look.myocardium)
-    trabeculae = np.clip(1 + endocardium / (1.5 + 3.5 * t), 0, 1) * np.clip(0.4 + 0.6 * strands, 0, 1)
-    canvas.paint(cover_endocardium, 1 - (1 - look.myocardium) * (0.25 + 0.6 * t) * trabeculae)
+    # Expert contours run outside the trabeculae, which make the blood pool ragged and its edge soft.
     inner = v.inner_radius(z)
+    thickness = np.minimum(anatomy.trabeculae * np.minimum(0.4 + 2 * t, 1), 0.6 * inner + 0.1)
+    muscular = np.clip(1 + endocardium / thickness, 0, 1) ** 1.5
+    trabeculae = np.clip(1.6 * muscular + 0.45 * (strands - 0.25) * np.minimum(4 * muscular, 1), 0, 1)
+    canvas.paint(cover_endocardium, 1 - (1 - look.myocardium) * trabeculae)
     for angle, place, r, start in anatomy.papillary:
         grown = np.clip((t - start) / 0.15, 0, 1) * np.clip((0.86 - t) / 0.15, 0, 1)
-        radius = r * np.sqrt(grown) * min(1.0, v.radius / 24) + 0.01
+        radius = r * np.sqrt(grown) * min(1.0, 0.4 + v.radius / 40) + 0.01
         out = np.minimum(place + 0.25 * np.maximum(t - 0.5, 0), 1) * inner
         px, py = cx + out * math.cos(angle), cy + out * math.sin(angle)
         muscle = _ellipse(x, y, px, py, radius * 1.3, radius, angle) - 0.18 * radius * strands
@@ -656,7 +679,8 @@ def _paint_heart(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> Array:
 
 def _paint_above_base(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> None:
     """Atria, aortic root and pulmonary trunk, where the ventricles will not cover them."""
-    v, up = anatomy.ventricles, -canvas.depth
+    v = anatomy.ventricles
+    up = v.base - canvas.z
     here = np.clip(0.5 + (up + 6) / 2, 0, 1)
     if not here.any():
         return
@@ -677,10 +701,12 @@ def _paint_above_base(canvas: _Canvas, anatomy: _Anatomy, look: _Look) -> None:
 
 def _labels(anatomy: _Anatomy, grid: _Grid, fractions: Array) -> Array:
     """Fractions (3, slices, rows, columns) → labels; close calls are settled by counting points in the voxel."""
-    labels = np.zeros(fractions.shape[1:], np.uint8)
-    for n, fraction in enumerate(fractions):
-        labels[fraction > 0.5] = n + 1
-    close = np.argwhere((np.abs(fractions - 0.5) < 0.12).any(0))
+    labels = _label(fractions)
+    sx, sy, sz = grid.spacing
+    doubt = min(0.5, DOUBT * max(sx / sy, sy / sx) * max(1.0, sz / 16))
+    heart = fractions.sum(0)
+    shares = np.sort(fractions, axis=0)
+    close = np.argwhere((np.abs(heart - 0.5) < doubt) | ((shares[2] - shares[1] < 2 * doubt) & (heart > 0.3)))
     for part in np.array_split(close, max(1, len(close) // 500)):
         labels[tuple(part.T)] = _vote(anatomy, grid, part, (4, 4, 16))
     return labels
@@ -700,11 +726,18 @@ def _vote(anatomy: _Anatomy, grid: _Grid, voxels: Array, counts: tuple[int, int,
     v = anatomy.ventricles
     endocardium, epicardium, right = v.distances(x, y, z)
     below, below_right = v.below_base(x, y, z)
-    cavity = (endocardium < 0) & (below > 0)
-    muscle = (epicardium < 0) & (below > 0) & ~cavity
-    right = (right < 0) & (epicardium >= 0) & (below_right > 0)
+    # Each point stands for its share of the slice's thickness, so that the flat base needs no more points.
+    below, below_right = (np.clip(0.5 + part * (nz / sz), 0, 1) for part in (below, below_right))
+    cavity = (endocardium < 0) * below
+    muscle = ((epicardium < 0) & (endocardium >= 0)) * below
+    right = ((right < 0) & (epicardium >= 0)) * below_right
     filled = np.stack([part.mean((1, 2, 3)) for part in (cavity, muscle, right)])
-    return np.where(filled.max(0) > 0.5, filled.argmax(0) + 1, 0).astype(np.uint8)
+    return _label(filled)
+
+
+def _label(fractions: Array) -> Array:
+    """The label of the structure that fills most of a voxel, where all of them together fill more than half."""
+    return np.where(fractions.sum(0) > 0.5, fractions.argmax(0) + 1, 0).astype(np.uint8)
 
 
 # --- the scanner -----------------------------------------------------------------------------------------------------
@@ -738,7 +771,7 @@ def _bias(anatomy: _Anatomy, look: _Look, grid: _Grid, k: int) -> Array:
             total = total + gain / (1 + (dx * dx + dy * dy) / reach**2) ** 1.5
         return total
 
-    depth = (k + 0.5) * grid.spacing[2] - anatomy.ventricles.base
+    depth = (k + 0.5) * grid.spacing[2] - anatomy.base
     nodes = np.linspace(-250, 250, 29)
     field = sensitivity(nodes[None], nodes[:, None], depth) / sensitivity(0.0, 0.0, 30.0)
     return _smooth(field.astype(np.float32), grid.x, grid.y)
@@ -756,7 +789,7 @@ def _mask(look: _Look, grid: _Grid) -> Array:
     u = np.linspace(-1, 1, len(grid.x), dtype=np.float32)
     x, y = u[None], u[:, None]
     if look.mask == "circle":
-        return x * x + y * y < 0.92
+        return x * x + y * y < 0.85
     if look.mask == "warp":
         return np.abs(x) < 0.9 + 0.12 * y * y
     return np.ones((len(u), len(u)), bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from .errors import InputError
+from .model import SLICE_AXES
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,15 @@ class Plan:
 
     network: "CSAMUNet" or "CSAMUNetPlusPlus", with base_channels, num_levels, num_slices and rank.
     in_plane_spacing: mm. field_of_view: rows, columns in pixels of that spacing. slice_axis, intensity: as in a model.
-    steps, learning_rate, weight_decay: of AdamW with a short warm-up and a cosine to zero. ema: of the weights' average.
+    steps, learning_rate, weight_decay: of AdamW with a short warm-up and a cosine to zero. ema: decay of the weights'
+    running average.
     gate_samples: draws of the slice gates per step. empty_slices: teach slices without any structure.
     extra_share: share of the steps that draw from the further data sets, if there are any.
-    validation_patients: how many, drawn with the seed. patient_pattern: regular expression for a case's patient.
+    validation_patients: how many, drawn with split_seed. seed: of everything else.
+    patient_pattern: regular expression for a case's name; its first group is the patient.
     precision: "auto" (bfloat16 on CUDA and on processors with AMX), "float32" or "bfloat16".
     checkpoint_every, validate_every: steps.
+    Raises InputError that names a field out of range, before anything is trained that no model.json could hold.
     """
 
     network: str = "CSAMUNet"
@@ -39,10 +43,39 @@ class Plan:
     extra_share: float = 0.2
     validation_patients: int = 8
     patient_pattern: str = "(.*)"
+    split_seed: int = 0
     seed: int = 0
     precision: str = "auto"
     checkpoint_every: int = 200
     validate_every: int = 500
+
+    def __post_init__(self):
+        multiple = 2 ** (min(max(self.num_levels, 2), 8) - 1)
+        rows_columns = len(self.field_of_view) == 2 and all(type(n) is int for n in self.field_of_view)
+        ranges = {"base_channels": 256, "num_levels": 8, "num_slices": 256, "rank": 64, "gate_samples": 100}
+        ranges |= dict.fromkeys(("steps", "checkpoint_every", "validate_every", "validation_patients"), 10**9)
+        checks = [
+            ("network", self.network in ("CSAMUNet", "CSAMUNetPlusPlus"), "CSAMUNet or CSAMUNetPlusPlus"),
+            *((name, 1 <= getattr(self, name) <= most, f"1 to {most}") for name, most in ranges.items()),
+            ("num_levels", self.num_levels >= 2, "2 to 8"),
+            ("in_plane_spacing", 0.01 <= self.in_plane_spacing <= 100, "0.01 to 100 mm"),
+            (
+                "field_of_view",
+                rows_columns and all(multiple < n <= 2048 and n % multiple == 0 for n in self.field_of_view),
+                f"two multiples of {multiple} from {2 * multiple} to 2048 (for {self.num_levels} levels)",
+            ),
+            ("slice_axis", self.slice_axis in SLICE_AXES, ", ".join(SLICE_AXES)),
+            ("intensity", self.intensity in ("slice", "volume"), "slice or volume"),
+            ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),
+            ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
+            ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
+            ("extra_share", 0 <= self.extra_share <= 1, "a number from 0 to 1"),
+            *((name, 0 <= getattr(self, name) < 2**31, "0 to 2^31 - 1") for name in ("seed", "split_seed")),
+            ("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"),
+        ]
+        for name, fits, expected in checks:
+            if not fits:
+                raise InputError(f"The plan's {name} is {getattr(self, name)!r}; {expected} was expected.")
 
     @classmethod
     def from_json(cls, values: dict) -> Plan:
@@ -52,13 +85,7 @@ class Plan:
             if name not in known:
                 raise InputError(f"The plan has no field {name}; it has {', '.join(known)}.")
             default = known[name].default
-            accepted = (
-                (int, float)
-                if isinstance(default, float)
-                else (list, tuple)
-                if isinstance(default, tuple)
-                else type(default)
-            )
+            accepted = {float: (int, float), tuple: (list, tuple)}.get(type(default), type(default))
             if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
                 raise InputError(f"The plan's {name} is {value!r}; something like {default!r} was expected.")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -57,9 +57,13 @@ class GatePosterior:
 def sample_logits(network, x: Tensor, samples: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
     """Yields ``samples`` logits of shape (S, K, H, W), drawn from the gates' joint posterior.
 
-    x: (S, C, H, W). generator: seeds the draws; torch's own when None. The network is used in the mode it is in;
-    put it in evaluation for inference.
+    x: (S, C, H, W). generator: seeds the draws; torch's own when None. A network in evaluation mode gives logits
+    without gradients.
     """
-    posterior = GatePosterior(network, x)
+    gradients = torch.is_grad_enabled() and network.training
+    with torch.set_grad_enabled(gradients):
+        posterior = GatePosterior(network, x)
     for _ in range(samples):
-        yield posterior.logits(posterior.draw(generator))
+        with torch.set_grad_enabled(gradients):
+            logits = posterior.logits(posterior.draw(generator))
+        yield logits

@@ -49,6 +49,7 @@ class Sampling:
     areas: np.ndarray = field(default=None, init=False)
     overlaps: np.ndarray = field(default=None, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
+    _chunk_limit: int = field(default=2**31, init=False)
 
     @torch.inference_mode()
     def slabs(self, values: Tensor) -> Iterator[Slab]:
@@ -67,6 +68,8 @@ class Sampling:
         probabilities = torch.zeros(num_slices, classes, *padded.shape[-2:])
         entropies = torch.zeros(num_slices, *padded.shape[-2:])
         for number, start in enumerate(starts):
+            # Padding takes part in the gates, but nobody asks what is in it.
+            wanted = slice(max(before - start, 0), min(before + count - start, num_slices))
             weight = torch.from_numpy(slice_weights[number])
             for tile, (y, x, tile_weight) in enumerate(tiles):
                 inside = (..., slice(y, y + rows), slice(x, x + columns))
@@ -76,7 +79,8 @@ class Sampling:
                 def tick(fraction: float, position: int = number * len(tiles) + tile) -> None:
                     self.tick((position + fraction) / (len(starts) * len(tiles)))
 
-                reducer = self._piece(padded[:, start : start + num_slices][inside].transpose(0, 1), counted, tick)
+                x = padded[:, start : start + num_slices][inside].transpose(0, 1)
+                reducer = self._piece(x, wanted, counted, tick)
                 blend = weight[:, None, None] * tile_weight
                 probabilities[inside] += blend[:, None] * reducer.mean_probabilities.cpu()
                 entropies[inside] += blend * reducer.expected_entropy.cpu()
@@ -96,18 +100,17 @@ class Sampling:
                 )
         self.areas, self.overlaps = (a[:, before : before + count] for a in (self.areas, self.overlaps))
 
-    def _piece(self, x: Tensor, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
-        """All samples of one window and tile: x (S, C, rows, columns). Smaller pieces, then the CPU, when memory ends."""
+    def _piece(self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
+        """All samples of a window and tile, x (S, C, rows, columns): in smaller pieces, then on the CPU, if needed."""
         elements = x.shape[-1] * x.shape[-2] * self.network.widths[0]
-        chunk = max(1, min(len(x), CHUNK_ELEMENTS // elements))
+        largest = max(1, min(len(x), CHUNK_ELEMENTS // elements))
         while True:
+            chunk = min(largest, self._chunk_limit)
             try:
-                return self._sample(x.contiguous().to(self.device), weights.to(self.device), chunk, tick)
-            except torch.OutOfMemoryError as error:
-                torch.cuda.empty_cache()
-                reason = str(error).split(".")[0]
+                return self._sample(x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick)
             except (MemoryError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and "alloc" not in str(error):
+                known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "alloc" in str(error).lower()
+                if not known:
                     raise
                 if self.device == "cpu":
                     raise DeviceError(
@@ -115,19 +118,23 @@ class Sampling:
                         "region, or use a smaller model."
                     ) from error
                 reason = str(error).split(".")[0]
+            torch.cuda.empty_cache()  # here, where the error no longer holds on to the tensors
             if chunk > 1:
-                chunk = max(1, chunk // 2)
+                self._chunk_limit = chunk // 2
                 self._warn("The GPU's memory was short: the run went on in smaller pieces.")
             else:
                 self._warn(f"The GPU's memory did not suffice ({reason}): the run went on on the CPU, which is slower.")
                 self.device = "cpu"
                 self.network = self.network.to("cpu")
+                self._chunk_limit = largest
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def _sample(self, x: Tensor, weights: Tensor, chunk: int, tick: Callable[[float], None]) -> SampleReducer:
+    def _sample(
+        self, x: Tensor, wanted: slice, weights: Tensor, chunk: int, tick: Callable[[float], None]
+    ) -> SampleReducer:
         posterior = GatePosterior(self.network, x)
         passes = max(1, self.samples)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
@@ -136,8 +143,8 @@ class Sampling:
         generator = torch.Generator().manual_seed(self.seed)
         for sample in range(passes):
             gates = posterior.draw(generator) if self.samples else posterior.mean()
-            for start in range(0, len(x), chunk):
-                some = slice(start, min(start + chunk, len(x)))
+            for start in range(wanted.start, wanted.stop, chunk):
+                some = slice(start, min(start + chunk, wanted.stop))
                 reducer.add(sample, posterior.logits(gates, some), some)
             tick((sample + 1) / passes)
         return reducer

@@ -48,10 +48,13 @@ def segment(
     started = time.monotonic()
     images = [images] if isinstance(images, sitk.Image) else list(images)
     cancelled = cancelled or (lambda: False)
+    reached = 0.0
 
     def report(fraction: float, stage: str) -> None:
+        nonlocal reached
         if cancelled():
             raise Cancelled
+        fraction = reached = max(fraction, reached)  # a piece that is run again does not turn the clock back
         if progress:
             spent = time.monotonic() - started
             progress(Progress(fraction, stage, spent / fraction * (1 - fraction) if fraction > 0.05 else None))
@@ -77,12 +80,14 @@ def segment(
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
     )
     output = _Output(images[0], stack, part, model, options.keep_probabilities)
-    with _answering(network, cancelled):
-        for slab in sampling.slabs(stack.values):
-            output.take(slab)
+    try:
+        with _answering(network, cancelled):
+            for slab in sampling.slabs(stack.values):
+                output.take(slab)
+    finally:
+        if sampling.device != device:
+            model.forget_networks()  # the network went to the CPU when the GPU's memory ended
     report(0.99, "Measuring")
-    if sampling.device != device:
-        model.forget_networks()  # the network went to the CPU when the GPU's memory ended
     provenance = {
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
         "options": asdict(options),
@@ -128,7 +133,7 @@ class _Output:
         _, row, column = stack.spacing
         self.pixel_area = row * column
         self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
-        self.scores: list[tuple[int, float, tuple[float, float, float], tuple[float, ...]]] = []
+        self.background = np.ones(shape, np.float32) if any(label.connected for label in model.labels) else None
 
     def _view(self, array: np.ndarray) -> np.ndarray:
         return self.stack.orientation.to_stack(array[tuple(self.part[::-1])])
@@ -140,32 +145,52 @@ class _Output:
         for offset in range(len(slab.mean_probabilities)):
             here = slab.first + offset
             mean = resize(slab.mean_probabilities[offset], size)[None]
-            expected = resize(slab.expected_entropy[offset][None], size)
+            # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
+            information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
             best, labels = mean[0].max(0)
             error = error_probability(best.numpy(), error_map)
             labels = labels.numpy()
             self._view(self.labels)[here] = labels
             self._view(self.maps["error"])[here] = error
             self._view(self.maps["entropy"])[here] = entropy(mean)[0].numpy()
-            self._view(self.maps["mutual_information"])[here] = mutual_information(mean, expected)[0].numpy()
+            self._view(self.maps["mutual_information"])[here] = resize(information, size)[0].numpy()
             if self.probabilities is not None:
                 for k in range(mean.shape[1]):
                     self._view(self.probabilities[..., k])[here] = mean[0, k].numpy()
-            self._score(here, labels, error)
+            if self.background is not None:
+                self._view(self.background)[here] = mean[0, 0].numpy()
 
-    def _score(self, here: int, labels: np.ndarray, error: np.ndarray) -> None:
+    def _keep_largest(self, value: int) -> float:
+        """Turns all but the largest piece of a structure into background, with the doubt that this deserves.
+
+        Returns the share of the structure that stays.
+        """
+        mask = geometry.like((self.labels == value).astype(np.uint8), self.image)
+        pieces = sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(mask, True)))
+        found, other = np.count_nonzero(pieces), pieces > 1
+        self.labels[other] = 0
+        self.maps["error"][other] = error_probability(self.background[other], self.model.calibration.error_map)
+        return 1 - np.count_nonzero(other) / found if found else 1.0
+
+    def _score(self, here: int) -> tuple[int, float, tuple[float, float, float], tuple[float, ...]]:
+        """A slice's index in the image, expected wrong area, most doubtful point and areas."""
+        labels, error = (np.ascontiguousarray(self._view(a)[here]) for a in (self.labels, self.maps["error"]))
         part_size = [s.stop - s.start for s in self.part]
-        spots = F.avg_pool2d(torch.from_numpy(error)[None], self.spot, 1, [n // 2 for n in self.spot])
+        rows, columns = self.spot  # one axis after the other: the same mean in far fewer steps
+        spots = F.avg_pool2d(torch.from_numpy(error)[None], (rows, 1), 1, (rows // 2, 0))
+        spots = F.avg_pool2d(spots, (1, columns), 1, (0, columns // 2))
         row, column = np.unravel_index(int(spots.argmax()), error.shape)
         index = self.stack.orientation.index(here, int(row), int(column), part_size)
         index = [i + s.start for i, s in zip(index, self.part, strict=True)]
         areas = tuple(float((labels == label.value).sum() * self.pixel_area) for label in self.model.labels)
         point = self.image.TransformIndexToPhysicalPoint(index)
         expected = float(error.sum(dtype=np.float64) * self.pixel_area)
-        self.scores.append((index[self.stack.orientation.axes[0]], expected, point, areas))
+        return index[self.stack.orientation.axes[0]], expected, point, areas
 
     def result(self, sampling: Sampling, axis: int, warnings: tuple[str, ...], provenance: dict) -> Result:
-        worst_first = sorted(self.scores, key=lambda score: (-score[1], score[0]))
+        kept = {label.value: self._keep_largest(label.value) for label in self.model.labels if label.connected}
+        scores = [self._score(here) for here in range(self.stack.shape[0])]
+        worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
         slices = [
             SliceScore(index, expected, point, rank, areas)
             for rank, (index, expected, point, areas) in enumerate(worst_first, 1)
@@ -176,12 +201,14 @@ class _Output:
         structures = []
         for label in self.model.labels:
             scale = self.model.calibration.volume_scale.get(label.value, 1.0)
-            mean, low, high = interval(sampled_ml[:, label.value - 1], scale)
+            # Of the samples no pieces are known; the same share of each is taken to be stray.
+            mean, low, high = interval(sampled_ml[:, label.value - 1] * kept.get(label.value, 1.0))
             volume = np.count_nonzero(self.labels == label.value) * voxel_ml
-            # The interval speaks of the segmentation that is shown, so it must hold its volume.
-            structures.append(
-                StructureVolume(label.value, label.name, volume, mean, min(low, volume), max(high, volume))
-            )
+            # The interval speaks of the segmentation that is shown, so it must hold its volume: before it is scaled,
+            # because the scale was found on intervals that do, and after.
+            low, high = (mean + scale * (end - mean) for end in (min(low, volume), max(high, volume)))
+            low, high = max(0.0, min(low, volume)), max(high, volume)
+            structures.append(StructureVolume(label.value, label.name, volume, mean, low, high))
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
             labels=geometry.like(self.labels, self.image),

@@ -45,8 +45,8 @@ def stack_of(images: Sequence[sitk.Image], in_plane_spacing: float, intensity: I
         geometry.check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
         if not geometry.same_grid(first, image):
             raise InputError(
-                f"Channel {number} ({'×'.join(map(str, image.GetSize()))} voxels) does not lie on the grid of channel 1 "
-                f"({'×'.join(map(str, first.GetSize()))} voxels). Resample it to that volume first."
+                f"Channel {number} ({'×'.join(map(str, image.GetSize()))} voxels) does not lie on the grid of channel "
+                f"1 ({'×'.join(map(str, first.GetSize()))} voxels). Resample it to that volume first."
             )
     axis = geometry.axis_for(first, slice_axis)
     oriented = geometry.orientation(first.GetDirection(), axis)
@@ -56,8 +56,8 @@ def stack_of(images: Sequence[sitk.Image], in_plane_spacing: float, intensity: I
     size = tuple(geometry.resized_length(n, s, in_plane_spacing) for n, s in zip(shape[1:], spacing[1:], strict=True))
     if max(size) > 8192:
         raise InputError(
-            f"At the model's {in_plane_spacing:g} mm a slice would have {size[0]}×{size[1]} pixels (the image's spacing is "
-            f"{spacing[1]:g}×{spacing[2]:g} mm). Correct the spacing in the image's header."
+            f"At the model's {in_plane_spacing:g} mm a slice would have {size[0]}×{size[1]} pixels (its spacing "
+            f"is {spacing[1]:g}×{spacing[2]:g} mm). Correct the spacing in the image's header."
         )
     values = torch.stack([resize(torch.from_numpy(np.ascontiguousarray(c)), size) for c in channels])
     return Stack(values, oriented, shape, spacing)

@@ -24,6 +24,7 @@ from .dataset import Case, Dataset, read_dataset, split
 from .devices import choose_device
 from .errors import Cancelled, InputError
 from .intensity import Intensity
+from .model import Model
 from .networks import build
 from .plan import Plan
 from .posterior import GatePosterior
@@ -137,6 +138,7 @@ def train(
     extra: Sequence[str | Path] = (),
     card: dict | None = None,
     device: str = "auto",
+    fine_tune: str | Path | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
     log: Callable[[str], None] = print,
@@ -144,16 +146,19 @@ def train(
     """Trains on a data set in nnU-Net's raw layout and returns the finished, calibrated Model, saved in OUT/model.
 
     extra: further data sets used for training only, such as phantoms. card: title, about, modality, licence
-    and labels with colours and terminology for the model. OUT gets plan.json, split.json, log.csv, checkpoint.pt and
+    and labels with colours and terminology for the model. fine_tune: a model of the same architecture to start from.
+    OUT gets plan.json, split.json, log.csv, checkpoint.pt and
     model/. A run that was stopped goes on from its last checkpoint. Raises InputError for a data set that cannot be
     used or an OUT that holds another training, Cancelled when cancelled() says so.
     """
     out = Path(out)
     data = read_dataset(dataset, plan.patient_pattern)
     further = [read_dataset(folder) for folder in extra]
-    training, validation = split(data.patients, plan.validation_patients, plan.seed)
+    training, validation = split(data.patients, plan.validation_patients, plan.split_seed)
     _claim(out, plan, training, validation)
     device = choose_device(device)
+    from .calibrate import assemble, finish  # heavy: the whole pipeline
+
     train_cases = [c for c in data.cases if c.patient in training]
     validation_cases = [c for c in data.cases if c.patient in validation]
     examples = [load_example(case, plan) for case in train_cases]
@@ -163,7 +168,10 @@ def train(
         f"{len(validation_cases)} validation scans of {len(validation)} patients: {', '.join(validation)}"
     )
     torch.manual_seed(plan.seed)
-    network = build(_architecture(plan, data)).to(device)
+    network = build(_architecture(plan, data))
+    assemble(network, data, plan, train_cases[:1], card or {}).check()  # now, not after hours of training
+    start = None if fine_tune is None else _start_from(fine_tune, network)
+    network = network.to(device)
     trainer = Trainer(plan, network, device)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
@@ -206,9 +214,9 @@ def train(
             progress(Progress(trainer.step / plan.steps, f"training, loss {loss:.3f}", left))
         if trainer.step % plan.checkpoint_every == 0 or done:
             trainer.save(checkpoint)
-    from .calibrate import finish  # heavy: scikit-learn
-
-    return finish(trainer.averaged_network(), data, plan, validation_cases, out, card or {}, extra, log, cancelled)
+    return finish(
+        trainer.averaged_network(), data, plan, validation_cases, out, card or {}, extra, start, log, cancelled
+    )
 
 
 @torch.no_grad()
@@ -226,6 +234,19 @@ def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
     return float(np.mean(scores)) if scores else 1.0
 
 
+def _start_from(path: str | Path, network: torch.nn.Module) -> Model:
+    """Copies the weights of a model into the network. Raises InputError when their architectures differ."""
+    model = Model.load(path)
+    wrong = [key for key, value in network.architecture.items() if model.architecture[key] != value]
+    if wrong:
+        raise InputError(
+            f"The model {model.name} has {wrong[0]} {model.architecture[wrong[0]]}; the plan and the data set ask for "
+            f"{network.architecture[wrong[0]]}. Change the plan, or start from scratch."
+        )
+    network.load_state_dict(model.network().state_dict())
+    return model
+
+
 def _architecture(plan: Plan, data: Dataset) -> dict:
     return {
         "network": plan.network,
@@ -239,14 +260,16 @@ def _architecture(plan: Plan, data: Dataset) -> dict:
 
 
 def _claim(out: Path, plan: Plan, training: list[str], validation: list[str]) -> None:
-    """Writes the plan and the split, or checks that an earlier run's are the same."""
+    """Writes the plan and the split, or checks that an earlier run's are the same.
+
+    Other patients would mean another split: the ones to validate on might have been trained on before.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    found = out / "plan.json"
-    wanted = json.dumps(asdict(plan), indent=2) + "\n"
-    if found.exists() and json.loads(found.read_text()) != json.loads(wanted):
-        raise InputError(f"{out} holds another training (its plan.json differs). Choose another --out, or remove it.")
-    found.write_text(wanted)
-    (out / "split.json").write_text(json.dumps({"training": training, "validation": validation}, indent=2) + "\n")
+    for name, values in (("plan.json", asdict(plan)), ("split.json", {"training": training, "validation": validation})):
+        wanted = json.dumps(values, indent=2) + "\n"
+        if (out / name).exists() and (out / name).read_text() != wanted:
+            raise InputError(f"{out} holds another training (its {name} differs). Choose another --out, or remove it.")
+        (out / name).write_text(wanted)
 
 
 def _append(path: Path, row: dict) -> None:

@@ -18,7 +18,7 @@ def entropy(probabilities: Tensor) -> Tensor:
 
     Of the samples' mean this is the predictive entropy, averaged over samples the expected entropy.
     """
-    return torch.special.entr(probabilities).sum(1)
+    return torch.special.entr(probabilities).sum(1).clamp_min(0)
 
 
 def mutual_information(mean_probabilities: Tensor, expected_entropy: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ class SampleReducer:
         agreed = labels == self.previous[slices]
         for k in range(1, logits.shape[1]):
             mask = labels == k
-            self.areas[sample, slices, k] = (mask * self.weights).sum((1, 2)).double().cpu()
+            self.areas[sample, slices, k] = (mask * self.weights).sum((1, 2)).cpu()
             if sample:
-                self.overlaps[sample - 1, slices, k] = (mask & agreed).mul(self.weights).sum((1, 2)).double().cpu()
+                self.overlaps[sample - 1, slices, k] = (mask & agreed).mul(self.weights).sum((1, 2)).cpu()
         self.previous[slices] = labels
 
     @property

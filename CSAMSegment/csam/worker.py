@@ -250,7 +250,7 @@ def _train(request: Request, models: ModelCache) -> None:
     from .train import train
 
     plan = Plan.from_json(request.header.get("plan") or {})
-    more = {name: request.header[name] for name in ("extra", "card", "device") if name in request.header}
+    more = {name: request.header[name] for name in ("extra", "card", "device", "fine_tune") if name in request.header}
     paths = [request.field("dataset"), request.field("out")]
     model = train(*paths, plan, **more, progress=request.progress, cancelled=request.cancelled)
     request.reply("result", result=model.description())
