@@ -12,11 +12,11 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "result"},
     {
-        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "plan", "posterior",
-        "protocol", "uncertainty",
+        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "posterior", "protocol",
+        "uncertainty",
     },
     {"model", "sampling", "stack"},
-    {"card", "fit", "segment"},
+    {"card", "fit", "plan", "segment"},
     {"augment", "calibrate", "convert", "dataset", "evaluate", "phantom_dataset", "train"},
     {"__main__", "cli", "client", "report", "worker"},
 )  # fmt: skip

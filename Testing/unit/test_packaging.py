@@ -168,10 +168,9 @@ def test_every_text_file_ends_its_lines_with_a_line_feed():
             assert b"\r\n" not in path.read_bytes(), f"{name} has Windows line ends"
 
 
-def test_development_pins_torch_and_keeps_the_gpu_build_out():
-    pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert "torch==2.13.0" in pins
-    assert "cuda-toolkit<0" in pins
+def test_development_pins_torch():
+    # An open range would fetch the newest GPU build, several GB.
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
 def test_the_versions_in_the_citation_and_the_engine_agree():

@@ -1,0 +1,166 @@
+"""Calibration: the map rises from zero to what was observed, intervals cover what they promise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from unit import small
+
+from csam.calibrate import apply, cross_fitted, error_map, fit, volume_scale
+from csam.dataset import Case
+from csam.evaluate import CaseMeasures, calibration_error, measure
+from csam.model import Calibration
+from csam.result import Options
+from csam.segment import segment
+from csam.uncertainty import error_probability
+
+
+def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1, 0.4), wrong=(False, True)):
+    return CaseMeasures(
+        name=f"{patient}_1",
+        patient=patient,
+        dice=(0.9,),
+        truth_ml=tuple(truth),
+        intervals_ml=tuple(interval),
+        case_quality=0.9,
+        top_slice=True,
+        empty_slices_wrong=0,
+        empty_slices=0,
+        doubt=np.asarray(doubt, np.float32),
+        wrong=np.asarray(wrong, bool),
+    )
+
+
+def overconfident(count=40_000, seed=0, factor=0.5):
+    """Voxels whose label is wrong ``factor`` times as often as they say."""
+    rng = np.random.default_rng(seed)
+    doubt = rng.uniform(0, 0.6, count)
+    return doubt, rng.random(count) < factor * doubt
+
+
+def test_the_map_gives_the_observed_error():
+    found = error_map(*overconfident())
+    stated, observed = np.array(found).T
+    for doubt in (0.1, 0.3, 0.5):
+        assert np.interp(doubt, stated, observed) == pytest.approx(0.5 * doubt, abs=0.03)
+    assert found[0] == (0.0, 0.0)
+    assert found[-1] == (1.0, 1.0)
+    assert len(found) < 40
+
+
+@settings(max_examples=60)
+@given(
+    doubt=arrays(np.float32, st.shared(st.integers(1, 60), key="n"), elements=st.floats(0, 0.75, width=32)),
+    wrong=arrays(bool, st.shared(st.integers(1, 60), key="n")),
+)
+def test_the_map_always_rises_from_zero_and_suits_a_model(doubt, wrong):
+    found = error_map(doubt, wrong)
+    stated, observed = np.array(found).T
+    assert (np.diff(stated) > 0).all()
+    assert (np.diff(observed) >= 0).all()
+    assert found[0] == (0.0, 0.0)
+    assert stated[-1] == 1
+    assert 0 <= observed.min() <= observed.max() <= 1
+    small.model(MODEL_NETWORK, calibration=Calibration(found)).check()
+
+
+MODEL_NETWORK = small.network()
+
+
+def test_calibrating_makes_the_stated_chance_true():
+    doubt, wrong = overconfident(seed=1)
+    other = error_map(*overconfident(seed=2))
+    assert calibration_error(error_probability(1 - doubt, other), wrong) < 0.02 < calibration_error(doubt, wrong)
+
+
+def scattered(count, seed=0, error=5.0):
+    """Cases whose intervals reach 2 ml to either side and whose truth lies around with another spread."""
+    rng = np.random.default_rng(seed)
+    truths = 50 + error * rng.standard_normal(count)
+    return [case(f"p{n}", truth=(truth,)) for n, truth in enumerate(truths)]
+
+
+def coverage(cases):
+    return np.mean([low <= c.truth_ml[0] <= high for c in cases for low, _, high in c.intervals_ml])
+
+
+def test_the_scaled_intervals_cover_nine_of_ten_truths_of_their_own_cases_and_of_others():
+    cases = scattered(200)
+    calibration = Calibration(volume_scale={1: volume_scale(cases, 0)})
+    assert 0.89 <= coverage([apply(c, calibration, [1]) for c in cases]) <= 0.93
+    assert 0.85 <= coverage([apply(c, calibration, [1]) for c in scattered(400, seed=1)]) <= 0.95
+    assert coverage(cases) < 0.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_with_few_cases_the_scale_covers_all_of_them(count):
+    cases = scattered(count, seed=3)
+    scale = volume_scale(cases, 0)
+    assert coverage([apply(c, Calibration(volume_scale={1: scale * 1.001}), [1]) for c in cases]) == 1
+
+
+def test_intervals_that_were_too_wide_shrink():
+    assert volume_scale(scattered(100, error=0.1), 0) < 0.5
+
+
+def test_intervals_that_lean_to_one_side_are_measured_on_that_side():
+    leaning = [case(truth=(truth,), interval=((49.0, 50.0, 60.0),)) for truth in (55.0, 48.0)]
+    assert volume_scale(leaning, 0) == 2.0
+
+
+def test_without_a_case_that_shows_the_structure_the_scale_is_one():
+    assert volume_scale([case(truth=(0.0,), interval=((0.0, 0.0, 0.0),))], 0) == 1
+    assert volume_scale([case(truth=(5.0,), interval=((0.0, 0.0, 0.0),))], 0) == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_applying_a_calibration_afterwards_is_running_the_calibrated_model(tmp_path, scale):
+    """What training measures of the calibrated model is what a user gets."""
+    plain = small.model()
+    calibration = Calibration(((0.0, 0.0), (0.3, 0.1), (1.0, 0.9)), {1: scale, 2: scale})
+    image = small.image()
+    truth = small.image(seed=5, dtype=np.uint8) > 120
+    one = Case("a", "a", (), tmp_path)
+    options = Options(samples=6)
+    before = measure(one, truth, segment(image, plain, options), [1, 2])
+    after = measure(one, truth, segment(image, replace(plain, calibration=calibration), options), [1, 2])
+    found = apply(before, calibration, [1, 2])
+    np.testing.assert_allclose(found.doubt, after.doubt, atol=1e-6)
+    np.testing.assert_allclose(found.intervals_ml, after.intervals_ml, rtol=1e-6)
+
+
+def test_no_case_is_measured_with_what_it_taught():
+    """One patient of four is odd: her own calibration would know it, that of the other half does not."""
+    doubt, wrong = overconfident(4000, seed=4, factor=0.2)
+    cases = [case(f"p{n}", doubt=doubt, wrong=wrong) for n in range(4)]
+    odd = replace(cases[0], wrong=np.ones_like(wrong))
+    found = {c.patient: c for c in cross_fitted([odd, *cases[1:]], [1])}
+    assert found["p0"].doubt.mean() < 0.15  # judged by p1 and p3, which were right
+    assert found["p1"].doubt.mean() > 0.3  # judged by p0 and p2, of which one was wrong everywhere
+    assert len(found) == 4
+
+
+def test_scans_of_one_patient_stay_in_one_half():
+    seen = []
+    cases = [replace(case(patient), name=f"{patient}_{n}") for patient in ("a", "b", "c") for n in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "csam.calibrate.fit", lambda cases, values: seen.append({c.patient for c in cases}) or Calibration()
+        )
+        assert len(cross_fitted(cases, [1])) == 6
+    assert seen == [{"b"}, {"a", "c"}]
+
+
+def test_a_single_patient_is_left_as_measured():
+    only = [case("p")]
+    assert cross_fitted(only, [1]) == only
+
+
+def test_a_fit_holds_a_map_and_a_scale_for_every_structure():
+    two = case(truth=(50.0, 20.0), interval=((48, 50, 52), (19, 20, 21)))
+    found = fit([two, two], [1, 2])
+    assert set(found.volume_scale) == {1, 2}
+    assert found.error_map[0] == (0.0, 0.0)

@@ -1,0 +1,240 @@
+"""The command line: files where they were asked for, and for bad input exit code 2 and one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from unit import small
+
+import csam
+from csam import cli
+from csam.model import Model
+
+COMMANDS = ("segment", "train", "evaluate", "convert", "models", "phantom", "worker")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model, an image, a series, a data set and a bare state dict."""
+    folder = tmp_path_factory.mktemp("cli")
+    small.model().save(folder / "model")
+    sitk.WriteImage(small.image(), str(folder / "image.nrrd"))
+    sitk.WriteImage(sitk.JoinSeries([small.image(), small.image(seed=1)]), str(folder / "series.nii.gz"))
+    small.dataset(folder / "data", patients=3)
+    torch.save(small.network().state_dict(), folder / "weights.pt")
+    (folder / "odd.json").write_text("[1, 2")
+    (folder / "list.json").write_text("[1, 2]")
+    (folder / "odd.txt").write_text("nothing")
+    return folder
+
+
+def run(place, monkeypatch, *arguments):
+    monkeypatch.chdir(place)
+    return cli.main(arguments)
+
+
+def test_segment_writes_the_maps_and_a_report(place, monkeypatch, capsys, tmp_path):
+    code = run(
+        place, monkeypatch, "segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", str(tmp_path)
+    )
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "entropy.nrrd",
+        "error_probability.nrrd",
+        "labels.nrrd",
+        "mutual_information.nrrd",
+        "report.json",
+    ]
+    image = small.image()
+    for name, kind in (("labels", sitk.sitkUInt8), ("error_probability", sitk.sitkFloat32)):
+        written = sitk.ReadImage(str(tmp_path / f"{name}.nrrd"))
+        assert written.GetPixelID() == kind
+        assert written.GetSize() == image.GetSize()
+        assert written.GetSpacing() == image.GetSpacing()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {"slices", "structures", "case_quality", "warnings", "provenance", "slice_axis"} <= set(report)
+    assert len(report["slices"]) == 6
+    assert report["provenance"]["options"]["samples"] == 2
+    said = capsys.readouterr().out
+    assert "structure 1:" in said
+    assert "90 % interval" in said
+    assert "Slices to look at first" in said
+
+
+def test_segment_takes_one_volume_of_a_series_and_writes_probabilities(place, monkeypatch, tmp_path):
+    more = ("--model", "model", "--samples", "2", "--frame", "1", "--probabilities", "--out", str(tmp_path))
+    assert run(place, monkeypatch, "segment", "series.nii.gz", *more) == 0
+    p = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "probabilities.nrrd")))
+    np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
+
+
+def test_evaluate_prints_and_writes_the_figures(place, monkeypatch, capsys, tmp_path):
+    figures = tmp_path / "figures.json"
+    more = ("--model", "model", "--samples", "2", "--patients", "p00_0,p02_0", "--json", str(figures))
+    assert run(place, monkeypatch, "evaluate", "data", *more) == 0
+    assert json.loads(figures.read_text())["summary"]["cases"] == 2
+    assert "dice_mean" in capsys.readouterr().out
+
+
+def test_convert_makes_a_model_of_a_bare_state_dict(place, monkeypatch, tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"labels": ["a", "b"], "title": "Mine"}))
+    out = tmp_path / "m.zip"
+    assert run(place, monkeypatch, "convert", "weights.pt", "--card", str(card), "--out", str(out)) == 0
+    assert Model.load(out).title == "Mine"
+    assert Model.load(out).network().architecture["num_slices"] == 5
+
+
+def test_models_prints_the_card_of_one_and_a_line_for_each_shipped(place, monkeypatch, capsys):
+    assert run(place, monkeypatch, "models", "model") == 0
+    assert capsys.readouterr().out.startswith("# Small model")
+    monkeypatch.setattr(cli, "SHIPPED", place)
+    assert run(place, monkeypatch, "models") == 0
+    assert "small" in capsys.readouterr().out
+
+
+def test_a_shipped_model_is_found_by_its_name(place, monkeypatch):
+    monkeypatch.setattr(cli, "SHIPPED", place)
+    monkeypatch.chdir("/")
+    assert cli.find_model("model").name == "small"
+
+
+def test_phantom_writes_a_data_set(place, monkeypatch, tmp_path):
+    assert run(place, monkeypatch, "phantom", str(tmp_path / "p"), "--count", "1", "--seed", "5") == 0
+    assert json.loads((tmp_path / "p" / "dataset.json").read_text())["numTraining"] == 1
+    assert (tmp_path / "p" / "imagesTr" / "phantom_00005_0000.nii.gz").is_file()
+
+
+def test_train_trains_with_the_plan_of_a_file_and_options_on_top(place, monkeypatch, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text(
+        json.dumps({"steps": 5, "base_channels": 2, "num_levels": 2, "num_slices": 4, "precision": "float32"})
+    )
+    more = ("--plan", str(plan), "--steps", "1", "--field-of-view", "16", "16", "--validation-patients", "1")
+    out = tmp_path / "out"
+    code = run(place, monkeypatch, "train", "data", "--out", str(out), *more, "--no-empty-slices", "--device", "cpu")
+    assert code == 0
+    used = json.loads((out / "plan.json").read_text())
+    assert (used["steps"], used["base_channels"], used["field_of_view"], used["empty_slices"]) == (
+        1,
+        2,
+        [16, 16],
+        False,
+    )
+    assert Model.load(out / "model").num_slices == 4
+
+
+SEGMENT = ("segment", "image.nrrd", "--model", "model", "--out", "out")
+BAD = {
+    "no such image": ("segment", "nowhere.nrrd", "--model", "model", "--out", "out"),
+    "no image": ("segment", "odd.txt", "--model", "model", "--out", "out"),
+    "series": ("segment", "series.nii.gz", "--model", "model", "--out", "out"),
+    "no such frame": ("segment", "series.nii.gz", "--frame", "2", "--model", "model", "--out", "out"),
+    "frame of a volume": (*SEGMENT, "--frame", "0"),
+    "two images": ("segment", "image.nrrd", "image.nrrd", "--model", "model", "--out", "out"),
+    "no such model": ("segment", "image.nrrd", "--model", "nowhere", "--out", "out"),
+    "no model": ("segment", "image.nrrd", "--model", "odd.txt", "--out", "out"),
+    "too few samples": (*SEGMENT, "--samples", "1"),
+    "negative seed": (*SEGMENT, "--seed", "-4"),
+    "no such device": (*SEGMENT, "--device", "cuda:99"),
+    "out is a file": ("segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", "odd.txt"),
+    "train: no data set": ("train", "nowhere", "--out", "out"),
+    "train: plan is no JSON": ("train", "data", "--out", "out", "--plan", "odd.json"),
+    "train: plan is a list": ("train", "data", "--out", "out", "--plan", "list.json"),
+    "train: no plan": ("train", "data", "--out", "out", "--plan", "nowhere.json"),
+    "train: card is no JSON": ("train", "data", "--out", "out", "--card", "odd.json"),
+    "train: slice axis": ("train", "data", "--out", "out", "--slice-axis", "sideways"),
+    "train: too many patients": ("train", "data", "--out", "out", "--validation-patients", "3"),
+    "train: no such device": ("train", "data", "--out", "out", "--validation-patients", "1", "--device", "tpu"),
+    "evaluate: no data set": ("evaluate", "nowhere", "--model", "model"),
+    "evaluate: no such patient": ("evaluate", "data", "--model", "model", "--patients", "nobody"),
+    "evaluate: never validated": ("evaluate", "data", "--model", "model", "--patients", "validation"),
+    "evaluate: pattern": ("evaluate", "data", "--model", "model", "--patient-pattern", "("),
+    "convert: no such file": ("convert", "nowhere.pt", "--out", "out"),
+    "convert: no weights": ("convert", "odd.txt", "--out", "out"),
+    "convert: an image": ("convert", "image.nrrd", "--out", "out"),
+    "convert: card is no JSON": ("convert", "weights.pt", "--card", "odd.json", "--out", "out"),
+    "models: no such model": ("models", "nowhere"),
+    "phantom: none": ("phantom", "out", "--count", "0"),
+    "phantom: seed": ("phantom", "out", "--count", "1", "--seed", "-1"),
+}
+
+
+@pytest.mark.parametrize("arguments", BAD.values(), ids=BAD)
+def test_bad_input_ends_with_code_2_and_one_line(place, monkeypatch, capsys, tmp_path, arguments):
+    arguments = [str(tmp_path / "out") if a == "out" else a for a in arguments]
+    assert run(place, monkeypatch, *arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"csam {arguments[0]}: ")
+    assert said.err.count("\n") == 1, said.err
+    assert "Traceback" not in said.err
+
+
+def test_the_faults_of_a_data_set_come_one_a_line(place, monkeypatch, capsys, tmp_path):
+    data = small.dataset(tmp_path / "data", patients=2)
+    for path in (data / "imagesTr").iterdir():
+        path.unlink()
+    assert run(place, monkeypatch, "evaluate", str(data), "--model", "model") == 2
+    assert capsys.readouterr().err.count("is missing") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("dance",), ("segment",), (*SEGMENT, "--samples", "many"), (*SEGMENT, "--slice-axis", "x"), ("train", "data")],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_code_2(place, monkeypatch, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(place, monkeypatch, *arguments)
+    assert caught.value.code == 2
+    assert "usage: csam" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_says_what_a_command_does(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"] if command else ["--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: csam" in said
+    if command is None:
+        assert all(name in said for name in COMMANDS)
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == csam.__version__
+
+
+def test_the_package_runs_as_a_program_without_importing_torch_for_its_help():
+    program = f"import sys; sys.modules['torch'] = None; sys.path.insert(0, {str(Path(csam.__file__).parents[1])!r})\n"
+    program += "import runpy; sys.argv = ['csam', '--help']; runpy.run_module('csam', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: csam" in done.stdout
+
+
+def test_an_interrupt_ends_with_code_130(place, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "read_image", interrupted)
+    assert run(place, monkeypatch, *SEGMENT) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_the_help_names_every_field_of_the_plan(capsys):
+    from dataclasses import fields
+
+    from csam.plan import Plan
+
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    said = capsys.readouterr().out
+    assert all(f"--{field.name.replace('_', '-')}" in said for field in fields(Plan))

@@ -1,0 +1,191 @@
+"""Measures against the truth, each said once more in a few lines of numpy."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from unit import small
+
+from csam.dataset import Case, read_dataset
+from csam.errors import Cancelled, InputError
+from csam.evaluate import calibration_error, evaluate, measure, region_of_interest, report, summarise
+from csam.result import Options, Result, SliceScore, StructureVolume
+
+CASE = Case("p1_0", "p1", (), None)
+
+
+def result(labels, error, image, slice_axis=2):
+    """A result with these voxels, its slices ranked by the expected wrong area."""
+    axes = tuple(2 - a for a in range(3) if a != slice_axis)
+    expected = error.sum(axis=axes)
+    order = list(np.argsort(-expected, kind="stable"))
+    found, doubt = sitk.GetImageFromArray(labels), sitk.GetImageFromArray(error)
+    for one in (found, doubt):
+        one.CopyInformation(image)
+    return Result(
+        labels=found,
+        error_probability=doubt,
+        entropy=doubt,
+        mutual_information=doubt,
+        probabilities=None,
+        slice_axis=slice_axis,
+        slices=tuple(SliceScore(n, float(v), (0, 0, 0), order.index(n) + 1) for n, v in enumerate(expected)),
+        structures=tuple(StructureVolume(v, f"s{v}", 1.0, 1.1, 0.9, 1.3) for v in (1, 2)),
+        case_quality=0.8,
+    )
+
+
+@pytest.fixture
+def pair():
+    """Truth and prediction (k, j, i) of two structures; the prediction of 1 is one column off, 2 is nowhere."""
+    truth = np.zeros((6, 20, 22), np.uint8)
+    truth[1:4, 5:11, 6:12] = 1
+    found = np.zeros_like(truth)
+    found[1:4, 5:11, 7:13] = 1
+    error = np.random.default_rng(0).random(truth.shape).astype(np.float32)
+    return truth, found, error
+
+
+def test_dice_volumes_and_the_region_are_those_of_the_voxels(pair):
+    truth, found, error = pair
+    image = small.placed(truth, (2.0, 2.0, 8.0))
+    measured = measure(CASE, image, result(found, error, image), [1, 2])
+    assert measured.dice == (pytest.approx(2 * 90 / 216), None)
+    assert measured.mean_dice == pytest.approx(2 * 90 / 216)
+    assert measured.truth_ml == pytest.approx((108 * 32 / 1000, 0))
+    assert measured.intervals_ml == ((0.9, 1.1, 1.3), (0.9, 1.1, 1.3))
+    near = region_of_interest((truth > 0) | (found > 0), image)
+    np.testing.assert_array_equal(measured.doubt, error[near])
+    assert measured.wrong.sum() == 36
+    assert (measured.name, measured.patient, measured.case_quality) == ("p1_0", "p1", 0.8)
+
+
+def test_the_region_holds_what_lies_within_ten_millimetres_and_little_more():
+    mask = np.zeros((9, 31, 31), bool)
+    mask[4, 15, 15] = True
+    spacing = np.array([8.0, 1.0, 2.0])  # k, j, i
+    found = region_of_interest(mask, small.placed(mask.astype(np.uint8), (2.0, 1.0, 8.0)))
+    distance = np.linalg.norm((np.argwhere(found) - [4, 15, 15]) * spacing, axis=1)
+    everything = np.linalg.norm((np.indices(mask.shape).reshape(3, -1).T - [4, 15, 15]) * spacing, axis=1)
+    assert distance.max() <= 10 + 4
+    assert (distance <= 10).sum() == (everything <= 10).sum()
+    assert [np.ptp(np.where(found)[axis]) // 2 for axis in range(3)] == [1, 10, 5]
+    assert not region_of_interest(np.zeros((3, 3, 3), bool), small.placed(np.zeros((3, 3, 3), np.uint8))).any()
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_slices_are_counted_along_the_slice_axis(pair, slice_axis):
+    truth, found, error = pair
+    axes = (0, 1, 2)
+    order = {2: axes, 1: (1, 0, 2), 0: (2, 1, 0)}[slice_axis]
+    truth, found, error = (np.ascontiguousarray(a.transpose(order)) for a in (truth, found, error))
+    image = small.placed(truth)
+    found_index = [slice(None)] * 3
+    found_index[2 - slice_axis] = 5
+    found[tuple(found_index)].flat[0] = 1  # ventricle in a slice that has none
+    measured = measure(CASE, image, result(found, error, image, slice_axis), [1, 2])
+    assert measured.empty_slices == 3
+    assert measured.empty_slices_wrong == 1
+
+
+def test_the_worst_slice_among_the_three_ranked_first_is_noticed(pair):
+    truth, found, error = pair
+    image = small.placed(truth)
+    error[:] = 0.1
+    error[1] = 0.9
+    assert measure(CASE, image, result(found, error, image), [1, 2]).top_slice
+    error[:] = 0.1
+    for k in (0, 4, 5):
+        error[k] = 0.9
+    assert not measure(CASE, image, result(found, error, image), [1, 2]).top_slice
+
+
+def test_another_size_of_truth_is_refused_in_words(pair):
+    truth, found, error = pair
+    image = small.placed(truth)
+    with pytest.raises(InputError, match=r"p1_0: the truth has .* voxels"):
+        measure(CASE, small.placed(truth[:4]), result(found, error, image), [1])
+
+
+def test_the_calibration_error_is_the_gap_between_stated_and_observed():
+    rng = np.random.default_rng(1)
+    doubt, wrong = rng.random(5000), rng.random(5000) < 0.3
+    expected = 0
+    for low in np.arange(15) / 15:
+        inside = (doubt >= low) & (doubt < low + 1 / 15)
+        expected += inside.mean() * abs(doubt[inside].mean() - wrong[inside].mean())
+    assert calibration_error(doubt, wrong) == pytest.approx(expected, abs=1e-6)
+    assert calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
+    assert calibration_error(np.zeros(0), np.zeros(0)) == 0
+
+
+KEYS = {
+    "cases",
+    "patients",
+    "dice",
+    "dice_mean",
+    "dice_lowest",
+    "roi_calibration_error",
+    "voxel_error_auroc",
+    "case_quality_spearman",
+    "interval_coverage",
+    "interval_relative_width",
+    "worst_slice_in_first_three",
+    "empty_slices",
+    "empty_slices_with_structure",
+}
+
+
+def test_the_summary_holds_every_figure(pair):
+    truth, found, error = pair
+    image = small.placed(truth)
+    better = truth.copy()
+    better[1, 5, 6] = 0
+    cases = [measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, better, truth)]
+    summary = summarise(cases, ["one", "two"])
+    assert set(summary) >= KEYS
+    dices = [c.mean_dice for c in cases]
+    assert summary["cases"] == 3
+    assert summary["patients"] == 1
+    assert summary["dice"] == {"one": pytest.approx(np.mean(dices), abs=1e-4), "two": None}
+    assert summary["dice_mean"] == pytest.approx(np.mean(dices), abs=1e-4)
+    assert summary["dice_lowest"] == pytest.approx(min(dices), abs=1e-4)
+    assert summary["interval_coverage"] == 0  # 0.9 to 1.3 ml around a truth of 3.456 ml
+    assert summary["interval_relative_width"] == pytest.approx(0.4 / 3.456, abs=1e-4)
+    wrong, doubt = (np.concatenate([getattr(c, part) for c in cases]) for part in ("wrong", "doubt"))
+    pairs = (doubt[wrong][:, None] > doubt[~wrong]).mean()
+    assert summary["voxel_error_auroc"] == pytest.approx(pairs, abs=1e-3)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_summary_without_any_error_or_structure_is_still_json():
+    nothing = np.zeros((4, 8, 8), np.uint8)
+    image = small.placed(nothing)
+    cases = [measure(CASE, image, result(nothing, nothing.astype(np.float32), image), [1, 2])] * 3
+    summary = summarise(cases, ["one", "two"])
+    assert summary["voxel_error_auroc"] is None
+    assert summary["interval_coverage"] is None
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_model_is_measured_on_every_case_and_reported(tmp_path):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=3), "(p..)_")
+    model, said = small.model(), []
+    measured = evaluate(model, data.cases, Options(samples=2), log=said.append)
+    assert [c.name for c in measured] == ["p00_0", "p01_0", "p02_0"]
+    assert len(said) == 3
+    assert all("Dice" in line and "case quality" in line for line in said)
+    summary = summarise(measured, ["one", "two"])
+    report(measured, summary, tmp_path / "figures.json", said.append)
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["summary"] == summary
+    assert [c["name"] for c in written["cases"]] == [c.name for c in measured]
+    assert "doubt" not in written["cases"][0]
+    assert any("dice_mean" in line for line in said)
+
+
+def test_an_evaluation_can_be_cancelled(tmp_path):
+    data = read_dataset(small.dataset(tmp_path, patients=2))
+    with pytest.raises(Cancelled):
+        evaluate(small.model(), data.cases, Options(samples=2), log=lambda text: None, cancelled=lambda: True)

@@ -1,0 +1,123 @@
+"""What does not fit a model is said, each thing once; what fits is passed over in silence."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from unit import small
+
+from csam import fit
+from csam.errors import InputError
+from csam.model import Channel, TrainedOn
+
+AXIAL = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+CORONAL = (1, 0, 0, 0, 0, 1, 0, -1, 0)  # slices along P
+
+
+def model(**changes):
+    return small.model(trained_on=TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9), **changes)
+
+
+def fitting(size=(24, 22, 10), spacing=(1.5, 1.5, 8.0), **more):
+    return small.image(size, spacing, **more)
+
+
+def with_values(change):
+    image = fitting()
+    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    change(array)
+    found = sitk.GetImageFromArray(array)
+    found.CopyInformation(image)
+    return found
+
+
+def test_of_a_fitting_image_nothing_is_said():
+    assert fit.check([fitting()], model()) == ()
+    assert fit.check([fitting(direction=AXIAL)], model(slice_axis="axial")) == ()
+
+
+def no_number(array):
+    array[3, 4, 5:] = np.nan
+
+
+def flat(array):
+    array[:] = 7
+
+
+def like_ct(array):
+    array -= 1000
+
+
+WARNINGS = {
+    "not finite": (with_values(no_number), {}, "not finite"),
+    "nothing finite": (with_values(lambda a: a.fill(np.nan)), {}, "not finite"),
+    "no contrast": (with_values(flat), {}, "no contrast: every value is 7"),
+    "CT for MR": (with_values(like_ct), {}, "looks like CT .values from -1000.; the model was trained on MR"),
+    "MR for CT": (fitting(), {"channels": (Channel("chest", "CT"),)}, "does not look like CT"),
+    "which axis": (fitting((24, 22, 10), (8.0, 7.5, 8.0)), {"in_plane_spacing": 7.0}, "does not tell along which axis"),
+    "thin slices": (fitting(spacing=(1.5, 1.5, 3.0)), {}, "Slices are 3 mm apart; .* 6 to 10 mm"),
+    "thick slices": (fitting(spacing=(1.5, 1.5, 15.0)), {}, "Slices are 15 mm apart"),
+    "coarse pixels": (fitting(spacing=(5.0, 5.0, 8.0)), {}, "Pixels are 5×5 mm; .* 1 to 2 mm"),
+    "fine pixels": (fitting((200, 190, 10), (0.2, 0.2, 8.0)), {}, "Pixels are 0.2×0.2 mm"),
+    "pixels not square": (fitting(spacing=(1.2, 2.0, 8.0)), {}, "not square .1.2×2 mm."),
+    "one slice": (fitting((24, 22, 1)), {}, "The stack has 1 slice; .* 8 to 12"),
+    "many slices": (fitting((24, 22, 60)), {}, "60 slices"),
+    "small picture": (fitting((9, 9, 10)), {}, "covers 14×14 mm; the model looks at 32×32 mm"),
+    "another plane": (fitting(direction=CORONAL), {"slice_axis": "axial"}, "trained on axial slices"),
+}
+
+
+@pytest.mark.parametrize(("image", "changes", "said"), WARNINGS.values(), ids=WARNINGS)
+def test_what_does_not_fit_is_said_in_one_sentence(image, changes, said):
+    import re
+
+    choice = "k" if "another plane" in said or "axial" in said else "auto"
+    warnings = fit.check([image], model(**changes), choice)
+    assert len([w for w in warnings if re.search(said, w)]) == 1, warnings
+    assert all(w.endswith(".") for w in warnings)
+    assert len(set(warnings)) == len(warnings)
+
+
+@pytest.mark.parametrize(
+    "name", ["thin slices", "thick slices", "coarse pixels", "pixels not square", "many slices", "small picture"]
+)
+def test_one_thing_that_does_not_fit_raises_one_warning(name):
+    image, changes, _ = WARNINGS[name]
+    assert len(fit.check([image], model(**changes))) == 1
+
+
+def test_the_axis_chosen_by_the_user_is_not_doubted():
+    isotropic = fitting((24, 22, 10), (8.0, 8.0, 8.0))
+    said = fit.check([isotropic], model(), "k")
+    assert not any("does not tell" in w for w in said)
+    assert any("does not tell" in w for w in fit.check([isotropic], model()))
+
+
+def test_the_axis_is_the_users_or_the_models_or_that_of_the_largest_spacing():
+    image = fitting(direction=CORONAL)
+    assert fit.chosen_axis(image, model(), "i") == 0
+    assert fit.chosen_axis(image, model()) == 2
+    assert fit.chosen_axis(image, model(slice_axis="axial")) == 1
+
+
+def test_the_same_fault_of_two_channels_is_said_once():
+    two = small.model(small.network(input_channels=2), trained_on=TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9))
+    image = WARNINGS["not finite"][0]
+    assert len(fit.check([image, image], two)) == 1
+
+
+def test_another_number_of_images_than_channels_is_refused_by_their_names():
+    two = small.model(small.network(input_channels=2))
+    with pytest.raises(InputError, match=r"1 image\(s\) were given; .* takes 2: channel 0, channel 1"):
+        fit.check([fitting()], two)
+    with pytest.raises(InputError, match=r"0 image\(s\)"):
+        fit.check([], two)
+
+
+def test_what_is_no_scalar_volume_is_refused():
+    with pytest.raises(InputError, match="series of 3 volumes"):
+        fit.check([sitk.Image([4, 4, 4, 3], sitk.sitkInt16)], model())
+    with pytest.raises(InputError, match="Channel 2 has 3 values per voxel"):
+        fit.check(
+            [fitting(), sitk.Image([24, 22, 10], sitk.sitkVectorUInt8, 3)],
+            small.model(small.network(input_channels=2)),
+        )

@@ -1,0 +1,199 @@
+"""Whole stacks through windows and tiles: nothing missing, nothing counted twice, memory that does not grow."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit import small
+
+from csam.errors import DeviceError
+from csam.geometry import pad_amounts, windows
+from csam.posterior import sample_logits
+from csam.sampling import Sampling, mean_probabilities
+from csam.uncertainty import entropy
+
+
+@given(window=st.integers(1, 40), more=st.integers(0, 120))
+def test_blending_weights_add_up_to_one_and_windows_cover_everything(window, more):
+    length = window + more
+    starts, weights = windows(length, window)
+    total = np.zeros(length)
+    for start, weight in zip(starts, weights, strict=True):
+        assert 0 <= start <= length - window
+        assert (weight > 0).all()
+        total[start : start + window] += weight
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert starts == sorted(set(starts))
+
+
+@given(window=st.integers(4, 40), more=st.integers(0, 120))
+def test_neighbouring_windows_overlap_by_about_a_quarter(window, more):
+    starts, _ = windows(window + more, window)
+    assert all(b - a <= 0.75 * window + 1 for a, b in pairwise(starts))
+
+
+@given(length=st.integers(1, 50), minimum=st.integers(1, 50))
+def test_padding_is_shared_between_both_ends(length, minimum):
+    before, behind = pad_amounts(length, minimum)
+    assert before + length + behind == max(length, minimum)
+    assert 0 <= behind - before <= 1
+
+
+@pytest.mark.parametrize("slices", [1, 2, 5, 6, 12, 60])
+def test_every_slice_comes_once_and_in_order(slices):
+    run = Sampling(small.network(), (8, 8), samples=2)
+    slabs = list(run.slabs(torch.rand(1, slices, 8, 8)))
+    firsts = np.cumsum([0, *(len(slab.mean_probabilities) for slab in slabs)])
+    assert [slab.first for slab in slabs] == firsts[:-1].tolist()
+    assert firsts[-1] == slices
+    together = torch.cat([slab.mean_probabilities for slab in slabs])
+    torch.testing.assert_close(together.sum(1), torch.ones(slices, 8, 8))
+    assert run.areas.shape == (2, slices, 3)
+    assert run.overlaps.shape == (1, slices, 3)
+
+
+@torch.no_grad()
+def test_one_window_and_tile_gives_what_the_samples_give():
+    net, x = small.lively(small.network()), torch.rand(1, 5, 8, 8)
+    run = Sampling(net, (8, 8), samples=6, seed=3)
+    (slab,) = run.slabs(x)
+    logits = torch.stack(list(sample_logits(net, x.transpose(0, 1), 6, torch.Generator().manual_seed(3))))
+    p = logits.softmax(2)
+    torch.testing.assert_close(slab.mean_probabilities, p.mean(0))
+    torch.testing.assert_close(slab.expected_entropy, torch.stack([entropy(one) for one in p]).mean(0))
+    labels = p.argmax(2)
+    areas = np.stack([(labels == k).sum((2, 3)).numpy() for k in range(3)], 2)
+    np.testing.assert_allclose(run.areas[:, :, 1:], areas[:, :, 1:], rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_short_stack_repeats_its_edge_slices():
+    net = small.network()
+    x = torch.rand(1, 2, 8, 8)
+    repeated = x[:, [0, 0, 1, 1, 1]]  # 5 slices: one more in front, two more behind
+    torch.testing.assert_close(
+        mean_probabilities(net, x, (8, 8)), net(repeated.transpose(0, 1)).softmax(1)[1:3], atol=1e-6, rtol=1e-5
+    )
+
+
+@torch.no_grad()
+def test_a_small_picture_is_padded_and_the_padding_counts_nowhere():
+    net = small.lively(small.network())
+    run = Sampling(net, (16, 16), samples=3)
+    (slab,) = run.slabs(torch.rand(1, 5, 6, 9))
+    assert slab.mean_probabilities.shape == (5, 3, 6, 9)
+    assert (run.areas.sum(2) <= 6 * 9 + 1e-3).all()
+    assert run.areas[:, :, 1:].any()
+
+
+@settings(max_examples=8)
+@given(rows=st.integers(3, 30), columns=st.integers(3, 30), slices=st.integers(1, 9))
+def test_windows_and_tiles_change_nothing_where_the_network_sees_no_neighbours(rows, columns, slices):
+    """A network that looks at single pixels gives the same whole or in pieces, areas included."""
+
+    class OnePixel:
+        num_slices, widths, architecture = 4, (1,), {"num_classes": 2}
+
+        def decode(self, features, gated):
+            return torch.cat([0.5 - features[0], features[0] - 0.5], 1)
+
+    values = torch.rand(1, slices, rows, columns, generator=torch.Generator().manual_seed(rows + columns))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("csam.posterior.GatePosterior.__init__", without_gates)
+        run = Sampling(OnePixel(), (8, 8), samples=2)
+        together = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
+    logits = torch.stack([0.5 - values[0], values[0] - 0.5], 1)
+    torch.testing.assert_close(together, logits.softmax(1), atol=1e-5, rtol=1e-5)
+    expected = (values[0] > 0.5).sum((1, 2)).numpy()
+    for found in (*run.areas[:, :, 1], *run.overlaps[:, :, 1]):
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def without_gates(self, network, x):
+    self.network, self.features, self.content, self.distributions = network, [x], [], []
+
+
+def test_the_tick_goes_up_to_one():
+    ticks = []
+    run = Sampling(small.network(), (8, 8), samples=3, tick=ticks.append)
+    list(run.slabs(torch.rand(1, 12, 8, 12)))
+    assert ticks == sorted(ticks)
+    assert ticks[-1] == pytest.approx(1)
+    assert len(ticks) == len(set(ticks))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "device", "said"),
+    [(2, "cpu:0", ["smaller pieces"]), (0, "cpu", ["smaller pieces", "on the CPU, which is slower"])],
+)
+def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeypatch, pieces, device, said):
+    """ "cpu:0" plays the GPU: it refuses more than so many slices at a time."""
+    original = Sampling._sample
+    tried = []
+
+    def sample(self, x, wanted, weights, chunk, tick):
+        tried.append((self.device, chunk))
+        if self.device == "cpu:0" and chunk > pieces:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return original(self, x, wanted, weights, chunk, tick)
+
+    values = torch.rand(1, 9, 8, 8)
+    net = small.lively(small.network())
+    expected = torch.cat([slab.mean_probabilities for slab in Sampling(net, (8, 8), samples=3).slabs(values)])
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    run = Sampling(net, (8, 8), "cpu:0", samples=3)
+    found = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert run.device == device
+    assert [fragment in warning for fragment, warning in zip(said, run.warnings, strict=True)] == [True] * len(said)
+    assert len([t for t in tried if t[0] == "cpu:0" and t[1] > pieces]) <= 3  # learned once, not in every window
+
+
+def test_a_cpu_out_of_memory_ends_in_one_clear_error(monkeypatch):
+    def sample(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    with pytest.raises(DeviceError, match="memory does not suffice"):
+        list(Sampling(small.network(), (8, 8)).slabs(torch.rand(1, 5, 8, 8)))
+
+
+def test_another_error_of_the_network_is_not_taken_for_a_lack_of_memory(monkeypatch):
+    def sample(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        list(Sampling(small.network(), (8, 8), "cpu:0").slabs(torch.rand(1, 5, 8, 8)))
+
+
+PEAK = """
+import resource, sys
+sys.path[:0] = {paths!r}
+from unit import small
+import torch
+from csam.sampling import Sampling
+net = small.network(num_slices=8, num_classes=4, base_channels=2)
+run = Sampling(net, (128, 128), samples=int(sys.argv[1]))
+for slab in run.slabs(torch.rand(1, 20, 128, 128)):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the resource module is not there")
+def test_twenty_samples_take_no_more_memory_than_two():
+    """Kept samples would show: 18 more of 8×4×128×128 floats are 38 MB, a tenth of the process."""
+    here = Path(__file__).resolve()
+    program = PEAK.format(paths=[str(here.parents[2] / "CSAMSegment"), str(here.parents[1])])
+
+    def peak(samples):
+        return int(subprocess.check_output([sys.executable, "-c", program, str(samples)], text=True))
+
+    assert peak(20) < 1.05 * peak(2)

@@ -1,0 +1,394 @@
+"""The whole pipeline on a tiny network: the same in patient space however the image is stored, and on odd input."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from unit import small
+
+import csam.segment as pipeline
+from csam.errors import Cancelled, DeviceError, InputError
+from csam.model import Calibration, Label
+from csam.result import Options
+from csam.sampling import Sampling
+from csam.segment import segment
+from csam.stack import stack_of
+
+FEW = Options(samples=2)
+MAPS = ("labels", "error_probability", "entropy", "mutual_information")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small.model()
+
+
+def arrays(result, names=MAPS):
+    return {name: sitk.GetArrayFromImage(getattr(result, name)) for name in names}
+
+
+@pytest.mark.parametrize("direction", [None, small.OBLIQUE], ids=["straight", "oblique"])
+def test_all_48_ways_to_store_an_image_give_the_same_result_in_patient_space(model, direction):
+    original = small.image((20, 18, 6), direction=direction)
+    expected = segment(original, model, FEW)
+    labels = sitk.GetArrayFromImage(expected.labels)
+    assert len(np.unique(labels)) == 3
+    volumes = [s.volume_ml for s in expected.structures]
+    worst = [(s.expected_wrong_area_mm2, *s.worst_point) for s in expected.ranked_slices()]
+    for way, stored in small.stored_in_every_way(original):
+        found = segment(stored, model, FEW)
+        for name in MAPS:
+            np.testing.assert_array_equal(
+                small.on_grid(getattr(found, name), original),
+                sitk.GetArrayFromImage(getattr(expected, name)),
+                err_msg=f"{name} {way}",
+            )
+        assert [s.volume_ml for s in found.structures] == pytest.approx(volumes)
+        ranked = [(s.expected_wrong_area_mm2, *s.worst_point) for s in found.ranked_slices()]
+        np.testing.assert_allclose(ranked, worst, rtol=1e-5, atol=1e-3)
+
+
+def test_turning_the_patient_turns_the_result_with_him(model):
+    """The same voxels under an oblique direction matrix close to the straight one: the same voxels come out."""
+    straight = segment(small.image(), model, FEW)
+    oblique = segment(small.image(direction=small.OBLIQUE), model, FEW)
+    for name in MAPS:
+        np.testing.assert_array_equal(arrays(oblique)[name], arrays(straight)[name])
+
+
+@pytest.mark.parametrize("slices", [1, 2, 5, 12, 60])
+def test_any_number_of_slices_gives_a_result_on_the_grid_of_the_image(model, slices):
+    image = small.image((20, 18, slices))
+    result = segment(image, model, FEW)
+    for name in MAPS:
+        found = getattr(result, name)
+        assert found.GetSize() == image.GetSize()
+        assert found.GetOrigin() == image.GetOrigin()
+        assert found.GetDirection() == image.GetDirection()
+    assert [s.index for s in result.slices] == list(range(slices))
+    assert sorted(s.rank for s in result.slices) == list(range(1, slices + 1))
+
+
+def test_the_maps_are_float32_within_their_bounds(model):
+    result = segment(small.image(), model, Options(samples=5))
+    found = arrays(result)
+    assert found["labels"].dtype == np.uint8
+    for name in MAPS[1:]:
+        assert found[name].dtype == np.float32
+        assert (found[name] >= 0).all()
+    assert (found["error_probability"] <= 1).all()
+    assert (found["entropy"] <= np.log(3) + 1e-6).all()
+    assert (found["mutual_information"] <= found["entropy"] + 1e-6).all()
+    assert found["mutual_information"].max() > 1e-4
+
+
+def test_samples_that_are_all_alike_have_no_mutual_information_at_any_resolution():
+    model = small.model(small.network(slice=False), field_of_view=(32, 32))
+    found = arrays(segment(small.image((50, 45, 5), (0.8, 0.8, 8.0)), model, FEW))
+    assert found["mutual_information"].max() < 1e-5
+    assert found["entropy"].max() > 0.1
+
+
+def test_the_probabilities_sum_to_one_and_their_largest_is_the_label(model):
+    result = segment(small.image(), model, replace(FEW, keep_probabilities=True))
+    p = sitk.GetArrayFromImage(result.probabilities)
+    assert p.dtype == np.float32
+    assert p.shape[-1] == 3
+    np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(p.argmax(-1), arrays(result)["labels"])
+    np.testing.assert_allclose(1 - p.max(-1), arrays(result)["error_probability"], atol=1e-5)
+    assert segment(small.image(), model, FEW).probabilities is None
+
+
+def test_the_error_probability_follows_the_models_calibration(model):
+    image = small.image()
+    plain = arrays(segment(image, model, FEW))["error_probability"]
+    calibrated = replace(model, calibration=Calibration(((0.0, 0.0), (0.2, 0.6), (1.0, 0.8))))
+    found = arrays(segment(image, calibrated, FEW))["error_probability"]
+    np.testing.assert_allclose(found, np.interp(plain, [0, 0.2, 1], [0, 0.6, 0.8]), atol=1e-6)
+
+
+def test_the_volumes_are_those_of_the_labels_and_lie_in_their_intervals(model):
+    scaled = replace(model, calibration=Calibration(volume_scale={1: 0.1, 2: 3.0}))
+    image = small.image((20, 18, 6), (1.3, 1.7, 8.0))
+    plain, result = segment(image, model, Options(samples=8)), segment(image, scaled, Options(samples=8))
+    labels = arrays(result)["labels"]
+    for before, structure in zip(plain.structures, result.structures, strict=True):
+        expected = (labels == structure.value).sum() * 1.3 * 1.7 * 8 / 1000
+        assert structure.volume_ml == pytest.approx(expected)
+        assert structure.low_ml <= structure.volume_ml <= structure.high_ml
+        assert structure.low_ml <= structure.mean_ml <= structure.high_ml
+        assert before.mean_ml == structure.mean_ml
+        assert structure.mean_ml == pytest.approx(expected, rel=0.5, abs=1)
+    assert result.structures[1].high_ml - result.structures[1].mean_ml == pytest.approx(
+        3 * (plain.structures[1].high_ml - plain.structures[1].mean_ml)
+    )
+
+
+def test_the_slices_are_scored_by_their_expected_wrong_area(model):
+    result = segment(small.image(spacing=(1.3, 1.7, 8.0)), model, FEW)
+    error = arrays(result)["error_probability"].astype(np.float64)
+    labels = arrays(result)["labels"]
+    for score in result.slices:
+        assert score.expected_wrong_area_mm2 == pytest.approx(error[score.index].sum() * 1.3 * 1.7, rel=1e-5)
+        assert score.areas_mm2 == pytest.approx([(labels[score.index] == v).sum() * 1.3 * 1.7 for v in (1, 2)])
+        assert result.labels.TransformPhysicalPointToIndex(score.worst_point)[2] == score.index
+    areas = [s.expected_wrong_area_mm2 for s in result.ranked_slices()]
+    assert areas == sorted(areas, reverse=True)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_another_draw(model):
+    first, again, other = (segment(small.image(), model, Options(samples=4, seed=seed)) for seed in (7, 7, 8))
+    for name in MAPS:
+        np.testing.assert_array_equal(arrays(first)[name], arrays(again)[name])
+    assert first.structures == again.structures
+    assert first.slices == again.slices
+    assert not np.array_equal(arrays(first)["entropy"], arrays(other)["entropy"])
+
+
+def test_two_seeds_agree_on_the_mean_within_sampling_error(model):
+    one, other = (
+        sitk.GetArrayFromImage(segment(small.image(), model, Options(60, seed, keep_probabilities=True)).probabilities)
+        for seed in (1, 2)
+    )
+    assert np.abs(one - other).mean() < 0.02
+    assert not np.array_equal(one, other)
+
+
+def test_a_run_does_not_touch_the_random_numbers_of_the_caller(model):
+    model.network()
+    state = torch.get_rng_state()
+    segment(small.image(), model, FEW)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_progress_rises_from_zero_to_the_end(model):
+    seen = []
+    segment(small.image((20, 18, 12)), model, Options(samples=3), progress=seen.append)
+    fractions = [p.fraction for p in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert 0.98 < fractions[-1] <= 1
+    assert all(p.stage for p in seen)
+    assert seen[0].seconds_left is None
+    assert seen[-1].seconds_left >= 0
+
+
+def test_a_cancel_is_answered_within_a_second_and_leaves_the_network_as_it_was():
+    net = small.network(num_levels=4, base_channels=16, num_slices=12, num_classes=2)
+    model = small.model(net, field_of_view=(128, 128))
+    started = time.monotonic()
+    asked = []
+
+    def cancelled():
+        if time.monotonic() - started < 0.3:
+            return False
+        asked.append(time.monotonic())
+        return True
+
+    with pytest.raises(Cancelled):
+        segment(small.image((128, 128, 60)), model, Options(samples=100), cancelled=cancelled)
+    assert time.monotonic() - started < 1.3
+    assert len(asked) == 1
+    assert not any(m._forward_pre_hooks for m in model.network().modules())
+
+
+def test_the_network_has_no_hooks_left_after_a_run(model):
+    segment(small.image(), model, FEW, cancelled=lambda: False)
+    assert not any(m._forward_pre_hooks for m in model.network().modules())
+
+
+def test_cancelled_is_asked_all_the_time(model):
+    calls = []
+    segment(small.image((20, 18, 12)), model, Options(samples=3), cancelled=lambda: calls.append(1))
+    assert len(calls) > 50
+
+
+def test_outside_the_region_everything_is_background(model):
+    image = small.image((40, 36, 10))
+    corners = [image.TransformIndexToPhysicalPoint(corner) for corner in ((8, 6, 2), (27, 23, 7))]
+    low, high = np.min(corners, 0), np.max(corners, 0)
+    result = segment(image, model, Options(samples=2, region=(tuple(low), tuple(high)), keep_probabilities=True))
+    inside = np.zeros((10, 36, 40), bool)
+    inside[2:8, 6:24, 8:28] = True
+    for name in MAPS:
+        found = arrays(result)[name]
+        assert not found[~inside].any()
+        assert found[inside].any()
+    p = sitk.GetArrayFromImage(result.probabilities)
+    assert (p[~inside] == [1, 0, 0]).all()
+    assert [s.index for s in result.slices] == list(range(2, 8))
+    alone = segment(image[8:28, 6:24, 2:8], model, FEW)
+    np.testing.assert_array_equal(arrays(result)["labels"][2:8, 6:24, 8:28], arrays(alone)["labels"])
+
+
+def test_a_region_beside_the_image_is_refused(model):
+    with pytest.raises(InputError, match="outside the image"):
+        segment(small.image(), model, Options(region=((900,) * 3, (950,) * 3)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_slice_axis_can_be_chosen(model, axis):
+    result = segment(small.image((8, 7, 6)), model, replace(FEW, slice_axis="ijk"[axis]))
+    assert result.slice_axis == axis
+    assert len(result.slices) == (8, 7, 6)[axis]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_every_scalar_type_is_taken(model, dtype):
+    reference = np.round(sitk.GetArrayFromImage(small.image(dtype=np.float64)) / 4.5)
+    expected = segment(small.placed(reference), model, FEW)
+    found = segment(small.placed(reference.astype(dtype)), model, FEW)
+    np.testing.assert_array_equal(arrays(found)["labels"], arrays(expected)["labels"])
+
+
+def test_an_image_without_contrast_gives_a_result_and_a_warning(model):
+    result = segment(small.placed(np.full((6, 18, 20), 5, np.int16)), model, FEW)
+    assert any("no contrast" in w for w in result.warnings)
+    assert np.isfinite(arrays(result)["error_probability"]).all()
+
+
+def test_values_that_are_not_finite_give_a_result_and_a_warning(model):
+    array = sitk.GetArrayFromImage(small.image(dtype=np.float32))
+    array[2, 3:6, :] = np.nan
+    array[0, 0, 0] = np.inf
+    result = segment(small.placed(array), model, FEW)
+    assert any("not finite" in w for w in result.warnings)
+    assert all(np.isfinite(values).all() for values in arrays(result).values())
+
+
+def test_an_image_of_a_single_voxel_gives_a_result(model):
+    assert arrays(segment(small.placed(np.ones((1, 1, 1), np.int16)), model, FEW))["labels"].shape == (1, 1, 1)
+
+
+def test_what_is_no_scalar_volume_is_refused_in_words(model):
+    with pytest.raises(InputError, match="3 values per voxel"):
+        segment(sitk.Image([8, 8, 4], sitk.sitkVectorFloat32, 3), model, FEW)
+    with pytest.raises(InputError, match="series of 5 volumes"):
+        segment(sitk.Image([8, 8, 4, 5], sitk.sitkFloat32), model, FEW)
+    with pytest.raises(InputError, match="2 dimensions"):
+        segment(sitk.Image([8, 8], sitk.sitkFloat32), model, FEW)
+
+
+def test_channels_must_lie_on_one_grid():
+    model = small.model(small.lively(small.network(input_channels=2)))
+    image = small.image()
+    result = segment([image, small.image(seed=1)], model, FEW)
+    assert result.labels.GetSize() == image.GetSize()
+    for other in (small.image((20, 18, 5)), small.image(origin=(-12, 7, 35)), small.image(spacing=(2, 2, 7))):
+        with pytest.raises(InputError, match=r"Channel 2 .*does not lie on the grid of channel 1"):
+            segment([image, other], model, FEW)
+    with pytest.raises(InputError, match="1 image"):
+        segment(image, model, FEW)
+
+
+def test_the_order_of_the_channels_counts():
+    model = small.model(small.lively(small.network(input_channels=2)))
+    one, other = small.image(seed=0), small.image(seed=1)
+    first, second = segment([one, other], model, FEW), segment([other, one], model, FEW)
+    assert not np.array_equal(arrays(first)["entropy"], arrays(second)["entropy"])
+
+
+def test_a_spacing_that_cannot_be_meant_is_refused_before_memory_is_taken(model):
+    with pytest.raises(InputError, match="Correct the spacing"):
+        segment(small.image(spacing=(5000.0, 5000.0, 8.0)), model, replace(FEW, slice_axis="k"))
+
+
+def test_a_device_that_is_not_there_is_refused(model):
+    with pytest.raises(DeviceError, match="cuda:7 is not here; there is"):
+        segment(small.image(), model, Options(device="cuda:7"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"samples": 1}, {"samples": 2.5}, {"samples": 1001}, {"seed": -1}, {"seed": "x"}, {"slice_axis": "axial"}],
+    ids=str,
+)
+def test_options_out_of_range_are_refused_in_words(options):
+    with pytest.raises(InputError):
+        Options(**options)
+
+
+def test_a_gpu_out_of_memory_ends_on_the_cpu_with_a_warning_in_the_result(monkeypatch):
+    """ "cpu:0" plays a GPU whose memory ends on the way; the next run finds a sound network on it again."""
+    model = small.model()
+    original, seen = Sampling._sample, []
+    expected = segment(small.image(), model, FEW)
+
+    def sample(self, x, wanted, weights, chunk, tick):
+        if self.device == "cpu:0":
+            tick(0.9)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return original(self, x, wanted, weights, chunk, tick)
+
+    monkeypatch.setattr(pipeline, "choose_device", lambda wanted: "cpu:0")
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    result = segment(small.image(), model, FEW, progress=seen.append)
+    assert result.provenance["device"] == "cpu"
+    assert any("went on on the CPU" in w for w in result.warnings)
+    assert any("smaller pieces" in w for w in result.warnings)
+    np.testing.assert_array_equal(arrays(result)["labels"], arrays(expected)["labels"])
+    assert "cpu:0" not in model._networks
+    assert [p.fraction for p in seen] == sorted(p.fraction for p in seen)
+
+
+def test_a_cancel_after_the_fall_to_the_cpu_leaves_no_network_in_the_wrong_place(monkeypatch):
+    model = small.model()
+    original, fallen = Sampling._sample, []
+
+    def sample(self, *arguments):
+        if self.device == "cpu:0":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        fallen.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(pipeline, "choose_device", lambda wanted: "cpu:0")
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    with pytest.raises(Cancelled):
+        segment(small.image(), model, FEW, cancelled=lambda: bool(fallen))
+    assert not model._networks
+
+
+def test_the_provenance_says_with_what_and_how(model):
+    options = Options(samples=3, seed=9)
+    found = segment(small.image(), model, options).provenance
+    assert found["model"] == {"name": "small", "version": "1.2.3", "sha256": model.sha256}
+    assert found["options"]["samples"] == 3
+    assert found["options"]["seed"] == 9
+    assert found["device"] == "cpu"
+    assert found["seconds"] >= 0
+
+
+def test_the_case_quality_is_the_agreement_of_the_samples(model):
+    certain = segment(small.image(), small.model(small.network(uncertainty=False)), FEW)
+    assert certain.case_quality == 1
+    assert 0 < segment(small.image(), model, Options(samples=10)).case_quality < 1
+
+
+def test_of_a_connected_structure_the_largest_piece_is_kept(model):
+    image = small.image((20, 18, 6))
+    everything = segment(image, model, FEW)
+    connected = replace(model, labels=(Label(1, "structure 1", (9, 9, 9), connected=True), model.labels[1]))
+    found = segment(image, connected, FEW)
+    before, after = arrays(everything)["labels"], arrays(found)["labels"]
+    pieces = sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(everything.labels == 1, True)))
+    assert pieces.max() > 1
+    np.testing.assert_array_equal(after == 1, pieces == 1)
+    np.testing.assert_array_equal(after == 2, before == 2)
+    removed = pieces > 1
+    unchanged = ~removed
+    error = arrays(found)["error_probability"]
+    np.testing.assert_array_equal(error[unchanged], arrays(everything)["error_probability"][unchanged])
+    assert (error[removed] > 0.3).all()
+    assert found.structures[0].volume_ml < everything.structures[0].volume_ml
+
+
+def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
+    stack = stack_of([small.image((50, 40, 6), (0.7, 1.1, 8.0))], 2.0, model.intensity, "auto")
+    assert stack.values.shape == (1, 6, 22, 18)
+    assert stack.shape == (6, 40, 50)
+    assert stack.spacing == (8.0, 1.1, 0.7)
+    assert stack.pixel_area * 22 * 18 == pytest.approx(50 * 0.7 * 40 * 1.1)

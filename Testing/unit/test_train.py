@@ -1,0 +1,352 @@
+"""A training from a data set to a saved model: it learns, it can be killed, and it says what it cannot do."""
+
+import csv
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from unit import small
+
+from csam.augment import Example
+from csam.dataset import read_dataset
+from csam.errors import Cancelled, InputError
+from csam.model import Model
+from csam.networks import build
+from csam.plan import Plan
+from csam.posterior import GatePosterior
+from csam.segment import segment
+from csam.train import Trainer, autocast_type, load_example, quick_dice, train
+
+PLAN = Plan(
+    base_channels=4,
+    num_levels=2,
+    num_slices=5,
+    in_plane_spacing=2.0,
+    field_of_view=(16, 16),
+    intensity="volume",
+    steps=8,
+    learning_rate=0.01,
+    ema=0.5,
+    validation_patients=2,
+    patient_pattern="(p..)_",
+    precision="float32",
+    checkpoint_every=3,
+    validate_every=4,
+)
+
+
+def silent(text):
+    pass
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small.dataset(tmp_path_factory.mktemp("data"), patients=5)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A training that nothing interrupted: its folder and what it said."""
+    out, said = tmp_path_factory.mktemp("finished"), []
+    train(data, out, PLAN, device="cpu", log=said.append)
+    return out, said
+
+
+def checkpoint(out):
+    return torch.load(out / "checkpoint.pt", weights_only=True)
+
+
+def same(one, other):
+    """Whether two checkpoints are equal to the last bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_a_training_ends_in_a_model_that_loads_and_runs(data, finished):
+    out, _ = finished
+    model = Model.load(out / "model")
+    result = segment(small.image(), model)
+    assert [s.name for s in result.structures] == ["bright ball", "grey ball"]
+    assert model.architecture["num_slices"] == 5
+    assert model.trained_on.slice_spacing == (8.0, 8.0)
+    assert model.trained_on.slices == (6, 6)
+    assert model.trained_on.patients == 3
+    assert model.calibration.error_map[0] == (0.0, 0.0)
+    assert set(model.calibration.volume_scale) == {1, 2}
+    assert (out / "model" / "MODEL_CARD.md").read_text().startswith("# Balls")
+
+
+def test_the_model_says_who_it_was_trained_and_measured_on(finished):
+    out, _ = finished
+    model = Model.load(out / "model")
+    split = json.loads((out / "split.json").read_text())
+    assert len(split["validation"]) == 2
+    assert not set(split["validation"]) & set(split["training"])
+    assert model.provenance["validation_patients"] == split["validation"]
+    assert model.provenance["training_patients"] == split["training"]
+    assert (
+        model.provenance["plan"] == json.loads((out / "plan.json").read_text()) == json.loads(json.dumps(asdict(PLAN)))
+    )
+    assert {name.split("_")[0] for name in model.metrics["cases"]} == set(split["validation"])
+    assert 0 <= model.metrics["validation"]["dice_mean"] <= 1
+
+
+def test_the_log_tells_loss_dice_and_spread(finished):
+    out, said = finished
+    rows = list(csv.DictReader((out / "log.csv").open()))
+    assert [row["step"] for row in rows] == ["8"]
+    assert float(rows[0]["loss"]) > 0
+    assert 0 <= float(rows[0]["validation_dice"]) <= 1
+    assert len(rows[0]["gate_spread"].split()) == PLAN.num_levels
+    assert "3 training scans of 3 patients" in said[0]
+
+
+def test_a_training_that_was_stopped_and_went_on_ends_like_one_that_was_not(data, finished, tmp_path):
+    def stop():
+        asked.append(1)
+        return len(asked) > 4
+
+    asked = []
+    with pytest.raises(Cancelled, match="Stopped at step 4; the same command goes on"):
+        train(data, tmp_path, PLAN, device="cpu", log=silent, cancelled=stop)
+    assert checkpoint(tmp_path)["step"] == 4
+    train(data, tmp_path, PLAN, device="cpu", log=silent)
+    assert same(checkpoint(tmp_path), checkpoint(finished[0]))
+    assert Model.load(tmp_path / "model").sha256 == Model.load(finished[0] / "model").sha256
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint_and_ends_the_same(data, finished, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(progress):
+        if progress.fraction >= 5 / 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(data, tmp_path, PLAN, device="cpu", log=silent, progress=kill)
+    assert checkpoint(tmp_path)["step"] == 3
+    said = []
+    train(data, tmp_path, PLAN, device="cpu", log=said.append)
+    assert "Going on from step 3." in said
+    assert same(checkpoint(tmp_path), checkpoint(finished[0]))
+
+
+def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    trainer = Trainer(PLAN, small.network(), "cpu")
+    trainer.save(tmp_path / "checkpoint.pt")
+    monkeypatch.setattr(torch, "save", lambda state, path: path.write_bytes(b"half") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trainer.save(tmp_path / "checkpoint.pt")
+    assert checkpoint(tmp_path)["step"] == 0
+
+
+def test_another_plan_or_other_patients_in_the_same_folder_are_refused(data, finished, tmp_path):
+    out, _ = finished
+    with pytest.raises(InputError, match=r"holds another training \(its plan.json differs"):
+        train(data, out, replace(PLAN, steps=9), device="cpu", log=silent)
+    with pytest.raises(InputError, match=r"holds another training \(its split.json differs"):
+        train(small.dataset(tmp_path, patients=6), out, PLAN, device="cpu", log=silent)
+
+
+def test_further_data_is_trained_on_and_never_validated_on(data, tmp_path):
+    extra = small.dataset(tmp_path / "extra", patients=2, seed=9)
+    said = []
+    plan = replace(PLAN, steps=2, extra_share=1.0)
+    model = train(data, tmp_path / "out", plan, extra=[extra], device="cpu", log=said.append)
+    assert "2 further ones" in said[0]
+    assert model.provenance["extra_data"] == ["extra"]
+    assert len(model.metrics["cases"]) == 2
+
+
+def test_a_training_can_start_from_a_model_of_the_same_architecture_only(data, finished, tmp_path):
+    start = finished[0] / "model"
+    plan = replace(PLAN, steps=1, learning_rate=1e-6, ema=0.0)
+    model = train(data, tmp_path / "out", plan, device="cpu", fine_tune=start, log=silent)
+    before, after = Model.load(start).network().state_dict(), model.network().state_dict()
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+    assert model.provenance["started_from"]["name"] == "Balls"
+    with pytest.raises(InputError, match="has base_channels 4; the plan and the data set ask for 2"):
+        train(data, tmp_path / "o2", replace(plan, base_channels=2), device="cpu", fine_tune=start, log=silent)
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"labels": [{"title": "Ball"}]}, "The card's labels cannot be used"),
+        ({"labels": [{"name": "brigt ball"}]}, "describes the label brigt ball; the data set has bright ball"),
+        ({"labels": [{"name": "bright ball", "color": [1, 2]}]}, "color"),
+        ({"labels": [{"name": "bright ball", "terminology": {"type": "x"}}]}, "category"),
+        ({"title": 5}, "title"),
+    ],
+    ids=str,
+)
+def test_a_card_that_cannot_be_used_is_refused_before_the_training(data, tmp_path, card, said):
+    with pytest.raises(ValueError, match=said):
+        train(data, tmp_path, PLAN, card=card, device="cpu", log=silent)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_the_card_dresses_the_model(data, tmp_path):
+    label = {"name": "grey ball", "title": "Grey ball", "color": [1, 2, 3], "connected": True}
+    card = {
+        "name": "balls",
+        "version": "2.0",
+        "title": "Two balls",
+        "modality": "CT",
+        "licence": "MIT",
+        "labels": [label],
+    }
+    model = train(data, tmp_path, replace(PLAN, steps=1), card=card, device="cpu", log=silent)
+    assert (model.name, model.version, model.title, model.licence) == ("balls", "2.0", "Two balls", "MIT")
+    assert model.channels[0].modality == "CT"
+    assert [label.name for label in model.labels] == ["bright ball", "Grey ball"]
+    assert (model.labels[1].color, model.labels[1].connected) == ((1, 2, 3), True)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"stepps": 3}, "no field stepps; it has network,"),
+        ({"steps": "many"}, "steps is 'many'"),
+        ({"steps": True}, "steps is True"),
+        ({"steps": 0}, "steps is 0; 1 to"),
+        ({"ema": 1}, "ema is 1"),
+        ({"network": "ResNet"}, "CSAMUNet or CSAMUNetPlusPlus"),
+        ({"num_levels": 1}, "num_levels is 1; 2 to 8"),
+        ({"base_channels": 1000}, "base_channels is 1000; 1 to 256"),
+        ({"num_levels": 3, "field_of_view": [16, 18]}, "two multiples of 4 from 8 to 2048"),
+        ({"field_of_view": [16, 16, 16]}, "field_of_view"),
+        ({"field_of_view": [64.0, 64.0]}, "field_of_view"),
+        ({"slice_axis": "k"}, "auto, sagittal, coronal, axial"),
+        ({"intensity": "fixed"}, "slice or volume"),
+        ({"precision": "float16"}, "auto, float32 or bfloat16"),
+        ({"validate_every": 0}, "validate_every"),
+        ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"gate_samples": 0}, "gate_samples"),
+        ({"extra_share": 2}, "extra_share"),
+        ({"seed": -1}, "seed"),
+        ({"split_seed": -1}, "split_seed"),
+    ],
+    ids=str,
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused_by_the_fields_name(values, said):
+    with pytest.raises(InputError, match=said):
+        Plan.from_json(values)
+
+
+def test_a_plan_comes_back_from_its_json():
+    assert Plan.from_json(json.loads(json.dumps(asdict(PLAN)))) == PLAN
+
+
+def test_too_many_validation_patients_are_refused(data, tmp_path):
+    with pytest.raises(InputError, match="5 validation patients were asked for and the data set has 5"):
+        train(data, tmp_path, replace(PLAN, validation_patients=5), device="cpu", log=silent)
+
+
+def test_an_example_is_what_inference_sees_with_labels_at_the_same_spacing(data):
+    case = read_dataset(data).cases[0]
+    example = load_example(case, replace(PLAN, in_plane_spacing=1.0))
+    assert example.values.shape == (1, 6, 36, 40)
+    assert example.labels.shape == (6, 36, 40)
+    assert example.labels.dtype == torch.uint8
+    bright, grey, dark = (example.values[0][example.labels == v].median() for v in (1, 2, 0))
+    assert bright > grey > dark
+    coarse = load_example(case, PLAN)
+    assert (example.labels == 1).sum().item() / 4 == pytest.approx((coarse.labels == 1).sum().item(), rel=0.15)
+
+
+def example(seed):
+    """Noise in which structure 1 is what is brighter than a fixed level, alike in all slices."""
+    values = torch.rand(1, 5, 16, 16, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.avg_pool2d(values, 5, 1, 2)
+    return Example(values, (smooth[0] > 0.5).long())
+
+
+def trainer(**changes):
+    torch.manual_seed(0)
+    plan = replace(PLAN, steps=60, learning_rate=0.02, gate_samples=2, **changes)
+    numbers = {"network": plan.network, "input_channels": 1, "num_classes": 2, "num_levels": 2, "base_channels": 4}
+    return Trainer(plan, build({**numbers, "num_slices": 5, "rank": 5}), "cpu")
+
+
+def test_training_lowers_the_loss_changes_the_slice_attention_and_shrinks_the_spread():
+    """Whether a pixel is bright has nothing to do with its slice: a gate that shakes whole slices only does harm."""
+    training = trainer()
+    before = {name: value.clone() for name, value in training.network.state_dict().items()}
+    losses, spreads = zip(*(training.train_step(example(step % 4)) for step in range(60)), strict=True)
+    assert np.mean(losses[-8:]) < 0.7 * np.mean(losses[:4])
+    assert np.mean(spreads[-8:], 0)[0] < np.mean(spreads[:4], 0)[0]
+    after = training.network.state_dict()
+    still = [n for n in after if "slice_att" in n and torch.equal(after[n], before[n])]
+    assert not still
+
+
+def test_training_again_gives_the_same_bits():
+    one, other = trainer(), trainer()
+    results = [[t.train_step(example(step)) for step in range(3)] for t in (one, other)]
+    assert results[0] == results[1]
+    assert same(one.network.state_dict(), other.network.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["CSAMUNet", "CSAMUNetPlusPlus"])
+def test_a_step_in_bfloat16_and_with_deep_supervision_moves_every_weight_that_is_used(kind):
+    training = trainer(network=kind, precision="bfloat16")
+    before = {name: value.clone() for name, value in training.network.named_parameters()}
+    for step in range(3):
+        loss, spreads = training.train_step(example(step))
+    assert np.isfinite(loss)
+    assert len(spreads) == 2
+    still = {n for n, value in training.network.named_parameters() if torch.equal(value, before[n])}
+    unused = {n for n in before if n.startswith("attentions.1.")} if kind == "CSAMUNetPlusPlus" else set()
+    assert {n for n in still - unused if "slice_att" in n or "final" in n} == set()
+
+
+def test_the_averaged_network_follows_the_trained_one():
+    training = trainer(ema=0.0)
+    training.train_step(example(0))
+    training.train_step(example(1))
+    assert same(training.averaged_network().state_dict(), training.network.state_dict())
+    assert not training.averaged_network().training
+
+
+def test_quick_dice_is_one_for_a_perfect_network_and_zero_for_none():
+    shown = example(0)
+    net = small.network(num_classes=2, uncertainty=False)
+
+    class Perfect:
+        architecture, num_slices = {"num_classes": 2}, 5
+
+    with pytest.MonkeyPatch.context() as patch:
+        truth = torch.nn.functional.one_hot(shown.labels, 2).movedim(-1, 1).float()
+        patch.setattr("csam.sampling.mean_probabilities", lambda *_: truth)
+        assert quick_dice(Perfect(), shown, PLAN, "cpu") == 1
+        patch.setattr("csam.sampling.mean_probabilities", lambda *_: 1 - truth)
+        assert quick_dice(Perfect(), shown, PLAN, "cpu") == 0
+    assert 0 <= quick_dice(net, shown, PLAN, "cpu") <= 1
+
+
+def test_bfloat16_is_used_where_it_is_asked_for_or_faster(monkeypatch):
+    assert autocast_type("float32", "cuda:0") is None
+    assert autocast_type("bfloat16", "cpu") is torch.bfloat16
+    assert autocast_type("auto", "cuda:0") is torch.bfloat16
+    for there, expected in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=there: there)
+        assert autocast_type("auto", "cpu") is expected
+
+
+def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
+    training = trainer()
+    passes = []
+    original = type(training.network).encode
+    monkeypatch.setattr(type(training.network), "encode", lambda self, x: passes.append(1) or original(self, x))
+    drawn = []
+    draw = GatePosterior.draw
+    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    training.train_step(example(0))
+    assert (len(passes), len(drawn)) == (1, 2)
