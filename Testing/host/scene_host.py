@@ -36,6 +36,13 @@ IN_HIERARCHY = (
 )
 
 
+class _ColorLogic(slicer.vtkMRMLColorLogic):
+    """The colour legends of vtkSlicerColorLogic without its search for the application's colour files."""
+
+    AddDefaultColorLegendDisplayNode = staticmethod(slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode)
+    GetColorLegendDisplayNode = staticmethod(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode)
+
+
 class SceneHost:
     """The scene, its logics, and the subject hierarchy kept as Slicer's plugin keeps it."""
 
@@ -47,9 +54,10 @@ class SceneHost:
         self.application_logic.SetMRMLScene(self.scene)
         self.logics = {}
         slicer.modules = SimpleNamespace()
-        colors = slicer.vtkMRMLColorLogic()  # vtkSlicerColorLogic looks for the application's colour files
+        colors = _ColorLogic()
         colors.SetMRMLApplicationLogic(self.application_logic)
         colors.SetMRMLScene(self.scene)
+        self.scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
         self._publish("colors", colors)
         self.application_logic.SetModuleLogic("Colors", colors)
         self._add_inferno()
