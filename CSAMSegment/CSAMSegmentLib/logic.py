@@ -190,13 +190,16 @@ class CSAMSegmentLogic:
             self.run._cancelling = True
             self.client.cancel(self.run._job)
 
-    def close(self) -> None:
-        """End the run, if there is one, and the worker. A later run starts a new worker."""
+    def close(self, wait: bool = True) -> None:
+        """End the run, if there is one, and the worker. A later run starts a new worker.
+
+        wait: return only when the worker has ended (within a second); a GUI does not wait.
+        """
         if self.run is not None and not self.run.finished:
             self._abandon(self.run, Cancelled())
         if self._client is not None:
-            self._client.close()
-            self._client = None
+            client, self._client = self._client, None
+            client.close() if wait else client.close(wait=False)
 
     def forget(self) -> None:
         """Let go of all nodes and results, as is due when the scene is closed. A run under way is cancelled."""

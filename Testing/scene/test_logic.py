@@ -248,6 +248,16 @@ def test_closing_ends_run_and_worker_and_a_later_run_starts_another(volume, make
     assert len(client.jobs) == 2
 
 
+def test_what_is_forgotten_keeps_no_node_and_no_run(volume, make_result, make_logic):
+    logic, client = make_logic()
+    run = logic.start(volume, "two-chambers")
+    logic.forget()
+    assert isinstance(run.error, Cancelled)
+    assert client.jobs[0].cancelled == 1
+    assert logic.run is None
+    assert logic.poll() is None
+
+
 def test_the_previous_result_can_be_restored_once(volume, make_result, make_logic):
     logic, _ = make_logic(lambda job: job.events.append(make_result(volume)))
     first = logic.process(volume, "two-chambers")

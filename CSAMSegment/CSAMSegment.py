@@ -1,0 +1,117 @@
+"""CSAMSegment, the module as Slicer looks for it; what it does is in CSAMSegmentLib and csam."""
+
+from pathlib import Path
+from typing import Annotated
+
+import slicer
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from CSAMSegmentLib import about, logic, panel, sample_data, self_test
+from CSAMSegmentLib.parameters import OverlayKind, SliceAxis
+
+
+class CSAMSegment(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("CSAMSegment")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = list(about.CONTRIBUTORS)
+        parent.helpText = _(about.HELP)
+        parent.acknowledgementText = _(about.ACKNOWLEDGEMENT)
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Add the made heart to the module Sample Data."""
+    sample_data.register(Path(__file__).parent / "Resources")
+
+
+@parameterNodeWrapper
+class CSAMSegmentParameterNode:
+    """What a person has chosen; saved and restored with the scene."""
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    wholeSequence: bool = False
+    model: str
+    region: vtkMRMLMarkupsROINode
+    segmentation: vtkMRMLSegmentationNode
+    uncertainty: vtkMRMLScalarVolumeNode
+    samples: Annotated[int, WithinRange(2, 200)] = 20
+    seed: Annotated[int, WithinRange(0, 2147483647)] = 0
+    sliceAxis: SliceAxis = SliceAxis.AUTO
+    device: str = "auto"
+    keepProbabilities: bool = False
+    overlayKind: OverlayKind = OverlayKind.CHANCE_OF_ERROR
+    overlayVisible: bool = True
+    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
+    overlayThreshold: Annotated[float, WithinRange(0, 100)] = 10
+    legendVisible: bool = True
+    chartVisible: bool = True
+
+
+class CSAMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.ui = self.logic = self.panel = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/CSAMSegment.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = CSAMSegmentLogic()
+        self.panel = panel.Panel(self, self.ui, self.logic)
+
+    def enter(self):
+        self.panel.enter()
+
+    def exit(self):
+        self.panel.exit()
+
+    def onReload(self):
+        about.forget_library()
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def cleanup(self):
+        try:
+            if self.panel is not None:
+                self.panel.close()
+        finally:
+            self.panel = None
+            self.removeObservers()
+
+
+class CSAMSegmentLogic(ScriptedLoadableModuleLogic, logic.CSAMSegmentLogic):
+    """For scripts: ``CSAMSegmentLogic().process(volume, "cardiac-lv", progress=print)``, see CSAMSegmentLib.logic."""
+
+    def __init__(self, clientFactory=None, library=None):
+        ScriptedLoadableModuleLogic.__init__(self)
+        logic.CSAMSegmentLogic.__init__(self, clientFactory, library)
+
+    def getParameterNode(self):
+        return CSAMSegmentParameterNode(super().getParameterNode())
+
+
+class CSAMSegmentTest(ScriptedLoadableModuleTest):
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self, **_arguments):
+        for test in self_test.tests(CSAMSegmentLogic):
+            self.setUp()
+            self.delayDisplay(test.__doc__)
+            test()
+        self.delayDisplay("Test passed")

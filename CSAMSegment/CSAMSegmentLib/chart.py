@@ -1,0 +1,82 @@
+"""The chart of doubt per slice: Slicer's plot nodes on the table of slices, saved and restored with the scene."""
+
+from __future__ import annotations
+
+import slicer
+
+from .outputs import ROLE, SEGMENTATION
+from .tables import SLICE, WRONG_AREA
+
+CHART_ROLE, SERIES_ROLE = "chart", "series"
+COLOR = (0.85, 0.33, 0.10)
+
+
+def find_chart(slices):
+    """The chart of a table of slices, None when there is none."""
+    for series in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode"):
+        if series.GetAttribute(ROLE) == SERIES_ROLE and series.GetTableNodeID() == slices.GetID():
+            for chart in slicer.util.getNodesByClass("vtkMRMLPlotChartNode"):
+                if chart.HasPlotSeriesNodeID(series.GetID()):
+                    return chart
+    return None
+
+
+def ensure_chart(slices, name: str):
+    """The chart of a table of slices, made when it is not there.
+
+    slices: vtkMRMLTableNode of ``Output.slices``. name: of the image.
+    Returns a vtkMRMLPlotChartNode.
+    """
+    chart = find_chart(slices)
+    if chart is not None:
+        return chart
+    scene = slices.GetScene()
+    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{name} expected wrong area")
+    series.SetAttribute(ROLE, SERIES_ROLE)
+    series.SetAndObserveTableNodeID(slices.GetID())
+    series.SetXColumnName(SLICE)
+    series.SetYColumnName(WRONG_AREA)
+    series.SetPlotType(series.PlotTypeScatter)
+    series.SetMarkerStyle(series.MarkerStyleCircle)
+    series.SetMarkerSize(9)
+    series.SetLineStyle(series.LineStyleSolid)
+    series.SetLineWidth(2)
+    series.SetColor(*COLOR)
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} uncertainty per slice")
+    chart.SetAttribute(ROLE, CHART_ROLE)
+    chart.SetNodeReferenceID(SEGMENTATION, slices.GetNodeReferenceID(SEGMENTATION))
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetTitle("Uncertainty per slice")
+    chart.SetXAxisTitle("slice")
+    chart.SetYAxisTitle("expected wrong area (mm²)")
+    chart.SetLegendVisibility(False)
+    _place_beside(slices, chart, series)
+    return chart
+
+
+def remove_orphans(scene) -> None:
+    """Remove charts whose table of slices is gone, as when a result is taken back."""
+    for series in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode", scene):
+        if series.GetAttribute(ROLE) == SERIES_ROLE and series.GetTableNode() is None:
+            for chart in slicer.util.getNodesByClass("vtkMRMLPlotChartNode", scene):
+                if chart.HasPlotSeriesNodeID(series.GetID()):
+                    scene.RemoveNode(chart)
+            scene.RemoveNode(series)
+
+
+def show_chart(chart) -> None:
+    """Let the plot views show a chart."""
+    for node in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
+        node.SetPlotChartNodeID(chart.GetID())
+    selection = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    if selection is not None:
+        selection.SetActivePlotChartID(chart.GetID())
+
+
+def _place_beside(neighbour, *nodes) -> None:
+    hierarchy = neighbour.GetScene().GetSubjectHierarchyNode()
+    theirs = hierarchy.GetItemByDataNode(neighbour) if hierarchy else 0
+    for node in nodes:
+        item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
+        if theirs and item:
+            hierarchy.SetItemParent(item, hierarchy.GetItemParent(theirs))

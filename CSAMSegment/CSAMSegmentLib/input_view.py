@@ -1,0 +1,280 @@
+"""The Input part of the panel: image, further channels, model, and whether they fit each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+
+from csam.errors import CSAMError, InputError
+
+from . import words
+from .geometry import check_volume, image_from_volume
+from .i18n import tr as _
+from .model_store import add_model, is_users, remove_model
+
+CHECK_DELAY = 150
+"""Milliseconds between the last change of a choice and the check: typing and loading come in bursts."""
+
+
+class InputView:
+    """Lets a person choose images and a model, and says in words how well they fit.
+
+    ui: the widgets of CSAMSegment.ui. logic: gives the models. onChanged: called when what is chosen has changed
+    otherwise than through the parameter node.
+    """
+
+    def __init__(self, ui, logic, onChanged):
+        self._ui, self._logic, self._onChanged = ui, logic, onChanged
+        self._parameters = None
+        self._channels: list = []
+        self._labels: list = []
+        self._paths: list[Path] = []
+        self._checked = None
+        self._card = None
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(CHECK_DELAY)
+        self._timer.timeout.connect(self.checkFit)
+        ui.modelSelector.connect("activated(int)", self._onModelChosen)
+        ui.addModelButton.clicked.connect(self._onAdd)
+        ui.removeModelButton.clicked.connect(self._onRemove)
+        ui.aboutModelButton.clicked.connect(self._onAbout)
+        self.fillModels()
+
+    # What is chosen -----------------------------------------------------------------------------------------------
+
+    def setParameters(self, parameters) -> None:
+        """Follow a parameter node; None when there is none."""
+        self._parameters, self._checked = parameters, None
+        if parameters is not None:
+            if not parameters.model and self._paths:
+                parameters.model = self._logic.library.load(self._paths[0]).name
+            if parameters.inputVolume is None:
+                parameters.inputVolume = _first_image()
+            self.refresh()
+
+    @property
+    def model(self):
+        """The chosen model, None when it is not installed."""
+        path = self.modelPath
+        return None if path is None else self._logic.library.load(path)
+
+    @property
+    def modelPath(self) -> Path | None:
+        """Where the chosen model is, None when it is not installed."""
+        index = self._ui.modelSelector.currentIndex
+        return self._paths[index] if 0 <= index < len(self._paths) else None
+
+    def volumes(self) -> list:
+        """The chosen image for each channel of the model; None where none is chosen."""
+        first = self._parameters.inputVolume if self._parameters is not None else None
+        return [first, *(selector.currentNode() for selector in self._channels)]
+
+    def refresh(self) -> None:
+        """Show what the parameter node says, and check it a moment later."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        self._selectModel(parameters.model)
+        self._makeChannels()
+        browser = sequence_browser(parameters.inputVolume)
+        count = browser.GetNumberOfItems() if browser is not None else 0
+        self._ui.wholeSequenceCheckBox.setVisible(count > 1)
+        self._ui.wholeSequenceCheckBox.text = _("All {count} images of the &sequence").format(count=count)
+        self._timer.start()
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    # Models -------------------------------------------------------------------------------------------------------
+
+    def fillModels(self) -> None:
+        """List the models that there are now."""
+        selector = self._ui.modelSelector
+        selector.blockSignals(True)
+        selector.clear()
+        models = self._logic.models()
+        self._paths = list(models)
+        for path, model in models.items():
+            selector.addItem(model.title)
+            selector.setItemData(selector.count - 1, str(path), qt.Qt.ToolTipRole)
+        selector.blockSignals(False)
+        selector.setEnabled(bool(self._paths))
+        self._selectModel(self._parameters.model if self._parameters is not None else "")
+
+    def _selectModel(self, name: str) -> None:
+        names = [self._logic.library.load(path).name for path in self._paths]
+        selector = self._ui.modelSelector
+        wanted = names.index(name) if name in names else -1 if name else min(0, len(names) - 1)
+        if selector.currentIndex != wanted:
+            selector.blockSignals(True)
+            selector.currentIndex = wanted
+            selector.blockSignals(False)
+        self._ui.removeModelButton.enabled = self.modelPath is not None and is_users(self.modelPath)
+        self._ui.aboutModelButton.enabled = self.modelPath is not None
+
+    def _onModelChosen(self, index: int) -> None:
+        if self._parameters is not None and 0 <= index < len(self._paths):
+            self._parameters.model = self._logic.library.load(self._paths[index]).name
+
+    def _onAdd(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Add a model"), "", _("CSAM models") + " (*.zip model.json)"
+        )
+        if path:
+            self.addModel(path)
+
+    def addModel(self, path) -> None:
+        """Add a model from a file and choose it; an error is shown."""
+        try:
+            model = add_model(path, self._logic.library)
+        except CSAMError as error:
+            slicer.util.errorDisplay(str(error))
+            return
+        self.fillModels()
+        if self._parameters is not None:
+            self._parameters.model = model.name
+        self.refresh()
+
+    def _onRemove(self) -> None:
+        path, model = self.modelPath, self.model
+        question = _('Delete the model "{title}" from your model folder?').format(title=model.title)
+        if not slicer.util.confirmYesNoDisplay(question):
+            return
+        try:
+            remove_model(path)
+        except CSAMError as error:
+            slicer.util.errorDisplay(str(error))
+        self.fillModels()
+        if self._parameters is not None and self._paths:
+            self._parameters.model = self._logic.library.load(self._paths[0]).name
+        self.refresh()
+
+    def _onAbout(self) -> None:
+        from csam.card import card
+
+        dialog = qt.QDialog(slicer.util.mainWindow())
+        dialog.setWindowTitle(self.model.title)
+        text = qt.QTextBrowser()
+        text.setMarkdown(card(self.model))
+        text.setOpenExternalLinks(True)
+        layout = qt.QVBoxLayout(dialog)
+        layout.addWidget(text)
+        dialog.resize(620, 640)
+        dialog.show()
+        self._card = dialog
+
+    # Channels -----------------------------------------------------------------------------------------------------
+
+    def _makeChannels(self) -> None:
+        """One selector for each channel beyond the first; their choices are references of the parameter node."""
+        model = self.model
+        names = [channel.name for channel in model.channels] if model is not None else [""]
+        self._ui.inputSelectorLabel.text = _("&Image:") if len(names) == 1 else f"&{names[0]}:"
+        wanted = names[1:]
+        if [label.text for label in self._labels] == [f"{name}:" for name in wanted]:
+            return
+        for widget in (*self._labels, *self._channels):
+            self._discard(widget)
+        self._labels, self._channels = [], []
+        for number, name in enumerate(wanted, start=2):
+            self._addChannel(number, name)
+        self._ui.channelsWidget.setVisible(bool(wanted))
+
+    def _discard(self, widget) -> None:
+        self._ui.channelsWidget.layout().removeWidget(widget)
+        widget.hide()
+        widget.deleteLater()
+
+    def _addChannel(self, number: int, name: str) -> None:
+        label, selector = qt.QLabel(f"{name}:"), slicer.qMRMLNodeComboBox()
+        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+        selector.showChildNodeTypes = False
+        selector.noneEnabled = True
+        selector.addEnabled = selector.removeEnabled = False
+        selector.setToolTip(_("The image of the same patient that shows {name}.").format(name=name))
+        selector.setMRMLScene(slicer.mrmlScene)
+        node = self._parameters.parameterNode
+        selector.setCurrentNode(node.GetNodeReference(f"channel{number}"))
+
+        def choose(chosen):
+            node.SetNodeReferenceID(f"channel{number}", chosen.GetID() if chosen is not None else None)
+            self._timer.start()
+            self._onChanged()
+
+        selector.currentNodeChanged.connect(choose)
+        self._ui.channelsWidget.layout().addRow(label, selector)
+        self._labels.append(label)
+        self._channels.append(selector)
+
+    # The check ----------------------------------------------------------------------------------------------------
+
+    def problem(self) -> str:
+        """What keeps a run from starting, empty when nothing does."""
+        if self._parameters is None or self._parameters.inputVolume is None:
+            return _("There is no input volume. Choose the image to segment.")
+        if self.model is None:
+            if not self._paths:
+                return _("There is no model. Add one from a file.")
+            return _('The model "{name}" is not installed here. Add it from a file, or choose another model.').format(
+                name=self._parameters.model
+            )
+        missing = [label.text for label, volume in zip(self._labels, self.volumes()[1:], strict=True) if volume is None]
+        if missing:
+            return _("The model needs one more image: {name}").format(name=missing[0].rstrip(":"))
+        try:
+            for volume in self.volumes():
+                check_volume(volume)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def checkFit(self) -> None:
+        """Say how the image compares with what the model was trained on; nothing is computed twice."""
+        self._timer.stop()
+        problem = self.problem()
+        state = problem or (*map(_state, self.volumes()), self.modelPath, self._axis())
+        if state == self._checked:
+            return
+        self._checked = state
+        chosen = self._parameters is not None and self._parameters.inputVolume is not None
+        self._ui.fitLabel.text = "" if not chosen else words.cannot_run(problem) if problem else self._compare()
+        self._ui.fitLabel.setVisible(bool(self._ui.fitLabel.text))
+
+    def _compare(self) -> str:
+        from csam.fit import check
+
+        try:
+            found = check([image_from_volume(volume) for volume in self.volumes()], self.model, self._axis())
+        except CSAMError as error:
+            return words.cannot_run(str(error))
+        return words.bullets(found) if found else words.fits()
+
+    def _axis(self) -> str:
+        return self._parameters.sliceAxis.value
+
+
+def sequence_browser(volume):
+    """The browser of the sequence that a volume node stands for, None when it stands for itself."""
+    if volume is None:
+        return None
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+        if browser.IsProxyNode(volume.GetID()):
+            return browser
+    return None
+
+
+def _first_image():
+    from .outputs import ROLE
+
+    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if volume.GetClassName() == "vtkMRMLScalarVolumeNode" and volume.GetAttribute(ROLE) is None:
+            return volume
+    return None
+
+
+def _state(volume) -> tuple:
+    data = volume.GetImageData()
+    return volume.GetID(), volume.GetMTime(), data.GetPointData().GetScalars().GetMTime(), volume.GetTransformNodeID()

@@ -1,0 +1,70 @@
+"""Getting torch into Slicer's Python: through the PyTorch extension, after the person has agreed, never otherwise."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+import sys
+import sysconfig
+
+from csam.errors import WorkerError
+
+REQUIREMENT = ">=2.4"
+
+CONSENT = (
+    "The network needs PyTorch, which is not installed in Slicer's Python yet. The PyTorch extension will download and "
+    "install it: about 200 MB, or up to 3 GB with support for an NVIDIA graphics card. This takes some minutes, and "
+    "Slicer may not respond meanwhile. Nothing else is installed and no image leaves this computer.\n\nInstall PyTorch?"
+)
+
+NO_EXTENSION = (
+    "The network needs PyTorch, which is not installed in Slicer's Python, and the PyTorch extension that installs it "
+    'is not there either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart Slicer and '
+    "press Apply again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
+)
+
+
+def extension_logic():
+    """The logic of the PyTorch extension, None when it is not installed. Imports no torch."""
+    try:
+        import PyTorchUtils
+    except ImportError:
+        return None
+    return PyTorchUtils.PyTorchUtilsLogic()
+
+
+def install_torch(logic) -> None:
+    """Let the PyTorch extension install torch; blocks while it does. Ask the person before.
+
+    logic: a ``PyTorchUtilsLogic`` of any version; it gets only those arguments that its installTorch has.
+    Raises WorkerError that says what to do when nothing was installed.
+    """
+    try:
+        offered = inspect.signature(logic.installTorch).parameters
+        wanted = {"askConfirmation": False, "torchVersionRequirement": REQUIREMENT}
+        done = logic.installTorch(**{name: value for name, value in wanted.items() if name in offered})
+    except Exception as error:  # pip, the network, a full disk: the extension raises what it met
+        raise WorkerError(f"PyTorch was not installed: {error}\n\n{offline_advice()}") from error
+    if done is None:
+        raise WorkerError(f"PyTorch was not installed: the PyTorch extension gave up.\n\n{offline_advice()}")
+
+
+def offline_advice() -> str:
+    """How to install from a file on a computer without the internet: which file, and what to do with it."""
+    return (
+        "Without the internet: on another computer, download "
+        f"{wheel_name()} from PyTorch's download site with the packages that it requires "
+        f'("pip download torch{REQUIREMENT}" there, with the same Python version, fetches all), bring them here, and '
+        f"type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
+        "Then press Apply again."
+    )
+
+
+def wheel_name(version: str = "2.x") -> str:
+    """The name of the file with torch for this Python and this kind of computer."""
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    machine = platform.machine().lower()
+    system = {"win32": "win_amd64", "darwin": f"macosx_11_0_{machine}"}.get(
+        sys.platform, sysconfig.get_platform().replace("-", "_").replace("linux", "manylinux_2_28")
+    )
+    return f"torch-{version}-{python}-{python}-{system}.whl"

@@ -1,0 +1,106 @@
+"""The overlay's controls: map, opacity, threshold, legend, and the chart beside the slice views."""
+
+from __future__ import annotations
+
+import slicer
+
+from . import views
+from .chart import ensure_chart, find_chart, show_chart
+from .results import ShownResult
+from .tables import SLICE
+
+
+class OverlayView:
+    """Keeps the slice views and the chart as the parameter node says; touches them only when that has changed.
+
+    onSlice: called with the index of a slice, from 0, whose point in the chart was clicked.
+    """
+
+    def __init__(self, onSlice):
+        self._onSlice = onSlice
+        self._shown: tuple | None = None
+        self._look: tuple | None = None
+        self._chart: tuple | None = None
+        self._layout: int | None = None
+        self._plots: list = []
+
+    def show(self, result: ShownResult | None, parameters) -> None:
+        """Show what the parameters say of a result."""
+        if result is None or parameters is None:
+            self._shown = self._look = self._chart = None
+            return
+        kind = parameters.overlayKind.value
+        volume = result.nodes.get(kind)
+        maps = [node for node in result.nodes.values() if node.IsA("vtkMRMLScalarVolumeNode")]
+        shown = (result.segmentation.GetID(), kind if parameters.overlayVisible else None, volume)
+        if shown != self._shown:
+            self._shown, self._look = shown, None
+            if volume is None or not parameters.overlayVisible:
+                views.hide_overlay(maps)
+        look = (parameters.overlayOpacity, parameters.overlayThreshold, parameters.legendVisible)
+        if volume is not None and look != self._look:
+            self._look = look
+            views.set_threshold(volume, kind, result.classes, parameters.overlayThreshold / 100)
+            if parameters.overlayVisible:
+                views.show_overlay(volume, parameters.overlayOpacity)
+            for role, node in result.nodes.items():
+                if node in maps and role in views.MAPS:
+                    wanted = parameters.legendVisible and parameters.overlayVisible and node is volume
+                    views.show_legend(node, role, wanted)
+        self._showChart(result, parameters.chartVisible)
+
+    def showImage(self, result: ShownResult) -> None:
+        """Bring the segmented image into the slice views, in its own planes, filling them."""
+        self._look = None  # ranges may have changed with the values
+        if result.volume is not None:
+            views.show_image(result.volume)
+            if slicer.app.layoutManager() is not None:
+                slicer.app.layoutManager().resetSliceViews()
+
+    # The chart ----------------------------------------------------------------------------------------------------
+
+    def _showChart(self, result: ShownResult, visible: bool) -> None:
+        state = (result.slices, visible)
+        if state == self._chart:
+            return
+        self._chart = state
+        manager = slicer.app.layoutManager()
+        if visible:
+            name = result.volume.GetName() if result.volume is not None else result.model
+            chart = find_chart(result.slices) or ensure_chart(result.slices, name)
+            if manager is not None:
+                self._switchLayout(manager)
+            show_chart(chart)
+        elif manager is not None and self._layout is not None:
+            if manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView:
+                manager.setLayout(self._layout)
+            self._layout = None
+
+    def _switchLayout(self, manager) -> None:
+        wanted = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView
+        if manager.layout != wanted:
+            self._layout = manager.layout
+            manager.setLayout(wanted)
+        for index in range(manager.plotViewCount):
+            plot = manager.plotWidget(index)
+            if plot is not None and not any(known is plot for known in self._plots):
+                self._plots.append(plot)
+                plot.plotView().connect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)
+
+    def _onPoint(self, _series, selections) -> None:
+        if self._chart is None or selections is None:
+            return
+        table = self._chart[0].GetTable()
+        for number in range(selections.GetNumberOfItems()):
+            points = selections.GetItemAsObject(number)
+            if points is not None and points.GetNumberOfTuples():
+                row = int(points.GetTuple1(0))
+                if 0 <= row < table.GetNumberOfRows():
+                    self._onSlice(table.GetValueByName(row, SLICE).ToInt() - 1)
+                return
+
+    def close(self) -> None:
+        """Stop listening to the chart."""
+        for plot in self._plots:
+            plot.plotView().disconnect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)
+        self._plots = []

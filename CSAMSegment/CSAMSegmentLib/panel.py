@@ -1,0 +1,217 @@
+"""The panel as a whole: it follows the parameter node and the scene, and brings its parts together.
+
+The parts (input, worker, runner, result, review, overlay) know little of each other; they meet here.
+"""
+
+from __future__ import annotations
+
+import qt
+import slicer
+import vtk
+
+from csam.errors import CSAMError
+
+from .chart import remove_orphans
+from .display import ERROR_PROBABILITY
+from .input_view import InputView
+from .outputs import INPUT, SEGMENTATION
+from .overlay_view import OverlayView
+from .result_view import ResultView
+from .results import find_result, segmentation_of
+from .review_view import ReviewView
+from .runner import Runner, make_timer
+from .worker_view import WorkerView
+
+
+class Panel:
+    """What CSAMSegmentWidget does, apart from being a widget of Slicer.
+
+    widget: gives addObserver and removeObserver. ui: the widgets of CSAMSegment.ui. logic: a CSAMSegmentLogic.
+    """
+
+    def __init__(self, widget, ui, logic):
+        self.widget, self.ui, self.logic = widget, ui, logic
+        self.parameters = None
+        self._guiTag = None
+        self._entered = False
+        self._volume = self._segmentation = None
+        self.input = InputView(ui, logic, self._onModified)
+        self.worker = WorkerView(ui, logic, self._onWorkerRestart)
+        self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
+        self.result = ResultView(ui, self.restorePrevious)
+        self.review = ReviewView(ui)
+        self.overlay = OverlayView(self.review.goToSlice)
+        # What follows a change is done in steps, so that the application can draw and react in between.
+        self._refreshTimer = make_timer(0, self.refresh, once=True)
+        self._overlayTimer = make_timer(0, self._showOverlay, once=True)
+        self._workerTimer = make_timer(0, self._startWorker, once=True)
+        self._newImage = False
+        self._shortcuts = self._makeShortcuts()
+        scene = slicer.mrmlScene
+        widget.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            widget.addObserver(scene, event, self.onSceneChanged)
+        widget.addObserver(scene, scene.NodeRemovedEvent, self._onModified)  # it may have been part of what is shown
+        for name, label in vars(ui).items():  # Alt and the underlined letter of a label go to its widget
+            if name.endswith("Label") and hasattr(ui, name.removesuffix("Label")):
+                label.setBuddy(getattr(ui, name.removesuffix("Label")))
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way, or waits for the worker to start."""
+        return self.runner.isRunning
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """The person opens the module: the worker starts, so that it is warm when it is needed."""
+        self._entered = True
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(True)
+        self.setParameters(self.logic.getParameterNode())
+        self._workerTimer.start()
+
+    def exit(self) -> None:
+        """The person opens another module; a run goes on, and so do its results."""
+        self._entered = False
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+
+    def close(self) -> None:
+        """The panel goes: the worker ends with it."""
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts = []
+        self.setParameters(None)
+        self.runner.close()
+        for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
+            timer.stop()
+        self.input.stop()
+        self.overlay.close()
+        self.worker.stop(wait=True)
+
+    def onSceneStartClose(self, *_event) -> None:
+        """The scene goes: a run, the worker and all nodes go with it."""
+        self.setParameters(None)
+        self.runner.forget()
+        self.logic.forget()
+        self._workerTimer.stop()
+        self.worker.stop()
+
+    def onSceneChanged(self, *_event) -> None:
+        """A scene was closed or loaded: take up its parameters."""
+        if self._entered or self.parameters is not None:
+            self.setParameters(self.logic.getParameterNode())
+
+    def setParameters(self, parameters) -> None:
+        """Follow a parameter node; None when there is none."""
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.widget.removeObserver(self.parameters, modified, self._onModified)
+        self.parameters = self.runner.parameters = parameters
+        self._volume = self._segmentation = None
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self.ui)
+            self.widget.addObserver(parameters, modified, self._onModified)
+        self.input.setParameters(parameters)
+        self.worker.setParameters(parameters)
+        self.refresh()
+
+    # What is shown ------------------------------------------------------------------------------------------------
+
+    def _onModified(self, *_event) -> None:
+        self._refreshTimer.start()
+
+    def refresh(self) -> None:
+        """Show the parameter node and the result that belongs to its segmentation."""
+        self._refreshTimer.stop()
+        if self.parameters is not None:
+            self._followChoices()
+            self.input.refresh()
+            self.worker.refresh()
+        result = self._find()
+        self.result.show(result, self.logic.canRestorePrevious)
+        self.review.show(result)
+        self.runner.check()
+        self._overlayTimer.start()
+
+    def _find(self):
+        parameters = self.parameters
+        return find_result(parameters.segmentation, parameters.model) if parameters is not None else None
+
+    def _showOverlay(self) -> None:
+        result = self._find()
+        if result is not None and self._newImage:
+            self._newImage = False
+            self.overlay.showImage(result)
+            self._overlayTimer.start()
+            return
+        self.overlay.show(result, self.parameters)
+
+    def _followChoices(self) -> None:
+        """Outputs belong to an image: another image brings its own earlier result, or new outputs."""
+        parameters = self.parameters
+        volume, segmentation = parameters.inputVolume, parameters.segmentation
+        if volume is not self._volume:
+            self._volume = volume
+            if segmentation is not None and segmentation.GetNodeReference(INPUT) not in (None, volume):
+                segmentation = None
+            if segmentation is None and volume is not None:
+                segmentation = segmentation_of(volume, parameters.model)
+            parameters.segmentation = segmentation
+            if volume is not None:
+                self._workerTimer.start()
+        if segmentation is not self._segmentation:
+            self._segmentation = segmentation
+            uncertainty = parameters.uncertainty
+            result = find_result(segmentation, parameters.model)
+            if result is not None:
+                parameters.uncertainty = result.nodes.get(ERROR_PROBABILITY.name)
+            elif uncertainty is not None and uncertainty.GetNodeReferenceID(SEGMENTATION) is not None:
+                parameters.uncertainty = None
+
+    def _onDone(self, output) -> None:
+        """Show what a run has written."""
+        self.review.restart()
+        self._newImage = True
+        if self.parameters is not None:
+            self.parameters.segmentation, self.parameters.uncertainty = output.segmentation, output.uncertainty
+            self._segmentation = output.segmentation
+        self._refreshTimer.start()
+
+    def restorePrevious(self, *_arguments) -> None:
+        """Put back what the last run replaced."""
+        try:
+            self.logic.restorePrevious()
+        except CSAMError as error:
+            slicer.util.errorDisplay(str(error))
+        remove_orphans(slicer.mrmlScene)
+        self.review.restart()
+        self.refresh()
+
+    # Worker and keys ----------------------------------------------------------------------------------------------
+
+    def _startWorker(self) -> None:
+        self.worker.start()
+        self.runner.watch()
+
+    def _onWorkerRestart(self) -> None:
+        self.runner.stop()
+        self.runner.watch()
+
+    def _makeShortcuts(self) -> list:
+        window = slicer.util.mainWindow() or self.ui.applyButton.window()
+        made = []
+        for key, function in (
+            ("N", self.review.next),
+            ("P", self.review.previous),
+            ("M", self.review.markReviewed),
+            ("O", self.ui.overlayCheckBox.toggle),
+        ):
+            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
+            shortcut.activated.connect(function)
+            shortcut.setEnabled(False)
+            made.append(shortcut)
+        return made

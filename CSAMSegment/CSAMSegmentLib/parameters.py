@@ -1,0 +1,41 @@
+"""The choices that the panel offers as lists, with their words."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .i18n import tr as _
+
+
+class SliceAxis(Enum):
+    """Along which of the image's own axes the slices are stacked; the values are those of ``Options.slice_axis``."""
+
+    AUTO = "auto"
+    I = "i"  # noqa: E741
+    J = "j"
+    K = "k"
+
+    def label(self) -> str:
+        """The words in the list, for the parameter node wrapper."""
+        return {
+            SliceAxis.AUTO: _("Automatic"),
+            SliceAxis.I: _("i (first axis of the image)"),
+            SliceAxis.J: _("j (second axis)"),
+            SliceAxis.K: _("k (third axis)"),
+        }[self]
+
+
+class OverlayKind(Enum):
+    """Which map is drawn over the image; the values are the roles of the output nodes."""
+
+    CHANCE_OF_ERROR = "error_probability"
+    ENTROPY = "entropy"
+    MUTUAL_INFORMATION = "mutual_information"
+
+    def label(self) -> str:
+        """The words in the list, for the parameter node wrapper."""
+        return {
+            OverlayKind.CHANCE_OF_ERROR: _("Chance of error"),
+            OverlayKind.ENTROPY: _("Entropy"),
+            OverlayKind.MUTUAL_INFORMATION: _("Mutual information"),
+        }[self]

@@ -1,0 +1,83 @@
+"""The result that belongs to a segmentation, found again in any scene: after a run, after loading, after undo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from .outputs import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
+from .segments import own_segments
+from .tables import SliceRow, read_slices
+
+
+@dataclass(frozen=True)
+class ShownResult:
+    """A result as it stands in the scene. nodes: by role, as in ``Output.nodes``."""
+
+    segmentation: Any
+    model: str
+    nodes: dict[str, Any]
+
+    @property
+    def volume(self):
+        """The image that was segmented, None when it is gone."""
+        return self.segmentation.GetNodeReference(INPUT)
+
+    @property
+    def volumes(self):
+        return self.nodes[VOLUMES_ROLE]
+
+    @property
+    def slices(self):
+        return self.nodes[SLICES_ROLE]
+
+    @property
+    def segments(self) -> dict[str, str]:
+        """The names of the model's segments by ID."""
+        segmentation = self.segmentation.GetSegmentation()
+        return {
+            identifier: segmentation.GetSegment(identifier).GetName()
+            for identifier in own_segments(segmentation, self.model)
+        }
+
+    @property
+    def classes(self) -> int:
+        """Number of classes with the background."""
+        return self.volumes.GetTable().GetNumberOfRows() + 1
+
+    def rows(self) -> list[SliceRow]:
+        """The slices, the one to look at first in front."""
+        return read_slices(self.slices)
+
+    def report(self) -> dict[str, Any]:
+        return read_report(self.volumes)
+
+
+def find_result(segmentation, model: str = "") -> ShownResult | None:
+    """What a model's last run has left beside a segmentation; of any model when that one has left nothing."""
+    if segmentation is None or segmentation.GetScene() is None:
+        return None
+    for name in dict.fromkeys([model, *_models(segmentation)]):
+        nodes = find_outputs(segmentation, name) if name else {}
+        if VOLUMES_ROLE in nodes and SLICES_ROLE in nodes:
+            return ShownResult(segmentation, name, nodes)
+    return None
+
+
+def segmentation_of(volume, model: str):
+    """The segmentation that a model's latest run on a volume went into, None when there is none."""
+    for table in reversed(slicer.util.getNodesByClass("vtkMRMLTableNode")):
+        same = table.GetNodeReferenceID(INPUT) == volume.GetID() and table.GetAttribute(MODEL) == model
+        if same and table.GetAttribute(ROLE) == SLICES_ROLE:
+            return table.GetNodeReference(SEGMENTATION)
+    return None
+
+
+def _models(segmentation) -> list[str]:
+    return [
+        table.GetAttribute(MODEL)
+        for table in slicer.util.getNodesByClass("vtkMRMLTableNode")
+        if table.GetNodeReferenceID(SEGMENTATION) == segmentation.GetID() and table.GetAttribute(ROLE) == SLICES_ROLE
+    ]

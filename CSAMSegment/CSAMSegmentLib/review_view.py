@@ -1,0 +1,160 @@
+"""The Review part of the panel: the slices by rank, the way from one to the next, ticks, and the Segment Editor."""
+
+from __future__ import annotations
+
+import qt
+import slicer
+
+from . import views
+from .i18n import tr as _
+from .results import ShownResult
+from .tables import SliceRow, set_reviewed
+
+ORDER, SLICE, AREA, REVIEWED = range(4)
+
+
+class ReviewView:
+    """Walks a person through the slices, the most uncertain first.
+
+    current: position in the list, -1 before the first.
+    """
+
+    def __init__(self, ui):
+        self._ui = ui
+        self._result: ShownResult | None = None
+        self._rows: list[SliceRow] = []
+        self.current = -1
+        table = ui.sliceTable
+        table.verticalHeader().hide()
+        table.horizontalHeader().setHighlightSections(False)
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        table.connect("currentCellChanged(int,int,int,int)", self._onCell)
+        table.cellClicked.connect(self._onClicked)
+        table.itemChanged.connect(self._onItem)
+        ui.previousButton.clicked.connect(self.previous)
+        ui.nextButton.clicked.connect(self.next)
+        ui.reviewedButton.clicked.connect(self.markReviewed)
+        ui.editButton.clicked.connect(self.edit)
+        self.show(None)
+
+    # What is shown ------------------------------------------------------------------------------------------------
+
+    def show(self, result: ShownResult | None) -> None:
+        """Show the slices of a result; the place in the list is kept while it is the same result."""
+        same = result is not None and self._result is not None and result.slices is self._result.slices
+        self._result = result
+        rows = result.rows() if result is not None else []
+        if not same or [row.number for row in rows] != [row.number for row in self._rows]:
+            self.current = -1
+        elif rows == self._rows:
+            self._fillSegments()
+            return
+        self._rows = rows
+        self._fill()
+        self._fillSegments()
+        for widget in (self._ui.nextButton, self._ui.previousButton, self._ui.reviewedButton, self._ui.editButton):
+            widget.enabled = bool(rows)
+        self._showCount()
+
+    def restart(self) -> None:
+        """Begin again at the top of the list."""
+        self.current = -1
+        self._rows = []
+
+    def _fill(self) -> None:
+        table = self._ui.sliceTable
+        table.blockSignals(True)
+        table.setRowCount(len(self._rows))
+        for position, row in enumerate(self._rows):
+            texts = (str(row.rank), str(row.number), f"{row.expected_wrong_area_mm2:.0f} mm²", "")
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setTextAlignment(qt.Qt.AlignCenter)
+                if column == REVIEWED:
+                    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+                    item.setCheckState(qt.Qt.Checked if row.reviewed else qt.Qt.Unchecked)
+                table.setItem(position, column, item)
+        if self.current >= 0:
+            table.setCurrentCell(self.current, ORDER)
+        else:
+            table.clearSelection()
+            table.setCurrentCell(-1, -1)
+        table.blockSignals(False)
+
+    def _fillSegments(self) -> None:
+        selector = self._ui.segmentComboBox
+        segments = self._result.segments if self._result is not None else {}
+        if [selector.itemData(index) for index in range(selector.count)] != list(segments):
+            selector.clear()
+            for identifier, name in segments.items():
+                selector.addItem(name, identifier)
+        selector.enabled = len(segments) > 1
+
+    def _showCount(self) -> None:
+        done = sum(row.reviewed for row in self._rows)
+        text = _("{done} of {all} slices reviewed").format(done=done, all=len(self._rows)) if self._rows else ""
+        self._ui.reviewedLabel.text = text
+        self._ui.reviewedLabel.setVisible(bool(text))
+
+    # Walking ------------------------------------------------------------------------------------------------------
+
+    def next(self, *_arguments) -> None:
+        """To the next slice in the list."""
+        self.go(min(self.current + 1, len(self._rows) - 1))
+
+    def previous(self, *_arguments) -> None:
+        """To the slice before in the list."""
+        self.go(max(self.current - 1, 0))
+
+    def go(self, position: int) -> None:
+        """Bring every slice view to the uncertain spot of a slice in the list."""
+        if not 0 <= position < len(self._rows):
+            return
+        self.current = position
+        table = self._ui.sliceTable
+        table.blockSignals(True)
+        table.setCurrentCell(position, ORDER)
+        table.blockSignals(False)
+        views.jump(self._rows[position].point)
+
+    def goToSlice(self, index: int) -> None:
+        """To the slice with an index from 0 along the axis, as the chart counts its points."""
+        for position, row in enumerate(self._rows):
+            if row.index == index:
+                self.go(position)
+
+    def markReviewed(self, *_arguments) -> None:
+        """Tick the slice, and go to the next."""
+        if 0 <= self.current < len(self._rows):
+            self._ui.sliceTable.item(self.current, REVIEWED).setCheckState(qt.Qt.Checked)
+        self.next()
+
+    def edit(self, *_arguments) -> None:
+        """Open the Segment Editor on the chosen segment, at the slice that is looked at."""
+        result, segment = self._result, self._ui.segmentComboBox.currentData
+        volume = result.volume
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.util.getModuleWidget("SegmentEditor").editor
+        editor.setSegmentationNode(result.segmentation)
+        if volume is not None:
+            editor.setSourceVolumeNode(volume)
+        editor.setCurrentSegmentID(segment)
+        self.go(max(self.current, 0))  # last: the editor may have moved the views to the segment's middle
+
+    def _onCell(self, row, column, *_before) -> None:
+        if row >= 0:
+            self.go(row)
+
+    def _onClicked(self, row, column) -> None:
+        if row == self.current and column != REVIEWED:
+            self.go(row)  # back to the spot, after scrolling away from it
+
+    def _onItem(self, item) -> None:
+        if item.column() != REVIEWED:
+            return
+        row = self._rows[item.row()]
+        reviewed = int(item.checkState()) == int(qt.Qt.Checked)
+        if reviewed != row.reviewed:
+            set_reviewed(self._result.slices, row.number, reviewed)
+            self._rows = self._result.rows()
+            self._showCount()

@@ -1,0 +1,252 @@
+"""From Apply to the result: asks for the worker, starts the run, tells how far it is, and how it ended.
+
+Nothing here waits: a timer looks after the worker and the run.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import qt
+import slicer
+
+from csam.errors import Cancelled, CSAMError, WorkerError
+from csam.result import Options
+
+from . import install, words
+from .display import MAPS
+from .geometry import region_from_roi
+from .i18n import tr as _
+from .input_view import sequence_browser
+from .sequence import SequenceRun
+
+POLL_INTERVAL = 40
+"""Milliseconds between two looks at the worker."""
+
+
+class Runner:
+    """Apply, Cancel and the progress bar.
+
+    input, worker: those parts of the panel. onDone: called with the Output of a run that ended well.
+    parameters: the parameter node to run with.
+    """
+
+    def __init__(self, ui, logic, input, worker, onDone):
+        self._ui, self._logic, self._input, self._worker, self._onDone = ui, logic, input, worker, onDone
+        self.parameters = None
+        self._active = None
+        self._pending = False  # Apply was pressed, the worker has not said yet what it has
+        self._timer = make_timer(POLL_INTERVAL, self._poll)
+        ui.applyButton.clicked.connect(self.apply)
+        ui.cancelButton.clicked.connect(self.cancel)
+        self._show("")
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way, or waits for the worker to start."""
+        return self._active is not None or self._pending
+
+    def watch(self) -> None:
+        """Look after the worker until it has answered and nothing runs."""
+        self._timer.start()
+
+    def forget(self) -> None:
+        """Let go of a run without a word, as when its scene is closed."""
+        self._active, self._pending = None, False
+        self._show("")
+
+    def close(self) -> None:
+        self._timer.stop()
+        self._active, self._pending = None, False
+
+    # Buttons ------------------------------------------------------------------------------------------------------
+
+    def apply(self, *_arguments) -> None:
+        """Segment with what is chosen. What keeps it from starting is shown; a second Apply during a run says so."""
+        if self.isRunning:
+            slicer.util.showStatusMessage(_("A segmentation is under way. Wait for its end, or cancel it."), 3000)
+            return
+        problem = self._input.problem()
+        if problem:
+            slicer.util.errorDisplay(problem)
+            return
+        self._pending = True
+        self._show("")  # the line of the device says that the worker starts
+        self._worker.start()
+        self._timer.start()
+
+    def cancel(self, *_arguments) -> None:
+        """Stop the run; as often as one likes."""
+        if self._pending:
+            self._pending = False
+            self._show(_("Cancelled. The scene is as it was."))
+        elif self._active is not None:
+            self._active.cancel()
+            self._show(_("Cancelling…"))
+
+    def stop(self) -> None:
+        """End a run because its worker is about to end."""
+        if self.isRunning:
+            self._end(Cancelled())
+
+    def check(self) -> None:
+        """Show whether Apply can be pressed; a run for a model that is no longer chosen is of no use any more."""
+        problem = self._input.problem()
+        self._ui.applyButton.enabled = not problem and not self.isRunning
+        self._ui.applyButton.toolTip = problem or _("Segment the image with the chosen model.")
+        run = self._active
+        if run is None or run.cancelling or self.parameters is None:
+            return
+        if self.parameters.model != run.model.name:
+            run.cancel()
+            self._show(_("The model was changed: the run is being ended."))
+
+    # The run ------------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        self._worker.poll()
+        if self._pending:
+            self._go()
+        run = self._active
+        if run is not None:
+            run.poll()
+            if run.finished:
+                self._finish(run)
+            elif not run.cancelling:
+                left = words.seconds(run.progress.seconds_left)
+                text = _("{stage}, {time} left").format(stage=run.progress.stage, time=left)
+                self._show(text if left else run.progress.stage, run.progress.fraction)
+        if not self.isRunning and not self._worker.status.pending:
+            self._timer.stop()
+
+    def _go(self) -> None:
+        """Go on with Apply as soon as the worker has said what it has."""
+        status = self._worker.status
+        if status.pending:
+            return
+        self._pending = False
+        if status.error is not None:
+            error = status.error
+            self._worker.stop()  # the next Apply tries again
+            self._end(error)
+        elif not status.hasTorch:
+            self._installTorch(status.hello.get("reason") or "")
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            self._active = self._makeRun()
+        except CSAMError as error:
+            self._end(error)
+            return
+        self._show(_("Sending the image"), 0.0)
+
+    def _makeRun(self):
+        parameters = self.parameters
+        options = Options(
+            samples=parameters.samples,
+            seed=parameters.seed,
+            device=parameters.device,
+            slice_axis=parameters.sliceAxis.value,
+            region=region_from_roi(parameters.region) if parameters.region is not None else None,
+            keep_probabilities=parameters.keepProbabilities,
+        )
+        maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
+        browser = sequence_browser(volumes[0])
+        if parameters.wholeSequence and browser is not None and browser.GetNumberOfItems() > 1:
+            return SequenceRun(self._logic, browser, volumes, path, options, maps)
+        self._logic.start(volumes, path, parameters.segmentation, parameters.uncertainty, options, maps)
+        return SingleRun(self._logic)
+
+    def _finish(self, run) -> None:
+        self._active = None
+        if run.error is not None:
+            self._end(run.error)
+            return
+        self._show(_("Done."))
+        result = run.output.result
+        if result is not None and result.provenance.get("seconds"):
+            seconds = float(result.provenance["seconds"])
+            self._worker.remember(seconds, len(result.slices), self.parameters.samples)
+        self._onDone(run.output)
+
+    def _end(self, error: CSAMError) -> None:
+        """End a run without a result: a cancel is said in the panel, anything else in one dialog."""
+        self._active, self._pending = None, False
+        if isinstance(error, Cancelled):
+            self._show(_("Cancelled. The scene is as it was."))
+            return
+        self._show(_("Not done. The scene is as it was."))
+        detail = getattr(error, "detail", "")
+        if detail:
+            logging.debug(detail)
+        slicer.util.errorDisplay(str(error), **({"detailedText": detail} if detail else {}))
+
+    def _show(self, stage: str, fraction: float | None = None) -> None:
+        running = self.isRunning
+        self._ui.cancelButton.enabled = running
+        self._ui.applyButton.enabled = not running and not self._input.problem()
+        bar = self._ui.progressBar
+        bar.setVisible(running)
+        bar.setRange(0, 0 if running and fraction is None else 1000)
+        if fraction is not None:
+            bar.setValue(round(1000 * fraction))
+        self._ui.stageLabel.text = stage
+        self._ui.stageLabel.setVisible(bool(stage))
+
+    # Torch --------------------------------------------------------------------------------------------------------
+
+    def _installTorch(self, reason: str) -> None:
+        """Offer to install torch where that is possible, then go on with Apply."""
+        if not self._worker.runsInSlicer() or slicer.app.testingEnabled():
+            self._worker.stop()  # it may have torch when it is asked the next time
+            self._end(WorkerError(reason))
+            return
+        extension = install.extension_logic()
+        if extension is None:
+            self._end(WorkerError(install.NO_EXTENSION))
+            return
+        self._show("")
+        if not slicer.util.confirmOkCancelDisplay(_(install.CONSENT), _("Install PyTorch")):
+            return
+        self._pending = True
+        self._show(_("Installing PyTorch. This takes some minutes."))
+        self._timer.stop()
+        slicer.app.processEvents()
+        try:
+            install.install_torch(extension)
+        except CSAMError as error:
+            self._end(error)
+            return
+        self._worker.stop()
+        if self._pending:  # not cancelled meanwhile
+            self._worker.start()
+            self._timer.start()
+
+
+class SingleRun:
+    """The logic's run of one image, as the runner sees runs."""
+
+    def __init__(self, logic):
+        self._logic, self._run = logic, logic.run
+        self.cancelling = False
+
+    def poll(self) -> None:
+        self._logic.poll()
+
+    def cancel(self) -> None:
+        self.cancelling = True
+        self._logic.cancel()
+
+    def __getattr__(self, name: str):
+        return getattr(self._run, name)  # finished, progress, error, output, model
+
+
+def make_timer(interval: int, function, once: bool = False):
+    """A stopped timer that calls a function every ``interval`` milliseconds, or once after them."""
+    timer = qt.QTimer()
+    timer.setInterval(interval)
+    timer.setSingleShot(once)
+    timer.timeout.connect(function)
+    return timer

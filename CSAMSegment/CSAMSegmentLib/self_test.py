@@ -1,0 +1,132 @@
+"""What the module tests in a running Slicer: the shipped model on the made heart, through the real worker.
+
+Nothing is skipped: without torch in the worker's Python, without a shipped model, the test fails and says so.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from csam.errors import Cancelled
+from csam.result import Options
+
+from .outputs import find_outputs, own_matrix
+from .results import find_result
+from .sample_data import make_phantom_nodes
+from .tables import set_reviewed
+
+MODEL = "cardiac-lv"
+CAVITY = 1
+LEAST_DICE = 0.85
+QUICK = Options(samples=4)
+
+
+def tests(makeLogic: Callable) -> list[Callable]:
+    """The tests, each to be called on an empty scene. makeLogic: gives a CSAMSegmentLogic."""
+
+    def test_the_worker_has_torch():
+        """The worker starts and can import torch"""
+        with _open(makeLogic) as logic:
+            hello = logic.client.hello()
+            assert hello["torch"], hello["reason"]
+            assert hello["devices"], "The worker has torch but no device."
+
+    def test_the_model_finds_the_ventricle():
+        """The shipped model finds the ventricle of the phantom"""
+        with _open(makeLogic) as logic:
+            volume, truth = make_phantom_nodes()
+            stages = []
+            output = logic.process(volume, MODEL, options=QUICK, progress=stages.append, maps=ALL_MAPS)
+            found = slicer.util.arrayFromSegmentBinaryLabelmap(output.segmentation, output.segment_ids[0], volume) > 0
+            dice = 2 * np.sum(found & (truth == CAVITY)) / (np.sum(found) + np.sum(truth == CAVITY))
+            assert dice >= LEAST_DICE, f"Dice of {dice:.3f} on the phantom; at least {LEAST_DICE} is expected."
+            assert stages, "The run told nothing of its progress."
+            _check_nodes(volume, output)
+
+    def test_a_cancel_leaves_the_scene_as_it_was():
+        """Cancel ends the run within a second and leaves the scene as it was"""
+        with _open(makeLogic) as logic:
+            volume, _truth = make_phantom_nodes()
+            before = _node_ids()
+            started = []
+
+            def cancelled():
+                started.append(time.monotonic())
+                return len(started) > 10
+
+            try:
+                logic.process(volume, MODEL, options=Options(samples=200), cancelled=cancelled)
+            except Cancelled:
+                took = time.monotonic() - started[10]
+            else:
+                raise AssertionError("A run of 200 samples ended although it was cancelled.")
+            assert took < 1.5, f"The cancel took {took:.1f} s."
+            assert _node_ids() == before, "The cancelled run has left nodes in the scene."
+
+    def test_a_saved_scene_brings_the_result_back():
+        """A saved scene brings the result, the figures and the ticks back"""
+        with _open(makeLogic) as logic, tempfile.TemporaryDirectory() as folder:
+            volume, _truth = make_phantom_nodes()
+            output = logic.process(volume, MODEL, options=QUICK, maps=ALL_MAPS)
+            set_reviewed(output.slices, 3)
+            name = output.segmentation.GetName()
+            rows, report = find_result(output.segmentation, MODEL).rows(), find_result(output.segmentation).report()
+            path = str(Path(folder) / "scene.mrb")
+            assert slicer.util.saveScene(path), "The scene could not be saved."
+            slicer.mrmlScene.Clear(0)
+            slicer.util.loadScene(path)
+            result = find_result(slicer.util.getNode(name), MODEL)
+            assert result is not None, "The loaded scene has no result."
+            assert [row.number for row in result.rows()] == [row.number for row in rows]
+            assert [row.number for row in result.rows() if row.reviewed] == [3]
+            assert result.report() == report
+            assert result.volume is not None, "The result no longer knows its image."
+
+    return [
+        test_the_worker_has_torch,
+        test_the_model_finds_the_ventricle,
+        test_a_cancel_leaves_the_scene_as_it_was,
+        test_a_saved_scene_brings_the_result_back,
+    ]
+
+
+ALL_MAPS = ("error_probability", "entropy", "mutual_information")
+
+
+class _open:
+    """A logic whose worker ends with the block."""
+
+    def __init__(self, makeLogic: Callable):
+        self._logic = makeLogic()
+
+    def __enter__(self):
+        return self._logic
+
+    def __exit__(self, *error) -> None:
+        self._logic.close()
+
+
+def _check_nodes(volume, output) -> None:
+    nodes = find_outputs(output.segmentation, MODEL)
+    assert set(nodes) >= {*ALL_MAPS, "volumes", "slices"}, f"Only {sorted(nodes)} were written."
+    for kind in ALL_MAPS:
+        matrices = [own_matrix(node) for node in (nodes[kind], volume)]
+        values = [[matrix.GetElement(row, column) for row in range(4) for column in range(4)] for matrix in matrices]
+        assert np.allclose(*values), f"The map {kind} does not lie where the image lies."
+        assert nodes[kind].GetImageData().GetScalarTypeAsString() == "float"
+    error = slicer.util.arrayFromVolume(nodes["error_probability"])
+    assert error.min() >= 0, "A chance of error is below 0."
+    assert 0 < error.max() <= 1, "The chance of error is 0 everywhere, or above 1."
+    assert nodes["volumes"].GetTable().GetNumberOfRows() == len(output.segment_ids)
+    assert nodes["slices"].GetTable().GetNumberOfRows() == volume.GetImageData().GetDimensions()[2]
+
+
+def _node_ids() -> set[str]:
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(position).GetID() for position in range(scene.GetNumberOfNodes())}

@@ -1,0 +1,123 @@
+"""A run over all images of a sequence: sequences of results, in the same browser, or nothing at all."""
+
+from __future__ import annotations
+
+from csam.errors import Cancelled, CSAMError
+from csam.result import Progress
+
+from .logic import Run
+from .outputs import Output
+
+
+class SequenceRun:
+    """Segments one image after the other and adds the results as sequences when all of them are there.
+
+    logic: a CSAMSegmentLogic. browser: the vtkMRMLSequenceBrowserNode that the first volume is a proxy of. volumes,
+    model, options, maps: as for ``logic.start``; each volume that is a proxy steps through its sequence, others stay.
+    While it is under way the browser stays on the image that is being segmented; it returns to where it was.
+    """
+
+    def __init__(self, logic, browser, volumes, model: str, options, maps):
+        self._logic, self._browser, self._volumes = logic, browser, list(volumes)
+        self._arguments = (model, options, maps)
+        self._selected = browser.GetSelectedItemNumber()
+        self._count = browser.GetNumberOfItems()
+        self._item = 0
+        self._output: Output | None = None
+        self._recorded: dict = {}
+        self._run: Run | None = None
+        self.output: Output | None = None
+        self.error: CSAMError | None = None
+        self.cancelling = False
+        self._next()
+        self.model = self._run.model
+
+    @property
+    def finished(self) -> bool:
+        return self.output is not None or self.error is not None
+
+    @property
+    def progress(self) -> Progress:
+        """Over all images."""
+        inner = self._run.progress
+        left = inner.seconds_left
+        if left is not None and inner.fraction < 1:
+            left += (self._count - self._item - 1) * left / (1 - inner.fraction)
+        stage = f"Image {self._item + 1} of {self._count}: {inner.stage}"
+        return Progress((self._item + inner.fraction) / self._count, stage, left)
+
+    def cancel(self) -> None:
+        self.cancelling = True
+        self._logic.cancel()
+
+    def poll(self) -> None:
+        """Bring the run forward; never raises, never waits."""
+        if self.finished:
+            return
+        if self._browser.GetScene() is None:
+            self._logic.cancel()
+            self._end(CSAMError("The sequence browser was removed while its images were being segmented."))
+            return
+        self._logic.poll()
+        if not self._run.finished:
+            return
+        if self._run.error is not None or self.cancelling:
+            self._end(self._run.error or Cancelled())
+            return
+        try:
+            self._record(self._run.output)
+            self._item += 1
+            if self._item < self._count:
+                self._next()
+            else:
+                self._publish()
+        except CSAMError as error:
+            self._end(error)
+
+    def _next(self) -> None:
+        """Start on the next image; the first one's outputs serve all."""
+        model, options, maps = self._arguments
+        self._browser.SetSelectedItemNumber(self._item)
+        outputs = (self._output.segmentation, self._output.uncertainty) if self._output is not None else (None, None)
+        self._run = self._logic.start(self._volumes, model, *outputs, options, maps)
+
+    def _record(self, output: Output) -> None:
+        """Copy the output nodes into sequences of their own, which join the scene at the end."""
+        import slicer
+
+        self._output = self._output or output
+        master = self._browser.GetMasterSequenceNode()
+        value = master.GetNthIndexValue(self._item)
+        for node in (output.segmentation, *output.nodes.values()):
+            if node not in self._recorded:
+                sequence = slicer.vtkMRMLSequenceNode()
+                sequence.SetName(node.GetName())
+                for name in ("IndexName", "IndexUnit", "IndexType"):
+                    getattr(sequence, f"Set{name}")(getattr(master, f"Get{name}")())
+                self._recorded[node] = sequence
+            self._recorded[node].SetDataNodeAtValue(node, value)
+
+    def _publish(self) -> None:
+        scene = self._browser.GetScene()
+        for node, sequence in self._recorded.items():
+            scene.AddNode(sequence)
+            self._browser.AddProxyNode(node, sequence, False)
+            self._browser.SetRecording(sequence, False)
+            self._browser.SetSaveChanges(sequence, True)  # corrections and ticks stay with their image
+        self._browser.SetSelectedItemNumber(self._selected)
+        self.output = Output(self._output.segmentation, self._output.segment_ids, self._output.nodes, None, None)
+
+    def _end(self, error: CSAMError) -> None:
+        """Leave the scene as it was: the outputs of the images that were done go again."""
+        self.error = error
+        if self._output is not None:
+            from .transaction import Transaction
+
+            scene = self._output.segmentation.GetScene()
+            if scene is not None:
+                with Transaction(scene) as transaction:
+                    for node in (*self._output.nodes.values(), self._output.segmentation):
+                        transaction.remove(node)
+            self._logic.forget()
+        if self._browser.GetScene() is not None:
+            self._browser.SetSelectedItemNumber(self._selected)

@@ -1,0 +1,66 @@
+"""Numbers in words, as the panel says them. Pure functions, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+GOOD, FAIR = 0.9, 0.8
+"""Case quality (mean Dice between pairs of samples) from which on a result is called good or fair."""
+
+
+def quality(value: float) -> str:
+    """The case quality in words, with its number."""
+    if value >= GOOD:
+        return f"Case quality: good ({value:.2f}). The samples agree with each other."
+    if value >= FAIR:
+        return f"Case quality: fair ({value:.2f}). Look at the uncertain slices."
+    return f"Case quality: poor ({value:.2f}). Look at every slice before you use this result."
+
+
+def seconds(value: float | None) -> str:
+    """A duration for a person; empty while unknown."""
+    if value is None or value < 0:
+        return ""
+    if value < 90:
+        return f"{max(1, round(value))} s"
+    return f"{round(value / 60)} min"
+
+
+def memory(size: float) -> str:
+    """A size in bytes as gigabytes."""
+    gigabytes = size / 2**30
+    return f"{gigabytes:.0f} GB" if gigabytes >= 10 else f"{gigabytes:.1f} GB"
+
+
+def device(entry: Mapping) -> str:
+    """A device of the worker's hello: its name, with free memory or threads where known."""
+    name = entry.get("name") or entry["id"]
+    if entry["id"] == "cpu":
+        name = "CPU"
+        threads = entry.get("threads")
+        return f"{name}, {threads} thread{'' if threads == 1 else 's'}" if threads else name
+    free = entry.get("free_bytes")
+    return f"{name}, {memory(free)} free" if free else name
+
+
+def millilitres(value: float) -> str:
+    """A volume with as many digits as mean something."""
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def interval(low: float, high: float) -> str:
+    return f"{millilitres(low)} to {millilitres(high)}"
+
+
+def bullets(sentences, color: str = "#b35900") -> str:
+    """Sentences as rich text, one a line, each with a warning sign; the colour reads on light and on dark."""
+    return "<br>".join(f'<span style="color:{color}">⚠</span> {escape(sentence)}' for sentence in sentences)
+
+
+def fits() -> str:
+    return '<span style="color:#2e8b57">✓</span> The image fits what the model was trained on.'
+
+
+def cannot_run(reason: str) -> str:
+    return f'<span style="color:#d03030">✗</span> {escape(reason)}'

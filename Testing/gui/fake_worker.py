@@ -1,0 +1,106 @@
+"""A worker that needs no torch, for tests of the panel: the real worker's loop with a made result.
+
+Its argument is a folder; the file "mode" in it says how it behaves from the next request on:
+
+quick    a result at once (also when there is no such file)
+slow     a result after a minute, with progress; hears a cancel
+deaf     a result after a minute, and hears no cancel
+no-torch its hello says that torch cannot be imported
+broken   every segmentation ends in an error of the model
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from csam import worker
+from csam.errors import Cancelled, ModelError
+from csam.protocol import pack_result
+from csam.result import Progress, Result, SliceScore, StructureVolume
+
+NO_TORCH = "PyTorch is not installed for the Python that runs the worker."
+
+
+def mode() -> str:
+    path = Path(sys.argv[1]) / "mode"
+    return path.read_text().strip() if path.is_file() else "quick"
+
+
+def hello(request, models):
+    torch = None if mode() == "no-torch" else "2.13.0"
+    devices = [
+        {"id": "cuda:0", "name": "NVIDIA Test GPU", "free_bytes": 11 * 2**30, "threads": None},
+        {"id": "cpu", "name": "x86_64", "free_bytes": None, "threads": 8},
+    ]
+    reason = None if torch else NO_TORCH
+    request.reply(
+        "hello", version="0", python="3", executable="", torch=torch, reason=reason, devices=devices if torch else []
+    )
+
+
+def segment(request, models):
+    labels = models.get(request.field("model")).labels
+    images = request.take_images()
+    how = mode()
+    if how == "broken":
+        raise ModelError("The weights of tiny are damaged. Get the model again.")
+    for step in range(1200 if how in ("slow", "deaf") else 2):
+        time.sleep(0.05 if how in ("slow", "deaf") else 0.01)
+        if how != "deaf" and request.cancelled():
+            raise Cancelled()
+        request.progress(Progress(0.1 + step / 2000, f"Sample {step + 1} of 1200", 60 - step / 20))
+    fields, made = pack_result(result(images[0], labels, len(images)))
+    request.reply("result", made, result=fields)
+
+
+def result(image, labels, channels) -> Result:
+    """A ball in the middle for the first structure, doubt around its edge, most of it at the ends of the stack."""
+    k, j, i = np.indices(image.GetSize()[::-1], dtype=np.float32)
+    size = image.GetSize()
+    spacing = image.GetSpacing()
+    radius = np.sqrt(((i - size[0] / 2) * spacing[0]) ** 2 + ((j - size[1] / 2) * spacing[1]) ** 2)
+    inside = 25 - radius - 2 * np.abs(k - (size[2] - 1) / 2)
+    error = (0.5 * np.exp(-((inside / 3) ** 2)) * (0.3 + 0.7 * np.abs(2 * k / max(size[2] - 1, 1) - 1))).astype("f4")
+
+    def like(array):
+        made = sitk.GetImageFromArray(array)
+        made.CopyInformation(image)
+        return made
+
+    area, wrong = spacing[0] * spacing[1], error.sum((1, 2)) * spacing[0] * spacing[1]
+    order = list(np.argsort(-wrong, kind="stable"))
+    found = (inside > 0).astype("u1")
+    scores = []
+    for index in range(size[2]):
+        row, column = np.unravel_index(error[index].argmax(), error[index].shape)
+        point = image.TransformIndexToPhysicalPoint((int(column), int(row), index))
+        areas = (float(found[index].sum() * area), *[0.0] * (len(labels) - 1))
+        scores.append(SliceScore(index, float(wrong[index]), point, order.index(index) + 1, areas))
+    volume = float(found.sum() * area * spacing[2] / 1000)
+    structures = [
+        StructureVolume(
+            label.value, label.name, *((volume, volume, 0.9 * volume, 1.1 * volume) if not n else [0.0] * 4)
+        )
+        for n, label in enumerate(labels)
+    ]
+    return Result(
+        labels=like(found),
+        error_probability=like(error),
+        entropy=like(error * 1.2),
+        mutual_information=like(error / 10),
+        probabilities=None,
+        slice_axis=2,
+        slices=tuple(scores),
+        structures=tuple(structures),
+        case_quality=0.93,
+        warnings=("Made by a fake worker.",),
+        provenance={"model": "tiny", "seconds": 12.0, "device": "cuda:0", "channels": channels},
+    )
+
+
+if __name__ == "__main__":
+    worker.HANDLERS.update(hello=hello, segment=segment)
+    sys.exit(worker.main())

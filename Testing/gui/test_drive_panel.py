@@ -1,0 +1,43 @@
+"""The steps that Testing/slicer/drive_panel.py takes in the application, taken on the host."""
+
+import importlib.util
+from pathlib import Path
+
+import slicer
+
+SCRIPT = Path(__file__).parents[1] / "slicer" / "drive_panel.py"
+
+
+def test_the_driver_for_the_application_gets_through_the_panel(person, monkeypatch, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("drive_panel", SCRIPT)
+    drive_panel = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drive_panel)
+    driver = drive_panel.Driver(tmp_path / "pictures")
+
+    def with_mode(step, *modes):
+        """The fake worker is slow while a step needs to act in the middle of a run."""
+        plain = getattr(driver, step)
+
+        def run():
+            person.makes_the_worker(modes[0])
+            plain()
+            person.makes_the_worker("quick")
+
+        monkeypatch.setattr(driver, step, run)
+
+    apply = driver.apply
+
+    def quick():
+        person.makes_the_worker("quick")
+        apply()
+
+    monkeypatch.setattr(driver, "apply", quick)
+    with_mode("cancel", "slow")
+    with_mode("kill", "slow")
+    driver.run()
+    said = capsys.readouterr().out
+    steps = ("ready: NVIDIA Test GPU", "cancelled after 0.", "killed: The worker ended", "saved and loaded")
+    for words in (*steps, "CSAMSegment_tiny_1"):
+        assert words in said
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == driver.pictures
+    assert slicer.util.selectedModule() == "CSAMSegment"

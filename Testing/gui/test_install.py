@@ -1,0 +1,124 @@
+"""torch comes through the PyTorch extension, on Apply, after consent, or not at all."""
+
+import sys
+import types
+
+import pytest
+import qt
+import slicer
+
+from csam.errors import WorkerError
+from CSAMSegmentLib import install, launcher
+
+
+class Extension:
+    """The logic of the PyTorch extension; what it was called with is kept."""
+
+    def __init__(self, person, error=None):
+        self.person, self.error, self.calls = person, error, []
+
+    def installTorch(
+        self,
+        askConfirmation=False,
+        forceComputationBackend=None,
+        torchVersionRequirement=None,
+        torchvisionVersionRequirement=None,
+    ):
+        self.calls.append((askConfirmation, forceComputationBackend, torchVersionRequirement))
+        if self.error is not None:
+            raise self.error
+        self.person.makes_the_worker("quick")
+        return types.ModuleType("torch")
+
+
+@pytest.fixture
+def bare(person, monkeypatch):
+    """A person whose Slicer has no torch: the worker is Slicer's own Python."""
+    person.loads()
+    person.makes_the_worker("no-torch")
+    found = launcher._find_command
+
+    monkeypatch.setattr(launcher, "_find_command", lambda environment: (found(environment)[0], "Slicer's Python"))
+    person.opens()
+    return person
+
+
+@pytest.fixture
+def extension(bare, monkeypatch):
+    made = Extension(bare)
+    module = types.ModuleType("PyTorchUtils")
+    module.PyTorchUtilsLogic = lambda: made
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    return made
+
+
+def test_apply_asks_installs_and_goes_on(bare, extension):
+    assert bare.ui.deviceLabel.text == "PyTorch is not installed yet. Apply offers to install it."
+    bare.host.dialogs.answer(qt.QMessageBox.Ok)
+    bare.ui.applyButton.click()
+    bare.ends()
+    [question] = bare.host.dialogs.take()
+    assert "3 GB" in question.text
+    assert "no image leaves this computer" in question.text
+    assert extension.calls == [(False, None, ">=2.4")]
+    assert bare.ui.sliceTable.rowCount == 6
+
+
+def test_without_consent_nothing_is_installed(bare, extension):
+    bare.host.dialogs.answer(qt.QMessageBox.Cancel)
+    bare.ui.applyButton.click()
+    bare.ends()
+    bare.host.dialogs.take()
+    assert extension.calls == []
+    assert bare.ui.applyButton.enabled
+
+
+def test_without_the_extension_the_way_to_it_is_told(bare, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    bare.ui.applyButton.click()
+    bare.ends()
+    assert bare.is_told() == install.NO_EXTENSION
+    assert "Extensions Manager" in install.NO_EXTENSION
+
+
+def test_offline_the_file_to_bring_is_named(bare, extension):
+    extension.error = RuntimeError("pip: Could not find a version that satisfies the requirement torch")
+    bare.host.dialogs.answer(qt.QMessageBox.Ok)
+    bare.ui.applyButton.click()
+    bare.ends()
+    _question, shown = bare.host.dialogs.take()
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert "Could not find a version" in shown.text
+    assert f"torch-2.x-{python}-{python}-" in shown.text
+    assert "--no-index" in shown.text
+    assert bare.ui.applyButton.enabled
+
+
+def test_an_older_extension_gets_only_the_arguments_that_it_has():
+    class Older:
+        def installTorch(self, askConfirmation=False):
+            self.asked = askConfirmation
+            return object()
+
+    older = Older()
+    install.install_torch(older)
+    assert older.asked is False
+
+
+def test_an_extension_that_gives_up_is_an_error():
+    class GivesUp:
+        def installTorch(self, **_arguments):
+            return None
+
+    with pytest.raises(WorkerError, match="gave up"):
+        install.install_torch(GivesUp())
+
+
+def test_under_testing_nothing_is_installed_and_the_reason_is_told(bare, extension, monkeypatch):
+    told = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_more: told.append(text))
+    slicer.app._testing = True
+    bare.ui.applyButton.click()
+    bare.ends()
+    assert extension.calls == []
+    assert told == ["PyTorch is not installed for the Python that runs the worker."]

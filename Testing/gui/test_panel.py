@@ -1,0 +1,373 @@
+"""The panel in the hands of a person: choose, apply, look, step through the slices, correct, save, load."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import qt
+import slicer
+
+
+@pytest.fixture
+def done(person):
+    """A person with a result."""
+    person.loads()
+    person.opens().applies()
+    return person
+
+
+def legends() -> dict:
+    """Whether they are shown, by name."""
+    return {
+        node.GetName(): node.GetVisibility() for node in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+    }
+
+
+def patience() -> float:
+    """Seconds for a cancel: one, and some more for a computer that is busy with other things."""
+    return 1.2 if os.getloadavg()[0] < os.cpu_count() else 5.0
+
+
+def ids(scene) -> set[str]:
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+# Before the run -------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_scene_says_what_to_choose(person):
+    person.opens()
+    assert not person.ui.applyButton.enabled
+    assert "Choose the image" in person.ui.applyButton.toolTip
+    person.sees("1-empty")
+
+
+def test_the_first_image_and_the_first_model_are_chosen(person):
+    volume = person.loads()
+    person.opens()
+    assert person.ui.inputSelector.currentNode() is volume
+    assert person.ui.modelSelector.currentText == "Tiny heart"
+    assert person.ui.applyButton.enabled
+    person.sees("2-ready")
+
+
+def test_a_fitting_image_is_said_to_fit_before_anything_runs(person):
+    person.loads()
+    person.opens()
+    assert "The image fits" in person.ui.fitLabel.text
+
+
+def test_what_does_not_fit_is_said_in_words_before_anything_runs(person):
+    person.loads(spacing=(4.0, 4.0, 5.0))
+    person.opens()
+    assert "Slices are 5 mm apart; the model was trained on 8 mm." in person.ui.fitLabel.text
+    assert person.ui.applyButton.enabled
+    person.sees("3-does-not-fit")
+
+
+def test_the_device_is_said_in_words(person):
+    person.loads()
+    person.opens()
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+    person.parameters.device = "cpu"
+    person.looks()
+    assert person.ui.deviceLabel.text == "CPU, 8 threads"
+    assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
+
+
+def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
+    assert done.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 12 s"
+    done.parameters.samples = 40
+    done.looks()
+    assert done.ui.deviceLabel.text.endswith("about 24 s")
+
+
+# The run --------------------------------------------------------------------------------------------------------------
+
+
+def test_progress_shows_stage_and_seconds_left(person):
+    person.loads()
+    person.opens().starts("slow")
+    assert person.ui.progressBar.isVisible()
+    assert person.ui.progressBar.value > 0
+    assert "of 1200" in person.ui.stageLabel.text
+    assert person.ui.stageLabel.text.endswith("left")
+    assert person.ui.cancelButton.enabled
+    assert not person.ui.applyButton.enabled
+    person.sees("4-running")
+    person.cancels()
+
+
+def test_a_run_brings_table_quality_list_chart_and_overlay(done):
+    ui = done.ui
+    assert ui.resultTable.rowCount == 1
+    assert ui.resultTable.item(0, 0).text() == "Left ventricle cavity"
+    assert " to " in ui.resultTable.item(0, 2).text()
+    assert ui.qualityLabel.text.startswith("Case quality: good (0.93)")
+    assert "Made by a fake worker." in ui.warningsLabel.text
+    assert ui.sliceTable.rowCount == 6
+    assert [ui.sliceTable.item(row, 0).text() for row in range(6)] == list("123456")
+    [chart] = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert chart.GetNthPlotSeriesNode(0).GetTableNode() is done.nodes["slices"]
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert composite.GetForegroundVolumeID() == done.nodes["error_probability"].GetID()
+        assert composite.GetForegroundOpacity() == pytest.approx(0.6)
+        assert composite.GetBackgroundVolumeID() == done.volume.GetID()
+    done.sees("5-result")
+
+
+def test_the_slice_views_are_turned_into_the_planes_of_an_oblique_stack(done):
+    normals = []
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        matrix = node.GetSliceToRAS()
+        normals.append([matrix.GetElement(row, 2) for row in range(3)])
+    axes = np.zeros((3, 3))
+    done.volume.GetIJKToRASDirections(axes)
+    assert all(np.abs(axes.T @ normal).max() > 0.999 for normal in normals)
+
+
+def test_a_second_run_writes_into_the_same_nodes_and_can_be_taken_back(done):
+    before = ids(slicer.mrmlScene)
+    assert not done.ui.restoreButton.enabled
+    slicer.util.arrayFromVolume(done.nodes["entropy"])[:] = 0.125
+    done.applies()
+    assert ids(slicer.mrmlScene) == before
+    assert slicer.util.arrayFromVolume(done.nodes["entropy"]).max() != 0.125
+    done.ui.restoreButton.click()
+    done.looks()
+    assert (slicer.util.arrayFromVolume(done.nodes["entropy"]) == 0.125).all()
+    assert not done.ui.restoreButton.enabled
+
+
+def test_another_image_gets_outputs_of_its_own_and_the_first_one_its_result_back(done):
+    first = done.parameters.segmentation
+    second_volume = done.loads("other")
+    done.parameters.inputVolume = second_volume
+    done.looks()
+    assert done.parameters.segmentation is None
+    assert done.parameters.uncertainty is None
+    done.applies()
+    assert done.parameters.segmentation is not first
+    done.parameters.inputVolume = done.volume
+    done.looks()
+    assert done.parameters.segmentation is first
+    assert done.ui.sliceTable.rowCount == 6
+
+
+def test_a_cancel_ends_within_a_second_and_leaves_the_scene_as_it_was(person):
+    person.loads()
+    person.opens()
+    before = ids(slicer.mrmlScene)
+    for mode in ("slow", "deaf"):
+        person.starts(mode)
+        assert person.cancels() < patience()
+        assert person.ui.stageLabel.text == "Cancelled. The scene is as it was."
+        assert ids(slicer.mrmlScene) == before
+    person.applies()
+    assert person.ui.sliceTable.rowCount == 6
+
+
+def test_the_panel_never_holds_up_the_application(person):
+    """Processor time of one turn of the event loop; what the host itself needs the first time is not counted."""
+    person.loads()
+    person.opens().applies()
+    turns = []
+    last = [0.0]
+
+    def beat():
+        now = time.thread_time()
+        turns.append(now - last[0])
+        last[0] = now
+
+    timer = qt.QTimer()
+    timer.timeout.connect(beat)
+    last[0] = time.thread_time()
+    timer.start(1)
+    person.applies()
+    person.starts("slow")
+    person.looks(0.5)
+    person.cancels()
+    timer.stop()
+    assert len(turns) > 20
+    assert max(turns) < 0.05
+
+
+# Review ---------------------------------------------------------------------------------------------------------------
+
+
+def centres() -> list:
+    """Where the slice views stand, along their own normals."""
+    found = []
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        matrix = node.GetSliceToRAS()
+        found.append([matrix.GetElement(row, 3) for row in range(3)])
+    return found
+
+
+def test_next_brings_every_view_to_the_most_uncertain_spot(done):
+    done.ui.nextButton.click()
+    row = done.panel.review._rows[0]
+    assert row.rank == 1
+    assert np.allclose(centres(), [row.point] * 3, atol=0.01)
+    assert done.ui.sliceTable.currentRow() == 0
+    done.ui.nextButton.click()
+    assert np.allclose(centres(), [done.panel.review._rows[1].point] * 3, atol=0.01)
+    done.ui.previousButton.click()
+    assert np.allclose(centres(), [row.point] * 3, atol=0.01)
+
+
+def test_the_keys_do_what_their_buttons_do(done):
+    keys = {shortcut.key.toString(): shortcut for shortcut in done.panel._shortcuts}
+    assert set(keys) == {"N", "P", "M", "O"}
+    assert all(shortcut.isEnabled() for shortcut in keys.values())
+    keys["N"].activated.emit()
+    assert done.panel.review.current == 0
+    keys["M"].activated.emit()
+    assert done.panel.review.current == 1
+    assert done.ui.reviewedLabel.text == "1 of 6 slices reviewed"
+    done.host.open_module("Data")
+    assert not any(shortcut.isEnabled() for shortcut in keys.values())
+
+
+def test_selecting_a_slice_in_the_list_goes_there(done):
+    done.ui.sliceTable.setCurrentCell(3, 1)
+    done.looks()
+    assert np.allclose(centres(), [done.panel.review._rows[3].point] * 3, atol=0.01)
+
+
+def test_a_click_on_the_chart_goes_to_that_slice(done):
+    import vtk
+
+    points, selections = vtk.vtkIdTypeArray(), vtk.vtkCollection()
+    points.InsertNextValue(4)
+    selections.AddItem(points)
+    slicer.app.layoutManager().plotWidget(0).plotView().dataSelected.emit(vtk.vtkStringArray(), selections)
+    done.looks()
+    assert done.panel.review._rows[done.panel.review.current].number == 5
+
+
+def test_a_tick_is_written_into_the_table_of_slices(done):
+    done.ui.sliceTable.item(2, 3).setCheckState(qt.Qt.Checked)
+    done.looks()
+    assert [row.reviewed for row in done.panel.review._rows] == [False, False, True, False, False, False]
+    assert done.ui.reviewedLabel.text == "1 of 6 slices reviewed"
+
+
+def test_edit_opens_the_segment_editor_on_the_segment_at_the_slice(done):
+    done.ui.nextButton.click()
+    done.ui.nextButton.click()
+    done.ui.editButton.click()
+    done.looks()
+    assert slicer.util.selectedModule() == "SegmentEditor"
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    assert editor.segmentationNode() is done.parameters.segmentation
+    assert editor.sourceVolumeNode() is done.volume
+    assert editor.currentSegmentID() == "CSAMSegment_tiny_1"
+    assert np.allclose(centres(), [done.panel.review._rows[1].point] * 3, atol=0.01)
+
+
+def test_the_overlay_follows_its_controls(done):
+    def foregrounds():
+        return {node.GetForegroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+
+    ui, nodes = done.ui, done.nodes
+    ui.overlayKindComboBox.currentIndex = 1
+    done.looks()
+    assert foregrounds() == {nodes["entropy"].GetID()}
+    ui.opacitySlider.value = 0.25
+    ui.thresholdSlider.value = 50
+    done.looks()
+    composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
+    assert composite.GetForegroundOpacity() == pytest.approx(0.25)
+    display = nodes["entropy"].GetDisplayNode()
+    assert display.GetLowerThreshold() == pytest.approx(0.5 * np.log(2))
+    assert legends() == {"cine uncertainty color legend": 0, "cine entropy color legend": 1}
+    ui.legendCheckBox.click()
+    ui.overlayCheckBox.click()
+    done.looks()
+    assert foregrounds() == {None}
+    assert not any(legends().values())
+
+
+def test_the_chart_changes_the_layout_and_gives_it_back(done):
+    layouts = slicer.vtkMRMLLayoutNode
+    manager = slicer.app.layoutManager()
+    assert manager.layout == layouts.SlicerLayoutFourUpPlotView
+    done.ui.chartCheckBox.click()
+    done.looks()
+    assert manager.layout == layouts.SlicerLayoutFourUpView
+    done.ui.chartCheckBox.click()
+    done.looks()
+    assert manager.layout == layouts.SlicerLayoutFourUpPlotView
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+def test_copy_puts_the_table_on_the_clipboard(done):
+    done.ui.copyButton.click()
+    header, line = slicer.app.clipboard().text().splitlines()
+    assert header.split("\t")[:2] == ["structure", "volume (ml)"]
+    assert line.split("\t")[0] == "Left ventricle cavity"
+    assert line.split("\t")[-2:] == ["tiny", "cine"]
+
+
+def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
+    done.host.dialogs.answer(str(tmp_path / "volumes.csv"))
+    done.ui.exportButton.click()
+    done.host.dialogs.take()
+    header, line = (tmp_path / "volumes.csv").read_text().splitlines()
+    assert header == "structure,volume (ml),mean (ml),low (ml),high (ml),case quality,model,image"
+    assert line.startswith("Left ventricle cavity,")
+    assert ",0.93,tiny,cine" in line
+
+
+# Saving ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_scene_brings_the_same_panel_back(done, tmp_path):
+    done.parameters.samples = 7
+    done.ui.overlayKindComboBox.currentIndex = 2
+    done.ui.opacitySlider.value = 0.4
+    done.ui.nextButton.click()
+    done.ui.reviewedButton.click()
+    done.looks()
+    ui = done.ui
+
+    def shown():
+        return {
+            "figures": [ui.resultTable.item(0, column).text() for column in range(3)],
+            "quality": ui.qualityLabel.text,
+            "slices": [[ui.sliceTable.item(row, column).text() for column in range(3)] for row in range(6)],
+            "ticks": [int(ui.sliceTable.item(row, 3).checkState()) for row in range(6)],
+            "nodes": [ui.inputSelector.currentNode().GetName(), ui.segmentationSelector.currentNode().GetName()],
+            "choices": [ui.samplesSlider.value, ui.opacitySlider.value, ui.overlayKindComboBox.currentText],
+            "model": ui.modelSelector.currentText,
+        }
+
+    before = shown()
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    done.looks()
+    assert ui.sliceTable.rowCount == 0
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    done.looks(0.5)
+    assert shown() == before
+    [chart] = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert chart.GetNthPlotSeriesNode(0).GetTableNode() is done.nodes["slices"]
+    assert [legend.GetVisibility() for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")].count(
+        1
+    ) == 1
+    done.until(lambda: done.panel.worker.status.hello is not None)
+    done.sees("6-loaded")
+    done.ui.nextButton.click()
+    assert np.allclose(centres(), [done.panel.review._rows[0].point] * 3, atol=0.01)
+
+
+def test_advanced_and_a_log_fit_the_panel_too(done):
+    done.ui.advancedCollapsibleButton.collapsed = False
+    done.ui.logButton.click()
+    done.looks()
+    assert done.ui.logTextEdit.isVisible()
+    done.sees("7-advanced")
