@@ -1,5 +1,6 @@
 # make demo [IMAGE=scan.nii.gz]   the whole way once, on a made heart or on your image; writes to out/
 # make test                       everything that can be tested without the Slicer application
+# make model DATA=DIR             trains the shipped model again
 # make bench | lint | format | clean
 #
 # Each sets up .venv first, once. PYTHON=/path/to/python3 chooses the interpreter (3.10 or later).
@@ -13,7 +14,7 @@ SUITES = $(wildcard Testing/unit Testing/scene Testing/gui)
 export QT_QPA_PLATFORM ?= offscreen
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test bench lint format clean
+.PHONY: setup demo test model bench lint format clean
 
 setup: $(READY)
 
@@ -27,6 +28,15 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+
+# The shipped model, from the data set it was trained on.
+model: $(READY)
+	$(BIN)/python -m csam phantom out/cardiac-lv/Phantoms --count 24 --seed 1000
+	$(BIN)/python -m csam train "$(DATA)" --extra out/cardiac-lv/Phantoms --out out/cardiac-lv/first \
+	  --plan Resources/cardiac-lv/plan-1.json --card Resources/cardiac-lv/card.json
+	$(BIN)/python -m csam train "$(DATA)" --extra out/cardiac-lv/Phantoms --out out/cardiac-lv/second \
+	  --plan Resources/cardiac-lv/plan-2.json --card Resources/cardiac-lv/card.json \
+	  --fine-tune out/cardiac-lv/first/model
 
 bench: $(READY)
 	@for script in $(sort $(wildcard Testing/bench/bench_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
