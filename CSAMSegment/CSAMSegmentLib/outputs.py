@@ -83,7 +83,7 @@ def find_outputs(segmentation, model_name: str) -> dict[str, Any]:
 
 
 def read_report(volumes_node) -> dict[str, Any]:
-    """What the table of volumes keeps beside its rows: model, case_quality, warnings, slice_axis, provenance."""
+    """What the table of volumes keeps beside its rows: model, warnings, provenance and others."""
     return json.loads(volumes_node.GetAttribute(REPORT) or "{}")
 
 

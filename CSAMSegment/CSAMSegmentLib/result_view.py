@@ -39,7 +39,8 @@ class ResultView:
         self._fill()
         report = result.report() if result is not None else {}
         quality = report.get("case_quality")
-        self._ui.qualityLabel.text = _("No result yet.") if quality is None else words.quality(quality)
+        said = _("No result yet.") if quality is None else words.quality(quality, report.get("case_rank"))
+        self._ui.qualityLabel.text = said
         self._ui.warningsLabel.text = words.bullets(report.get("warnings") or ())
         self._ui.warningsLabel.setVisible(bool(report.get("warnings")))
 

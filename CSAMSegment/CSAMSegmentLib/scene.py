@@ -238,6 +238,7 @@ def _report(result: Result, model: ModelLike) -> str:
     report = {
         "model": model.name,
         "case_quality": result.case_quality,
+        "case_rank": result.case_rank,
         "warnings": list(result.warnings),
         "slice_axis": "ijk"[result.slice_axis],
         "provenance": dict(result.provenance),

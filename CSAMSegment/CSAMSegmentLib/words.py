@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from html import escape
 
 GOOD, FAIR = 0.9, 0.8
-"""Case quality (mean Dice between pairs of samples) from which on a result is called good or fair."""
+"""Case quality (mean Dice between pairs of samples) from which on a result of an uncalibrated model is good or fair."""
+
+GOOD_RANK, FAIR_RANK = 0.5, 0.2
+"""The same for a calibrated one: share of the validation scans whose samples agreed less."""
 
 
-def quality(value: float) -> str:
-    """The case quality in words, with its number."""
-    if value >= GOOD:
-        return f"Case quality: good ({value:.2f}). The samples agree with each other."
-    if value >= FAIR:
-        return f"Case quality: fair ({value:.2f}). Look at the uncertain slices."
-    return f"Case quality: poor ({value:.2f}). Look at every slice before you use this result."
+def quality(value: float, rank: float | None = None) -> str:
+    """The case quality in words, with its number; rank: its place among the validation scans, where known."""
+    measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
+    place = "" if rank is None else f", higher than in {rank:.0%} of the validation scans".replace("%", " %")
+    if measured >= good:
+        return f"Case quality: good (agreement {value:.3f}{place})."
+    if measured >= fair:
+        return f"Case quality: fair (agreement {value:.3f}{place}). Look at the uncertain slices."
+    return f"Case quality: poor (agreement {value:.3f}{place}). Look at every slice before you use this result."
 
 
 def seconds(value: float | None) -> str:

@@ -21,28 +21,33 @@ from .uncertainty import error_probability
 
 NOMINAL = 0.9
 KNOTS = 24
+CERTAIN = 1e-3
+FEWEST_VOXELS = 50
 
 
 def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """The rising map from stated to observed chance of error: isotonic regression, thinned to KNOTS points.
+    """The rising map from stated to observed chance of error: isotonic regression, thinned to at most KNOTS bins.
 
-    doubt: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. The map starts at (0, 0):
-    a voxel that no sample doubts adds nothing to its slice's expected wrong area.
+    doubt: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. Below CERTAIN the map falls
+    to (0, 0): outside the regions lie many times more voxels that nobody doubts, and next to none of them is wrong.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    if not (doubt > 1e-4).any():
+    doubted = doubt > CERTAIN
+    if not doubted.any():
         return Calibration().error_map
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(doubt, wrong)
-    stated = np.unique(
-        np.concatenate([np.quantile(doubt, np.linspace(0, 1, KNOTS // 2)), np.linspace(0, doubt.max(), KNOTS // 2)])
-    )
-    stated = stated[stated > 1e-4]
-    observed = np.maximum.accumulate(fitted.predict(stated))
-    pairs = [(0.0, 0.0), *((round(float(s), 5), round(float(o), 5)) for s, o in zip(stated, observed, strict=True))]
-    if pairs[-1][0] < 1:
-        pairs.append((1.0, max(pairs[-1][1], 1.0)))
-    return tuple(p for i, p in enumerate(pairs) if i == 0 or p[0] > pairs[i - 1][0])
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(doubt, wrong).predict(doubt[doubted])
+    stated = doubt[doubted]
+    steps = np.linspace(0, 1, KNOTS // 2 + 1)
+    edges = np.unique(np.concatenate([np.quantile(stated, steps), CERTAIN + (stated.max() - CERTAIN) * steps]))
+    bins = np.digitize(stated, edges[1:-1])
+    count, sums, observed = (np.bincount(bins, weights) for weights in (None, stated, fitted))
+    filled = count >= min(FEWEST_VOXELS, count.max())  # the mean of a bin: a single voxel says nothing of a chance
+    pairs = [(0.0, 0.0)]
+    for s, o in zip(sums[filled] / count[filled], observed[filled] / count[filled], strict=True):
+        if round(float(s), 5) > pairs[-1][0]:
+            pairs.append((round(float(s), 5), round(max(float(o), pairs[-1][1]), 5)))
+    return (*pairs, (1.0, 1.0)) if pairs[-1][0] < 1 else tuple(pairs)
 
 
 def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
@@ -63,7 +68,8 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
 def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     """A calibration from cases measured with an identity calibration."""
     doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
-    return Calibration(error_map(doubt, wrong), {v: volume_scale(cases, i) for i, v in enumerate(values)})
+    qualities = tuple(sorted(round(case.case_quality, 5) for case in cases))
+    return Calibration(error_map(doubt, wrong), {v: volume_scale(cases, i) for i, v in enumerate(values)}, qualities)
 
 
 def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:

@@ -99,7 +99,7 @@ def describe(result) -> dict:
     keep = [
         f.name
         for f in fields(result)
-        if f.name in ("slice_axis", "slices", "structures", "case_quality", "warnings", "provenance")
+        if f.name in ("slice_axis", "slices", "structures", "case_quality", "case_rank", "warnings", "provenance")
     ]
     return {name: _plain(getattr(result, name)) for name in keep}
 

@@ -209,8 +209,8 @@ def region_indices(image: sitk.Image, low: Sequence[float], high: Sequence[float
     stop = np.minimum(np.floor(np.max(corners, 0) + 0.5) + 1, image.GetSize()).astype(int)
     if np.any(stop <= start):
         raise InputError(
-            f"The region from {tuple(np.round(low, 1))} to {tuple(np.round(high, 1))} mm (LPS) lies outside the image. "
-            "Move it onto the anatomy, or remove it."
+            f"The region from {np.round(low, 1).tolist()} to {np.round(high, 1).tolist()} mm (LPS) lies outside the "
+            "image. Move it onto the anatomy, or remove it."
         )
     return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
 

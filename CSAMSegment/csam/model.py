@@ -71,10 +71,12 @@ class Calibration:
 
     error_map: pairs (1 - mean probability of the label, observed chance that it is wrong), rising.
     volume_scale: by label value, the factor on a sample interval's half-width that reaches the nominal coverage.
+    case_quality: of every validation scan: by itself the number says little, its place among them more.
     """
 
     error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
     volume_scale: Mapping[int, float] = field(default_factory=dict)
+    case_quality: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -341,8 +343,14 @@ def _calibration(item: Fields, classes: int) -> Calibration:
     if any(b[0] <= a[0] or b[1] < a[1] for a, b in pairwise(error_map)):
         raise ModelError(f"{item.where}: the field error_map must rise.")
     scale = Fields(item.mapping("volume_scale", {}), f"{item.where}: volume_scale")
+    qualities = item.values.get("case_quality", [])
+    if not (isinstance(qualities, list) and len(qualities) <= 100_000):
+        raise ModelError(f"{item.where}: the field case_quality must be a list of numbers.")
+    table = {"case_quality": qualities}
     return Calibration(
-        error_map, {v: scale.number(str(v), 0, 1e6) for v in range(1, classes) if str(v) in scale.values}
+        error_map,
+        {v: scale.number(str(v), 0, 1e6) for v in range(1, classes) if str(v) in scale.values},
+        Fields(table, item.where).numbers("case_quality", len(qualities), 0, 1),
     )
 
 

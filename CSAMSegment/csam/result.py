@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,15 @@ class Options:
             raise InputError(f"The seed is {self.seed!r}; give a whole number from 0 to 2^63 - 1.")
         if self.slice_axis not in ("auto", "i", "j", "k"):
             raise InputError(f"The slice axis is {self.slice_axis!r}; choose auto, i, j or k.")
+        if self.region is not None and not _is_box(self.region):
+            raise InputError(f"The region is {self.region!r}; give two corners of three numbers each, LPS millimetres.")
+
+
+def _is_box(region) -> bool:
+    try:
+        return len(region) == 2 and all(len(c) == 3 and all(math.isfinite(v) for v in c) for c in region)
+    except TypeError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,7 @@ class Result:
     slices: one score a slice, in the order of the axis.
     structures: one entry a structure, in the order of the model's labels.
     case_quality: mean Dice between pairs of samples, 0 to 1; the best single predictor of a poor case.
+    case_rank: share of the validation scans whose samples agreed less, 0 to 1; None for a model without calibration.
     warnings: sentences about what does not fit the model.
     provenance: model, options, versions, device, seconds.
     """
@@ -111,6 +122,7 @@ class Result:
     case_quality: float
     warnings: tuple[str, ...] = ()
     provenance: Mapping = field(default_factory=dict)
+    case_rank: float | None = None
 
     def ranked_slices(self) -> list[SliceScore]:
         """The slices, the one to look at first in front."""

@@ -22,7 +22,14 @@ from .model import Model
 from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import Sampling, Slab
 from .stack import Stack, resize, stack_of
-from .uncertainty import entropy, error_probability, interval, mutual_information, pairwise_dice
+from .uncertainty import (
+    entropy,
+    error_probability,
+    expected_difference,
+    interval,
+    mutual_information,
+    pairwise_dice,
+)
 
 SPOT_MM = 10.0
 """Width of the neighbourhood whose mean error probability finds a slice's most doubtful spot."""
@@ -130,6 +137,7 @@ class _Output:
         if keep_probabilities:
             self.probabilities = np.zeros((*shape, classes), np.float32)
             self.probabilities[..., 0] = 1
+        self.difference = np.zeros(classes)
         _, row, column = stack.spacing
         self.pixel_area = row * column
         self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
@@ -148,6 +156,7 @@ class _Output:
             # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
             information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
             best, labels = mean[0].max(0)
+            self.difference += expected_difference(mean, labels[None]).numpy()
             error = error_probability(best.numpy(), error_map)
             labels = labels.numpy()
             self._view(self.labels)[here] = labels
@@ -202,13 +211,15 @@ class _Output:
         for label in self.model.labels:
             scale = self.model.calibration.volume_scale.get(label.value, 1.0)
             # Of the samples no pieces are known; the same share of each is taken to be stray.
-            mean, low, high = interval(sampled_ml[:, label.value - 1] * kept.get(label.value, 1.0))
+            sampled = sampled_ml[:, label.value - 1] * kept.get(label.value, 1.0)
+            mean, low, high = interval(sampled, float(self.difference[label.value]) * voxel_ml)
             volume = np.count_nonzero(self.labels == label.value) * voxel_ml
             # The interval speaks of the segmentation that is shown, so it must hold its volume: before it is scaled,
             # because the scale was found on intervals that do, and after.
             low, high = (mean + scale * (end - mean) for end in (min(low, volume), max(high, volume)))
             low, high = max(0.0, min(low, volume)), max(high, volume)
             structures.append(StructureVolume(label.value, label.name, volume, mean, low, high))
+        quality, reference = pairwise_dice(areas, overlaps), self.model.calibration.case_quality
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
             labels=geometry.like(self.labels, self.image),
@@ -219,7 +230,8 @@ class _Output:
             slice_axis=axis,
             slices=tuple(sorted(slices, key=lambda score: score.index)),
             structures=tuple(structures),
-            case_quality=pairwise_dice(areas, overlaps),
+            case_quality=quality,
             warnings=warnings,
             provenance=provenance,
+            case_rank=float(np.mean(np.less(reference, quality))) if reference else None,
         )

@@ -57,17 +57,26 @@ def pairwise_dice(areas: np.ndarray, overlaps: np.ndarray) -> float:
     return float((2 * overlaps[shown] / total[shown]).mean()) if shown.any() else 1.0
 
 
-def interval(samples: np.ndarray, scale: float = 1.0, coverage: float = 0.9) -> tuple[float, float, float]:
-    """Mean and interval of sampled volumes, at least 0: quantiles of the samples, spread from their mean by ``scale``.
+def interval(samples: np.ndarray, doubt: float = 0.0, coverage: float = 0.9) -> tuple[float, float, float]:
+    """Mean and interval of sampled volumes, at least 0: quantiles of the samples, and no closer than ``doubt``.
 
-    scale is the factor by which intervals had to grow on validation data to cover the truth as often as they say
-    (normalised conformal prediction, Papadopoulos 2008). Half-widths are taken as at least 1 % of the mean, so that
-    samples that agree too well cannot promise what no contour can.
+    doubt: the expected difference between the segmentation and the truth, in the samples' unit. Samples that agree do
+    not know what they all get wrong; the voxels' own probabilities do.
     """
     mean = float(np.mean(samples))
     low, high = np.quantile(samples, [(1 - coverage) / 2, (1 + coverage) / 2])
-    floor = 0.01 * mean
-    return mean, max(0.0, mean - scale * max(mean - low, floor)), mean + scale * max(high - mean, floor)
+    return mean, max(0.0, mean - max(mean - low, doubt)), mean + max(high - mean, doubt)
+
+
+def expected_difference(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Expected size of the difference between each structure and its truth, in pixels: (S, K, H, W) → (K,).
+
+    Σ (1 - p_k) where the label is k, and Σ p_k elsewhere: the expected false positives and false negatives if the mean
+    probabilities were right. labels: (S, H, W). Elsewhere, probabilities below 1 % count as none.
+    """
+    chosen = labels[:, None] == torch.arange(probabilities.shape[1], device=labels.device)[None, :, None, None]
+    missed = torch.where(probabilities > 0.01, probabilities, torch.zeros_like(probabilities))
+    return torch.where(chosen, 1 - probabilities, missed).sum((0, 2, 3))
 
 
 class SampleReducer:

@@ -164,3 +164,20 @@ def test_a_fit_holds_a_map_and_a_scale_for_every_structure():
     found = fit([two, two], [1, 2])
     assert set(found.volume_scale) == {1, 2}
     assert found.error_map[0] == (0.0, 0.0)
+
+
+def test_the_error_map_does_not_jump_where_a_single_voxel_is_wrong():
+    rng = np.random.default_rng(0)
+    doubt = rng.uniform(0, 0.5, 20_000)
+    wrong = rng.random(20_000) < doubt
+    doubt[-1], wrong[-1] = 0.5, True
+    pairs = error_map(doubt, wrong)
+    assert all(abs(observed - stated) < 0.05 for stated, observed in pairs[:-1])
+
+
+def test_voxels_that_nobody_doubts_are_not_expected_to_be_wrong():
+    doubt = np.concatenate([np.full(1000, 1e-4), np.full(1000, 0.3)])
+    wrong = np.concatenate([np.arange(1000) < 20, np.arange(1000) < 300])
+    (first, *_rest) = error_map(doubt, wrong)
+    assert first == (0.0, 0.0)
+    assert np.interp(1e-5, *np.transpose(error_map(doubt, wrong))) < 1e-4

@@ -178,8 +178,8 @@ def test_progress_rises_from_zero_to_the_end(model):
 
 
 def test_a_cancel_is_answered_within_a_second_and_leaves_the_network_as_it_was():
-    net = small.network(num_levels=4, base_channels=16, num_slices=12, num_classes=2)
-    model = small.model(net, field_of_view=(128, 128))
+    net = small.network(num_levels=4, base_channels=8, num_slices=12, num_classes=2)
+    model = small.model(net, field_of_view=(96, 96))
     started = time.monotonic()
     asked = []
 
@@ -190,7 +190,7 @@ def test_a_cancel_is_answered_within_a_second_and_leaves_the_network_as_it_was()
         return True
 
     with pytest.raises(Cancelled):
-        segment(small.image((128, 128, 60)), model, Options(samples=100), cancelled=cancelled)
+        segment(small.image((96, 96, 60)), model, Options(samples=200), cancelled=cancelled)
     assert time.monotonic() - started < 1.3
     assert len(asked) == 1
     assert not any(m._forward_pre_hooks for m in model.network().modules())
@@ -226,7 +226,7 @@ def test_outside_the_region_everything_is_background(model):
 
 
 def test_a_region_beside_the_image_is_refused(model):
-    with pytest.raises(InputError, match="outside the image"):
+    with pytest.raises(InputError, match=r"from \[900, 900, 900\] to .* outside the image"):
         segment(small.image(), model, Options(region=((900,) * 3, (950,) * 3)))
 
 
@@ -304,7 +304,18 @@ def test_a_device_that_is_not_there_is_refused(model):
 
 @pytest.mark.parametrize(
     "options",
-    [{"samples": 1}, {"samples": 2.5}, {"samples": 1001}, {"seed": -1}, {"seed": "x"}, {"slice_axis": "axial"}],
+    [
+        {"samples": 1},
+        {"samples": 2.5},
+        {"samples": 1001},
+        {"seed": -1},
+        {"seed": "x"},
+        {"slice_axis": "axial"},
+        {"region": 5},
+        {"region": ((0, 0), (1, 1))},
+        {"region": ("abc", "def")},
+        {"region": ((0, 0, 0), (float("nan"), 1, 1))},
+    ],
     ids=str,
 )
 def test_options_out_of_range_are_refused_in_words(options):
@@ -392,3 +403,9 @@ def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
     assert stack.shape == (6, 40, 50)
     assert stack.spacing == (8.0, 1.1, 0.7)
     assert stack.pixel_area * 22 * 18 == pytest.approx(50 * 0.7 * 40 * 1.1)
+
+
+def test_a_calibrated_model_places_a_case_among_its_validation_scans(model):
+    calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.0, 0.1, 0.2, 1.0)))
+    assert segment(small.image(), calibrated, Options(samples=2)).case_rank == 0.75
+    assert segment(small.image(), model, Options(samples=2)).case_rank is None

@@ -16,6 +16,7 @@ from csam.uncertainty import (
     dice,
     entropy,
     error_probability,
+    expected_difference,
     interval,
     mutual_information,
     pairwise_dice,
@@ -114,16 +115,24 @@ def test_the_interval_is_made_of_quantiles():
     assert low < mean < high
 
 
-def test_the_interval_grows_with_its_scale_and_never_below_zero():
+def test_the_interval_is_no_closer_than_the_doubt_and_never_below_zero():
     values = np.random.default_rng(3).normal(10, 2, 400)
     mean, low, high = interval(values)
-    assert interval(values, 2.0) == pytest.approx((mean, mean - 2 * (mean - low), mean + 2 * (high - mean)))
-    assert interval(values, 100.0)[1] == 0
+    assert interval(values, 0.001) == (mean, low, high)
+    assert interval(values, 4 * (mean - low)) == pytest.approx((mean, mean - 4 * (mean - low), mean + 4 * (mean - low)))
+    assert interval(values, 1e6)[1] == 0
 
 
-def test_samples_that_agree_still_leave_an_interval_of_one_percent():
-    assert interval(np.full(20, 50.0)) == pytest.approx((50, 49.5, 50.5))
+def test_samples_that_agree_leave_the_doubt_of_the_voxels():
+    assert interval(np.full(20, 50.0), 3.0) == pytest.approx((50, 47, 53))
     assert interval(np.zeros(20)) == (0, 0, 0)
+
+
+def test_the_expected_difference_counts_false_positives_and_false_negatives():
+    probabilities = torch.tensor([0.3, 0.9, 0.005]).view(1, 1, 1, 3)
+    probabilities = torch.cat((1 - probabilities, probabilities), 1)
+    found = expected_difference(probabilities, torch.tensor([[[0, 1, 0]]]))
+    torch.testing.assert_close(found, torch.tensor([0.3 + 0.1 + 0.005, 0.3 + 0.1]))
 
 
 def reduced(logits, weights, chunk):
