@@ -119,7 +119,7 @@ def test_the_interval_is_no_closer_than_the_doubt_and_never_below_zero():
     values = np.random.default_rng(3).normal(10, 2, 400)
     mean, low, high = interval(values)
     assert interval(values, 0.001) == (mean, low, high)
-    assert interval(values, 4 * (mean - low)) == pytest.approx((mean, mean - 4 * (mean - low), mean + 4 * (mean - low)))
+    assert interval(values, 2 * (mean - low)) == pytest.approx((mean, mean - 2 * (mean - low), mean + 2 * (mean - low)))
     assert interval(values, 1e6)[1] == 0
 
 
