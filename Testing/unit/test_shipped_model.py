@@ -1,0 +1,70 @@
+"""The model that ships: whole, described, and good on a heart whose truth is exact."""
+
+import json
+
+import pytest
+import SimpleITK as sitk
+
+from csam.card import card
+from csam.cli import SHIPPED
+from csam.model import Model
+from csam.phantom import cine_stack
+from csam.segment import Options, segment
+
+FOLDER = SHIPPED / "cardiac-lv"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model.load(FOLDER)
+
+
+def test_it_is_small_enough_to_ship():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 20 * 2**20
+
+
+def test_its_card_says_what_model_json_says(model):
+    assert (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8") == card(model)
+
+
+def test_it_names_its_validation_patients_and_trained_on_none_of_them(model):
+    validation, training = (set(model.provenance[f"{part}_patients"]) for part in ("validation", "training"))
+    assert len(validation) >= 6
+    assert not validation & training
+
+
+def test_its_recorded_figures_are_those_that_were_asked_for(model):
+    cases = model.metrics["cases"]
+    assert {name.split("_")[0] for name in cases} == set(model.provenance["validation_patients"])
+    assert sum(cases.values()) / len(cases) >= 0.90
+    assert min(cases.values()) >= 0.75
+
+
+def test_it_carries_terminology_for_every_structure(model):
+    for label in model.labels:
+        assert label.terminology["type"][0] == "SCT"
+
+
+def test_it_is_calibrated(model):
+    assert len(model.calibration.error_map) > 2
+    assert model.calibration.volume_scale[1] > 0
+
+
+def test_the_recipe_in_resources_is_the_one_it_was_trained_with(model):
+    folder = FOLDER.parents[3] / "Resources" / "cardiac-lv"
+    plan = json.loads((folder / "plan-2.json").read_text())
+    assert {name: model.provenance["plan"][name] for name in plan} == plan
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [7, 21])
+def test_it_finds_the_ventricle_of_a_phantom_and_none_beyond_it(model, seed):
+    phantom = cine_stack(seed)
+    truth = sitk.Cast(phantom.labels == 1, sitk.sitkUInt8)
+    result = segment(phantom.image, model, Options(samples=4))
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(result.labels, truth)
+    assert overlap.GetDiceCoefficient() >= 0.90
+    areas = [score.areas_mm2[0] for score in result.slices]
+    assert areas[0] == 0, "the slice above the base has no ventricle"
+    assert areas[-1] == 0, "the slice below the apex has no ventricle"
