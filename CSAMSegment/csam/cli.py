@@ -154,7 +154,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .result import Options
 
     model = find_model(options.model)
-    pattern = options.patient_pattern or model.provenance.get("plan", {}).get("patient_pattern", "(.*)")
+    # The model's own patients are told by its own pattern; another data set has other names.
+    own = model.provenance.get("plan", {}).get("patient_pattern", "(.*)") if options.patients else "(.*)"
+    pattern = options.patient_pattern or own
     cases = read_dataset(options.dataset, pattern).cases
     if options.patients:
         wanted = options.patients.split(",")

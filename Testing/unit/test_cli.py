@@ -238,3 +238,11 @@ def test_the_help_names_every_field_of_the_plan(capsys):
         cli.main(["train", "--help"])
     said = capsys.readouterr().out
     assert all(f"--{field.name.replace('_', '-')}" in said for field in fields(Plan))
+
+
+def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tmp_path, capsys):
+    assert cli.main(["phantom", str(tmp_path / "phantoms"), "--count", "1"]) == 0
+    model = Model.load(cli.SHIPPED / "cardiac-lv")
+    assert model.provenance["plan"]["patient_pattern"] != "(.*)"
+    assert cli.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
+    assert "dice_mean" in capsys.readouterr().out
