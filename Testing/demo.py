@@ -20,7 +20,7 @@ from tqdm import tqdm
 from csam.cli import describe, read_image
 from csam.client import WorkerClient, worker_environment
 from csam.errors import CSAMError, InputError
-from csam.geometry import same_grid
+from csam.geometry import check_image, same_grid
 from csam.phantom import cine_stack
 from csam.report import draw
 from csam.result import Options, Progress
@@ -100,10 +100,7 @@ def sample(options: argparse.Namespace) -> tuple[sitk.Image, sitk.Image | None, 
 
 def add_volume(host: SceneHost, image: sitk.Image, name: str):
     """A volume node of an image; SimpleITK speaks LPS, the scene RAS."""
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        from csam.geometry import check_image
-
-        check_image(image)
+    check_image(image)
     to_ras = np.diag([-1.0, -1.0, 1.0])
     directions = to_ras @ np.reshape(image.GetDirection(), (3, 3))
     return host.add_volume(

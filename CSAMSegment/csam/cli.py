@@ -9,11 +9,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 from . import __version__
 from .errors import Cancelled, CSAMError, InputError
+from .protocol import pack_result
 
 SHIPPED = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 
@@ -96,18 +97,7 @@ def _segment(options: argparse.Namespace) -> None:
 
 def describe(result) -> dict:
     """A result without its images, as JSON has it."""
-    keep = [
-        f.name
-        for f in fields(result)
-        if f.name in ("slice_axis", "slices", "structures", "case_quality", "case_rank", "warnings", "provenance")
-    ]
-    return {name: _plain(getattr(result, name)) for name in keep}
-
-
-def _plain(value):
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(item) for name, item in asdict(value).items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    return pack_result(result)[0]
 
 
 def summary(result) -> str:

@@ -71,8 +71,8 @@ class Sampling:
             # Padding takes part in the gates, but nobody asks what is in it.
             wanted = slice(max(before - start, 0), min(before + count - start, num_slices))
             weight = torch.from_numpy(slice_weights[number])
-            for tile, (y, x, tile_weight) in enumerate(tiles):
-                inside = (..., slice(y, y + rows), slice(x, x + columns))
+            for tile, (row, column, tile_weight) in enumerate(tiles):
+                inside = (..., slice(row, row + rows), slice(column, column + columns))
                 # What lies in the padding must not count as area.
                 counted = F.pad(torch.ones(image), (left, right, top, bottom))[inside] * tile_weight
 

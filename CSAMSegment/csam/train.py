@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 
 from .augment import Augmenter, Example
@@ -30,6 +31,7 @@ from .plan import Plan
 from .posterior import GatePosterior
 from .result import Progress, ProgressCallback
 from .stack import resize, stack_of
+from .uncertainty import dice
 
 LOG_EVERY = 20
 
@@ -38,17 +40,11 @@ def load_example(case: Case, plan: Plan) -> Example:
     """One case at the plan's spacing and orientation, as inference will see it."""
     images, truth = case.read()
     stack = stack_of(images, plan.in_plane_spacing, Intensity(plan.intensity), plan.slice_axis)
-    labels = stack.orientation.to_stack(_array(truth))
+    labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
     size = stack.values.shape[-2:]
     # The class whose coverage of the new pixel is largest: a nearest neighbour would move the border.
     shares = [resize(torch.from_numpy((labels == v).astype(np.float32)), size) for v in range(int(labels.max()) + 1)]
     return Example(stack.values, torch.stack(shares).argmax(0).to(torch.uint8))
-
-
-def _array(image) -> np.ndarray:
-    import SimpleITK as sitk
-
-    return np.ascontiguousarray(sitk.GetArrayFromImage(image))
 
 
 @dataclass
@@ -147,9 +143,9 @@ def train(
 
     extra: further data sets used for training only, such as phantoms. card: title, about, modality, licence
     and labels with colours and terminology for the model. fine_tune: a model of the same architecture to start from.
-    OUT gets plan.json, split.json, log.csv, checkpoint.pt and
-    model/. A run that was stopped goes on from its last checkpoint. Raises InputError for a data set that cannot be
-    used or an OUT that holds another training, Cancelled when cancelled() says so.
+    OUT gets plan.json, split.json, log.csv, checkpoint.pt and model/. A run that was stopped goes on from its last
+    checkpoint. Raises InputError for a data set that cannot be used or an OUT that holds another training, Cancelled
+    when cancelled() says so.
     """
     out = Path(out)
     data = read_dataset(dataset, plan.patient_pattern)
@@ -191,20 +187,20 @@ def train(
         done = trainer.step == plan.steps
         seconds = time.monotonic() - started
         if trainer.step % LOG_EVERY == 0 or done:
-            dice = None
+            watched = None
             if trainer.step % plan.validate_every == 0 or done:
-                dice = float(np.mean([quick_dice(trainer.averaged_network(), e, plan, device) for e in watch]))
+                watched = float(np.mean([quick_dice(trainer.averaged_network(), e, plan, device) for e in watch]))
             row = {
                 "step": trainer.step,
                 "loss": round(float(np.mean(losses)), 5),
                 "learning_rate": trainer.schedule.get_last_lr()[0],
                 "seconds": round(seconds, 1),
-                "validation_dice": "" if dice is None else round(dice, 4),
+                "validation_dice": "" if watched is None else round(watched, 4),
                 "gate_spread": " ".join(f"{s:.3f}" for s in spreads),
             }
             _append(out / "log.csv", row)
             losses = []
-            if dice is not None or trainer.step % (5 * LOG_EVERY) == 0:
+            if watched is not None or trainer.step % (5 * LOG_EVERY) == 0:
                 log(
                     f"step {row['step']}/{plan.steps}  loss {row['loss']}  Dice {row['validation_dice'] or '-'}  "
                     f"gate spread {row['gate_spread']}  {row['seconds']:.0f} s"
@@ -229,8 +225,8 @@ def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
     scores = []
     for value in range(1, network.architecture["num_classes"]):
         a, b = labels == value, truth == value
-        if (total := (a.sum() + b.sum()).item()) > 0:
-            scores.append(2 * (a & b).sum().item() / total)
+        if (a | b).any():
+            scores.append(dice(a, b))
     return float(np.mean(scores)) if scores else 1.0
 
 
