@@ -18,7 +18,7 @@ LAYERS = (
     {"model", "sampling", "stack"},
     {"card", "fit", "plan", "segment"},
     {"augment", "calibrate", "convert", "dataset", "evaluate", "phantom_dataset", "train"},
-    {"__main__", "cli", "client", "report", "worker"},
+    {"__main__", "cli", "client", "connection", "job", "report", "worker"},
 )  # fmt: skip
 """Modules of csam from low to high: each may import its own layer and those before it."""
 

@@ -1,0 +1,58 @@
+"""A request to the worker while it is under way, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from .errors import CSAMError
+from .result import Progress, Result
+
+
+class Job:
+    """One request under way. It ends once: with a Result, with the reply's fields (a dict) or with a CSAMError."""
+
+    def __init__(self, number: int, kind: str):
+        self.id = number
+        self.kind = kind
+        self._lock = threading.Lock()
+        self._finished = threading.Event()
+        self._events: deque = deque(maxlen=1000)  # nobody may poll
+        self._outcome: Any = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome is there."""
+        return self._finished.is_set()
+
+    def poll(self) -> list[Progress | Result | dict | CSAMError]:
+        """What came since the last call, never blocking. The outcome comes last, and once."""
+        with self._lock:
+            events = [*self._events]
+            self._events.clear()
+        return events
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the job is done, at most ``timeout`` seconds; whether it is done."""
+        return self._finished.wait(timeout)
+
+    def result(self, timeout: float | None = None) -> Result | dict:
+        """The outcome, waiting for it. Raises it when it is an error, TimeoutError when it did not come in time."""
+        if not self.wait(timeout):
+            raise TimeoutError(f"The worker did not finish within {timeout} seconds.")
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+    def report(self, progress: Progress) -> None:
+        with self._lock:
+            if not self.done:
+                self._events.append(progress)
+
+    def finish(self, outcome: Result | dict | CSAMError) -> None:
+        with self._lock:
+            if not self.done:
+                self._outcome = outcome
+                self._events.append(outcome)
+                self._finished.set()
