@@ -74,6 +74,8 @@ class CSAMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = CSAMSegmentLogic()
         self.panel = panel.Panel(self, self.ui, self.logic)
+        if getattr(self.parent, "isEntered", False):  # reloaded while it is open: nobody will call enter
+            self.enter()
 
     def enter(self):
         self.panel.enter()

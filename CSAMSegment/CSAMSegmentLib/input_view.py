@@ -175,6 +175,8 @@ class InputView:
         self._ui.inputSelectorLabel.text = _("&Image:") if len(names) == 1 else f"&{names[0]}:"
         wanted = names[1:]
         if [label.text for label in self._labels] == [f"{name}:" for name in wanted]:
+            for number, selector in enumerate(self._channels, start=2):
+                selector.setCurrentNode(self._parameters.parameterNode.GetNodeReference(f"channel{number}"))
             return
         for widget in (*self._labels, *self._channels):
             self._discard(widget)
@@ -196,18 +198,27 @@ class InputView:
         selector.addEnabled = selector.removeEnabled = False
         selector.setToolTip(_("The image of the same patient that shows {name}.").format(name=name))
         selector.setMRMLScene(slicer.mrmlScene)
-        node = self._parameters.parameterNode
-        selector.setCurrentNode(node.GetNodeReference(f"channel{number}"))
+        selector.setCurrentNode(self._parameters.parameterNode.GetNodeReference(f"channel{number}"))
 
         def choose(chosen):
-            node.SetNodeReferenceID(f"channel{number}", chosen.GetID() if chosen is not None else None)
-            self._timer.start()
-            self._onChanged()
+            if self._parameters is None:
+                return
+            node = self._parameters.parameterNode
+            if node.GetNodeReference(f"channel{number}") is not chosen:
+                node.SetNodeReferenceID(f"channel{number}", chosen.GetID() if chosen is not None else None)
+                self._timer.start()
+                self._onChanged()
 
         selector.currentNodeChanged.connect(choose)
         self._ui.channelsWidget.layout().addRow(label, selector)
         self._labels.append(label)
         self._channels.append(selector)
+
+    def letGo(self, node) -> None:
+        """Choose no image where a channel has this node, which is about to go."""
+        for selector in self._channels:
+            if selector.currentNode() is node:
+                selector.setCurrentNode(None)
 
     # The check ----------------------------------------------------------------------------------------------------
 

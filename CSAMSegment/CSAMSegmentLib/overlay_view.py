@@ -49,13 +49,16 @@ class OverlayView:
                     views.show_legend(node, role, wanted)
         self._showChart(result, parameters.chartVisible)
 
-    def showImage(self, result: ShownResult) -> None:
+    def showImage(self, result: ShownResult, parameters) -> None:
         """Bring the segmented image into the slice views, in its own planes, filling them."""
         self._look = None  # ranges may have changed with the values
+        manager = slicer.app.layoutManager()
+        if manager is not None and parameters.chartVisible:
+            self._switchLayout(manager)  # first: it changes the views that are to be filled
         if result.volume is not None:
             views.show_image(result.volume)
-            if slicer.app.layoutManager() is not None:
-                slicer.app.layoutManager().resetSliceViews()
+            if manager is not None:
+                manager.resetSliceViews()
 
     # The chart ----------------------------------------------------------------------------------------------------
 
@@ -100,7 +103,8 @@ class OverlayView:
                 return
 
     def close(self) -> None:
-        """Stop listening to the chart."""
+        """Stop listening to the chart, and let go of the result."""
+        self.show(None, None)
         for plot in self._plots:
             plot.plotView().disconnect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)
         self._plots = []

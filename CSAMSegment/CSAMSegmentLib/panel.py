@@ -22,6 +22,9 @@ from .review_view import ReviewView
 from .runner import Runner, make_timer
 from .worker_view import WorkerView
 
+CHOICES = ("inputVolume", "region", "segmentation", "uncertainty")
+"""The parameters that are nodes."""
+
 
 class Panel:
     """What CSAMSegmentWidget does, apart from being a widget of Slicer.
@@ -46,11 +49,14 @@ class Panel:
         self._overlayTimer = make_timer(0, self._showOverlay, once=True)
         self._workerTimer = make_timer(0, self._startWorker, once=True)
         self._newImage = False
+        self._resume = False  # a scene is being closed or loaded while the panel shows one
         self._shortcuts = self._makeShortcuts()
         scene = slicer.mrmlScene
         widget.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        widget.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             widget.addObserver(scene, event, self.onSceneChanged)
+        widget.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeGoes)
         widget.addObserver(scene, scene.NodeRemovedEvent, self._onModified)  # it may have been part of what is shown
         for name, label in vars(ui).items():  # Alt and the underlined letter of a label go to its widget
             if name.endswith("Label") and hasattr(ui, name.removesuffix("Label")):
@@ -68,7 +74,10 @@ class Panel:
         self._entered = True
         for shortcut in self._shortcuts:
             shortcut.setEnabled(True)
-        self.setParameters(self.logic.getParameterNode())
+        if self.parameters is None:
+            self.setParameters(self.logic.getParameterNode())
+        else:
+            self.refresh()
         self._workerTimer.start()
 
     def exit(self) -> None:
@@ -83,26 +92,48 @@ class Panel:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts = []
-        self.setParameters(None)
-        self.runner.close()
-        for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
-            timer.stop()
-        self.input.stop()
-        self.overlay.close()
-        self.worker.stop(wait=True)
+        try:
+            self.setParameters(None)
+            self.runner.close()
+            for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
+                timer.stop()
+            self.input.stop()
+            self.overlay.close()
+            self.logic.forget()
+        finally:
+            self.worker.stop(wait=True)
 
     def onSceneStartClose(self, *_event) -> None:
         """The scene goes: a run, the worker and all nodes go with it."""
-        self.setParameters(None)
+        self._pause()
         self.runner.forget()
         self.logic.forget()
         self._workerTimer.stop()
         self.worker.stop()
 
+    def onSceneStartImport(self, *_event) -> None:
+        """A scene comes: its nodes are not whole yet, and selectors that fill anew must not choose among them."""
+        self._pause()
+
     def onSceneChanged(self, *_event) -> None:
         """A scene was closed or loaded: take up its parameters."""
-        if self._entered or self.parameters is not None:
+        if self._resume:
+            self._resume = False
             self.setParameters(self.logic.getParameterNode())
+
+    def _pause(self) -> None:
+        self._resume = self._resume or self._entered or self.parameters is not None
+        self.setParameters(None)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeGoes(self, scene, _event, node) -> None:
+        """Let go of a node before it goes: Qt's lists would choose their next row in its place."""
+        if self.parameters is None or scene.IsClosing():
+            return
+        for name in CHOICES:
+            if getattr(self.parameters, name) is node:
+                setattr(self.parameters, name, None)
+        self.input.letGo(node)
 
     def setParameters(self, parameters) -> None:
         """Follow a parameter node; None when there is none."""
@@ -145,7 +176,7 @@ class Panel:
         result = self._find()
         if result is not None and self._newImage:
             self._newImage = False
-            self.overlay.showImage(result)
+            self.overlay.showImage(result, self.parameters)
             self._overlayTimer.start()
             return
         self.overlay.show(result, self.parameters)

@@ -138,7 +138,8 @@ class ReviewView:
         editor.setSegmentationNode(result.segmentation)
         if volume is not None:
             editor.setSourceVolumeNode(volume)
-        editor.setCurrentSegmentID(segment)
+        if segment in result.segments:  # a person may have deleted it
+            editor.setCurrentSegmentID(segment)
         self.go(max(self.current, 0))  # last: the editor may have moved the views to the segment's middle
 
     def _onCell(self, row, column, *_before) -> None:

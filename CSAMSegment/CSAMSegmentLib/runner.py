@@ -6,6 +6,7 @@ Nothing here waits: a timer looks after the worker and the run.
 from __future__ import annotations
 
 import logging
+import time
 
 import qt
 import slicer
@@ -22,6 +23,8 @@ from .sequence import SequenceRun
 
 POLL_INTERVAL = 40
 """Milliseconds between two looks at the worker."""
+BREATH = 0.005
+"""Seconds in which the client's threads get to run: Slicer holds Python's lock while Qt waits for events."""
 
 
 class Runner:
@@ -104,6 +107,7 @@ class Runner:
     # The run ------------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
+        time.sleep(BREATH)
         self._worker.poll()
         if self._pending:
             self._go()
@@ -122,7 +126,7 @@ class Runner:
     def _go(self) -> None:
         """Go on with Apply as soon as the worker has said what it has."""
         status = self._worker.status
-        if status.pending:
+        if status.pending or self.parameters is None:  # None while a scene is being loaded
             return
         self._pending = False
         if status.error is not None:
@@ -166,7 +170,7 @@ class Runner:
             return
         self._show(_("Done."))
         result = run.output.result
-        if result is not None and result.provenance.get("seconds"):
+        if result is not None and result.provenance.get("seconds") and self.parameters is not None:
             seconds = float(result.provenance["seconds"])
             self._worker.remember(seconds, len(result.slices), self.parameters.samples)
         self._onDone(run.output)

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import slicer
 
+from csam import __version__
+
 from .geometry import RAS_TO_LPS
 
 CATEGORY = "CSAMSegment"
 NAME = "CSAM cardiac phantom"
+ADDRESS = "csam:cardiac-phantom"
+"""Stands for the phantom where Slicer wants an address to fetch; nothing is behind it but ``make_file``."""
 
 
 def register(resources: Path) -> None:
@@ -22,15 +26,16 @@ def register(resources: Path) -> None:
     logic = SampleData.SampleDataLogic
     if hasattr(logic, "registerCustomSampleDataCategory"):  # newer than Slicer 5.6
         logic.registerCustomSampleDataCategory(CATEGORY, title=CATEGORY)
+    if hasattr(logic, "registerUrlRewriteRule"):  # newer than Slicer 5.8; SampleData.downloadSample needs a file
+        logic.registerUrlRewriteRule(CATEGORY, lambda url: make_file() if url == ADDRESS else url)
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=NAME,
-        # Slicer wants all three even where a function makes the data.
-        uris=["made-on-this-computer"],
-        fileNames=["cardiac-phantom.nrrd"],
+        uris=[ADDRESS],
+        fileNames=[f"csam-cardiac-phantom-{__version__}.nrrd"],
         nodeNames=[NAME],
         thumbnailFileName=str(Path(resources) / "Icons" / "CSAMCardiacPhantom.png"),
-        customDownloader=make_phantom,
+        customDownloader=make_phantom,  # what the button calls
     )
 
 
@@ -47,6 +52,15 @@ def make_phantom(source=None) -> list:
     volume, _labels = make_phantom_nodes()
     slicer.util.setSliceViewerLayers(background=volume, fit=True, rotateToVolumePlane=True)
     return [volume]
+
+
+def make_file() -> str:
+    """The same as a file in Slicer's temporary folder. Returns its file:// address."""
+    import SimpleITK as sitk
+
+    path = Path(slicer.app.temporaryPath) / "csam-cardiac-phantom.nrrd"
+    sitk.WriteImage(_stack(0).image, str(path), useCompression=True)
+    return path.as_uri()
 
 
 def make_phantom_nodes(seed: int = 0, **arguments):

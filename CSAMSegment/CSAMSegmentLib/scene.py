@@ -180,6 +180,12 @@ def check_outputs(volume, segmentation=None, uncertainty=None, maps: Sequence[st
         raise InputError(
             f'"{volume.GetName()}" is the input and the output of the uncertainty. Choose another output volume.'
         )
+    role = uncertainty.GetAttribute(ROLE) if uncertainty is not None else None
+    if role not in (None, ERROR_PROBABILITY.name):
+        raise InputError(
+            f'"{uncertainty.GetName()}" holds the {MAPS[role].title if role in MAPS else role} of a result. Choose '
+            "another output volume for the chance of error."
+        )
     if segmentation is not None:
         content = segmentation.GetSegmentation()
         if content.GetNumberOfSegments() and content.GetSourceRepresentationName() != LABELMAP:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import slicer
-import vtk
 
 from .display import MAPS, display_range
 
@@ -79,10 +78,11 @@ def _style(legend, title: str) -> None:
     legend.SetNumberOfLabels(3)
     legend.SetSize(0.12, 0.45)
     legend.SetPosition(0.97, 0.5)
-    for get, size in ((legend.GetTitleTextProperty, TITLE_FONT_SIZE), (legend.GetLabelTextProperty, LABEL_FONT_SIZE)):
-        style = vtk.vtkTextProperty()
-        style.ShallowCopy(get())
-        get().SetFontSize(size)
-        get().SetBold(False)
-        get().SetItalic(False)
+    for style, size in (
+        (legend.GetTitleTextProperty(), TITLE_FONT_SIZE),
+        (legend.GetLabelTextProperty(), LABEL_FONT_SIZE),
+    ):
+        style.SetFontSize(size)
+        style.SetBold(False)
+        style.SetItalic(False)
     legend.EndModify(was_modifying)

@@ -21,6 +21,8 @@ from .result import Progress
 
 GRACE = 0.8
 """Seconds that a worker gets to answer a cancel, or to end, before it is killed."""
+HEARSAY = 0.02
+"""Seconds in which the news of a worker's end may arrive: where the caller holds Python's lock, threads wait for it."""
 
 
 class Connection:
@@ -42,6 +44,8 @@ class Connection:
 
     def submit(self, job: Job, header: dict, buffers: list) -> bool:
         """Queue a job for sending; False when this worker takes no more."""
+        if self._process is not None:
+            self._exited.wait(HEARSAY)
         with self._lock:
             if self._open:
                 self._jobs[job.id] = job

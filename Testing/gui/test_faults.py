@@ -171,6 +171,29 @@ def test_output_deleted_after_the_run(person):
     works_again(person)
 
 
+def test_deleted_image_gives_its_place_to_no_other(person):
+    person.loads()
+    person.opens().applies()
+    slicer.mrmlScene.RemoveNode(person.volume)
+    person.looks()
+    assert person.parameters.inputVolume is None
+    assert person.ui.inputSelector.currentNode() is None
+
+
+def test_deleted_map_gives_its_place_to_no_other_image(person):
+    person.loads()
+    person.opens().applies()
+    other = person.loads("other")
+    before = slicer.util.arrayFromVolume(other).copy()
+    for kind in ("entropy", "mutual_information", "error_probability"):
+        slicer.mrmlScene.RemoveNode(person.nodes[kind])
+    person.looks()
+    assert person.parameters.uncertainty is None
+    works_again(person)
+    assert np.array_equal(slicer.util.arrayFromVolume(other), before)
+    assert set(person.nodes) >= {"error_probability", "entropy", "mutual_information"}
+
+
 def test_disk_full_on_export(person, monkeypatch):
     person.loads()
     person.opens().applies()

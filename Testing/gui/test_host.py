@@ -288,6 +288,17 @@ def test_a_node_selector_follows_the_scene(host, volume):
     assert seen == ["cine", None]
 
 
+def test_a_node_selector_takes_the_next_row_when_its_node_goes_as_qt_does(host, volume):
+    other = host.scene_host.add_volume(np.zeros((2, 3, 4), np.int16), name="other")
+    selector = slicer.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.noneEnabled = True
+    selector.setMRMLScene(slicer.mrmlScene)
+    selector.setCurrentNode(volume)
+    slicer.mrmlScene.RemoveNode(volume)
+    assert selector.currentNode() is other
+
+
 def test_a_node_selector_makes_nodes_and_takes_the_new_one(host):
     selector = slicer.qMRMLNodeComboBox()
     selector.nodeTypes = ["vtkMRMLSegmentationNode"]
@@ -372,7 +383,9 @@ def test_sample_data_without_uris_is_refused_as_measured(host):
         nodeNames="p",
         customDownloader=lambda source: source.sampleName,
     )
-    assert SampleData.downloadSample("Phantom") == "Phantom"
+    assert SampleData.SampleDataLogic().click("Phantom") == "Phantom"
+    with pytest.raises(OSError, match="unknown url type"):  # the function is for the button alone
+        SampleData.downloadSample("Phantom")
 
 
 def test_a_message_needs_no_answer_and_a_question_does(host):

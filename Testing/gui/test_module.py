@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import slicer
 from gui.panel_kit import MODULE
 
@@ -34,10 +35,20 @@ def test_the_phantom_is_listed_with_a_picture_and_made_here(person):
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = (int.from_bytes(picture[start : start + 4], "big") for start in (16, 20))
     assert (width, height) == (260, 280)
-    [volume] = SampleData.downloadSample("CSAM cardiac phantom")
+    [volume] = SampleData.SampleDataLogic().click("CSAM cardiac phantom")
     assert volume.GetImageData().GetDimensions() == (256, 256, 12)
     assert volume.GetSpacing() == (1.25, 1.25, 8.0)
     assert not volume.GetDisplayNode().GetAutoWindowLevel()
+
+
+def test_scripts_get_the_same_phantom(person):
+    import SampleData
+
+    made = slicer.util.arrayFromVolume(SampleData.SampleDataLogic().click("CSAM cardiac phantom")[0])
+    volume = SampleData.downloadSample("CSAM cardiac phantom")
+    assert volume.GetName().startswith("CSAM cardiac phantom")
+    assert volume.GetSpacing() == pytest.approx((1.25, 1.25, 8.0))
+    assert np.array_equal(slicer.util.arrayFromVolume(volume), made)
 
 
 def test_every_tool_tip_says_something(person):

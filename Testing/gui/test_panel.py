@@ -371,3 +371,23 @@ def test_advanced_and_a_log_fit_the_panel_too(done):
     done.looks()
     assert done.ui.logTextEdit.isVisible()
     done.sees("7-advanced")
+
+
+def test_a_scene_that_is_added_brings_its_choices(done, tmp_path):
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    done.parameters.inputVolume = done.loads("other")
+    done.looks()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))  # adds to what is there
+    done.looks()
+    assert done.parameters.inputVolume.GetName().startswith("cine")
+    assert done.parameters.segmentation is not None
+    assert done.ui.sliceTable.rowCount == 6
+
+
+def test_edit_with_no_segment_left_opens_the_editor_all_the_same(done):
+    done.parameters.segmentation.GetSegmentation().RemoveAllSegments()
+    done.looks()
+    done.ui.editButton.click()
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    assert editor.segmentationNode() is done.parameters.segmentation
+    assert editor.currentSegmentID() in (None, "")

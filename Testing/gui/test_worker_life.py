@@ -1,7 +1,9 @@
 """The worker starts when the module is entered, stays warm, and ends when it is not needed any more."""
 
+import ctypes
 import sys
 
+import pytest
 import slicer
 from gui.panel_kit import FAKE_WORKER
 from gui.test_faults import alive
@@ -129,3 +131,19 @@ def test_the_button_reload_reads_the_library_anew_too(person, monkeypatch):
     assert not [name for name in sys.modules if name.partition(".")[0] in ("CSAMSegmentLib", "csam")]
     assert "slicer" in sys.modules
     assert old.Panel is type(person.panel)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="usleep is POSIX's")
+def test_a_result_arrives_although_the_application_holds_pythons_lock_while_it_waits(person):
+    person.loads(size=256, slices=12, spacing=(1.25, 1.25, 8.0))
+    person.opens()
+    person.makes_the_worker("quick")
+    person.ui.applyButton.click()
+    person.panel.runner._timer.stop()
+    hold = ctypes.PyDLL(None).usleep  # unlike CDLL, it keeps the lock: as Qt's event loop does in Slicer
+    for _tick in range(60):  # of 40 ms; 10 MB in pieces of 64 kB, one a tick, would take 150
+        hold(40_000)
+        person.panel.runner._poll()
+        if not person.panel.isRunning:
+            break
+    assert person.ui.stageLabel.text == "Done."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+import urllib.request
 from pathlib import Path
 
 import slicer
@@ -75,13 +76,10 @@ class qSlicerScriptedLoadableModuleWidget(_SceneWidget, stand_in("slicer.qMRMLWi
         return self._python
 
     def reload(self):
-        """A new instance of the Python class, set up; as ``slicer.util.reloadScriptedModule`` asks."""
-        entered = self.isEntered
+        """A new instance of the Python class, set up but not entered; as ``slicer.util.reloadScriptedModule`` asks."""
         self.__dict__["_python"] = self._module._new_python_widget(self)
         setattr(slicer.modules, f"{self._module.name}Widget", self._python)
         self._python.setup()
-        if entered:
-            self._python.enter()
 
     def _come(self):
         self.__dict__["_entered"] = True
@@ -156,7 +154,11 @@ def register(module: qSlicerScriptedLoadableModule) -> None:
 
 
 def sample_data_module() -> types.ModuleType:
-    """``SampleData``: remembers what was registered, in ``slicer.modules.sampleDataSources``, and makes it."""
+    """``SampleData``: remembers what was registered, in ``slicer.modules.sampleDataSources``, and fetches it.
+
+    As in Slicer, ``downloadSample`` fetches the address, which rules may rewrite, and loads the file; a source's
+    customDownloader is called by the module's button alone (``click``).
+    """
 
     class SampleDataSource:
         def __init__(
@@ -165,7 +167,10 @@ def sample_data_module() -> types.ModuleType:
             loadFileProperties=None, loadFileType=None,
         ):  # fmt: skip
             len(uris)  # as measured: without uris a TypeError
-            self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+            lists = {name: [value] if isinstance(value, str) else value for name, value in locals().items()}
+            self.__dict__.update({name: value for name, value in lists.items() if name != "self"})
+            self.sampleName = sampleName
+            self.thumbnailFileName = thumbnailFileName
 
     class SampleDataLogic:
         @staticmethod
@@ -177,12 +182,27 @@ def sample_data_module() -> types.ModuleType:
             SampleDataLogic.registerCustomSampleDataCategory(category)
             slicer.modules.sampleDataSources[category].append(SampleDataSource(**source))
 
+        @staticmethod
+        def registerUrlRewriteRule(name, rewriteFunction):
+            slicer.modules.__dict__.setdefault("sampleDataUrlRewriteRules", {})[name] = rewriteFunction
+
+        def sourceForSampleName(self, sampleName):
+            sources = [s for group in slicer.modules.sampleDataSources.values() for s in group]
+            return next((source for source in sources if source.sampleName == sampleName), None)
+
         def downloadSample(self, sampleName):
-            for sources in slicer.modules.sampleDataSources.values():
-                for source in sources:
-                    if source.sampleName == sampleName:
-                        return source.customDownloader(source)
-            raise ValueError(f"No sample data {sampleName!r} was registered")
+            source, folder = self.sourceForSampleName(sampleName), Path(slicer.app.temporaryPath)
+            nodes = []
+            for address, name, node_name in zip(source.uris, source.fileNames, source.nodeNames, strict=True):
+                for rule in getattr(slicer.modules, "sampleDataUrlRewriteRules", {}).values():
+                    address = rule(address)
+                urllib.request.urlretrieve(address, folder / name)
+                nodes.append(slicer.modules.volumes.logic().AddArchetypeVolume(str(folder / name), node_name))
+            return nodes[0]
+
+        def click(self, sampleName):
+            source = self.sourceForSampleName(sampleName)
+            return source.customDownloader(source)
 
     module = types.ModuleType("SampleData")
     module.SampleDataLogic, module.SampleDataSource = SampleDataLogic, SampleDataSource

@@ -36,6 +36,7 @@ class _SceneWidget:
         self.__dict__["_scene"] = scene
         if scene is not None:
             self.__dict__["_tags"] = [scene.AddObserver(event, self._on_scene_event) for event in self.EVENTS]
+            self._tags.append(scene.AddObserver(scene.EndImportEvent, lambda *_: self._scene_refilled()))
         self._scene_changed()
         if "mrmlSceneChanged" in self._kinds:
             self.mrmlSceneChanged.emit(scene)
@@ -46,6 +47,10 @@ class _SceneWidget:
 
     def _scene_changed(self):
         """The scene is another, or its nodes are."""
+
+    def _scene_refilled(self):
+        """A scene was loaded."""
+        self._scene_changed()
 
 
 class qMRMLWidget(_SceneWidget, stand_in("slicer.qMRMLWidget", QtWidgets.QWidget)):
@@ -68,7 +73,7 @@ class qMRMLNodeComboBox(_SceneWidget, stand_in("slicer.qMRMLNodeComboBox", QtWid
         super().__init__(*args)
         defaults = {
             "types": [], "hidden_types": [], "attributes": [], "none": False, "add": True, "hidden": False,
-            "children": True, "select_new": True, "none_text": "None", "base_name": "", "current": None,
+            "children": True, "select_new": True, "none_text": "None", "base_name": "", "current": None, "row": -1,
         }  # fmt: skip
         self.__dict__["_is"] = defaults
         self._combo = QtWidgets.QComboBox(self)
@@ -116,14 +121,24 @@ class qMRMLNodeComboBox(_SceneWidget, stand_in("slicer.qMRMLNodeComboBox", QtWid
                 label = self.nodeTypeLabel(name)
                 combo.addItem(f"Create new {label}", f"new:{name}")
         combo.blockSignals(False)
-        current = setting["current"]
-        if current not in nodes:
+        current, row = setting["current"], setting["row"]
+        if current is not None and current not in nodes and nodes:
+            # As QComboBox does when its current row goes: the row that takes its place, or the last one.
+            current = nodes[min(max(row, 0), len(nodes) - 1)]
+        elif current not in nodes:
             current = None if setting["none"] or not nodes else nodes[0]
         self._select(current)
 
+    def _scene_refilled(self):
+        # As qMRMLSceneModel::updateScene does: all rows go, then they come again.
+        if self._is["none"]:
+            self._select(None)
+        self._scene_changed()
+
     def _select(self, node):
         changed = node is not self._is["current"]
-        self._is["current"] = node
+        nodes = self._nodes()
+        self._is["current"], self._is["row"] = node, nodes.index(node) if node in nodes else -1
         self._combo.blockSignals(True)
         self._combo.setCurrentIndex(self._combo.findData(node.GetID()) if node else (0 if self._is["none"] else -1))
         self._combo.blockSignals(False)
