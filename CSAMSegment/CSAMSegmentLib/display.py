@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from vtk.util.numpy_support import vtk_to_numpy
+
 GREY = "vtkMRMLColorTableNodeGrey"
 COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeFilePlasma.txt", "vtkMRMLColorTableNodeIron")
 """Colour tables by preference; those from files are there only where the Colors module has loaded them."""
@@ -35,14 +37,16 @@ def display_range(kind: str, classes: int, data) -> tuple[float, float]:
 
     kind: a key of ``MAPS``, or anything else for a probability. classes: with the background. data: vtkImageData.
     A chance of error ends at one half: there the label is no better than its opposite. Entropy ends at its bound
-    ln(classes). Mutual information has no such point, so it ends at its largest value.
+    ln(classes). Mutual information has no such point, so it ends at its largest value (of a million voxels at most:
+    this runs in the application's main thread).
     """
     if kind == "error_probability":
         return 0.0, 0.5
     if kind == "entropy":
         return 0.0, math.log(max(classes, 2))
     if kind == "mutual_information":
-        return 0.0, data.GetScalarRange()[1] or 1.0
+        values = vtk_to_numpy(data.GetPointData().GetScalars())
+        return 0.0, float(values[:: 1 + len(values) // 1_000_000].max()) or 1.0
     return 0.0, 1.0
 
 

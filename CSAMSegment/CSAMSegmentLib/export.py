@@ -9,24 +9,31 @@ from pathlib import Path
 
 from csam.errors import InputError
 
+from .edits import edited, measure
 from .results import ShownResult
 from .tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
 
-HEADER = (STRUCTURE, VOLUME, MEAN, LOW, HIGH, "case quality", "model", "image")
+HEADER = (STRUCTURE, VOLUME, "edited", "automatic volume (ml)", MEAN, LOW, HIGH, "case quality", "model", "image")
 
 
 def table_text(result: ShownResult, separator: str = ",") -> str:
-    """A header and a line for each structure, as spreadsheets read it."""
-    table, report = result.volumes.GetTable(), result.report()
+    """A header and a line for each structure, as spreadsheets read it.
+
+    The volume is that of the segment as it is now, whether a person has edited it or not; the mean and the interval
+    belong to the automatic volume.
+    """
+    quality = result.report().get("case_quality")
+    now = edited(result, measure(result))
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(HEADER)
     image = result.volume.GetName() if result.volume else ""
-    for row in range(table.GetNumberOfRows()):
-        figures = [f"{table.GetValueByName(row, name).ToDouble():.4g}" for name in (VOLUME, MEAN, LOW, HIGH)]
-        name = table.GetValueByName(row, STRUCTURE).ToString()
-        quality = report.get("case_quality")
-        writer.writerow([name, *figures, "" if quality is None else f"{quality:.4g}", result.model, image])
+    for entry in result.structures():
+        was_edited = "yes" if entry.value in now else "no"
+        automatic, *others = (f"{value:.4g}" for value in (entry.volume_ml, entry.mean_ml, entry.low_ml, entry.high_ml))
+        volume = f"{now[entry.value]:.4g}" if entry.value in now else automatic
+        agreement = "" if quality is None else f"{quality:.4g}"
+        writer.writerow([entry.name, volume, was_edited, automatic, *others, agreement, result.model, image])
     return text.getvalue()
 
 

@@ -15,6 +15,8 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from csam.errors import InputError
+from csam.protocol import DTYPES
+from csam.raster import Raster
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TOLERANCE = 1e-3
@@ -32,23 +34,33 @@ def image_from_volume(volume) -> sitk.Image:
     Raises InputError when the node is no single 3-D image, is empty, or its voxels are no right-angled grid of the
     size that they were acquired with.
     """
+    raster = raster_from_volume(volume)
+    image = sitk.GetImageFromArray(raster.voxels)
+    image.SetSpacing(raster.spacing)
+    image.SetDirection(raster.direction)
+    image.SetOrigin(raster.origin)
+    return image
+
+
+def raster_from_volume(volume) -> Raster:
+    """As ``image_from_volume``, but its voxels are those of the node: nothing is copied."""
     check_volume(volume)
     data = volume.GetImageData()
     try:
-        voxels = vtk_to_numpy(data.GetPointData().GetScalars())
-        image = sitk.GetImageFromArray(voxels.reshape(data.GetDimensions()[::-1]))
-    except (KeyError, TypeError, NotImplementedError) as error:
+        voxels = vtk_to_numpy(data.GetPointData().GetScalars()).reshape(data.GetDimensions()[::-1])
+        known = voxels.dtype.name in DTYPES
+    except (KeyError, TypeError):
+        known = False
+    if not known:
         raise InputError(
             f'The volume "{volume.GetName()}" has voxels of type {data.GetScalarTypeAsString()}, which cannot be '
             'read; change it to a usual type, say short or float (module "Cast Scalar Volume").'
-        ) from error
+        )
     matrix = RAS_TO_LPS @ ijk_to_world(volume)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     start = np.array([*data.GetExtent()[::2], 1.0])
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin((matrix @ start)[:3].tolist())
-    return image
+    direction = (matrix[:3, :3] / spacing).ravel().tolist()
+    return Raster(voxels, spacing.tolist(), (matrix @ start)[:3].tolist(), direction)
 
 
 def check_volume(volume) -> None:

@@ -10,9 +10,10 @@ import slicer
 from csam.errors import CSAMError, InputError
 
 from . import words
-from .geometry import check_volume, image_from_volume
+from .geometry import check_volume, raster_from_volume
 from .i18n import tr as _
 from .model_store import add_model, is_users, remove_model
+from .timers import make_timer
 
 CHECK_DELAY = 150
 """Milliseconds between the last change of a choice and the check: typing and loading come in bursts."""
@@ -33,10 +34,7 @@ class InputView:
         self._paths: list[Path] = []
         self._checked = None
         self._card = None
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(CHECK_DELAY)
-        self._timer.timeout.connect(self.checkFit)
+        self._timer = make_timer(CHECK_DELAY, self.checkFit, once=True)
         ui.modelSelector.connect("activated(int)", self._onModelChosen)
         ui.addModelButton.clicked.connect(self._onAdd)
         ui.removeModelButton.clicked.connect(self._onRemove)
@@ -258,7 +256,7 @@ class InputView:
         from csam.fit import check
 
         try:
-            found = check([image_from_volume(volume) for volume in self.volumes()], self.model, self._axis())
+            found = check([raster_from_volume(volume) for volume in self.volumes()], self.model, self._axis())
         except CSAMError as error:
             return words.cannot_run(str(error))
         return words.bullets(found) if found else words.fits()

@@ -29,7 +29,7 @@ import numpy as np
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Options, Progress, ProgressCallback, Result
 
-from .geometry import ijk_to_world, image_from_volume
+from .geometry import ijk_to_world, raster_from_volume
 from .launcher import find_worker
 from .models import ModelLibrary
 from .scene import Output, check_outputs, restore, write_result
@@ -154,7 +154,7 @@ class CSAMSegmentLogic:
         for volume in volumes:
             if volume.GetScene() is None:
                 raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
-        images = [image_from_volume(volume) for volume in volumes]
+        images = [raster_from_volume(volume) for volume in volumes]
         run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps))
         run._states = [_state_of(volume) for volume in volumes]
         header = {"type": "segment", "model": str(path), "options": _plain_options(options or Options())}
@@ -258,7 +258,7 @@ def _start_client() -> ClientLike:
     from csam.client import WorkerClient
 
     launch = find_worker()
-    return WorkerClient(launch.command, env=launch.environment)
+    return WorkerClient(launch.command, env=launch.environment, rasters=True)
 
 
 def _plain_options(options: Options) -> dict[str, Any]:

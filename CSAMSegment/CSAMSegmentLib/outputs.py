@@ -87,14 +87,15 @@ def read_report(volumes_node) -> dict[str, Any]:
     return json.loads(volumes_node.GetAttribute(REPORT) or "{}")
 
 
-def snapshot(segmentation, model_name: str, *others) -> Snapshot:
+def snapshot(segmentation, model_name: str, *others, hand_over: bool = False) -> Snapshot:
     """Keep what a model has written into a segmentation and beside it, and the content of other output nodes.
 
-    The voxels of segments are copied. Those of maps, and tables, are not: a run exchanges them, it never changes them.
+    The voxels of segments are copied, unless the segmentation hands them over because it gets others now. Those of
+    maps, and tables, are not: a run exchanges them, it never changes them.
     """
     nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None}
     contents = tuple((node, content_of(node)) for node in nodes)
-    segments = copy_segments(segmentation, model_name)
+    segments = copy_segments(segmentation, model_name, hand_over)
     return Snapshot(segmentation, model_name, segments, frame_of(segmentation), contents)
 
 

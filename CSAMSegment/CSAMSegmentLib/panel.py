@@ -13,13 +13,15 @@ from csam.errors import CSAMError
 
 from .chart import remove_orphans
 from .display import ERROR_PROBABILITY
+from .edits import EditWatch
 from .input_view import InputView
 from .outputs import INPUT, SEGMENTATION
 from .overlay_view import OverlayView
 from .result_view import ResultView
 from .results import find_result, segmentation_of
 from .review_view import ReviewView
-from .runner import Runner, make_timer
+from .runner import Runner
+from .timers import make_timer
 from .worker_view import WorkerView
 
 CHOICES = ("inputVolume", "region", "segmentation", "uncertainty")
@@ -38,10 +40,12 @@ class Panel:
         self._guiTag = None
         self._entered = False
         self._volume = self._segmentation = None
+        self._tables: list = []
         self.input = InputView(ui, logic, self._onModified)
         self.worker = WorkerView(ui, logic, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
+        self.edits = EditWatch(widget, self.result.showEdits)
         self.review = ReviewView(ui)
         self.overlay = OverlayView(self.review.goToSlice)
         # What follows a change is done in steps, so that the application can draw and react in between.
@@ -97,6 +101,7 @@ class Panel:
             self.runner.close()
             for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
                 timer.stop()
+            self.edits.stop()
             self.input.stop()
             self.overlay.close()
             self.logic.forget()
@@ -164,9 +169,21 @@ class Panel:
             self.worker.refresh()
         result = self._find()
         self.result.show(result, self.logic.canRestorePrevious)
+        self.edits.follow(result)
+        self._followTables([result.volumes, result.slices] if result is not None else [])
         self.review.show(result)
         self.runner.check()
         self._overlayTimer.start()
+
+    def _followTables(self, tables: list) -> None:
+        """The tables change with a tick, and where a sequence's browser goes to another image."""
+        if tables == self._tables:
+            return
+        for node in self._tables:
+            self.widget.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        for node in tables:
+            self.widget.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._tables = tables
 
     def _find(self):
         parameters = self.parameters

@@ -11,7 +11,7 @@ from . import words
 from .export import table_text, write_csv
 from .i18n import tr as _
 from .results import ShownResult
-from .tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
+from .segments import segment_id
 
 
 class ResultView:
@@ -20,6 +20,7 @@ class ResultView:
     def __init__(self, ui, onRestore):
         self._ui = ui
         self._result: ShownResult | None = None
+        self._edited: dict[int, float] = {}
         table = ui.resultTable
         table.verticalHeader().hide()
         header = table.horizontalHeader()
@@ -34,6 +35,8 @@ class ResultView:
     def show(self, result: ShownResult | None, canRestore: bool) -> None:
         """Show a result, or that there is none. canRestore: whether the one before can be put back."""
         self._result = result
+        if result is None:
+            self._edited = {}
         self._ui.copyButton.enabled = self._ui.exportButton.enabled = result is not None
         self._ui.restoreButton.enabled = canRestore
         self._fill()
@@ -44,28 +47,44 @@ class ResultView:
         self._ui.warningsLabel.text = words.bullets(report.get("warnings") or ())
         self._ui.warningsLabel.setVisible(bool(report.get("warnings")))
 
+    def showEdits(self, volumes: dict[int, float]) -> None:
+        """Show the volumes of structures that a person has edited, in ml by label value, in place of the run's."""
+        self._edited = volumes
+        self._fill()
+
     def _fill(self) -> None:
         table = self._ui.resultTable
-        values = self._result.volumes.GetTable() if self._result is not None else None
-        rows = values.GetNumberOfRows() if values is not None else 0
-        table.setRowCount(rows)
-        colors = _colors(self._result)
-        for row in range(rows):
-            name = values.GetValueByName(row, STRUCTURE).ToString()
-            volume, mean, low, high = (values.GetValueByName(row, key).ToDouble() for key in (VOLUME, MEAN, LOW, HIGH))
+        structures = self._result.structures() if self._result is not None else []
+        table.setRowCount(len(structures))
+        for row, entry in enumerate(structures):
+            now = self._edited.get(entry.value)
             tip = _(
                 "{name}: {volume:.2f} ml; mean of the samples {mean:.2f} ml, 90 % interval {low:.2f} to {high:.2f} ml"
-            )
-            tip = tip.format(name=name, volume=volume, mean=mean, low=low, high=high)
-            texts = (name, words.millilitres(volume), words.interval(low, high))
-            for column, text in enumerate(texts):
+            ).format(name=entry.name, volume=entry.volume_ml, mean=entry.mean_ml, low=entry.low_ml, high=entry.high_ml)
+            if now is not None:
+                tip = _("Edited: {now:.2f} ml. Found by the run: {tip}").format(now=now, tip=tip)
+            volume = words.millilitres(entry.volume_ml) if now is None else words.millilitres(now) + " ✎"
+            for column, text in enumerate((entry.name, volume, words.interval(entry.low_ml, entry.high_ml))):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(tip)
-                if column == 0 and row < len(colors):
-                    item.setIcon(_swatch(colors[row]))
+                if column == 0:
+                    item.setIcon(_swatch(self._color(entry.value)))
                 table.setItem(row, column, item)
-        height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(rows)) + 4
+        said = words.edits(
+            (entry.name, self._edited[entry.value], entry.volume_ml)
+            for entry in structures
+            if entry.value in self._edited
+        )
+        self._ui.editedLabel.text = said
+        self._ui.editedLabel.setVisible(bool(said))
+        height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(structures))) + 4
         table.setFixedHeight(max(76, min(height, 180)))
+
+    def _color(self, value: int) -> tuple[float, float, float]:
+        """The colour of a structure's segment; grey when a person has deleted it."""
+        segmentation = self._result.segmentation.GetSegmentation()
+        segment = segmentation.GetSegment(segment_id(self._result.model, value))
+        return segment.GetColor() if segment is not None else (0.5, 0.5, 0.5)
 
     def copy(self, *_arguments) -> None:
         """Put the table on the clipboard, columns apart by tabs."""
@@ -87,13 +106,6 @@ class ResultView:
             write_csv(self._result, path)
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
-
-
-def _colors(result: ShownResult | None) -> list:
-    if result is None:
-        return []
-    segmentation = result.segmentation.GetSegmentation()
-    return [segmentation.GetSegment(identifier).GetColor() for identifier in result.segments]
 
 
 def _swatch(color):

@@ -7,9 +7,11 @@ from typing import Any
 
 import slicer
 
+from csam.result import StructureVolume
+
 from .outputs import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .segments import own_segments
-from .tables import SliceRow, read_slices
+from .tables import SliceRow, read_slices, read_volumes
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class ShownResult:
     def classes(self) -> int:
         """Number of classes with the background."""
         return self.volumes.GetTable().GetNumberOfRows() + 1
+
+    def structures(self) -> list[StructureVolume]:
+        """The structures with the volumes that the run has found, in the order of the model's labels."""
+        return read_volumes(self.volumes)
 
     def rows(self) -> list[SliceRow]:
         """The slices, the one to look at first in front."""

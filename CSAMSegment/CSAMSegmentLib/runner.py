@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import time
 
-import qt
 import slicer
 
 from csam.errors import Cancelled, CSAMError, WorkerError
+from csam.job import BREATH
 from csam.result import Options
 
 from . import install, words
@@ -20,11 +20,12 @@ from .geometry import region_from_roi
 from .i18n import tr as _
 from .input_view import sequence_browser
 from .sequence import SequenceRun
+from .timers import make_timer
 
 POLL_INTERVAL = 40
-"""Milliseconds between two looks at the worker."""
-BREATH = 0.005
-"""Seconds in which the client's threads get to run: Slicer holds Python's lock while Qt waits for events."""
+"""Milliseconds between two looks at the worker while it is asked something."""
+IDLE_INTERVAL = 250
+"""The same while it is not: the client's threads still hear of its log and its end, see ``csam.job.Job.poll``."""
 
 
 class Runner:
@@ -50,7 +51,8 @@ class Runner:
         return self._active is not None or self._pending
 
     def watch(self) -> None:
-        """Look after the worker until it has answered and nothing runs."""
+        """Look after the worker, closely until it has answered and nothing runs."""
+        self._timer.setInterval(POLL_INTERVAL)
         self._timer.start()
 
     def forget(self) -> None:
@@ -76,7 +78,7 @@ class Runner:
         self._pending = True
         self._show("")  # the line of the device says that the worker starts
         self._worker.start()
-        self._timer.start()
+        self.watch()
 
     def cancel(self, *_arguments) -> None:
         """Stop the run; as often as one likes."""
@@ -107,7 +109,6 @@ class Runner:
     # The run ------------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        time.sleep(BREATH)
         self._worker.poll()
         if self._pending:
             self._go()
@@ -121,7 +122,8 @@ class Runner:
                 text = _("{stage}, {time} left").format(stage=run.progress.stage, time=left)
                 self._show(text if left else run.progress.stage, run.progress.fraction)
         if not self.isRunning and not self._worker.status.pending:
-            self._timer.stop()
+            time.sleep(BREATH)
+            self._timer.setInterval(IDLE_INTERVAL)
 
     def _go(self) -> None:
         """Go on with Apply as soon as the worker has said what it has."""
@@ -226,7 +228,7 @@ class Runner:
         self._worker.stop()
         if self._pending:  # not cancelled meanwhile
             self._worker.start()
-            self._timer.start()
+            self.watch()
 
 
 class SingleRun:
@@ -245,12 +247,3 @@ class SingleRun:
 
     def __getattr__(self, name: str):
         return getattr(self._run, name)  # finished, progress, error, output, model
-
-
-def make_timer(interval: int, function, once: bool = False):
-    """A stopped timer that calls a function every ``interval`` milliseconds, or once after them."""
-    timer = qt.QTimer()
-    timer.setInterval(interval)
-    timer.setSingleShot(once)
-    timer.timeout.connect(function)
-    return timer

@@ -21,6 +21,7 @@ import SimpleITK as sitk
 import vtk
 
 from csam.errors import InputError
+from csam.raster import Raster, voxels_of
 from csam.result import Result
 
 from .display import ERROR_PROBABILITY, MAPS, show_map, show_segmentation
@@ -110,20 +111,21 @@ def write_result(
     scene = volume.GetScene()
     if scene is None:
         raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
-    _check_grid(result.labels, volume)
+    for image in (result.labels, *(getattr(result, kind) for kind in MAPS)):
+        _check_grid(image, volume)
 
     earlier = {} if segmentation is None else find_outputs(segmentation, model.name)
-    previous = None if segmentation is None else snapshot(segmentation, model.name, uncertainty)
+    previous = None if segmentation is None else snapshot(segmentation, model.name, uncertainty, hand_over=True)
     replaced = earlier.get(ERROR_PROBABILITY.name)
     if uncertainty is not None:
         earlier[ERROR_PROBABILITY.name] = uncertainty
     kinds = [kind for kind in MAPS if kind in maps or kind in earlier]
-    images = {kind: _float_data(getattr(result, kind), volume) for kind in kinds}
+    images = {kind: _float_data(voxels_of(getattr(result, kind)), volume) for kind in kinds}
     titles = {kind: MAPS[kind].title for kind in kinds}
     if result.probabilities is not None:
         for position, label in enumerate(model.labels, start=1):
             role = f"{PROBABILITY_ROLE}{label.value}"
-            component = sitk.VectorIndexSelectionCast(result.probabilities, position)
+            component = np.ascontiguousarray(voxels_of(result.probabilities)[..., position])
             images[role], titles[role] = _float_data(component, volume), f"probability of {label.name}"
     place = {"matrix": own_matrix(volume), "transform": volume.GetTransformNodeID()}
     tables = {
@@ -223,7 +225,7 @@ def _write_segmentation(transaction, result: Result, volume, model: ModelLike, n
     return node
 
 
-def _check_grid(image: sitk.Image, volume) -> None:
+def _check_grid(image: sitk.Image | Raster, volume) -> None:
     expected = volume.GetImageData().GetDimensions()
     if tuple(image.GetSize()) != tuple(expected):
         raise InputError(
@@ -232,10 +234,8 @@ def _check_grid(image: sitk.Image, volume) -> None:
         )
 
 
-def _float_data(image: sitk.Image, volume):
+def _float_data(voxels: np.ndarray, volume):
     """A map's voxels as vtkImageData, 32-bit float: as 8-bit numbers it would look flat."""
-    _check_grid(image, volume)
-    voxels = sitk.GetArrayViewFromImage(image)
     return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), volume.GetImageData().GetExtent())
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 import slicer
-from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
+
+from csam.raster import Raster, voxels_of
 
 from .geometry import matrix_from_array
 
@@ -41,9 +43,9 @@ def terminology_entry(terminology) -> str | None:
     return "~".join((CATEGORIES, *codes, REGIONS, "^^", "^^"))
 
 
-def labelmap_from_image(labels: sitk.Image, extent: Sequence[int], ijk_to_ras: np.ndarray):
+def labelmap_from_image(labels: sitk.Image | Raster, extent: Sequence[int], ijk_to_ras: np.ndarray):
     """A label image as a vtkOrientedImageData, unsigned 8 or 16 bits, on the grid that the matrix gives."""
-    voxels = sitk.GetArrayViewFromImage(labels)
+    voxels = voxels_of(labels)
     if voxels.dtype not in (np.uint8, np.uint16):
         voxels = voxels.astype(np.uint16 if voxels.max(initial=0) > 255 else np.uint8)
     labelmap = fill(slicer.vtkOrientedImageData(), voxels, extent)
@@ -52,10 +54,14 @@ def labelmap_from_image(labels: sitk.Image, extent: Sequence[int], ijk_to_ras: n
 
 
 def fill(data, voxels: np.ndarray, extent: Sequence[int]):
-    """Give a vtkImageData a copy of some voxels, in numpy's order (k, j, i); the same object comes back."""
+    """Give a vtkImageData voxels in numpy's order (k, j, i); the same object comes back.
+
+    Voxels that can be written are taken over: the array stays theirs for as long as VTK needs it. Others, such as a
+    view of a SimpleITK image, are copied.
+    """
+    voxels = np.require(voxels, requirements="CAW")
     data.SetExtent(*extent)
-    data.AllocateScalars(get_vtk_array_type(voxels.dtype), 1)
-    vtk_to_numpy(data.GetPointData().GetScalars()).reshape(voxels.shape)[...] = voxels
+    data.GetPointData().SetScalars(numpy_to_vtk(voxels.reshape(-1), array_type=get_vtk_array_type(voxels.dtype)))
     return data
 
 
@@ -77,8 +83,11 @@ def put_segments(transaction, node, model, labelmap) -> None:
     _announce(segmentation)
 
 
-def copy_segments(node, model_name: str) -> dict[str, slicer.vtkSegment]:
-    """Copies of the segments that a model made, by ID, independent of what happens to the node."""
+def copy_segments(node, model_name: str, hand_over: bool = False) -> dict[str, slicer.vtkSegment]:
+    """Copies of the segments that a model made, by ID, independent of what happens to the node.
+
+    hand_over: the node is about to give these segments other voxels, so that those it has can be kept uncopied.
+    """
     segmentation = node.GetSegmentation()
     own = own_segments(segmentation, model_name)
     layers: dict = {}
@@ -87,9 +96,12 @@ def copy_segments(node, model_name: str) -> dict[str, slicer.vtkSegment]:
     copies = {}
     for layer, identifiers in layers.items():
         values = [segmentation.GetSegment(identifier).GetLabelValue() for identifier in identifiers]
-        image = slicer.vtkOrientedImageData()
-        image.DeepCopy(layer)
-        if len(identifiers) < len(_users(segmentation, layer)):
+        shared = len(identifiers) < len(_users(segmentation, layer))
+        image = layer
+        if shared or not hand_over:
+            image = slicer.vtkOrientedImageData()
+            image.DeepCopy(layer)
+        if shared:
             _erase(image, values, keep=True)
         for identifier in identifiers:
             segment = segmentation.GetSegment(identifier)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import vtk
 
-from csam.result import Result
+from csam.result import Result, StructureVolume
 
 from .geometry import point_in_ras
 
+LABEL = "label"
 SLICE, INDEX, RANK, WRONG_AREA, REVIEWED = "slice", "index", "rank", "expected wrong area (mm2)", "reviewed"
 STRUCTURE, VOLUME, MEAN, LOW, HIGH = "structure", "volume (ml)", "mean (ml)", "low (ml)", "high (ml)"
 
@@ -30,11 +31,23 @@ class SliceRow:
     reviewed: bool
 
 
+def read_volumes(node) -> list[StructureVolume]:
+    """The rows of a table node of volumes, in the order of the model's labels."""
+    table = node.GetTable()
+    rows = []
+    for row in range(table.GetNumberOfRows()):
+        figures = (table.GetValueByName(row, name).ToDouble() for name in (VOLUME, MEAN, LOW, HIGH))
+        name = table.GetValueByName(row, STRUCTURE).ToString()
+        rows.append(StructureVolume(table.GetValueByName(row, LABEL).ToInt(), name, *figures))
+    return rows
+
+
 def volumes_table(result: Result):
     """A vtkTable with a row for each structure; low and high are the ends of the 90 % interval."""
     entries = result.structures
     return _table(
         _column(STRUCTURE, [entry.name for entry in entries], vtk.vtkStringArray),
+        _column(LABEL, [entry.value for entry in entries], vtk.vtkIntArray),
         _column(VOLUME, [entry.volume_ml for entry in entries]),
         _column(MEAN, [entry.mean_ml for entry in entries]),
         _column(LOW, [entry.low_ml for entry in entries]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import slicer
 
 from .display import MAPS, display_range
@@ -55,7 +57,7 @@ def set_threshold(volume, kind: str, classes: int, fraction: float) -> None:
         return
     low, high = display_range(kind, classes, volume.GetImageData())
     was_modifying = display.StartModify()
-    display.SetThreshold(low + fraction * (high - low), max(high, 1.0, volume.GetImageData().GetScalarRange()[1]))
+    display.SetThreshold(low + fraction * (high - low), max(high, 1.0, math.log(classes)))
     display.SetApplyThreshold(True)
     display.EndModify(was_modifying)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 
 GOOD, FAIR = 0.9, 0.8
@@ -56,6 +56,15 @@ def millilitres(value: float) -> str:
 
 def interval(low: float, high: float) -> str:
     return f"{millilitres(low)} to {millilitres(high)}"
+
+
+def edits(structures: Iterable[tuple[str, float, float]]) -> str:
+    """What a person has changed: name, volume now and volume found by the run, in ml, of each edited structure."""
+    said = [
+        f"{name} was edited: {millilitres(now)} ml now, {millilitres(before)} ml before."
+        for name, now, before in structures
+    ]
+    return " ".join([*said, "Interval and uncertainty are those of the automatic result."]) if said else ""
 
 
 def bullets(sentences, color: str = "#b35900") -> str:

@@ -30,9 +30,11 @@ import SimpleITK as sitk
 from .connection import GRACE, Connection
 from .job import Job
 from .protocol import pack_images, pack_options
+from .raster import Raster
 from .result import Options, Progress, ProgressCallback, Result
 
-Images = Mapping[str, sitk.Image] | Sequence[sitk.Image] | sitk.Image
+Image = sitk.Image | Raster
+Images = Mapping[str, Image] | Sequence[Image] | Image
 """One image a channel of the model, in its order."""
 
 LOG_LINES = 500
@@ -53,6 +55,7 @@ class WorkerClient:
     command: the worker's command line, such as [python, "-m", "csam", "worker"] or one that begins with ssh.
     env: its environment; None for ``worker_environment()``.
     log: called with each line that the worker writes to standard error, from a thread of the client.
+    rasters: give the images of a Result as ``csam.raster.Raster``, which takes no copy.
 
     Only ``run``, ``hello``, ``segment`` and ``close`` wait; every other method returns at once.
     """
@@ -62,10 +65,12 @@ class WorkerClient:
         command: Sequence[str],
         env: Mapping[str, str] | None = None,
         log: Callable[[str], None] | None = None,
+        rasters: bool = False,
     ):
         self.command = [os.fspath(part) for part in command]
         self._env = env
         self._log = log
+        self._rasters = rasters
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
         self._numbers = itertools.count(1)
         self._connection: Connection | None = None
@@ -74,9 +79,9 @@ class WorkerClient:
     def submit(self, header: Mapping[str, Any], images: Images = ()) -> Job:
         """Send a request (``csam.worker`` lists them) and return at once.
 
-        The images are not copied; changing one afterwards does not change what is sent.
+        The images are not copied; changing one afterwards does not change what is sent, but changing a Raster does.
         """
-        images = [images] if isinstance(images, sitk.Image) else images
+        images = [images] if isinstance(images, Image) else images
         if not isinstance(images, Mapping):
             images = {str(number): image for number, image in enumerate(images)}
         specs, buffers = pack_images(images)
@@ -160,7 +165,7 @@ class WorkerClient:
 
     def _connect(self) -> None:
         env = worker_environment() if self._env is None else dict(self._env)
-        self._connection = Connection(self.command, env, self._lines, self._log)
+        self._connection = Connection(self.command, env, self._lines, self._log, self._rasters)
         if self._kill:
             self._kill.detach()
         self._kill = weakref.finalize(self, self._connection.kill)  # when forgotten, or at the interpreter's exit

@@ -24,12 +24,22 @@ GRACE = 0.8
 HEARSAY = 0.02
 """Seconds in which the news of a worker's end may arrive: where the caller holds Python's lock, threads wait for it."""
 
+PIPE_SIZE = 1 << 20
+"""Bytes; the most that Linux gives to everybody."""
+
 
 class Connection:
     """One worker process from start to end, and the threads that serve it. Its first failure ends all its jobs."""
 
-    def __init__(self, command: list[str], env: dict[str, str], lines: deque, log: Callable[[str], None] | None):
-        self._command, self._env, self._lines, self._log = command, env, lines, log
+    def __init__(
+        self,
+        command: list[str],
+        env: dict[str, str],
+        lines: deque,
+        log: Callable[[str], None] | None,
+        rasters: bool,
+    ):
+        self._command, self._env, self._lines, self._log, self._rasters = command, env, lines, log, rasters
         self._last_words: deque[str] = deque(maxlen=50)
         self._lock = threading.RLock()
         self._open = True
@@ -151,17 +161,21 @@ class Connection:
                 if job.id not in self._jobs:
                     return  # cancelled before it was sent
                 self._sent.add(job.id)
+            job.moving = bool(buffers)
         try:
             write_frame(stream, header, buffers)
         except (CSAMError, TypeError, ValueError) as error:  # the request itself; nothing of it was written
             if job:
                 self._settle(job, error if isinstance(error, CSAMError) else WorkerError(f"Not a request: {error}."))
+        finally:
+            if job:
+                job.moving = False
 
     def _read(self) -> None:
         with self._process.stdout as stream:
             try:
                 while True:
-                    self._take(*read_frame(stream))
+                    self._take(*read_frame(stream, coming=self._expect))
             except PipeClosed:
                 self._lost("closed its standard output")
             except CSAMError as error:
@@ -181,6 +195,11 @@ class Connection:
 
     # What happens
 
+    def _expect(self, header: dict) -> None:
+        job = self._jobs.get(header.get("id"))
+        if job and header["bytes"]:
+            job.moving = True
+
     def _take(self, header: dict, payload: memoryview) -> None:
         kind, job = header["type"], self._jobs.get(header.get("id"))
         if kind == "error" and header.get("id") is None:
@@ -192,7 +211,8 @@ class Connection:
         elif kind == "error":
             self._settle(job, unpack_error(header))
         elif kind == "result" and job.kind == "segment":
-            self._settle(job, unpack_result(header["result"], unpack_images(header["images"], payload)))
+            images = unpack_images(header["images"], payload, self._rasters)
+            self._settle(job, unpack_result(header["result"], images))
         elif kind in ("hello", "loaded", "result"):
             self._settle(job, header)
         else:
@@ -241,12 +261,21 @@ class Connection:
 
 
 def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen:
-    """Start the worker in a process group of its own and, on Windows, without a console window."""
+    """Start the worker in a process group of its own and, on Windows, without a console window.
+
+    Pipes as wide as Linux lets them be: images cross in fewer steps, each of which needs the interpreter's lock.
+    """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if sys.platform == "win32":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
         return subprocess.Popen(command, env=env, creationflags=flags, **pipes)
-    return subprocess.Popen(command, env=env, start_new_session=True, **pipes)
+    process = subprocess.Popen(command, env=env, start_new_session=True, **pipes)
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        for pipe in (process.stdin, process.stdout):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return process
 
 
 def _kill_tree(process: subprocess.Popen) -> None:

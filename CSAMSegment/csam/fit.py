@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from . import geometry
 from .errors import InputError
 from .model import Model
+from .raster import Raster, voxels_of
 
 HOUNSFIELD_AIR = -500
 
@@ -21,7 +22,7 @@ def chosen_axis(image: sitk.Image, model: Model, slice_axis: str = "auto") -> in
     return geometry.axis_for(image, model.slice_axis)
 
 
-def check(images: Sequence[sitk.Image], model: Model, slice_axis: str = "auto") -> tuple[str, ...]:
+def check(images: Sequence[sitk.Image | Raster], model: Model, slice_axis: str = "auto") -> tuple[str, ...]:
     """One sentence for everything that does not fit, nothing when all does.
 
     Raises InputError for what cannot be run at all: the wrong number of channels, or images that are no scalar volume.
@@ -38,7 +39,7 @@ def check(images: Sequence[sitk.Image], model: Model, slice_axis: str = "auto") 
 
 
 def _intensity(image: sitk.Image, channel) -> list[str]:
-    values = sitk.GetArrayViewFromImage(image)
+    values = voxels_of(image)
     sample = values[tuple(slice(None, None, max(1, n // 64)) for n in values.shape)].astype(np.float32)
     if not np.isfinite(sample).all():
         return ["The image holds values that are not finite; they are treated as the darkest value."]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Any
 
 from .errors import CSAMError
 from .result import Progress, Result
 
+BREATH, LONG_BREATH = 0.001, 0.015
+"""Seconds that a poll leaves to the client's threads; the long one while images travel."""
+
 
 class Job:
-    """One request under way. It ends once: with a Result, with the reply's fields (a dict) or with a CSAMError."""
+    """One request under way. It ends once: with a Result, with the reply's fields (a dict) or with a CSAMError.
+
+    moving: whether images are on their way for it.
+    """
 
     def __init__(self, number: int, kind: str):
         self.id = number
         self.kind = kind
+        self.moving = False
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._events: deque = deque(maxlen=1000)  # nobody may poll
@@ -27,7 +35,13 @@ class Job:
         return self._finished.is_set()
 
     def poll(self) -> list[Progress | Result | dict | CSAMError]:
-        """What came since the last call, never blocking. The outcome comes last, and once."""
+        """What came since the last call. The outcome comes last, and once.
+
+        Waits LONG_BREATH at most. An application that embeds Python may hold the interpreter's lock in its event loop
+        (3D Slicer does): then the client's threads get on only while the application's own Python waits, as here.
+        """
+        if not self.done:
+            time.sleep(LONG_BREATH if self.moving else BREATH)
         with self._lock:
             events = [*self._events]
             self._events.clear()

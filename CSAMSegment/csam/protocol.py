@@ -19,13 +19,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
 
 from .errors import ERRORS, CSAMError, DeviceError, InputError, WorkerError
+from .raster import Raster, voxels_of
 from .result import Options, Result, SliceScore, StructureVolume
 
 HEADER_LIMIT = 1 << 20
@@ -40,7 +41,8 @@ DTYPES = (
 )
 """Pixel types that travel, by their numpy names; on the wire they are little-endian."""
 
-RESULT_IMAGES = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
+RESULT_IMAGES = ("error_probability", "entropy", "mutual_information", "probabilities", "labels")
+"""In the order of a frame: large numbers first, so that all of them lie where a processor can read them."""
 
 
 class PipeClosed(WorkerError):
@@ -69,10 +71,13 @@ def write_frame(stream: BinaryIO, header: Mapping[str, Any], buffers: Iterable[A
     stream.flush()
 
 
-def read_frame(stream: BinaryIO, limit: int = PAYLOAD_LIMIT) -> tuple[dict[str, Any], memoryview]:
+def read_frame(
+    stream: BinaryIO, limit: int = PAYLOAD_LIMIT, coming: Callable[[dict[str, Any]], None] | None = None
+) -> tuple[dict[str, Any], memoryview]:
     """Read one frame: its header and its raw bytes (writable, one copy, owned by the caller).
 
     stream: buffered binary stream. limit: most raw bytes that are accepted, checked before they are allocated.
+    coming: called with the header before its bytes are read.
     Raises PipeClosed at the end of the stream, WorkerError for anything that is not a frame, DeviceError when the
     announced bytes do not fit into memory.
     """
@@ -83,6 +88,8 @@ def read_frame(stream: BinaryIO, limit: int = PAYLOAD_LIMIT) -> tuple[dict[str, 
     count = header["bytes"]
     if count > limit:
         raise WorkerError(f"A frame announces {count} bytes; at most {limit} are accepted.")
+    if coming:
+        coming(header)
     try:
         payload = memoryview(np.empty(count, np.uint8))
     except (MemoryError, ValueError) as error:
@@ -153,11 +160,12 @@ class _Pixels(np.ndarray):
     image: sitk.Image
 
 
-def pack_images(images: Mapping[str, sitk.Image]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+def pack_images(images: Mapping[str, sitk.Image | Raster]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Describe images for a header and give their bytes, without copying them.
 
     Each description has name, dtype, shape (numpy's order: last image axis first), components (None for a scalar
-    image), spacing, origin and direction. The bytes stay valid when the image is changed or deleted afterwards.
+    image), spacing, origin and direction. The bytes stay valid when a SimpleITK image is
+    changed or deleted afterwards; those of a Raster follow its voxels.
     Raises InputError for a pixel type that cannot travel (label maps).
     """
     specs, buffers = [], []
@@ -165,27 +173,32 @@ def pack_images(images: Mapping[str, sitk.Image]) -> tuple[list[dict[str, Any]],
         kind = image.GetPixelIDTypeAsString()
         if kind.startswith("label"):
             raise InputError(f"The image {name!r} is a {kind}; give a scalar or vector image.")
-        pixels = sitk.GetArrayViewFromImage(image)
+        pixels = voxels_of(image)
+        components = image.GetNumberOfComponentsPerPixel() if kind.startswith("vector") else None
         specs.append(
             {
                 "name": name,
                 "dtype": pixels.dtype.name,
                 "shape": image.GetSize()[::-1],
-                "components": image.GetNumberOfComponentsPerPixel() if kind.startswith("vector") else None,
+                "components": components,
                 "spacing": image.GetSpacing(),
                 "origin": image.GetOrigin(),
                 "direction": image.GetDirection(),
             }
         )
         pixels = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).view(_Pixels)
-        pixels.image = sitk.Image(image)  # shares the buffer: changing the caller's image makes that one copy
+        if not isinstance(image, Raster):
+            pixels.image = sitk.Image(image)  # shares the buffer: changing the caller's image makes that one copy
         buffers.append(pixels)
     return specs, buffers
 
 
-def unpack_images(specs: Sequence[Mapping[str, Any]], payload: Any) -> dict[str, sitk.Image]:
+def unpack_images(
+    specs: Sequence[Mapping[str, Any]], payload: Any, rasters: bool = False
+) -> dict[str, sitk.Image] | dict[str, Raster]:
     """The images that ``pack_images`` described, in order; every value is exactly what it was.
 
+    rasters: give Rasters, whose voxels are those bytes, instead of images with copies of them.
     Raises WorkerError when a description is not whole or does not fit the payload.
     """
     images, offset, available = {}, 0, memoryview(payload).nbytes
@@ -200,18 +213,23 @@ def unpack_images(specs: Sequence[Mapping[str, Any]], payload: Any) -> dict[str,
             if offset + count * kind.itemsize > available:
                 raise ValueError(f"{count} values of {dtype} do not fit into the {available} bytes that came")
             pixels = np.frombuffer(payload, kind, count, offset) if count else np.empty(0, kind)
-            pixels = pixels.reshape(sizes).astype(dtype, copy=False)
-            image = sitk.GetImageFromArray(pixels, isVector=components is not None)
-            image.SetSpacing(spec["spacing"])
-            image.SetOrigin(spec["origin"])
-            image.SetDirection(spec["direction"])
-            images[name] = image
+            pixels = np.require(pixels.reshape(sizes).astype(dtype, copy=False), requirements="A")
+            place = spec["spacing"], spec["origin"], spec["direction"]
+            images[name] = Raster(pixels, *place) if rasters else _image(pixels, components is not None, *place)
             offset += count * kind.itemsize
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise WorkerError(f"An image in a frame is not described as the protocol says: {error}.") from error
     if offset != available:
         raise WorkerError(f"The images of a frame take {offset} bytes, but {available} came.")
     return images
+
+
+def _image(pixels: np.ndarray, is_vector: bool, spacing, origin, direction) -> sitk.Image:
+    image = sitk.GetImageFromArray(pixels, isVector=is_vector)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    return image
 
 
 # Options and results --------------------------------------------------------------------------------------------

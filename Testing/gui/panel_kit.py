@@ -98,7 +98,10 @@ class Person:
         panel = getattr(self.widget, "panel", None)
         if panel is not None:
             timers = (panel._refreshTimer, panel._overlayTimer, panel._workerTimer, panel.input._timer)
-            self.until(lambda: not any(timer.isActive() for timer in timers), "the end of what follows a change")
+            self.until(
+                lambda: not panel.edits.busy and not any(timer.isActive() for timer in timers),
+                "the end of what follows a change",
+            )
         self.host.process_events()
 
     def until(self, condition, what: str = "", seconds: float = 30.0) -> None:

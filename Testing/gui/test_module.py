@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qt
 import slicer
 from gui.panel_kit import MODULE
 
@@ -136,6 +137,11 @@ def test_the_results_of_a_sequence_follow_its_browser(person):
         browser.SetSelectedItemNumber(number)
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         shown.append(slicer.util.arrayFromVolume(person.nodes["error_probability"]).copy())
+        person.looks()
+        assert person.ui.reviewedLabel.text == "0 of 6 slices reviewed"
+        person.ui.sliceTable.item(number, 3).setCheckState(qt.Qt.Checked)
+        person.looks()
+        assert person.ui.reviewedLabel.text == "1 of 6 slices reviewed"
         assert person.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
     assert all(np.isfinite(values).all() for values in shown)
 

@@ -318,7 +318,9 @@ def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
     done.ui.exportButton.click()
     done.host.dialogs.take()
     header, line = (tmp_path / "volumes.csv").read_text().splitlines()
-    assert header == "structure,volume (ml),mean (ml),low (ml),high (ml),case quality,model,image"
+    assert header == (
+        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),case quality,model,image"
+    )
     assert line.startswith("Left ventricle cavity,")
     assert ",0.93,tiny,cine" in line
 

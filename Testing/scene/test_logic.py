@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import slicer
 
 from csam.errors import Cancelled, CSAMError, InputError, ModelError, WorkerError
@@ -54,7 +53,7 @@ def test_the_worker_gets_the_image_and_the_path_of_the_model(folder, volume, mak
     logic, client = make_logic()
     logic.start(volume, "two-chambers")
     assert client.jobs[0].header["model"] == str(folder / "two-chambers")
-    assert np.array_equal(sitk.GetArrayFromImage(client.jobs[0].images[0]), slicer.util.arrayFromVolume(volume))
+    assert np.array_equal(client.jobs[0].images[0].voxels, slicer.util.arrayFromVolume(volume))
 
 
 def test_a_run_goes_step_by_step_in_a_gui(volume, make_result, make_logic, fake):

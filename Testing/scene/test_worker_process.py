@@ -1,5 +1,6 @@
 """The logic with a real process at the other end of real pipes; only what computes is a stand-in."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -27,7 +28,7 @@ def make_logic(tmp_path, model):
 
     def make(*arguments):
         library = ModelLibrary(lambda: [tmp_path], lambda path: model)
-        made.append(CSAMSegmentLogic(lambda: WorkerClient([sys.executable, STUB, *arguments]), library))
+        made.append(CSAMSegmentLogic(lambda: WorkerClient([sys.executable, STUB, *arguments], rasters=True), library))
         return made[-1]
 
     yield make
@@ -92,3 +93,25 @@ if {close}:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.PyDLL(None), "usleep"), reason="no usleep on this system")
+def test_images_travel_although_the_event_loop_holds_the_interpreter(host, make_logic):
+    """As in Slicer: between two looks at the worker no other thread of Python runs."""
+    volume = host.add_volume(np.zeros((100, 256, 256), "i2"), (1, 1, 8))
+    logic, looks = make_logic(), 0
+    run = logic.start(volume, "two-chambers")
+    while not run.finished:
+        ctypes.PyDLL(None).usleep(20_000)
+        looks += run._job.moving
+        logic.poll()
+    assert run.error is None
+    assert looks < 40, "85 MB took a look for every MB or less"
+
+
+def test_the_voxels_of_the_maps_are_those_that_came(volume, make_logic):
+    output = make_logic().process(volume, "two-chambers")
+    array = slicer.util.arrayFromVolume(output.uncertainty)
+    assert np.shares_memory(array, output.result.error_probability.voxels)
+    del output
+    assert (array == 0.25).all()

@@ -10,7 +10,7 @@ import pytest
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
 
 LAYERS = (
-    {"errors", "result"},
+    {"errors", "raster", "result"},
     {
         "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "posterior", "protocol",
         "uncertainty",
