@@ -39,7 +39,7 @@ class Panel:
         self._volume = self._segmentation = None
         self._tables: list = []
         self.input = InputView(ui, logic, self._onModified)
-        self.worker = WorkerView(ui, logic, self._onWorkerRestart)
+        self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
         self.edits = EditWatch(widget, self.result.showEdits)

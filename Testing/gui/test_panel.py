@@ -66,13 +66,16 @@ def test_what_does_not_fit_is_said_in_words_before_anything_runs(person):
     person.sees("3-does-not-fit")
 
 
-def test_the_device_is_said_in_words(person):
-    person.loads()
+def test_device_and_time_are_said_in_words_before_the_first_run(person):
+    person.loads(slices=12)
     person.opens()
-    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 27 s"
     person.parameters.device = "cpu"
     person.looks()
-    assert person.ui.deviceLabel.text == "CPU, 8 threads"
+    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 27 s"
+    person.parameters.samples = 10
+    person.looks()
+    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 18 s"
     assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 

@@ -16,7 +16,7 @@ LAYERS = (
         "uncertainty",
     },
     {"model", "sampling", "stack"},
-    {"card", "fit", "plan", "segment"},
+    {"card", "fit", "pace", "plan", "segment"},
     {"augment", "calibrate", "convert", "dataset", "evaluate", "phantom_dataset", "train"},
     {"__main__", "cli", "client", "connection", "job", "report", "worker"},
 )  # fmt: skip
