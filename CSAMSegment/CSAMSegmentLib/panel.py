@@ -13,7 +13,7 @@ from csam.errors import CSAMError
 
 from .chart import remove_orphans
 from .display import ERROR_PROBABILITY
-from .edits import EditWatch
+from .edit_watch import EditWatch
 from .input_view import InputView
 from .outputs import INPUT, SEGMENTATION
 from .overlay_view import OverlayView

@@ -100,10 +100,7 @@ class Person:
             worker = panel.worker.status
             timers = (panel._refreshTimer, panel._overlayTimer, panel._workerTimer, panel.input._timer)
             self.until(
-                lambda: (
-                    not (panel.edits.busy or panel.worker.status.measuring)
-                    and not any(timer.isActive() for timer in timers)
-                ),
+                lambda: not (panel.edits.busy or worker.measuring or any(timer.isActive() for timer in timers)),
                 "the end of what follows a change",
             )
         self.host.process_events()

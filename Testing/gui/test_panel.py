@@ -86,6 +86,22 @@ def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     assert done.ui.deviceLabel.text.endswith("about 24 s")
 
 
+def test_a_new_region_is_the_whole_image_and_can_be_used_at_once(person):
+    volume = person.loads()
+    person.opens()
+    region = person.ui.regionSelector.addNode()
+    person.ui.regionSelector.nodeAddedByUser.emit(region)
+    person.ui.regionSelector.setCurrentNode(region)
+    person.looks()
+    assert person.parameters.region is region
+    bounds, whole = [0.0] * 6, [0.0] * 6
+    region.GetRASBounds(bounds)
+    volume.GetRASBounds(whole)
+    assert np.allclose(bounds, whole)
+    person.applies()
+    assert person.ui.sliceTable.rowCount == 6
+
+
 # The run --------------------------------------------------------------------------------------------------------------
 
 
