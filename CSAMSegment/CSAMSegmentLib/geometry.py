@@ -160,6 +160,15 @@ def region_from_roi(roi) -> tuple[tuple[float, float, float], tuple[float, float
     return (-right, -front, bottom), (-left, -back, top)
 
 
+def fit_region(roi, volume) -> None:
+    """Make a markups ROI the box around a volume, along the patient axes."""
+    bounds = np.zeros(6)
+    volume.GetRASBounds(bounds)
+    low, high = bounds[::2], bounds[1::2]
+    roi.SetCenterWorld(*((low + high) / 2))
+    roi.SetSizeWorld(*(high - low))
+
+
 def point_in_ras(point) -> tuple[float, float, float]:
     """A patient point, LPS of the engine, as Slicer's world RAS; the other way round too."""
     return (-point[0], -point[1], point[2])

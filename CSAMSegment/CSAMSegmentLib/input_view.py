@@ -10,7 +10,7 @@ import slicer
 from csam.errors import CSAMError, InputError
 
 from . import words
-from .geometry import check_volume, raster_from_volume
+from .geometry import check_volume, fit_region, raster_from_volume
 from .i18n import tr as _
 from .model_store import add_model, is_users, remove_model
 from .timers import make_timer
@@ -39,6 +39,7 @@ class InputView:
         ui.addModelButton.clicked.connect(self._onAdd)
         ui.removeModelButton.clicked.connect(self._onRemove)
         ui.aboutModelButton.clicked.connect(self._onAbout)
+        ui.regionSelector.nodeAddedByUser.connect(self._onRegionAdded)
         self.fillModels()
 
     # What is chosen -----------------------------------------------------------------------------------------------
@@ -85,6 +86,12 @@ class InputView:
 
     def stop(self) -> None:
         self._timer.stop()
+
+    def _onRegionAdded(self, region) -> None:
+        """A new region is the whole image at first: its handles are there to be drawn in."""
+        volume = self._parameters.inputVolume if self._parameters is not None else None
+        if volume is not None and volume.GetImageData() is not None:
+            fit_region(region, volume)
 
     # Models -------------------------------------------------------------------------------------------------------
 

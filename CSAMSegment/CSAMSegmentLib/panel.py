@@ -13,7 +13,7 @@ from csam.errors import CSAMError
 
 from .chart import remove_orphans
 from .display import ERROR_PROBABILITY
-from .edits import EditWatch
+from .edit_watch import EditWatch
 from .input_view import InputView
 from .outputs import INPUT, SEGMENTATION
 from .overlay_view import OverlayView
@@ -42,7 +42,7 @@ class Panel:
         self._volume = self._segmentation = None
         self._tables: list = []
         self.input = InputView(ui, logic, self._onModified)
-        self.worker = WorkerView(ui, logic, self._onWorkerRestart)
+        self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
         self.edits = EditWatch(widget, self.result.showEdits)

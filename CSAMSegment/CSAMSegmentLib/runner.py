@@ -121,7 +121,7 @@ class Runner:
                 left = words.seconds(run.progress.seconds_left)
                 text = _("{stage}, {time} left").format(stage=run.progress.stage, time=left)
                 self._show(text if left else run.progress.stage, run.progress.fraction)
-        if not self.isRunning and not self._worker.status.pending:
+        if not (self.isRunning or self._worker.status.pending or self._worker.status.measuring):
             time.sleep(BREATH)
             self._timer.setInterval(IDLE_INTERVAL)
 
@@ -171,10 +171,9 @@ class Runner:
             self._end(run.error)
             return
         self._show(_("Done."))
-        result = run.output.result
-        if result is not None and result.provenance.get("seconds") and self.parameters is not None:
-            seconds = float(result.provenance["seconds"])
-            self._worker.remember(seconds, len(result.slices), self.parameters.samples)
+        parameters = self.parameters  # None while a scene is being loaded
+        if run.output.result is not None and parameters is not None and parameters.region is None:
+            self._worker.remember(run, parameters.samples)
         self._onDone(run.output)
 
     def _end(self, error: CSAMError) -> None:

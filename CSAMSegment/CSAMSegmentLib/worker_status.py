@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from csam.errors import CSAMError, WorkerError
+from csam.pace import Pace
 
 
 class WorkerStatus:
@@ -12,11 +13,14 @@ class WorkerStatus:
 
     hello: its fields (version, python, executable, torch or None with reason, devices), None while unknown.
     error: why there is no hello, None while all is well.
+    paces: by path of the model and device, how fast it runs, where the worker has measured it.
     """
 
     def __init__(self, logic):
         self._logic = logic
-        self._job = None
+        self._job = self._paceJob = None
+        self._asked: set[tuple[str, str]] = set()
+        self.paces: dict[tuple[str, str], Pace] = {}
         self.hello: dict[str, Any] | None = None
         self.error: CSAMError | None = None
 
@@ -24,6 +28,11 @@ class WorkerStatus:
     def pending(self) -> bool:
         """Whether an answer is awaited."""
         return self._job is not None
+
+    @property
+    def measuring(self) -> bool:
+        """Whether the worker measures how fast a model runs."""
+        return self._paceJob is not None
 
     @property
     def hasTorch(self) -> bool | None:
@@ -40,8 +49,31 @@ class WorkerStatus:
         except CSAMError as error:
             self.error = error
 
+    def askPace(self, model: str, device: str) -> None:
+        """Let the worker read a model and measure how fast it runs on a device, once."""
+        if not self.hasTorch or self._paceJob is not None or (model, device) in self._asked:
+            return
+        self._asked.add((model, device))
+        header = {"type": "load", "model": model, "device": device}
+        self._paceJob = (model, device), self._logic.client.submit(header, ())
+
     def poll(self) -> bool:
-        """Look for the answer; whether something has changed. Never waits, never raises."""
+        """Look for the answers; whether something has changed. Never raises."""
+        return self._pollHello() or self._pollPace()
+
+    def _pollPace(self) -> bool:
+        if self._paceJob is None:
+            return False
+        key, job = self._paceJob
+        for event in job.poll():
+            if isinstance(event, (dict, Exception)):
+                self._paceJob = None
+            if isinstance(event, dict):  # of an error the run itself will tell
+                self.paces[key] = Pace(**event["pace"])
+                return True
+        return False
+
+    def _pollHello(self) -> bool:
         if self._job is None:
             return False
         for event in self._job.poll():
@@ -56,4 +88,5 @@ class WorkerStatus:
 
     def forget(self) -> None:
         """What was known belongs to a worker that has ended."""
-        self._job = self.hello = self.error = None
+        self._job = self._paceJob = self.hello = self.error = None
+        self._asked, self.paces = set(), {}

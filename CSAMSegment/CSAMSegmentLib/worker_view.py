@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 
-from csam.errors import WorkerError
+from csam.errors import CSAMError, WorkerError
+from csam.pace import Pace, work
 
 from . import words
+from .geometry import raster_from_volume, region_from_roi
 from .i18n import tr as _
 from .launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
 from .worker_status import WorkerStatus
 
-SPEED_SETTING = "CSAMSegment/SecondsPerSlice/"
-"""For each device: seconds that the last run took for one slice of one sample."""
+SPEED_SETTING = "CSAMSegment/SecondsPerSample/{model}/{device}"
+"""Seconds that the last run took for one sample of one unit of ``csam.pace.work``."""
 
 
 class WorkerView:
     """Starts the worker, says what it runs on, and lets a person choose another device or another worker.
 
-    onRestart: called before the worker is ended on request.
+    input: that part of the panel. onRestart: called before the worker is ended on request.
     """
 
-    def __init__(self, ui, logic, onRestart):
-        self._ui, self._logic, self._onRestart = ui, logic, onRestart
+    def __init__(self, ui, logic, input, onRestart):
+        self._ui, self._logic, self._input, self._onRestart = ui, logic, input, onRestart
         self._parameters = None
         self.status = WorkerStatus(logic)
         ui.deviceComboBox.connect("activated(int)", self._onDeviceChosen)
@@ -98,22 +100,35 @@ class WorkerView:
             return False
 
     def _estimate(self) -> str:
-        if self._parameters is None or self._parameters.inputVolume is None:
+        """How long a run of what is chosen will take: from the last run of the model, else from its measured pace."""
+        parameters, model = self._parameters, self._input.model
+        if parameters is None or self._input.problem():
             return ""
-        data = self._parameters.inputVolume.GetImageData()
-        speed = read_setting(SPEED_SETTING + self.device()["id"])
-        if data is None or not speed:
+        device = self.device()["id"]
+        learnt = read_setting(SPEED_SETTING.format(model=model.name, device=device))
+        pace = self.status.paces.get((str(self._input.modelPath), device))
+        if learnt:
+            pace = Pace(0.0, float(learnt))
+        if pace is None:
+            self.status.askPace(str(self._input.modelPath), device)
             return ""
-        slices = min(data.GetDimensions())
-        return _(": about {time}").format(time=words.seconds(float(speed) * slices * self._parameters.samples))
+        try:
+            region = region_from_roi(parameters.region) if parameters.region is not None else None
+            image = raster_from_volume(parameters.inputVolume)
+            seconds = pace.seconds(work(image, model, parameters.sliceAxis.value, region), parameters.samples)
+        except CSAMError:  # the fit check says it
+            return ""
+        return _(": about {time}").format(time=words.seconds(seconds))
 
-    def remember(self, seconds: float, slices: int, samples: int) -> None:
+    def remember(self, run, samples: int) -> None:
         """Learn from a run how long the next one will take."""
-        if application() is not None and slices and samples:
-            application().userSettings().setValue(
-                SPEED_SETTING + self.device()["id"], f"{seconds / slices / samples:.4g}"
-            )
-            self.refresh()
+        seconds = run.output.result.provenance.get("seconds")
+        if application() is None or not seconds:
+            return
+        name = SPEED_SETTING.format(model=run.model.name, device=self.device()["id"])
+        size = work(raster_from_volume(run.volumes[0]), run.model, self._parameters.sliceAxis.value)
+        application().userSettings().setValue(name, f"{float(seconds) / size / samples:.4g}")
+        self.refresh()
 
     def _fillDevices(self) -> None:
         selector = self._ui.deviceComboBox

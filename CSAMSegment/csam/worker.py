@@ -6,7 +6,7 @@ Torch lives here and only here. Requests and replies are frames (``csam.protocol
 request    its fields                                  replies
 =========  ==========================================  ====================================================
 hello                                                  hello: version, python, executable, torch, reason, devices
-load       model                                       loaded: model (its description)
+load       model, device                               loaded: model (its description), pace (``csam.pace``)
 segment    model, options, images                      progress …, result: result, images
 train      dataset, out, plan, extra, card, device     progress …, result: result (the model's description)
 cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
@@ -229,8 +229,14 @@ def _hello(request: Request, models: ModelCache) -> None:
 
 
 def _load(request: Request, models: ModelCache) -> None:
+    """The model is warm afterwards, and how fast it runs is known."""
     _import_torch()
-    request.reply("loaded", model=models.get(request.field("model")).description())
+    from .devices import choose_device
+    from .pace import measure
+
+    model = models.get(request.field("model"))
+    pace = measure(model, choose_device(request.header.get("device", "auto")))
+    request.reply("loaded", model=model.description(), pace=vars(pace))
 
 
 def _segment(request: Request, models: ModelCache) -> None:

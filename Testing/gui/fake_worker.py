@@ -41,6 +41,11 @@ def hello(request, models):
     )
 
 
+def load(request, models):
+    model = models.get(request.field("model"))
+    request.reply("loaded", model=model.description(), pace={"fixed": 1.0, "sample": 0.1})
+
+
 def segment(request, models):
     labels = models.get(request.field("model")).labels
     images = request.take_images()
@@ -102,5 +107,5 @@ def result(image, labels, channels) -> Result:
 
 
 if __name__ == "__main__":
-    worker.HANDLERS.update(hello=hello, segment=segment)
+    worker.HANDLERS.update(hello=hello, load=load, segment=segment)
     sys.exit(worker.main())

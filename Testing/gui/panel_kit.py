@@ -97,9 +97,10 @@ class Person:
         self.host.process_events(seconds)
         panel = getattr(self.widget, "panel", None)
         if panel is not None:
+            worker = panel.worker.status
             timers = (panel._refreshTimer, panel._overlayTimer, panel._workerTimer, panel.input._timer)
             self.until(
-                lambda: not panel.edits.busy and not any(timer.isActive() for timer in timers),
+                lambda: not (panel.edits.busy or worker.measuring or any(timer.isActive() for timer in timers)),
                 "the end of what follows a change",
             )
         self.host.process_events()

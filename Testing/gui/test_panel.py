@@ -66,13 +66,16 @@ def test_what_does_not_fit_is_said_in_words_before_anything_runs(person):
     person.sees("3-does-not-fit")
 
 
-def test_the_device_is_said_in_words(person):
-    person.loads()
+def test_device_and_time_are_said_in_words_before_the_first_run(person):
+    person.loads(slices=12)
     person.opens()
-    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 27 s"
     person.parameters.device = "cpu"
     person.looks()
-    assert person.ui.deviceLabel.text == "CPU, 8 threads"
+    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 27 s"
+    person.parameters.samples = 10
+    person.looks()
+    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 18 s"
     assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 
@@ -81,6 +84,22 @@ def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     done.parameters.samples = 40
     done.looks()
     assert done.ui.deviceLabel.text.endswith("about 24 s")
+
+
+def test_a_new_region_is_the_whole_image_and_can_be_used_at_once(person):
+    volume = person.loads()
+    person.opens()
+    region = person.ui.regionSelector.addNode()
+    person.ui.regionSelector.nodeAddedByUser.emit(region)
+    person.ui.regionSelector.setCurrentNode(region)
+    person.looks()
+    assert person.parameters.region is region
+    bounds, whole = [0.0] * 6, [0.0] * 6
+    region.GetRASBounds(bounds)
+    volume.GetRASBounds(whole)
+    assert np.allclose(bounds, whole)
+    person.applies()
+    assert person.ui.sliceTable.rowCount == 6
 
 
 # The run --------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ LAYERS = (
         "uncertainty",
     },
     {"model", "sampling", "stack"},
-    {"card", "fit", "plan", "segment"},
+    {"card", "fit", "pace", "plan", "segment"},
     {"augment", "calibrate", "convert", "dataset", "evaluate", "phantom_dataset", "train"},
     {"__main__", "cli", "client", "connection", "job", "report", "worker"},
 )  # fmt: skip
@@ -57,6 +57,14 @@ def statements_at_import(node: ast.AST):
 
 def roots(names: list[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
+
+
+def needs_qt(name: str) -> bool:
+    """Whether a file of CSAMSegmentLib imports Qt, itself or through another one."""
+    found = imports(MODULE / "CSAMSegmentLib" / f"{name}.py", at_top_only=True)
+    own = {part[1] for part in (other.split(".") for other in found) if part[0] == "CSAMSegmentLib" and len(part) == 2}
+    there = {path.stem for path in sources("CSAMSegmentLib")}
+    return bool(roots(found) & {"qt", "ctk"}) or any(needs_qt(other) for other in own & there)
 
 
 def layer(name: str) -> int:
@@ -102,9 +110,7 @@ def test_importing_both_packages_leaves_torch_alone():
     engine = ["errors", "result", "protocol", "client", "phantom", "model"]
     there = {path.stem for path in sources("csam")}
     names = [f"csam.{name}" for name in engine if name in there] + [
-        f"CSAMSegmentLib.{name}"
-        for name in library
-        if not roots(imports(MODULE / "CSAMSegmentLib" / f"{name}.py", at_top_only=True)) & {"qt", "ctk"}
+        f"CSAMSegmentLib.{name}" for name in library if not needs_qt(name)
     ]
     program = f"import sys; sys.modules['torch'] = None; sys.path.insert(0, {str(MODULE)!r})\n"
     program += "\n".join(f"import {name}" for name in names)

@@ -114,7 +114,9 @@ stand_in("csam.model", Model=Model)
 stand_in("csam.segment", segment=segment)
 stand_in("csam.plan", Plan=Plan)
 stand_in("csam.train", train=train)
-stand_in("csam.devices", describe_devices=lambda: [{"id": "cpu", "name": "stand-in", "free_bytes": 1, "threads": 2}])
+cpu = {"id": "cpu", "name": "stand-in", "free_bytes": 1, "threads": 2}
+stand_in("csam.devices", describe_devices=lambda: [cpu], choose_device=lambda wanted: "cpu")
+stand_in("csam.pace", measure=lambda model, device: types.SimpleNamespace(fixed=0.5, sample=0.25))
 """
 
 
@@ -233,7 +235,9 @@ def test_the_worker_stays_warm_and_keeps_its_model(client):
 
 
 def test_loading_a_model_beforehand_makes_the_first_run_warm(client):
-    assert client.run({"type": "load", "model": "good"})["model"] == {"name": "good"}
+    loaded = client.run({"type": "load", "model": "good", "device": "cpu"})
+    assert loaded["model"] == {"name": "good"}
+    assert loaded["pace"] == {"fixed": 0.5, "sample": 0.25}
     assert client.segment([an_image()], "good").provenance["loads"] == 1
 
 

@@ -1,0 +1,92 @@
+"""Notices a moment after an edit that segments have changed, and has their volumes measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import slicer
+
+from .edits import count, edited
+from .results import ShownResult
+from .timers import make_timer
+
+DELAY = 300
+"""Milliseconds after the last change of a segment: a stroke of the brush is many changes."""
+
+
+class EditWatch:
+    """Follows the segments of the result that is shown. widget: gives addObserver and removeObserver.
+
+    onMeasured: called with what ``edited`` gives, whenever it has changed.
+    """
+
+    def __init__(self, widget, onMeasured):
+        self._widget, self._onMeasured = widget, onMeasured
+        self._result: ShownResult | None = None
+        self._volumes: dict[int, float] = {}
+        self._parts: Iterator[None] = iter(())
+        self._told: dict[int, float] = {}
+        self._startTimer = make_timer(DELAY, self._start, once=True)
+        self._partTimer = make_timer(0, self._next)
+
+    def follow(self, result: ShownResult | None) -> None:
+        """Watch the segments of a result, None for none; measures them a moment later."""
+        before, self._result = self._result, result
+        if _node(before) is not _node(result):
+            for event in _events():
+                if before is not None:
+                    self._widget.removeObserver(before.segmentation, event, self._onChange)
+                if result is not None:
+                    self._widget.addObserver(result.segmentation, event, self._onChange)
+        if _tables(before) != _tables(result):
+            self._tell({})
+            self._onChange()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self.follow(None)
+        self._startTimer.stop()
+        self._partTimer.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be measured."""
+        return self._startTimer.isActive() or self._partTimer.isActive()
+
+    def _onChange(self, *_event) -> None:
+        self._partTimer.stop()
+        self._startTimer.start()
+
+    def _start(self) -> None:
+        self._volumes = {}
+        if self._result is not None and self._result.segmentation.GetScene() is not None:
+            self._parts = count(self._result, self._volumes)
+            self._partTimer.start()
+
+    def _next(self) -> None:
+        try:
+            next(self._parts)
+        except StopIteration:
+            self._partTimer.stop()
+            self._tell(edited(self._result, self._volumes))
+
+    def _tell(self, volumes: dict[int, float]) -> None:
+        if volumes != self._told:
+            self._told = volumes
+            self._onMeasured(volumes)
+
+
+def _node(result: ShownResult | None):
+    return None if result is None else result.segmentation
+
+
+def _tables(result: ShownResult | None):
+    return None if result is None else (result.segmentation, result.volumes, result.volumes.GetTable())
+
+
+def _events() -> tuple:
+    kind = slicer.vtkSegmentation
+    return (
+        *(kind.SourceRepresentationModified, kind.RepresentationModified),
+        *(kind.SegmentModified, kind.SegmentAdded, kind.SegmentRemoved),
+    )

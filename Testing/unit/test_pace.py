@@ -1,0 +1,47 @@
+"""How long a run takes is foretold from a piece of it and the size of the whole."""
+
+import numpy as np
+import pytest
+from unit import small
+
+from csam.pace import Pace, measure, work
+from csam.raster import Raster
+
+
+def raster(columns, rows, slices, spacing=2.0):
+    return Raster(np.zeros((slices, rows, columns), "i2"), (spacing, spacing, 8.0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small.model()
+
+
+def test_one_window_over_the_field_of_view_is_the_unit(model):
+    columns, rows = (round(length * model.in_plane_spacing / 2.0) for length in model.field_of_view)
+    assert work(raster(columns, rows, model.num_slices), model) == 1.0
+
+
+def test_a_larger_image_is_more_work_and_a_shorter_stack_less(model):
+    side = round(model.field_of_view[0] * model.in_plane_spacing / 2.0)
+    one = work(raster(side, side, model.num_slices), model)
+    assert work(raster(2 * side, side, model.num_slices), model) > one
+    assert work(raster(side, side, 3 * model.num_slices), model) >= 3 * one
+    assert work(raster(side, side, 2), model) < one
+
+
+def test_a_region_limits_the_work(model):
+    side = round(model.field_of_view[0] * model.in_plane_spacing / 2.0)
+    image = raster(3 * side, 3 * side, model.num_slices)
+    region = (0.0, 0.0, 0.0), (2.0 * side, 2.0 * side, 8.0 * model.num_slices)
+    assert work(image, model, region=region) < work(image, model)
+
+
+def test_samples_count_on_top_of_what_is_done_once():
+    assert Pace(10.0, 3.0).seconds(2.0, 20) == 140.0
+
+
+def test_the_pace_is_measured_on_the_network_itself(model):
+    pace = measure(model, "cpu")
+    assert pace.sample > 0
+    assert pace.fixed >= 0
