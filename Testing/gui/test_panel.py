@@ -114,8 +114,10 @@ def test_progress_shows_stage_and_seconds_left(person):
     assert person.ui.stageLabel.text.endswith("left")
     assert person.ui.cancelButton.enabled
     assert not person.ui.applyButton.enabled
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
     person.sees("4-running")
     person.cancels()
+    assert "about" in person.ui.deviceLabel.text
 
 
 def test_a_run_brings_table_quality_list_chart_and_overlay(done):
