@@ -79,6 +79,13 @@ def test_device_and_time_are_said_in_words_before_the_first_run(person):
     assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 
+def test_a_worker_that_measures_nothing_leaves_the_time_open(person):
+    person.loads()
+    person.makes_the_worker("no-pace")
+    person.opens()
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+
+
 def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     assert done.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 12 s"
     done.parameters.samples = 40
