@@ -165,6 +165,7 @@ def fit_region(roi, volume) -> None:
     bounds = np.zeros(6)
     volume.GetRASBounds(bounds)
     low, high = bounds[::2], bounds[1::2]
+    roi.CreateDefaultDisplayNodes()
     roi.SetCenterWorld(*((low + high) / 2))
     roi.SetSizeWorld(*(high - low))
 

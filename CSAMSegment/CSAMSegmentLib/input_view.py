@@ -197,6 +197,7 @@ class InputView:
 
     def _addChannel(self, number: int, name: str) -> None:
         label, selector = qt.QLabel(f"{name}:"), slicer.qMRMLNodeComboBox()
+        label.setMinimumWidth(self._ui.regionSelectorLabel.sizeHint.width())  # as wide as the column of labels
         selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
         selector.showChildNodeTypes = False
         selector.noneEnabled = True

@@ -147,6 +147,7 @@ class Runner:
             self._end(error)
             return
         self._show(_("Sending the image"), 0.0)
+        self._worker.refresh()
 
     def _makeRun(self):
         parameters = self.parameters
@@ -179,6 +180,7 @@ class Runner:
     def _end(self, error: CSAMError) -> None:
         """End a run without a result: a cancel is said in the panel, anything else in one dialog."""
         self._active, self._pending = None, False
+        self._worker.refresh()
         if isinstance(error, Cancelled):
             self._show(_("Cancelled. The scene is as it was."))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from csam.errors import CSAMError, WorkerError
@@ -55,7 +56,8 @@ class WorkerStatus:
             return
         self._asked.add((model, device))
         header = {"type": "load", "model": model, "device": device}
-        self._paceJob = (model, device), self._logic.client.submit(header, ())
+        with contextlib.suppress(CSAMError):  # the run itself will tell
+            self._paceJob = (model, device), self._logic.client.submit(header, ())
 
     def poll(self) -> bool:
         """Look for the answers; whether something has changed. Never raises."""
@@ -68,7 +70,7 @@ class WorkerStatus:
         for event in job.poll():
             if isinstance(event, (dict, Exception)):
                 self._paceJob = None
-            if isinstance(event, dict):  # of an error the run itself will tell
+            if isinstance(event, dict) and event.get("pace"):  # an older worker measures nothing
                 self.paces[key] = Pace(**event["pace"])
                 return True
         return False

@@ -101,8 +101,9 @@ class WorkerView:
 
     def _estimate(self) -> str:
         """How long a run of what is chosen will take: from the last run of the model, else from its measured pace."""
-        parameters, model = self._parameters, self._input.model
-        if parameters is None or self._input.problem():
+        parameters, model, run = self._parameters, self._input.model, self._logic.run
+        running = run is not None and not run.finished  # its own progress says more
+        if running or parameters is None or self._input.problem():
             return ""
         device = self.device()["id"]
         learnt = read_setting(SPEED_SETTING.format(model=model.name, device=device))

@@ -6,6 +6,7 @@ quick    a result at once (also when there is no such file)
 slow     a result after a minute, with progress; hears a cancel
 deaf     a result after a minute, and hears no cancel
 no-torch its hello says that torch cannot be imported
+no-pace  it measures no model
 broken   every segmentation ends in an error of the model
 """
 
@@ -43,7 +44,8 @@ def hello(request, models):
 
 def load(request, models):
     model = models.get(request.field("model"))
-    request.reply("loaded", model=model.description(), pace={"fixed": 1.0, "sample": 0.1})
+    pace = {"fixed": 1.0, "sample": 0.1} if mode() != "no-pace" else None
+    request.reply("loaded", model=model.description(), pace=pace)
 
 
 def segment(request, models):

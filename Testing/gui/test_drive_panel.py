@@ -37,7 +37,7 @@ def test_the_driver_for_the_application_gets_through_the_panel(person, monkeypat
     driver.run()
     said = capsys.readouterr().out
     steps = ("ready: NVIDIA Test GPU", "cancelled after 0.", "killed: The worker ended", "saved and loaded")
-    for words in (*steps, "CSAMSegment_tiny_1"):
+    for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said
     assert len(list((tmp_path / "pictures").glob("*.png"))) == driver.pictures
     assert slicer.util.selectedModule() == "CSAMSegment"

@@ -79,6 +79,13 @@ def test_device_and_time_are_said_in_words_before_the_first_run(person):
     assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 
+def test_a_worker_that_measures_nothing_leaves_the_time_open(person):
+    person.loads()
+    person.makes_the_worker("no-pace")
+    person.opens()
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+
+
 def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     assert done.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 12 s"
     done.parameters.samples = 40
@@ -114,8 +121,10 @@ def test_progress_shows_stage_and_seconds_left(person):
     assert person.ui.stageLabel.text.endswith("left")
     assert person.ui.cancelButton.enabled
     assert not person.ui.applyButton.enabled
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
     person.sees("4-running")
     person.cancels()
+    assert "about" in person.ui.deviceLabel.text
 
 
 def test_a_run_brings_table_quality_list_chart_and_overlay(done):

@@ -145,10 +145,10 @@ def test_probabilities_become_a_volume_for_each_structure(volume, make_result, m
 def test_the_table_of_volumes_has_a_row_for_each_structure(volume, make_result, model):
     table = write_result(make_result(volume), volume, model).volumes.GetTable()
     assert [table.GetColumnName(number) for number in range(table.GetNumberOfColumns())] == [
-        *("structure", "volume (ml)", "mean (ml)", "low (ml)", "high (ml)")
+        *("structure", "label", "volume (ml)", "mean (ml)", "low (ml)", "high (ml)")
     ]
-    assert [table.GetValue(0, number).ToString() for number in range(2)] == ["Left ventricle", "101.5"]
-    assert [table.GetValue(1, number).ToDouble() for number in range(2, 5)] == [121.0, 100.0, 140.0]
+    assert [table.GetValue(0, number).ToString() for number in range(3)] == ["Left ventricle", "1", "101.5"]
+    assert [table.GetValue(1, number).ToDouble() for number in range(3, 6)] == [121.0, 100.0, 140.0]
 
 
 def test_the_table_of_slices_counts_from_one_and_points_to_the_worst_spot_in_ras(volume, make_result, model):

@@ -108,8 +108,13 @@ class Driver:
         editor = slicer.util.getModuleWidget("SegmentEditor").editor
         assert editor.segmentationNode() is self.panel.parameters.segmentation
         self.step("the Segment Editor: " + editor.currentSegmentID())
+        node, segment, volume = editor.segmentationNode(), editor.currentSegmentID(), editor.sourceVolumeNode()
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume).copy()
+        voxels[len(voxels) // 2] = 0
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, segment, volume)
         slicer.util.selectModule("CSAMSegment")
-        self.settle()
+        self.until(lambda: self.ui.editedLabel.visible, "the volume after the edit", 10)
+        self.step("edited: " + self.ui.editedLabel.text)
 
     # What the steps are made of ---------------------------------------------------------------------------------------
 

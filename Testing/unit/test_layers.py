@@ -12,8 +12,8 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "raster", "result"},
     {
-        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "posterior", "protocol",
-        "uncertainty",
+        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "phantom_anatomy",
+        "phantom_picture", "phantom_scanner", "phantom_shapes", "posterior", "protocol", "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "pace", "plan", "segment"},

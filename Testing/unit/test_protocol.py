@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as npst
 from csam import protocol
 from csam.errors import ERRORS, Cancelled, CSAMError, InputError, WorkerError
 from csam.protocol import PipeClosed, pack_images, read_frame, unpack_images, write_frame
+from csam.raster import Raster
 from csam.result import Options, Result, SliceScore, StructureVolume
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -138,6 +139,27 @@ def test_packing_an_image_does_not_copy_its_pixels():
     address = sitk.GetArrayViewFromImage(image).__array_interface__["data"][0]
     _, (buffer,) = pack_images({"image": image})
     assert buffer.__array_interface__["data"][0] == address
+
+
+@pytest.mark.parametrize("components", [(), (3,)])
+def test_a_raster_arrives_as_an_image_and_as_a_raster(components):
+    voxels = np.random.default_rng(0).random((2, 3, 4, *components), np.float32)
+    sent = Raster(voxels, (1.5, 1.5, 8.0), (1.0, 2.0, 3.0), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    specs, (buffer,) = pack_images({"cine": sent})
+    assert np.shares_memory(buffer, voxels)
+    image, raster = (unpack_images(specs, buffer, rasters=rasters)["cine"] for rasters in (False, True))
+    assert np.array_equal(sitk.GetArrayFromImage(image), voxels)
+    assert np.shares_memory(raster.voxels, voxels)
+    for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection", "GetNumberOfComponentsPerPixel"):
+        assert getattr(raster, get)() == getattr(image, get)() == getattr(sent, get)()
+
+
+def test_numbers_that_come_at_an_odd_place_are_moved_to_where_they_can_be_read():
+    small, large = Raster(np.ones((1, 1, 3), "u1"), (1, 1, 1)), Raster(np.ones((1, 1, 3), "f4"), (1, 1, 1))
+    specs, buffers = pack_images({"labels": small, "map": large})
+    arrived = unpack_images(specs, b"".join(buffers), rasters=True)
+    assert arrived["map"].voxels.flags.aligned
+    assert (arrived["map"].voxels == 1).all()
 
 
 def test_packed_bytes_outlive_the_image_and_do_not_follow_its_changes():
