@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from . import __version__
 from .card import write_card
@@ -143,7 +142,7 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
     """The model without calibration; what the card does not say is taken from the data set."""
     slices, pixels, counts = [], [], []
     for case in training:
-        image = sitk.ReadImage(str(case.images[0]))
+        image = case.read_images()[0]
         axis = axis_for(image, plan.slice_axis)
         slices.append(image.GetSpacing()[axis])
         counts.append(image.GetSize()[axis])

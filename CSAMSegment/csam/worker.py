@@ -246,10 +246,9 @@ def _segment(request: Request, models: ModelCache) -> None:
 
 def _train(request: Request, models: ModelCache) -> None:
     _import_torch()
-    from .plan import Plan
     from .train import train
 
-    plan = Plan.from_json(request.header.get("plan") or {})
+    plan = request.header.get("plan") or {}
     more = {name: request.header[name] for name in ("extra", "card", "device", "fine_tune") if name in request.header}
     paths = [request.field("dataset"), request.field("out")]
     model = train(*paths, plan, **more, progress=request.progress, cancelled=request.cancelled)
