@@ -101,6 +101,9 @@ def draw_example(
         middle = np.array([rows.float().mean(), columns.float().mean()]) + rng.uniform(-0.3, 0.3, 2) * size
     else:
         middle = rng.uniform(0, 1, 2) * shape
+    # Tiles of inference do not reach beyond the picture; examples do so by a tenth.
+    edge = np.minimum(np.array(size), shape) / 2 - 0.1 * np.array(size)
+    middle = np.clip(middle, edge, shape - edge)
     if empty_slices and found and rng.random() < 0.5:
         front, behind = rng.integers(0, min(4, num_slices // 2 + 1), 2)
         picked = _roll_away(picked, [*range(front), *range(num_slices - behind, num_slices)], rng)

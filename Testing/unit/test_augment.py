@@ -111,6 +111,16 @@ def test_without_empty_slices_all_slices_show_the_same_place():
         assert shown.all() or not shown.any()
 
 
+@pytest.mark.parametrize("rows", [12, 20, 60])
+def test_a_window_reaches_little_beyond_the_picture(rows):
+    """Of the inner window, without the margin for the transforms, at most a tenth of a side may be outside."""
+    lit = Example(torch.ones(1, 3, rows, 60), torch.zeros(3, rows, 60, dtype=torch.uint8))
+    for seed in range(40):
+        drawn = draw_example(lit, 3, (20, 20), np.random.default_rng(seed), False).values[0, 0, 2:22, 2:22]
+        assert (drawn.amax(1) > 0).sum() >= min(rows, 20) - 3
+        assert (drawn.amax(0) > 0).sum() >= 17
+
+
 def test_a_scan_without_any_structure_can_be_drawn():
     blank = Example(torch.rand(1, 6, 24, 20), torch.zeros(6, 24, 20, dtype=torch.uint8))
     assert not draw_example(blank, 6, (12, 12), np.random.default_rng(0), True).labels.any()
