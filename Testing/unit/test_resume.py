@@ -101,5 +101,7 @@ def test_two_processes_train_like_one_with_the_same_batch(place, tmp_path):
 def test_a_batch_is_shared_out_whole_and_too_small_a_one_refused():
     assert [list(Group(rank, 2).share(5)) for rank in (0, 1)] == [[0, 2, 4], [1, 3]]
     assert list(Group().share(3)) == [0, 1, 2]
-    with pytest.raises(InputError, match=r"1 stack\(s\) a step cannot be shared out among 2 processes. Ask for --batch 2"):
+    with pytest.raises(
+        InputError, match=r"1 stack\(s\) a step cannot be shared out among 2 processes. Ask for --batch 2"
+    ):
         Group(1, 2).share(1)
