@@ -81,11 +81,13 @@ class Group:
 @contextmanager
 def joined() -> Iterator[Group]:
     """The group that torchrun's environment describes, left at the end; a group of one without it."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    if size == 1 or dist.is_initialized():
+    size, rank, local = (int(os.environ.get(k, d)) for k, d in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))
+    if dist.is_available() and dist.is_initialized():  # by the program that called us
+        yield Group(dist.get_rank(), dist.get_world_size(), local)
+        return
+    if size == 1:
         yield Group()
         return
-    rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", 0))
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local)

@@ -54,7 +54,7 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     channels, faults = _channels(info)
     labels, more = _labels(info)
     faults += more
-    listed = info.get("training")
+    listed = None if "file_ending" in info else info.get("training")
     if listed is None and not isinstance(info.get("file_ending"), str):
         faults.append('neither "file_ending" (nnU-Net), such as ".nii.gz", nor "training" (Decathlon), a list of files')
     elif listed is not None and not _is_list_of_pairs(listed):

@@ -18,7 +18,7 @@ from .model import Model
 from .plan import GATES, Plan
 
 LARGEST_FIELD = 192
-"""Pixels of a side: about a second a step on two processor cores with 12 slices."""
+"""Pixels of a side: more would make a step slow without a GPU."""
 CONTEXT = 3.0
 """The field of view is this many times as wide as the structures, if the images are."""
 COARSEST = 1.5

@@ -216,10 +216,14 @@ class _Training:
             self._show()
 
     def _show(self) -> None:
-        if self.group.first:
+        if not self.group.first:
+            return
+        title = f"{self.prepared.data.name}, {self.plan.network}"
+        try:
             write_log(self.trainer.history, self.out / "log.csv")
-            title = f"{self.prepared.data.name}, {self.plan.network}"
             draw(self.trainer.history, self.out / "learning_curve.png", title, self.trainer.best_step)
+        except OSError as error:  # open in another program: no reason to end the training
+            self.log(f"The log was not written this time: {error}")
 
     def _finish(self, cancelled: Callable[[], bool] | None) -> Model:
         from .calibrate import finish

@@ -37,7 +37,9 @@ class Objective(nn.Module):
         outputs = [posterior.logits(posterior.draw()) for _ in range(self.draws)]
         heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
         spreads = [d.variance.detach().sqrt().mean() for d in posterior.distributions if d is not None]
-        return sum(self.loss(head, truth) for head in heads) / len(heads), torch.stack(spreads or [x.new_zeros(())])
+        return sum(self.loss(head, truth) for head in heads) / len(heads), (
+            torch.stack(spreads) if spreads else x.new_zeros(0)
+        )
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Trainer:
         """
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        total, spreads = 0.0, 0.0
+        measured = 0.0
         # Processes average their gradients; each has the sum over its own share of the batch.
         batch = len(examples) if self.group.size == 1 else self.plan.batch
         weight = self.group.size / batch
@@ -97,14 +99,13 @@ class Trainer:
                 with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=mixed):
                     loss, spread = self.objective(x, truth)
                 (weight * loss).backward()
-            total, spreads = total + loss.detach(), spreads + spread
+            measured = measured + torch.cat((loss.detach()[None], spread))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.schedule.step()
         self.average.update_parameters(self.network)
         self.step += 1
-        measured = self.group.sum(torch.cat((total[None], spreads))) / batch
-        loss, *spreads = measured.tolist()
+        loss, *spreads = (self.group.sum(measured) / batch).tolist()
         self.recent.append(loss)
         return loss, spreads
 

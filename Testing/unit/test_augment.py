@@ -213,3 +213,13 @@ def test_examples_made_ahead_come_in_order_and_an_error_is_the_callers():
     assert list(ahead(lambda step: [step], 7, 7)) == []
     with pytest.raises(ZeroDivisionError):
         list(ahead(lambda step: [1 / (step - 4)], 3, 7))
+
+
+def test_drawing_an_example_leaves_torchs_random_state_alone(augmenter):
+    """The gates of a training step draw from it, while the next example is made in another thread."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    for step in range(30):
+        augmenter([example()], step)
+    assert torch.equal(torch.rand(3), expected)

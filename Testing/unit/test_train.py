@@ -316,6 +316,16 @@ def test_the_learning_curve_is_a_picture_of_what_the_log_has(finished, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"one.png", "none.png"}
 
 
+def test_a_log_that_cannot_be_written_does_not_end_the_training(data, tmp_path, monkeypatch):
+    def refuse(history, path):
+        raise PermissionError("open in another program")
+
+    monkeypatch.setattr("csam.train.write_log", refuse)
+    said = []
+    train(data, tmp_path, replace(PLAN, steps=1), device="cpu", log=said.append)
+    assert "The log was not written this time: open in another program" in said
+
+
 def test_the_plans_reasons_are_written_for_people(data, tmp_path):
     train(data, tmp_path, {"steps": 1, "base_channels": 2}, device="cpu", log=silent)
     said = (tmp_path / "reasons.txt").read_text()
@@ -535,8 +545,9 @@ def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(swi
     )
     drawn, draw = [], GatePosterior.draw
     monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
-    training.train_step(example(0))
+    _, spreads = training.train_step(example(0))
     assert len(drawn) == draws
+    assert len(spreads) == (2 if switches.get("slice", True) else 0)
 
 
 def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
