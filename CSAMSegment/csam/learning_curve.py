@@ -61,7 +61,8 @@ def draw(history: Sequence[dict], path: Path, title: str = "", best_step: int = 
         if best is not None:
             right.plot(best_step, best, "*", color="tab:red", markersize=13, label=f"best: {best:.3f} at {best_step}")
     lines = [handle for a in (axes, right) for handle in a.get_legend_handles_labels()[0]]
-    axes.legend(lines, [line.get_label() for line in lines], loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
+    names = [line.get_label() for line in lines]
+    axes.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=9)
     if title:
         axes.set_title(title)
     temporary = path.with_name(path.name + ".tmp")
