@@ -39,7 +39,7 @@ class Decision:
     reason: str
 
     def __str__(self) -> str:
-        value = "×".join(f"{v:g}" for v in self.value) if isinstance(self.value, tuple | list) else self.value
+        value = ", ".join(f"{v:g}" for v in self.value) if isinstance(self.value, tuple | list) else self.value
         return f"{self.field} = {value}: {self.reason}"
 
 
@@ -94,8 +94,9 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     settle(
         "num_slices",
         max(2, min(MOST_SLICES, most)),
-        f"stacks have {counts[0]} to {counts[-1]} slices and nine of ten at most {most}; shorter ones repeat their "
-        "edges, longer ones are seen in overlapping windows",
+        f"stacks have {counts[0]} to {counts[-1]} slices and nine of ten at most {most}"
+        + (f", more than {MOST_SLICES} would take too much memory" if most > MOST_SLICES else "")
+        + "; shorter ones repeat their edges, longer ones are seen in overlapping windows",
     )
     shown = median(view.shown for view in views if view.shown)
     settle(
