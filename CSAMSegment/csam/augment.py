@@ -1,4 +1,7 @@
-"""Training examples from whole scans: a window of slices, a field of view, and MONAI's random transforms.
+"""Training examples from whole scans: a choice of slices, a field of view, and random transforms.
+
+Everything that concerns the third dimension happens here, where the neighbours of a slice are known: which slices, in
+which order, how thick. After that a slice is on its own.
 
 Slices may come without the structure: a data set that keeps only slices that show it would otherwise teach the
 network to find it in every slice. So some end slices are replaced by what lies beside the structure.
@@ -6,7 +9,8 @@ network to find it in every slice. So some end slices are replaced by what lies 
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +18,14 @@ import torch
 import torch.nn.functional as F
 
 from .geometry import pad_amounts
+from .transforms import transforms
+
+DROPPED = 0.15
+"""Share of the examples with slices left out: a gap in the stack, or a scan with fewer slices."""
+THICKER = 0.15
+"""Share of the examples whose slices are thicker than scanned."""
+MARGIN = 1.25
+"""What is drawn is so much wider than what the transforms cut out of it."""
 
 
 @dataclass(frozen=True)
@@ -24,38 +36,64 @@ class Example:
     labels: torch.Tensor
 
 
-def crop(example: Example, centres: np.ndarray, size: tuple[int, int]) -> Example:
-    """A window of ``size`` around one centre (row, column) a slice; what lies outside is black background."""
-    half = [s // 2 for s in size]
-    margin = max(size)
-    values = F.pad(example.values, (margin, margin, margin, margin))
-    labels = F.pad(example.labels, (margin, margin, margin, margin))
-    starts = np.round(centres).astype(int) - half + margin
-    starts = np.clip(starts, 0, np.array(values.shape[-2:]) - size)
-    cut = [(s, slice(r, r + size[0]), slice(c, c + size[1])) for s, (r, c) in enumerate(starts)]
-    return Example(
-        torch.stack([values[:, s, r, c] for s, r, c in cut], 1), torch.stack([labels[s, r, c] for s, r, c in cut])
+def crop(example: Example, centre: Sequence[float], size: tuple[int, int]) -> Example:
+    """A window of ``size`` around a centre (row, column); what lies outside the picture is black background."""
+    (height, width), (rows, columns) = example.labels.shape[-2:], size
+    top, left = (
+        int(np.clip(round(float(middle)) - extent // 2, 1 - extent, whole - 1))
+        for middle, extent, whole in zip(centre, size, (height, width), strict=True)
     )
+    grow = (-left, left + columns - width, -top, top + rows - height)  # below 0: cut
+    return Example(F.pad(example.values, grow), F.pad(example.labels, grow))
 
 
-def window_of_slices(count: int, num_slices: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices of num_slices neighbouring slices; a short stack repeats its edge slices, shared out at random."""
+def choose_slices(
+    count: int, num_slices: int, rng: np.random.Generator, dropped: bool = False, free_orientation: bool = True
+) -> np.ndarray:
+    """Indices of num_slices slices next to each other; a short stack repeats its edge slices, shared out at random.
+
+    dropped: leave out one or two slices, or every second one. free_orientation: either end may come first.
+    """
+    there = np.arange(count)
+    if dropped and count > 3:
+        there = there[rng.integers(2) :: 2] if rng.random() < 0.3 else np.delete(there, rng.integers(0, count, 2))
+    count = len(there)
     if count >= num_slices:
         start = rng.integers(0, count - num_slices + 1)
-        return np.arange(start, start + num_slices)
-    before = rng.integers(0, num_slices - count + 1) if rng.random() < 0.5 else pad_amounts(count, num_slices)[0]
-    return np.clip(np.arange(num_slices) - before, 0, count - 1)
+        indices = np.arange(start, start + num_slices)
+    else:
+        before = rng.integers(0, num_slices - count + 1) if rng.random() < 0.5 else pad_amounts(count, num_slices)[0]
+        indices = np.clip(np.arange(num_slices) - before, 0, count - 1)
+    chosen = there[indices]
+    return chosen[::-1].copy() if free_orientation and rng.random() < 0.5 else chosen
+
+
+def thicken(values: torch.Tensor, share: float) -> torch.Tensor:
+    """Slices that reach into their neighbours: (C, S, h, w) → the same, ``share`` of each slice from either side.
+
+    share: below 1/3, so that the slice itself outweighs each neighbour and its labels stay the right ones.
+    """
+    edge = torch.cat((values[:, :1], values, values[:, -1:]), 1)
+    return share * edge[:, :-2] + (1 - 2 * share) * values + share * edge[:, 2:]
 
 
 def draw_example(
-    example: Example, num_slices: int, size: tuple[int, int], rng: np.random.Generator, empty_slices: bool
+    example: Example,
+    num_slices: int,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    empty_slices: bool,
+    free_orientation: bool = True,
 ) -> Example:
-    """A random window of slices and a random place in-plane, somewhat larger than ``size`` for the transforms to cut.
+    """Some slices and a random place in-plane, MARGIN wider than ``size``.
 
     empty_slices: replace some of the end slices by places away from every structure.
     """
-    indices = window_of_slices(example.values.shape[1], num_slices, rng)
-    picked = Example(example.values[:, indices], example.labels[indices])
+    values, labels = example.values, example.labels
+    indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation)
+    if rng.random() < THICKER:
+        values = thicken(values, rng.uniform(0.1, 0.3))
+    picked = Example(values[:, indices], labels[indices])
     shape = np.array(picked.labels.shape[-2:])
     rows, columns = torch.nonzero(picked.labels.any(0), as_tuple=True)
     found = len(rows) > 0
@@ -63,11 +101,13 @@ def draw_example(
         middle = np.array([rows.float().mean(), columns.float().mean()]) + rng.uniform(-0.3, 0.3, 2) * size
     else:
         middle = rng.uniform(0, 1, 2) * shape
+    # Tiles of inference do not reach beyond the picture; examples do so by a tenth.
+    edge = np.minimum(np.array(size), shape) / 2 - 0.1 * np.array(size)
+    middle = np.clip(middle, edge, shape - edge)
     if empty_slices and found and rng.random() < 0.5:
         front, behind = rng.integers(0, min(4, num_slices // 2 + 1), 2)
         picked = _roll_away(picked, [*range(front), *range(num_slices - behind, num_slices)], rng)
-    centres = np.repeat(middle[None], num_slices, 0)
-    return crop(picked, centres, tuple(int(1.25 * s) for s in size))
+    return crop(picked, middle, tuple(int(MARGIN * s) for s in size))
 
 
 def _roll_away(example: Example, slices: list[int], rng: np.random.Generator) -> Example:
@@ -81,53 +121,41 @@ def _roll_away(example: Example, slices: list[int], rng: np.random.Generator) ->
     return Example(values, labels)
 
 
-def transforms(size: tuple[int, int, int]):
-    """MONAI's random transforms for dictionaries {"image": (C, S, h, w), "label": (1, S, h, w)}, cut to ``size``.
-
-    Geometry stays in-plane: thick slices are never mixed. Orientation is free (quarter turns, mirrored rows, columns
-    and slice order), for scanners store what they like and a data set may have lost its header.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from monai import transforms as mt
-    keys = ("image", "label")
-    # A quarter turn keeps the shape of a square only.
-    quarter_turns = [mt.RandRotate90d(keys, prob=0.5, max_k=3, spatial_axes=(1, 2))] if size[1] == size[2] else []
-    return mt.Compose(
-        [
-            mt.RandAffined(
-                keys,
-                prob=1.0,
-                spatial_size=size,
-                rotate_range=(0.5, 0, 0),
-                scale_range=(0, 0.2, 0.2),
-                shear_range=(0, 0, 0, 0, 0.1, 0.1),
-                mode=("bilinear", "nearest"),
-                padding_mode="zeros",
-            ),
-            *quarter_turns,
-            mt.RandFlipd(keys, prob=0.5, spatial_axis=0),
-            mt.RandFlipd(keys, prob=0.5, spatial_axis=1),
-            *([] if quarter_turns else [mt.RandFlipd(keys, prob=0.5, spatial_axis=2)]),
-            mt.RandGaussianSmoothd("image", prob=0.15, sigma_x=(0.01, 0.02), sigma_y=(0.3, 0.9), sigma_z=(0.3, 0.9)),
-            mt.RandBiasFieldd("image", prob=0.3, degree=2, coeff_range=(0.0, 0.25)),
-            mt.RandAdjustContrastd("image", prob=0.5, gamma=(0.6, 1.7)),
-            mt.RandGaussianNoised("image", prob=0.3, std=0.05),
-            mt.EnsureTyped(keys, track_meta=False),  # plain tensors: MONAI's own slow down every layer after them
-        ]
-    )
-
-
 class Augmenter:
-    """Draws training examples that depend on nothing but (seed, step): a resumed training sees the same ones."""
+    """Draws training examples that depend on nothing but (seed, step, item): a resumed training sees the same ones."""
 
-    def __init__(self, num_slices: int, size: tuple[int, int], seed: int, empty_slices: bool = True):
-        self.num_slices, self.size, self.seed, self.empty_slices = num_slices, size, seed, empty_slices
-        self.transforms = transforms((num_slices, *size))
+    def __init__(
+        self,
+        num_slices: int,
+        size: tuple[int, int],
+        seed: int,
+        empty_slices: bool = True,
+        free_orientation: bool = True,
+        extra_share: float = 0.0,
+    ):
+        self.num_slices, self.size, self.seed = num_slices, size, seed
+        self.empty_slices, self.free_orientation, self.extra_share = empty_slices, free_orientation, extra_share
+        self.transforms = transforms(size, free_orientation)
 
-    def __call__(self, cases: list[Example], step: int) -> Example:
-        rng = np.random.default_rng((self.seed, step))
-        drawn = draw_example(cases[rng.integers(len(cases))], self.num_slices, self.size, rng, self.empty_slices)
+    def __call__(self, cases: Sequence[Example], step: int, item: int = 0, extra: Sequence[Example] = ()) -> Example:
+        """The example for an item of a step's batch; extra_share of them are drawn from ``extra``, if there is any."""
+        rng = np.random.default_rng((self.seed, step, item))
+        if extra and rng.random() < self.extra_share:
+            cases = extra
+        case = cases[rng.integers(len(cases))]
+        drawn = draw_example(case, self.num_slices, self.size, rng, self.empty_slices, self.free_orientation)
+        channels = len(drawn.values)
         self.transforms.set_random_state(int(rng.integers(2**31)))
-        out = self.transforms({"image": drawn.values, "label": drawn.labels[None].float()})
-        return Example(out["image"].float(), out["label"][0].round().long())
+        # Slices as channels: in-plane transforms treat all alike, and none can mix them.
+        out = self.transforms({"image": drawn.values.flatten(0, 1), "label": drawn.labels.float()})
+        return Example(out["image"].unflatten(0, (channels, -1)).contiguous(), out["label"].round().long())
+
+
+def ahead(make: Callable[[int], list[Example]], first: int, stop: int) -> Iterator[list[Example]]:
+    """``make(step)`` for every step from ``first`` on, each made in a thread while the one before is in use."""
+    with ThreadPoolExecutor(1, "examples") as thread:
+        coming = thread.submit(make, first) if first < stop else None
+        for step in range(first, stop):
+            examples = coming.result()
+            coming = thread.submit(make, step + 1) if step + 1 < stop else None
+            yield examples

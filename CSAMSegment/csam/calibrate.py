@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from . import __version__
 from .card import write_card
@@ -15,7 +14,6 @@ from .dataset import Case, Dataset
 from .errors import InputError
 from .evaluate import CaseMeasures, evaluate, summarise
 from .geometry import AXES, axis_for
-from .intensity import Intensity
 from .model import COLORS, Calibration, Channel, Label, Model, TrainedOn
 from .uncertainty import error_probability
 
@@ -144,7 +142,7 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
     """The model without calibration; what the card does not say is taken from the data set."""
     slices, pixels, counts = [], [], []
     for case in training:
-        image = sitk.ReadImage(str(case.images[0]))
+        image = case.read_images()[0]
         axis = axis_for(image, plan.slice_axis)
         slices.append(image.GetSpacing()[axis])
         counts.append(image.GetSize()[axis])
@@ -177,7 +175,7 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
         in_plane_spacing=plan.in_plane_spacing,
         field_of_view=plan.field_of_view,
         slice_axis=plan.slice_axis,
-        intensity=Intensity(plan.intensity),
+        intensity=plan.normalisation,
         trained_on=TrainedOn(
             (min(slices), max(slices)),
             (min(pixels), max(pixels)),

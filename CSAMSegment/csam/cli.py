@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except (CSAMError, OSError) as error:
-        print(f"csam {options.command}: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
+            print(f"csam {options.command}: {error}", file=sys.stderr)
         return 2
 
 
@@ -127,15 +129,24 @@ def _bar():
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .train import Plan, train
+    from .plan import Plan
+    from .preparing import prepare
+    from .train import train
 
     values = _read_json(options.plan)
     for field in fields(Plan):
         given = getattr(options, f"plan_{field.name}")
         if given is not None:
             values[field.name] = given
-    plan, card = Plan.from_json(values), _read_json(options.card)
-    train(options.dataset, options.out, plan, options.extra, card, options.device, options.fine_tune)
+    start = find_model(options.fine_tune) if options.fine_tune else None
+    if options.dry_run:
+        prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
+        print(*prepared.decisions, sep="\n")
+        return
+    train(
+        options.dataset, options.out, values, options.extra, _read_json(options.card), options.device, start,
+        split=options.split, fold=options.fold,
+    )  # fmt: skip
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -229,12 +240,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
     add_run_options(command)
 
-    command = add("train", _train, "Train a model on a data set in nnU-Net's raw layout; goes on where it stopped.")
-    command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
-    command.add_argument("--out", required=True, help="folder for plan, log, checkpoint and model")
+    command = add("train", _train, "Train a model on your own cases; goes on where it stopped.")
+    command.add_argument("dataset", help="folder in nnU-Net's raw layout or the Medical Segmentation Decathlon's")
+    command.add_argument("--out", required=True, help="folder for plan, log, learning curve, checkpoint and model")
     command.add_argument("--extra", action="append", default=[], help="a further data set, for training only")
-    command.add_argument("--fine-tune", metavar="MODEL", help="a model to start from: a folder or a zip")
+    command.add_argument(
+        "--fine-tune", metavar="MODEL", help="a model to start from: a shipped name, a folder or a zip"
+    )
+    command.add_argument(
+        "--split", help="JSON file of who is trained and validated on; nnU-Net's splits_final.json too"
+    )
+    command.add_argument("--fold", type=int, default=0, help="which split of nnU-Net's file (default 0)")
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
+    command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     _add_plan_options(command)
@@ -266,13 +284,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_plan_options(command: argparse.ArgumentParser) -> None:
     """An option for every field of the plan, with its type and default."""
-    from .plan import Plan
+    from .plan import AUTOMATIC, Plan
 
     group = command.add_argument_group("the plan")
     for field in fields(Plan):
         default = field.default
         name, kind = f"--{field.name.replace('_', '-')}", type(default)
-        common = {"dest": f"plan_{field.name}", "default": None, "help": f"default {default}"}
+        usual = "from the data set" if field.name in AUTOMATIC else f"default {default}".replace("%", "%%")
+        common = {"dest": f"plan_{field.name}", "default": None, "help": usual}
         if kind is bool:
             group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
         elif kind is tuple:

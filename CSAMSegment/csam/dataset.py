@@ -1,11 +1,12 @@
-"""Data sets in nnU-Net's raw layout: dataset.json, imagesTr/CASE_0000.nii.gz (one a channel), labelsTr/CASE.nii.gz."""
+"""A data set to train or measure on: read once, every fault found at once, patients kept whole in a split."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,106 +14,127 @@ import SimpleITK as sitk
 
 from . import geometry
 from .errors import InputError
+from .facts import CaseFacts, examine
+from .layouts import Contents, read_contents
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its name, its patient, one file a channel and the truth."""
+    """One scan: its name, its patient, the truth, and one file a channel, or a single 4-D file of all channels."""
 
     name: str
     patient: str
     images: tuple[Path, ...]
     labels: Path
 
+    def read_images(self) -> list[sitk.Image]:
+        """One image a channel. Raises RuntimeError when a file cannot be read."""
+        images = [sitk.ReadImage(str(path)) for path in self.images]
+        if len(images) == 1 and images[0].GetDimension() == 4:
+            return [geometry.frame(images[0], index) for index in range(images[0].GetSize()[3])]
+        return images
+
     def read(self) -> tuple[list[sitk.Image], sitk.Image]:
-        return [sitk.ReadImage(str(path)) for path in self.images], sitk.ReadImage(str(self.labels))
+        return self.read_images(), sitk.ReadImage(str(self.labels))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """channels: names, in order. labels: name of each value from 1 on."""
+    """channels, modalities: of each channel, in order. labels: name of each value from 1 on. facts: by case name."""
 
     name: str
     licence: str
     channels: tuple[str, ...]
     labels: tuple[str, ...]
     cases: tuple[Case, ...]
+    modalities: tuple[str, ...] = ()
+    facts: Mapping[str, CaseFacts] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def patients(self) -> list[str]:
         return sorted({case.patient for case in self.cases})
 
+    def of(self, patients: Sequence[str]) -> tuple[Case, ...]:
+        return tuple(case for case in self.cases if case.patient in patients)
+
+    def by_patient(self, pattern: str) -> Dataset:
+        """The data set with patients named by another pattern. Raises InputError if it does not fit a case's name."""
+        named, faults = _patients([case.name for case in self.cases], pattern)
+        if faults:
+            raise InputError(report(self.name, faults))
+        return replace(self, cases=tuple(replace(case, patient=named[case.name]) for case in self.cases))
+
 
 def read_dataset(folder: str | Path, patient_pattern: str = "(.*)") -> Dataset:
-    """Reads the folder's table of contents and checks every case's headers and label values.
+    """Reads a data set (``csam.layouts`` says which layouts) and checks every file of it.
 
     patient_pattern: a regular expression for the case's name whose first group is the patient; scans of one patient
     never end up on both sides of a split. Raises InputError with one line for every fault found.
     """
-    folder = Path(folder)
-    try:
-        info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        channels = tuple(name for _, name in sorted(info["channel_names"].items(), key=lambda item: int(item[0])))
-        labels = {int(value): name for name, value in info["labels"].items()}
-        ending = info["file_ending"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder} is not a data set in nnU-Net's raw layout: its dataset.json cannot be used ({error!r}). It "
-            "needs dataset.json with channel_names, labels and file_ending, and the folders imagesTr and labelsTr."
-        ) from error
-    if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
-        raise InputError(
-            f"{folder}/dataset.json has the label values {sorted(labels)}; 0, 1, 2 ... without a gap are needed."
-        )
-    try:
-        pattern = re.compile(patient_pattern)
-    except re.error as error:
-        raise InputError(f"The patient pattern {patient_pattern!r} is not a regular expression: {error}.") from error
-    faults, cases = [], []
-    for truth in sorted((folder / "labelsTr").glob(f"*{ending}")):
-        name = truth.name.removesuffix(ending)
-        found = pattern.match(name)
-        images = tuple(folder / "imagesTr" / f"{name}_{i:04d}{ending}" for i in range(len(channels)))
-        patient = found.group(1) if found and pattern.groups else name
-        case = Case(name, patient or name, images, truth)
-        if found is None or patient is None:
-            faults.append(f"{name}: the patient pattern {patient_pattern!r} does not match its name")
-        faults += [f"{name}: {fault}" for fault in _faults(case, len(labels))]
-        cases.append(case)
-    orphans = {p.name.removesuffix(ending)[:-5] for p in (folder / "imagesTr").glob(f"*{ending}")} - {
-        c.name for c in cases
-    }
-    faults += [f"{name}: there is an image but no labelsTr/{name}{ending}" for name in sorted(orphans)]
-    if not cases:
-        faults.append(f"no labelsTr/*{ending} was found")
+    data, faults = inspect(folder, patient_pattern)
     if faults:
-        raise InputError(f"{folder} cannot be used as it is:\n  " + "\n  ".join(faults))
-    names = tuple(labels[v] for v in range(1, len(labels)))
-    return Dataset(info.get("name", folder.name), info.get("licence", ""), channels, names, tuple(cases))
+        raise InputError(report(folder, faults))
+    return data
 
 
-def _faults(case: Case, classes: int) -> list[str]:
-    missing = [path.name for path in case.images if not path.is_file()]
+def inspect(folder: str | Path, patient_pattern: str = "(.*)") -> tuple[Dataset, list[str]]:
+    """The data set and every fault of it. Raises InputError when its table of contents alone makes it unusable."""
+    folder = Path(folder)
+    contents, faults = read_contents(folder)
+    named, more = _patients([files.name for files in contents.files], patient_pattern)
+    faults += more
+    cases, facts = [], {}
+    for files in contents.files:
+        case = Case(files.name, named.get(files.name, files.name), files.images, files.labels)
+        found, wrong = _examine(case, contents)
+        faults += [f"{case.name}: {fault}" for fault in wrong]
+        facts[case.name] = found
+        cases.append(case)
+    known = [f for f in facts.values() if f is not None]
+    if cases and len(known) == len(cases) and not any(f.voxels for f in known):
+        faults.append("the labels of all cases are empty: there is nothing to learn")
+    data = Dataset(
+        contents.name, contents.licence, contents.channels, contents.labels, tuple(cases), contents.modalities, facts
+    )
+    return data, faults
+
+
+def _examine(case: Case, contents: Contents) -> tuple[CaseFacts | None, list[str]]:
+    missing = [path for path in (*case.images, case.labels) if not path.is_file()]
     if missing:
-        return [f"{name} is missing" for name in missing]
+        return None, [f"{path.name} is missing" for path in missing]
     try:
-        images, truth = case.read()
+        images = case.read_images()
+        truth = sitk.ReadImage(str(case.labels))
     except RuntimeError as error:
-        return [f"a file cannot be read ({str(error).strip().splitlines()[-1]})"]
-    faults = []
-    for path, image in zip(case.images, images, strict=True):
-        try:
-            geometry.check_image(image, path.name)
-        except InputError as error:
-            faults.append(str(error))
-        else:
-            if truth.GetDimension() != 3 or not geometry.same_grid(image, truth):
-                faults.append(f"{path.name} and its labels do not have the same size, spacing, origin and direction")
-    values = np.unique(sitk.GetArrayViewFromImage(truth))
-    unknown = [v for v in values.tolist() if v not in range(classes)]
-    if unknown:
-        faults.append(f"its labels hold the values {unknown[:5]}, which dataset.json does not name")
-    return faults
+        return None, [f"a file cannot be read ({str(error).strip().splitlines()[-1]})"]
+    files = [path.name for path in case.images]
+    if len(images) != len(contents.channels):
+        held = f"{len(images)} volume{'s'[: len(images) != 1]}"
+        return None, [f"{files[0]} is a file of {held}; dataset.json names {len(contents.channels)} channel(s)"]
+    names = files if len(files) == len(images) else [f"{files[0]}, channel {i}" for i in range(len(images))]
+    return examine(images, truth, names, len(contents.labels) + 1)
+
+
+def _patients(names: Sequence[str], pattern: str) -> tuple[dict[str, str], list[str]]:
+    """The patient of every case. Raises InputError when the pattern is no regular expression."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"The patient pattern {pattern!r} is not a regular expression: {error}.") from error
+    named, faults = {}, []
+    for name in names:
+        found = compiled.match(name)
+        patient = found.group(1) if found and compiled.groups else name
+        if found is None or patient is None:
+            faults.append(f"{name}: the patient pattern {pattern!r} does not match its name")
+        named[name] = patient or name
+    return named, faults
+
+
+def report(of: str | Path, faults: Sequence[str]) -> str:
+    """All that is wrong with something, a line each."""
+    return f"{of} cannot be used as it is:\n  " + "\n  ".join(faults)
 
 
 def split(patients: Sequence[str], validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -124,3 +146,35 @@ def split(patients: Sequence[str], validation: int, seed: int = 0) -> tuple[list
         )
     chosen = set(np.random.default_rng(seed).permutation(sorted(patients))[:validation].tolist())
     return [p for p in patients if p not in chosen], sorted(chosen)
+
+
+def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[list[str], list[str], list[str]]:
+    """Training and validation patients of a file, and its faults: unknown names, a patient on both sides, nobody.
+
+    The file is {"training": [...], "validation": [...]}, or nnU-Net's splits_final.json: a list of such objects, with
+    "train" and "val", of which ``fold`` is taken. Names are patients or cases; who is not named is left out.
+    """
+    try:
+        given = json.loads(Path(path).read_text(encoding="utf-8"))
+        given = given[fold] if isinstance(given, list) else given
+        sides = {
+            "training": given["training"] if "training" in given else given["train"],
+            "validation": given["validation"] if "validation" in given else given["val"],
+        }
+        if not all(isinstance(side, list) for side in sides.values()):
+            raise TypeError("the two sides must be lists of names")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return [], [], [f'{path} is no split ({error!r}): {{"training": [...], "validation": [...]}} was expected']
+    patient_of = {case.name: case.patient for case in data.cases} | {patient: patient for patient in data.patients}
+    faults, patients = [], {}
+    for side, names in sides.items():
+        faults += [
+            f"{path}: {name} ({side}) is neither a patient nor a case" for name in names if name not in patient_of
+        ]
+        faults += [f"{path}: {name} is named twice for {side}" for name, n in Counter(names).items() if n > 1]
+        patients[side] = sorted({patient_of[name] for name in names if name in patient_of})
+        if not names:
+            faults.append(f"{path}: nobody is left for {side}")
+    both = [patient for patient in patients["training"] if patient in patients["validation"]]
+    faults += [f"{path}: the patient {patient} is on both sides of the split" for patient in both]
+    return patients["training"], patients["validation"], faults

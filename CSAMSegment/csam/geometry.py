@@ -84,11 +84,16 @@ def axis_for(image: sitk.Image, choice: str) -> int:
 
     A plane, "sagittal", "coronal" or "axial", means the image axis nearest to its normal.
     """
+    return axis_of(image.GetSize(), image.GetSpacing(), image.GetDirection(), choice)
+
+
+def axis_of(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float], choice: str) -> int:
+    """``axis_for`` of an image that is not at hand."""
     if choice == "auto":
-        return slice_axis(image.GetSize(), image.GetSpacing(), image.GetDirection())
+        return slice_axis(size, spacing, direction)
     if choice in AXES:
         return AXES.index(choice)
-    patient_axis, cosines = PLANES.index(choice), np.reshape(image.GetDirection(), (3, 3))
+    patient_axis, cosines = PLANES.index(choice), np.reshape(direction, (3, 3))
     return max(range(3), key=lambda axis: (round(abs(cosines[patient_axis, axis]), 5), _line(cosines[:, axis])))
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
-from .errors import InputError
+from .errors import InputError, ModelError
+from .intensity import Intensity
 from .model import SLICE_AXES
+
+GATES = ("semantic", "positional", "slice", "uncertainty")
+AUTOMATIC = (
+    "patient_pattern", "validation_patients", "validate_every", "patience", "slice_axis", "in_plane_spacing",
+    "num_levels", "field_of_view", "num_slices", "empty_slices", "free_orientation", "intensity", "intensity_limits",
+)  # fmt: skip
+"""What ``csam.planning`` decides from the data set, where nothing is asked for."""
 
 
 @dataclass(frozen=True)
@@ -13,14 +23,19 @@ class Plan:
     """What a training does; written to OUT/plan.json.
 
     network: "CSAMUNet" or "CSAMUNetPlusPlus", with base_channels, num_levels, num_slices and rank.
-    in_plane_spacing: mm. field_of_view: rows, columns in pixels of that spacing. slice_axis, intensity: as in a model.
-    steps, learning_rate, weight_decay: of AdamW with a short warm-up and a cosine to zero. ema: decay of the weights'
-    running average.
-    gate_samples: draws of the slice gates per step. empty_slices: teach slices without any structure.
+    semantic, positional, slice, uncertainty: the gates to build; without all of them it is a plain 2D U-Net.
+    in_plane_spacing: mm. field_of_view: rows, columns in pixels of that spacing. slice_axis: as in a model.
+    intensity, intensity_limits: scope, lower and upper of a model's Intensity, such as "fixed" and Hounsfield units.
+    steps, learning_rate, weight_decay: of AdamW. rate: how the learning rate falls to zero after a short warm-up,
+    "cosine" or "polynomial" (power 0.9, as nnU-Net's). ema: decay of the weights' running average.
+    batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
+    patience: stop after this many validations without a better Dice; 0 never stops.
+    gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
+    structure. free_orientation: mirrors and quarter turns, where no structure is told by its side.
     extra_share: share of the steps that draw from the further data sets, if there are any.
     validation_patients: how many, drawn with split_seed. seed: of everything else.
     patient_pattern: regular expression for a case's name; its first group is the patient.
-    precision: "auto" (bfloat16 on CUDA and on processors with AMX), "float32" or "bfloat16".
+    precision: "auto" (bfloat16 where the device has it in hardware), "float32" or "bfloat16".
     checkpoint_every, validate_every: steps.
     Raises InputError that names a field out of range, before anything is trained that no model.json could hold.
     """
@@ -29,17 +44,25 @@ class Plan:
     base_channels: int = 16
     num_levels: int = 5
     num_slices: int = 12
+    semantic: bool = True
+    positional: bool = True
+    slice: bool = True
+    uncertainty: bool = True
     in_plane_spacing: float = 1.75
     field_of_view: tuple[int, int] = (128, 128)
     slice_axis: str = "auto"
     intensity: str = "slice"
+    intensity_limits: tuple[float, float] = (0.5, 99.5)
     rank: int = 5
     steps: int = 4000
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     gate_samples: int = 2
+    rate: str = "cosine"
+    batch: int = 1
     ema: float = 0.995
     empty_slices: bool = True
+    free_orientation: bool = True
     extra_share: float = 0.2
     validation_patients: int = 8
     patient_pattern: str = "(.*)"
@@ -48,11 +71,19 @@ class Plan:
     precision: str = "auto"
     checkpoint_every: int = 200
     validate_every: int = 500
+    patience: int = 0
 
     def __post_init__(self):
         multiple = 2 ** (min(max(self.num_levels, 2), 8) - 1)
         rows_columns = len(self.field_of_view) == 2 and all(type(n) is int for n in self.field_of_view)
-        ranges = {"base_channels": 256, "num_levels": 8, "num_slices": 256, "rank": 64, "gate_samples": 100}
+        ranges = {
+            "base_channels": 256,
+            "num_levels": 8,
+            "num_slices": 256,
+            "rank": 64,
+            "gate_samples": 100,
+            "batch": 10_000,
+        }
         ranges |= dict.fromkeys(("steps", "checkpoint_every", "validate_every", "validation_patients"), 10**9)
         checks = [
             ("network", self.network in ("CSAMUNet", "CSAMUNetPlusPlus"), "CSAMUNet or CSAMUNetPlusPlus"),
@@ -65,7 +96,10 @@ class Plan:
                 f"two multiples of {multiple} from {2 * multiple} to 2048 (for {self.num_levels} levels)",
             ),
             ("slice_axis", self.slice_axis in SLICE_AXES, ", ".join(SLICE_AXES)),
-            ("intensity", self.intensity in ("slice", "volume"), "slice or volume"),
+            ("intensity", self.intensity in ("slice", "volume", "fixed"), "slice, volume or fixed"),
+            ("intensity_limits", len(self.intensity_limits) == 2, "two numbers"),
+            ("rate", self.rate in ("cosine", "polynomial"), "cosine or polynomial"),
+            ("patience", 0 <= self.patience <= 10**9, "0 or more"),
             ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),
             ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
             ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
@@ -76,10 +110,31 @@ class Plan:
         for name, fits, expected in checks:
             if not fits:
                 raise InputError(f"The plan's {name} is {getattr(self, name)!r}; {expected} was expected.")
+        try:
+            _ = self.normalisation
+        except ModelError as error:
+            raise InputError(f"The plan's intensity and intensity_limits do not go together: {error}") from error
+
+    @property
+    def normalisation(self) -> Intensity:
+        return Intensity(self.intensity, *self.intensity_limits)
+
+    @property
+    def draws(self) -> int:
+        """Draws of the slice gates per step: one where they have no spread."""
+        return self.gate_samples if self.slice and self.uncertainty else 1
+
+    def architecture(self, input_channels: int, num_classes: int) -> dict:
+        """What ``networks.build`` takes."""
+        own = ("network", "num_levels", "base_channels", "num_slices", *GATES, "rank")
+        return {name: getattr(self, name) for name in own} | {
+            "input_channels": input_channels,
+            "num_classes": num_classes,
+        }
 
     @classmethod
-    def from_json(cls, values: dict) -> Plan:
-        """Raises InputError that names an unknown field or one of the wrong type."""
+    def checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Some fields as JSON has them → as a plan has them. Raises InputError for an unknown field or wrong type."""
         known = {f.name: f for f in fields(cls)}
         for name, value in values.items():
             if name not in known:
@@ -88,4 +143,9 @@ class Plan:
             accepted = {float: (int, float), tuple: (list, tuple)}.get(type(default), type(default))
             if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
                 raise InputError(f"The plan's {name} is {value!r}; something like {default!r} was expected.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Raises InputError that names an unknown field, one of the wrong type or one out of range."""
+        return cls(**cls.checked(values))

@@ -1,36 +1,37 @@
-"""Training: ``python -m csam train DATASET --out DIR``.
+"""Training: ``python -m csam train DATASET --out DIR``, or with torchrun on several GPUs or hosts.
 
-A step sees one stack of slices: the encoder runs once, the decoder once for each of several draws of the slice gates
-(reparameterised, so that their distribution learns), the loss is the mean of cross-entropy + Dice over the draws.
-Everything random depends on (seed, step) alone and every checkpoint is whole, so that a killed run goes on as if
-nothing had happened.
+A step sees one stack of slices, or several one by one: the encoder runs once, the decoder once for each of several
+draws of the slice gates (reparameterised, so that their distribution learns), the loss is the mean of cross-entropy +
+Dice over the draws. Everything random depends on (seed, step, item) alone and every checkpoint is whole, so that a
+killed run goes on as if nothing had happened, and several processes do what one would.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .augment import Augmenter, Example
-from .dataset import Case, Dataset, read_dataset, split
+from .augment import Augmenter, Example, ahead
+from .dataset import Case
 from .devices import choose_device
+from .distributed import Group, joined
 from .errors import Cancelled, InputError
-from .intensity import Intensity
+from .learning_curve import draw, write_log, write_text
 from .model import Model
 from .networks import build
 from .plan import Plan
-from .posterior import GatePosterior
+from .preparing import Preparation, adopt, prepare
 from .result import Progress, ProgressCallback
 from .stack import resize, stack_of
+from .trainer import Trainer, read_checkpoint
 from .uncertainty import dice
 
 LOG_EVERY = 20
@@ -39,7 +40,7 @@ LOG_EVERY = 20
 def load_example(case: Case, plan: Plan) -> Example:
     """One case at the plan's spacing and orientation, as inference will see it."""
     images, truth = case.read()
-    stack = stack_of(images, plan.in_plane_spacing, Intensity(plan.intensity), plan.slice_axis)
+    stack = stack_of(images, plan.in_plane_spacing, plan.normalisation, plan.slice_axis)
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
     size = stack.values.shape[-2:]
     # The class whose coverage of the new pixel is largest: a nearest neighbour would move the border.
@@ -47,172 +48,194 @@ def load_example(case: Case, plan: Plan) -> Example:
     return Example(stack.values, torch.stack(shares).argmax(0).to(torch.uint8))
 
 
-@dataclass
-class Trainer:
-    """Network, optimiser and averaged weights at one step of a training; saves and restores itself."""
-
-    plan: Plan
-    network: torch.nn.Module
-    device: str
-
-    def __post_init__(self):
-        from monai.losses import DiceCELoss
-
-        plan = self.plan
-        self.step = 0
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
-        )
-        warm_up = max(1, min(100, plan.steps // 10))
-        self.schedule = torch.optim.lr_scheduler.SequentialLR(
-            self.optimizer,
-            [
-                torch.optim.lr_scheduler.LinearLR(self.optimizer, 0.05, total_iters=warm_up),
-                torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, max(1, plan.steps - warm_up)),
-            ],
-            [warm_up],
-        )
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
-        )
-        self.loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
-        self.autocast = autocast_type(plan.precision, self.device)
-
-    def train_step(self, example: Example) -> tuple[float, list[float]]:
-        """One step on one stack. Returns the loss and the mean spread of every level's gate logits."""
-        self.network.train()
-        torch.manual_seed(self.plan.seed * 1_000_003 + self.step)
-        x = example.values.transpose(0, 1).contiguous().to(self.device)
-        truth = example.labels[:, None].to(self.device)
-        with torch.autocast(self.device.split(":")[0], dtype=self.autocast, enabled=self.autocast is not None):
-            posterior = GatePosterior(self.network, x)
-            outputs = [posterior.logits(posterior.draw()) for _ in range(self.plan.gate_samples)]
-        heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
-        loss = sum(self.loss(head, truth) for head in heads) / len(heads)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.schedule.step()
-        self.average.update_parameters(self.network)
-        self.step += 1
-        spreads = [d.variance.sqrt().mean().item() for d in posterior.distributions if d is not None]
-        return loss.item(), spreads
-
-    def averaged_network(self) -> torch.nn.Module:
-        return self.average.module.eval()
-
-    _PARTS = ("network", "optimizer", "schedule", "average")
-
-    def save(self, path: Path) -> None:
-        """Writes a checkpoint; a crash while writing leaves the one before."""
-        state = {part: getattr(self, part).state_dict() for part in self._PARTS}
-        temporary = path.with_suffix(".tmp")
-        torch.save(state | {"step": self.step}, temporary)
-        os.replace(temporary, path)
-
-    def restore(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        for part in self._PARTS:
-            getattr(self, part).load_state_dict(state[part])
-        self.step = state["step"]
-
-
-def autocast_type(precision: str, device: str) -> torch.dtype | None:
-    """bfloat16 where it is faster than float32: on CUDA, and on processors with AMX tiles. None means float32."""
-    if precision == "float32":
-        return None
-    if precision == "bfloat16" or device.startswith("cuda"):
-        return torch.bfloat16
-    return torch.bfloat16 if device == "cpu" and torch.cpu._is_amx_tile_supported() else None
-
-
 def train(
     dataset: str | Path,
     out: str | Path,
-    plan: Plan = Plan(),
+    plan: Plan | Mapping[str, Any] | None = None,
     extra: Sequence[str | Path] = (),
     card: dict | None = None,
     device: str = "auto",
-    fine_tune: str | Path | None = None,
+    fine_tune: str | Path | Model | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
     log: Callable[[str], None] = print,
-):
-    """Trains on a data set in nnU-Net's raw layout and returns the finished, calibrated Model, saved in OUT/model.
+    split: str | Path | None = None,
+    fold: int = 0,
+) -> Model | None:
+    """Trains on a data set (``csam.layouts`` says which layouts) and returns the finished, calibrated Model.
 
-    extra: further data sets used for training only, such as phantoms. card: title, about, modality, licence
-    and labels with colours and terminology for the model. fine_tune: a model of the same architecture to start from.
-    OUT gets plan.json, split.json, log.csv, checkpoint.pt and model/. A run that was stopped goes on from its last
-    checkpoint. Raises InputError for a data set that cannot be used or an OUT that holds another training, Cancelled
-    when cancelled() says so.
+    plan: a whole one, or some of its fields, which override the automatic plan. extra: further data sets used for
+    training only, such as phantoms. card: title, about, modality, licence and labels with colours and terminology for
+    the model. fine_tune: a model to start from. split, fold: a file that says who is trained and who is validated on,
+    in the words of ``csam.dataset.read_split``.
+
+    OUT gets plan.json, reasons.txt, split.json, sources.json, log.csv, learning_curve.png, checkpoint.pt and model/.
+    A run that was stopped goes on from its last checkpoint. Of several processes started by torchrun the first one
+    does all of this and returns the model, the others None. Raises InputError for a data set that cannot be used, or
+    an OUT that holds another training, before anything is written; Cancelled when cancelled() says so.
     """
-    out = Path(out)
-    data = read_dataset(dataset, plan.patient_pattern)
-    further = [read_dataset(folder) for folder in extra]
-    training, validation = split(data.patients, plan.validation_patients, plan.split_seed)
-    _claim(out, plan, training, validation)
-    device = choose_device(device)
-    from .calibrate import assemble, finish  # heavy: the whole pipeline
+    with joined() as group:
+        start = fine_tune if isinstance(fine_tune, Model | None) else Model.load(fine_tune)
+        prepared = prepare(dataset, plan, extra, start, split, fold)
+        card = _card(prepared, card)
+        log = log if group.first else lambda text: None
+        return _Training(prepared, Path(out), card, extra, device, group, log).run(progress, cancelled)
 
-    train_cases = [c for c in data.cases if c.patient in training]
-    validation_cases = [c for c in data.cases if c.patient in validation]
-    examples = [load_example(case, plan) for case in train_cases]
-    extra_examples = [load_example(case, plan) for folder in further for case in folder.cases]
-    log(
-        f"{len(examples)} training scans of {len(training)} patients, {len(extra_examples)} further ones, "
-        f"{len(validation_cases)} validation scans of {len(validation)} patients: {', '.join(validation)}"
-    )
-    torch.manual_seed(plan.seed)
-    network = build(_architecture(plan, data))
-    assemble(network, data, plan, train_cases[:1], card or {}).check()  # now, not after hours of training
-    start = None if fine_tune is None else _start_from(fine_tune, network)
-    network = network.to(device)
-    trainer = Trainer(plan, network, device)
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        trainer.restore(checkpoint)
-        log(f"Going on from step {trainer.step}.")
-    augment = Augmenter(plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices)
-    watch = [load_example(case, plan) for case in validation_cases]
-    started, first = time.monotonic(), trainer.step
-    losses: list[float] = []
-    while trainer.step < plan.steps:
-        if cancelled and cancelled():
-            trainer.save(checkpoint)
-            raise Cancelled(f"Stopped at step {trainer.step}; the same command goes on from there.")
-        use_extra = extra_examples and np.random.default_rng((plan.seed, trainer.step, 1)).random() < plan.extra_share
-        loss, spreads = trainer.train_step(augment(extra_examples if use_extra else examples, trainer.step))
-        losses.append(loss)
-        done = trainer.step == plan.steps
-        seconds = time.monotonic() - started
-        if trainer.step % LOG_EVERY == 0 or done:
-            watched = None
-            if trainer.step % plan.validate_every == 0 or done:
-                watched = float(np.mean([quick_dice(trainer.averaged_network(), e, plan, device) for e in watch]))
-            row = {
-                "step": trainer.step,
-                "loss": round(float(np.mean(losses)), 5),
-                "learning_rate": trainer.schedule.get_last_lr()[0],
-                "seconds": round(seconds, 1),
-                "validation_dice": "" if watched is None else round(watched, 4),
-                "gate_spread": " ".join(f"{s:.3f}" for s in spreads),
-            }
-            _append(out / "log.csv", row)
-            losses = []
-            if watched is not None or trainer.step % (5 * LOG_EVERY) == 0:
-                log(
-                    f"step {row['step']}/{plan.steps}  loss {row['loss']}  Dice {row['validation_dice'] or '-'}  "
-                    f"gate spread {row['gate_spread']}  {row['seconds']:.0f} s"
+
+class _Training:
+    """One training from a prepared beginning to the finished model."""
+
+    def __init__(
+        self,
+        prepared: Preparation,
+        out: Path,
+        card: dict,
+        extra: Sequence[str | Path],
+        device: str,
+        group: Group,
+        log: Callable[[str], None],
+    ):
+        from .calibrate import assemble  # heavy: the whole pipeline
+
+        self.prepared, self.out, self.card, self.extra, self.group, self.log = prepared, out, card, extra, group, log
+        self.plan = plan = prepared.plan
+        self.device = choose_device(group.device(device))
+        self.checkpoint = out / "checkpoint.pt"
+        data = prepared.data
+        torch.manual_seed(plan.seed)
+        network = build(plan.architecture(len(data.channels), len(data.labels) + 1))
+        # Now, not after hours of training.
+        assemble(network, data, plan, prepared.training_cases[:1], card).check()
+        for part in adopt(prepared.start, network) if prepared.start else ():
+            log(f"Begins anew, for it does not fit {prepared.start.name}: {part}")
+        self.trainer = Trainer(plan, network.to(self.device), self.device, group)
+        self.examples = [load_example(case, plan) for case in prepared.training_cases]
+        self.extra_examples = [load_example(case, plan) for other in prepared.further for case in other.cases]
+        self.watched = [load_example(case, plan) for case in prepared.validation_cases] if group.first else []
+
+    def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
+        self.group.agree(self._claim)
+        training, validation = self.prepared.training, self.prepared.validation
+        self.log(
+            f"{len(self.examples)} training scans of {len(training)} patients, {len(self.extra_examples)} further "
+            f"ones, {len(self.watched)} validation scans of {len(validation)} patients: {', '.join(validation)}"
+        )
+        self._go_on()
+        self._train(progress, cancelled)
+        return self._finish(cancelled) if self.group.first else None
+
+    def _claim(self) -> None:
+        """Writes what this training is, or checks that an earlier run's is the same.
+
+        Other patients would mean another split: the ones to validate on might have been trained on before.
+        """
+        prepared, start = self.prepared, self.prepared.start
+        facts = {
+            "plan.json": asdict(self.plan),
+            "split.json": {"training": prepared.training, "validation": prepared.validation},
+            "sources.json": {
+                "data": prepared.data.name,
+                "further": [other.name for other in prepared.further],
+                "started_from": start and {"name": start.name, "sha256": start.sha256},
+            },
+        }
+        texts = {name: json.dumps(values, indent=2) + "\n" for name, values in facts.items()}
+        for name, wanted in texts.items():
+            if (self.out / name).exists() and (self.out / name).read_text(encoding="utf-8") != wanted:
+                raise InputError(
+                    f"{self.out} holds another training (its {name} differs). Choose another --out, or remove it."
                 )
-        if progress:
-            left = seconds / (trainer.step - first) * (plan.steps - trainer.step)
-            progress(Progress(trainer.step / plan.steps, f"training, loss {loss:.3f}", left))
-        if trainer.step % plan.checkpoint_every == 0 or done:
-            trainer.save(checkpoint)
-    return finish(
-        trainer.averaged_network(), data, plan, validation_cases, out, card or {}, extra, start, log, cancelled
-    )
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name, wanted in texts.items():
+            write_text(self.out / name, wanted)
+        write_text(self.out / "reasons.txt", "".join(f"{d}\n" for d in prepared.decisions))
+
+    def _go_on(self) -> None:
+        """Takes up the last checkpoint, if there is one: the first process's, wherever the others run."""
+        state = self.group.agree(lambda: read_checkpoint(self.checkpoint) if self.checkpoint.exists() else None)
+        if state is not None:
+            self.trainer.restore_state(state)
+            self.log(f"Going on from step {self.trainer.step}.")
+            self._show()
+
+    def _train(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> None:
+        plan, trainer, group = self.plan, self.trainer, self.group
+        augment = Augmenter(
+            plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices, plan.free_orientation, plan.extra_share
+        )
+
+        def examples(step: int) -> list[Example]:
+            return [augment(self.examples, step, item, self.extra_examples) for item in trainer.share]
+
+        begun, first, before = time.monotonic(), trainer.step, trainer.seconds
+        coming = ahead(examples, first, plan.steps)
+        while not trainer.finished:
+            if group.from_first(bool(cancelled and cancelled())):
+                if group.first:
+                    trainer.save(self.checkpoint)
+                raise Cancelled(f"Stopped at step {trainer.step}; the same command goes on from there.")
+            loss, spreads = trainer.train_step(*next(coming))
+            here = time.monotonic() - begun
+            trainer.seconds = before + here
+            look = trainer.step % plan.validate_every == 0 or trainer.step == plan.steps
+            if look:
+                trainer.validated(group.agree(self._validate))
+            if look or trainer.step % LOG_EVERY == 0:
+                self._record(spreads, look)
+            if progress and group.first:
+                left = here / (trainer.step - first) * (plan.steps - trainer.step)
+                progress(Progress(trainer.step / plan.steps, f"training, loss {loss:.3f}", left))
+            if group.first and (trainer.step % plan.checkpoint_every == 0 or trainer.finished):
+                trainer.save(self.checkpoint)
+        coming.close()
+        if trainer.step < plan.steps:
+            self.log(f"Stopped early at step {trainer.step}: no better since step {trainer.best_step}.")
+
+    def _validate(self) -> float:
+        network = self.trainer.averaged_network()
+        return float(np.mean([quick_dice(network, example, self.plan, self.device) for example in self.watched]))
+
+    def _record(self, spreads: Sequence[float], look: bool) -> None:
+        """A row of the log; a line for people at every look at the validation patients and now and then between."""
+        trainer = self.trainer
+        row = {
+            "step": trainer.step,
+            "loss": round(float(np.mean(trainer.recent)), 5),
+            "learning_rate": trainer.schedule.get_last_lr()[0],
+            "seconds": round(trainer.seconds, 1),
+            "validation_dice": round(trainer.last_dice, 4) if look else "",
+            "gate_spread": " ".join(f"{s:.3f}" for s in spreads),
+        }
+        trainer.history.append(row)
+        trainer.recent = []
+        if look or trainer.step % (5 * LOG_EVERY) == 0:
+            self.log(
+                f"step {row['step']}/{self.plan.steps}  loss {row['loss']}  Dice {row['validation_dice'] or '-'}  "
+                f"gate spread {row['gate_spread']}  {row['seconds']:.0f} s"
+            )
+            self._show()
+
+    def _show(self) -> None:
+        if not self.group.first:
+            return
+        title = f"{self.prepared.data.name}, {self.plan.network}"
+        try:
+            write_log(self.trainer.history, self.out / "log.csv")
+            draw(self.trainer.history, self.out / "learning_curve.png", title, self.trainer.best_step)
+        except OSError as error:  # open in another program: no reason to end the training
+            self.log(f"The log was not written this time: {error}")
+
+    def _finish(self, cancelled: Callable[[], bool] | None) -> Model:
+        from .calibrate import finish
+
+        prepared, trainer = self.prepared, self.trainer
+        self.log(
+            f"The weights of step {trainer.best_step} were the best: Dice {trainer.best_dice:.4f} at a quick look."
+        )
+        return finish(
+            trainer.best_network(), prepared.data, self.plan, prepared.validation_cases, self.out, self.card,
+            self.extra, prepared.start, self.log, cancelled,
+        )  # fmt: skip
 
 
 @torch.no_grad()
@@ -230,48 +253,7 @@ def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
     return float(np.mean(scores)) if scores else 1.0
 
 
-def _start_from(path: str | Path, network: torch.nn.Module) -> Model:
-    """Copies the weights of a model into the network. Raises InputError when their architectures differ."""
-    model = Model.load(path)
-    wrong = [key for key, value in network.architecture.items() if model.architecture[key] != value]
-    if wrong:
-        raise InputError(
-            f"The model {model.name} has {wrong[0]} {model.architecture[wrong[0]]}; the plan and the data set ask for "
-            f"{network.architecture[wrong[0]]}. Change the plan, or start from scratch."
-        )
-    network.load_state_dict(model.network().state_dict())
-    return model
-
-
-def _architecture(plan: Plan, data: Dataset) -> dict:
-    return {
-        "network": plan.network,
-        "input_channels": len(data.channels),
-        "num_classes": len(data.labels) + 1,
-        "num_levels": plan.num_levels,
-        "base_channels": plan.base_channels,
-        "num_slices": plan.num_slices,
-        "rank": plan.rank,
-    }
-
-
-def _claim(out: Path, plan: Plan, training: list[str], validation: list[str]) -> None:
-    """Writes the plan and the split, or checks that an earlier run's are the same.
-
-    Other patients would mean another split: the ones to validate on might have been trained on before.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    for name, values in (("plan.json", asdict(plan)), ("split.json", {"training": training, "validation": validation})):
-        wanted = json.dumps(values, indent=2) + "\n"
-        if (out / name).exists() and (out / name).read_text() != wanted:
-            raise InputError(f"{out} holds another training (its {name} differs). Choose another --out, or remove it.")
-        (out / name).write_text(wanted)
-
-
-def _append(path: Path, row: dict) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+def _card(prepared: Preparation, card: dict | None) -> dict:
+    """The card, with the modality that the data set tells where the card tells none."""
+    modalities = set(prepared.data.modalities)
+    return ({"modality": modalities.pop()} if len(modalities) == 1 else {}) | (card or {})

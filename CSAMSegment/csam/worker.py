@@ -250,13 +250,15 @@ def _segment(request: Request, models: ModelCache) -> None:
     request.reply("result", images, result=fields)
 
 
+TRAIN_OPTIONS = ("extra", "card", "device", "fine_tune", "split", "fold")
+
+
 def _train(request: Request, models: ModelCache) -> None:
     _import_torch()
-    from .plan import Plan
     from .train import train
 
-    plan = Plan.from_json(request.header.get("plan") or {})
-    more = {name: request.header[name] for name in ("extra", "card", "device", "fine_tune") if name in request.header}
+    plan = request.header.get("plan") or {}
+    more = {name: request.header[name] for name in TRAIN_OPTIONS if name in request.header}
     paths = [request.field("dataset"), request.field("out")]
     model = train(*paths, plan, **more, progress=request.progress, cancelled=request.cancelled)
     request.reply("result", result=model.description())

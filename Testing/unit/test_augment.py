@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import small  # noqa: F401 one thread
 
-from csam.augment import Augmenter, Example, crop, draw_example, window_of_slices
+from csam.augment import Augmenter, Example, ahead, choose_slices, crop, draw_example, thicken
 
 
 def example(slices=6, rows=24, columns=20, channels=1):
@@ -15,7 +15,7 @@ def example(slices=6, rows=24, columns=20, channels=1):
     labels = torch.zeros(slices, rows, columns, dtype=torch.uint8)
     labels[:, 8:14, 6:12] = 1
     labels[:, 15:18, 12:16] = 2
-    numbers = torch.arange(slices).float()[:, None, None] / 10
+    numbers = torch.arange(slices).float()[:, None, None] / 10 * (slices < 10)
     return Example((numbers + labels).expand(channels, -1, -1, -1).clone(), labels)
 
 
@@ -23,33 +23,72 @@ def label_of(values):
     return values.floor()
 
 
-@given(count=st.integers(1, 30), wanted=st.integers(1, 30), seed=st.integers(0, 100))
-def test_a_window_of_slices_is_neighbouring_slices_with_repeated_edges(count, wanted, seed):
-    indices = window_of_slices(count, wanted, np.random.default_rng(seed))
+@given(count=st.integers(1, 30), wanted=st.integers(1, 30), seed=st.integers(0, 100), free=st.booleans())
+def test_chosen_slices_are_neighbours_in_order_or_reversed_with_repeated_edges(count, wanted, seed, free):
+    indices = choose_slices(count, wanted, np.random.default_rng(seed), free_orientation=free)
     assert len(indices) == wanted
     assert indices.min() >= 0
     assert indices.max() < count
-    assert set(np.diff(indices)) <= {0, 1}
+    assert set(np.diff(indices)) <= ({0, 1} if not free or indices[-1] >= indices[0] else {0, -1})
     assert len(set(indices)) == min(count, wanted)
 
 
-def test_a_crop_cuts_picture_and_labels_at_the_same_place_and_pads_with_background():
+@given(count=st.integers(4, 30), wanted=st.integers(1, 30), seed=st.integers(0, 100))
+def test_dropped_slices_leave_gaps_and_the_order_of_the_others(count, wanted, seed):
+    indices = choose_slices(count, wanted, np.random.default_rng(seed), dropped=True, free_orientation=False)
+    assert len(indices) == wanted
+    assert (np.diff(indices) >= 0).all()
+    assert len(set(indices)) < count
+
+
+def test_dropping_leaves_out_a_slice_or_two_or_every_second_one():
+    left = {len(set(choose_slices(10, 10, np.random.default_rng(seed), dropped=True))) for seed in range(50)}
+    assert left == {5, 8, 9}
+
+
+def test_a_stack_of_three_slices_loses_none():
+    assert len(set(choose_slices(3, 3, np.random.default_rng(0), dropped=True))) == 3
+
+
+def test_thicker_slices_are_weighted_means_of_neighbours_and_keep_a_constant_stack():
+    values = torch.rand(2, 5, 4, 4)
+    thick = thicken(values, 0.25)
+    torch.testing.assert_close(thick[:, 2], 0.25 * values[:, 1] + 0.5 * values[:, 2] + 0.25 * values[:, 3])
+    torch.testing.assert_close(thick[:, 0], 0.75 * values[:, 0] + 0.25 * values[:, 1])
+    torch.testing.assert_close(thicken(torch.ones(1, 3, 2, 2), 0.3), torch.ones(1, 3, 2, 2))
+
+
+@settings(max_examples=200)
+@given(
+    row=st.integers(-60, 80), column=st.integers(-60, 80), rows=st.sampled_from([4, 10, 40]), columns=st.integers(3, 50)
+)
+def test_a_crop_cuts_picture_and_labels_at_the_same_place_and_pads_with_background(row, column, rows, columns):
     whole = example()
-    centres = np.array([[12, 10], [0, 0], [23, 19], [5, 5], [100, 100], [12, 10]])
-    cut = crop(whole, centres, (10, 8))
-    assert cut.values.shape == (1, 6, 10, 8)
+    cut = crop(whole, (row, column), (rows, columns))
+    assert cut.values.shape == (1, 6, rows, columns)
+    assert cut.labels.shape == (6, rows, columns)
     for s in range(6):
         inside = cut.labels[s] > 0
         torch.testing.assert_close(cut.values[0, s][inside], cut.labels[s][inside] + s / 10)
-    np.testing.assert_array_equal(cut.labels[0], whole.labels[0, 7:17, 6:14])
-    assert not cut.labels[1, :5, :4].any()
-    assert not cut.values[0, 4].any()
+    if (row, column, rows, columns) == (12, 10, 10, 8):
+        np.testing.assert_array_equal(cut.labels[0], whole.labels[0, 7:17, 6:14])
+
+
+def test_a_crop_in_the_middle_is_that_part_of_the_picture():
+    whole = example()
+    cut = crop(whole, (12, 10), (10, 8))
+    assert torch.equal(cut.values, whole.values[..., 7:17, 6:14])
+    assert torch.equal(cut.labels, whole.labels[:, 7:17, 6:14])
 
 
 @settings(max_examples=60)
-@given(slices=st.integers(1, 9), num_slices=st.integers(1, 9), seed=st.integers(0, 10_000), empty=st.booleans())
-def test_a_drawn_example_has_the_labels_of_its_picture(slices, num_slices, seed, empty):
-    drawn = draw_example(example(slices), num_slices, (12, 16), np.random.default_rng(seed), empty)
+@given(
+    slices=st.integers(1, 9), num_slices=st.integers(1, 9), seed=st.integers(0, 10_000), empty=st.booleans(),
+    free=st.booleans(), rows=st.sampled_from([9, 24, 70]),
+)  # fmt: skip
+def test_a_drawn_example_has_the_labels_of_its_picture(slices, num_slices, seed, empty, free, rows):
+    """Neighbours differ by a tenth: the mean with them never reaches the next label."""
+    drawn = draw_example(example(slices, rows), num_slices, (12, 16), np.random.default_rng(seed), empty, free)
     assert drawn.values.shape == (1, num_slices, 15, 20)
     assert drawn.labels.shape == (num_slices, 15, 20)
     torch.testing.assert_close(label_of(drawn.values[0] + 1e-4), drawn.labels.float())
@@ -70,6 +109,16 @@ def test_without_empty_slices_all_slices_show_the_same_place():
     for seed in range(50):
         shown = draw_example(example(), 6, (12, 12), np.random.default_rng(seed), False).labels.flatten(1).any(1)
         assert shown.all() or not shown.any()
+
+
+@pytest.mark.parametrize("rows", [12, 20, 60])
+def test_a_window_reaches_little_beyond_the_picture(rows):
+    """Of the inner window, without the margin for the transforms, at most a tenth of a side may be outside."""
+    lit = Example(torch.ones(1, 3, rows, 60), torch.zeros(3, rows, 60, dtype=torch.uint8))
+    for seed in range(40):
+        drawn = draw_example(lit, 3, (20, 20), np.random.default_rng(seed), False).values[0, 0, 2:22, 2:22]
+        assert (drawn.amax(1) > 0).sum() >= min(rows, 20) - 3
+        assert (drawn.amax(0) > 0).sum() >= 17
 
 
 def test_a_scan_without_any_structure_can_be_drawn():
@@ -121,3 +170,56 @@ def test_picture_and_labels_move_together(augmenter):
             compared += 1
             assert bright.median() > dark.median() + 0.1
     assert compared > 10
+
+
+def test_items_of_a_step_differ_and_do_not_depend_on_who_draws_them(augmenter):
+    cases = [example(), example(4)]
+    first, second = (augmenter(cases, 7, item) for item in (0, 1))
+    assert not torch.equal(first.values, second.values)
+    assert torch.equal(second.values, Augmenter(5, (16, 16), seed=3)(cases, 7, 1).values)
+
+
+def test_further_cases_are_drawn_for_their_share_of_the_examples():
+    dark = [Example(torch.zeros(1, 6, 24, 20), torch.zeros(6, 24, 20, dtype=torch.uint8))]
+    for share, expected in ((0.0, 0), (1.0, 20), (0.5, 10)):
+        augmenter = Augmenter(5, (16, 16), seed=0, extra_share=share)
+        dark_ones = sum(not augmenter([example()], step, extra=dark).labels.any() for step in range(20))
+        assert abs(dark_ones - expected) <= (6 if 0 < share < 1 else 3)
+
+
+def test_stacks_of_many_sizes_and_channels_give_examples_of_one_size():
+    augmenter = Augmenter(5, (16, 16), seed=0)
+    cases = [example(2, 20, 20, channels=2), example(9, 60, 31, channels=2), example(1, 24, 90, channels=2)]
+    assert {tuple(augmenter(cases, step).values.shape) for step in range(20)} == {(2, 5, 16, 16)}
+
+
+def test_no_slice_takes_anything_from_another_but_by_thickness(monkeypatch):
+    """A stack in which one slice alone is not black: whatever is done in-plane, the others stay black."""
+    monkeypatch.setattr("csam.augment.THICKER", 0)
+    monkeypatch.setattr("csam.transforms.mt.RandGaussianNoised", lambda *_, **__: lambda data: data)
+    augmenter = Augmenter(6, (16, 16), seed=1, empty_slices=False)
+    values = torch.zeros(1, 6, 24, 20)
+    values[:, 2] = 0.5 + 0.5 * torch.rand(24, 20)
+    labels = torch.zeros(6, 24, 20, dtype=torch.uint8)
+    labels[2] = 1
+    for step in range(60):
+        out = augmenter([Example(values, labels)], step)
+        lit = out.values[0].flatten(1).amax(1) > 1e-6
+        assert torch.equal(lit, out.labels.flatten(1).any(1))
+
+
+def test_examples_made_ahead_come_in_order_and_an_error_is_the_callers():
+    assert list(ahead(lambda step: [step], 3, 7)) == [[3], [4], [5], [6]]
+    assert list(ahead(lambda step: [step], 7, 7)) == []
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda step: [1 / (step - 4)], 3, 7))
+
+
+def test_drawing_an_example_leaves_torchs_random_state_alone(augmenter):
+    """The gates of a training step draw from it, while the next example is made in another thread."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    for step in range(30):
+        augmenter([example()], step)
+    assert torch.equal(torch.rand(3), expected)

@@ -246,3 +246,33 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert cli.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
     assert "dice_mean" in capsys.readouterr().out
+
+
+def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, monkeypatch, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ("--dry-run", "--steps", "9", "--fine-tune", "cardiac-lv", "--num-slices", "7")
+    assert run(place, monkeypatch, "train", "data", "--out", str(out), *options) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "steps = 9: as asked for",
+        "num_slices = 7: as asked for",
+        "in_plane_spacing = 1.75: as in cardiac-lv, from which the training starts",
+    ):
+        assert line in said
+    assert not out.exists()
+
+
+def test_faults_of_a_data_set_end_with_code_2_and_a_line_for_each(monkeypatch, tmp_path, capsys):
+    folder, out = small.dataset(tmp_path / "data"), tmp_path / "out"
+    (folder / "labelsTr" / "p00_0.nii.gz").unlink()
+    (folder / "imagesTr" / "p01_0_0000.nii.gz").unlink()
+    split = tmp_path / "split.json"
+    split.write_text('{"training": ["p02_0", "p03_0"], "validation": ["p03_0"]}')
+    assert cli.main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
+    said = capsys.readouterr().err
+    for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is on both sides"):
+        assert fault in said
+    assert not out.exists()
+    monkeypatch.setenv("RANK", "1")
+    assert cli.main(["train", str(folder), "--out", str(out)]) == 2
+    assert capsys.readouterr().err == ""

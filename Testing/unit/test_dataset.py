@@ -79,7 +79,7 @@ def test_all_faults_are_listed_together(folder):
 def test_an_image_that_is_no_scalar_volume_is_a_fault(folder):
     series = sitk.JoinSeries([small.image(), small.image()])
     sitk.WriteImage(series, str(folder / "imagesTr" / "p00_0_0000.nii.gz"))
-    with pytest.raises(InputError, match=r"p00_0: p00_0_0000.nii.gz is a series of 2 volumes"):
+    with pytest.raises(InputError, match=r"p00_0: p00_0_0000.nii.gz is a file of 2 volumes; dataset.json names 1"):
         read_dataset(folder)
 
 

@@ -17,7 +17,10 @@ LAYERS = (
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "pace", "plan", "segment"},
-    {"augment", "calibrate", "convert", "dataset", "evaluate", "phantom_dataset", "train"},
+    {
+        "augment", "calibrate", "convert", "dataset", "distributed", "evaluate", "facts", "layouts", "learning_curve",
+        "phantom_dataset", "planning", "preparing", "train", "trainer", "transforms",
+    },
     {"__main__", "cli", "client", "connection", "job", "report", "worker"},
 )  # fmt: skip
 """Modules of csam from low to high: each may import its own layer and those before it."""

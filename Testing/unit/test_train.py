@@ -3,21 +3,27 @@
 import csv
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from unit import small
 
 from csam.augment import Example
 from csam.dataset import read_dataset
 from csam.errors import Cancelled, InputError
+from csam.learning_curve import draw
 from csam.model import Model
-from csam.networks import build
+from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
 from csam.plan import Plan
 from csam.posterior import GatePosterior
+from csam.preparing import adopt
+from csam.result import Options
 from csam.segment import segment
-from csam.train import Trainer, autocast_type, load_example, quick_dice, train
+from csam.train import load_example, quick_dice, train
+from csam.trainer import Trainer, choose_precision, rate
 
 PLAN = Plan(
     base_channels=4,
@@ -55,7 +61,9 @@ def finished(data, tmp_path_factory):
 
 
 def checkpoint(out):
-    return torch.load(out / "checkpoint.pt", weights_only=True)
+    """What a training has come to, but for the time it took."""
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    return state | {"seconds": 0, "history": [row | {"seconds": 0} for row in state["history"]]}
 
 
 def same(one, other):
@@ -99,7 +107,7 @@ def test_the_model_says_who_it_was_trained_and_measured_on(finished):
 def test_the_log_tells_loss_dice_and_spread(finished):
     out, said = finished
     rows = list(csv.DictReader((out / "log.csv").open()))
-    assert [row["step"] for row in rows] == ["8"]
+    assert [row["step"] for row in rows] == ["4", "8"]
     assert float(rows[0]["loss"]) > 0
     assert 0 <= float(rows[0]["validation_dice"]) <= 1
     assert len(rows[0]["gate_spread"].split()) == PLAN.num_levels
@@ -164,7 +172,7 @@ def test_further_data_is_trained_on_and_never_validated_on(data, tmp_path):
     assert len(model.metrics["cases"]) == 2
 
 
-def test_a_training_can_start_from_a_model_of_the_same_architecture_only(data, finished, tmp_path):
+def test_a_training_starts_from_a_model_with_the_same_encoder_and_decoder_only(data, finished, tmp_path):
     start = finished[0] / "model"
     plan = replace(PLAN, steps=1, learning_rate=1e-6, ema=0.0)
     model = train(data, tmp_path / "out", plan, device="cpu", fine_tune=start, log=silent)
@@ -173,6 +181,165 @@ def test_a_training_can_start_from_a_model_of_the_same_architecture_only(data, f
     assert model.provenance["started_from"]["name"] == "Balls"
     with pytest.raises(InputError, match="has base_channels 4; the plan and the data set ask for 2"):
         train(data, tmp_path / "o2", replace(plan, base_channels=2), device="cpu", fine_tune=start, log=silent)
+    assert not (tmp_path / "o2").exists()
+    with pytest.raises(InputError, match=r"its sources\.json differs"):
+        train(data, tmp_path / "out", plan, device="cpu", log=silent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "anew"),
+    [
+        ({}, []),
+        ({"num_classes": 5}, ["the output layer (num_classes 3 → 5)"]),
+        ({"num_slices": 7}, ["the slice attention (num_slices 5 → 7)"]),
+        ({"input_channels": 2}, ["the input layer (input_channels 1 → 2)"]),
+        ({"slice": False}, []),
+        ({"rank": 3, "num_classes": 2}, ["the slice attention", "the output layer"]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [CSAMUNet, CSAMUNetPlusPlus])
+def test_what_fits_of_a_model_is_taken_over_and_the_rest_is_told(kind, changes, anew):
+    start, network = small.model(small.network(kind, seed=1)), small.network(kind, seed=2, **changes)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    said = adopt(start, network)
+    assert len(said) == len(anew)
+    assert all(word.split(" (")[0] in " ".join(said) for word in anew)
+    if len(anew) == 1:
+        assert said == anew
+    old = start.network().state_dict()
+    for name, value in network.state_dict().items():
+        fits = name in old and old[name].shape == value.shape
+        assert torch.equal(value, old[name] if fits else fresh[name]), name
+
+
+def test_several_channels_classes_and_another_slice_axis_are_trained_on_as_they_come(tmp_path):
+    """Two patients only, slices along i, sizes that differ, and a plan that nobody wrote."""
+    for part in ("imagesTr", "labelsTr"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    for number, size in enumerate(((5, 20, 22), (7, 26, 20))):
+        picture = small.image(size, (9.0, 2.0, 2.0), seed=number)
+        labels = small.placed(np.zeros(size[::-1], np.uint8), (9.0, 2.0, 2.0), None, picture.GetOrigin())
+        labels[2:4, 4:12, 5:12] = 1
+        labels[1:3, 12:18, 5:15] = 3
+        labels[1, 1:3, 1:3] = 2
+        for channel in range(2):
+            name = f"c{number}_{channel:04d}.nii.gz"
+            sitk.WriteImage(picture * (1 + channel), str(tmp_path / "data" / "imagesTr" / name))
+        sitk.WriteImage(labels, str(tmp_path / "data" / "labelsTr" / f"c{number}.nii.gz"))
+    info = {
+        "channel_names": {"0": "T2", "1": "ADC"},
+        "labels": {"bg": 0, "a": 1, "b": 2, "c": 3},
+        "file_ending": ".nii.gz",
+    }
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(info))
+    model = train(tmp_path / "data", tmp_path / "out", {"steps": 2, "base_channels": 2}, device="cpu", log=silent)
+    assert (model.architecture["input_channels"], model.architecture["num_classes"], model.num_slices) == (2, 4, 7)
+    assert [channel.name for channel in model.channels] == ["T2", "ADC"]
+    assert model.trained_on.slice_spacing == (9.0, 9.0)
+    result = segment([picture, picture * 2], model, Options(samples=2))
+    assert result.labels.GetSize() == (7, 26, 20)
+    assert result.slice_axis == 0
+
+
+def test_a_split_that_is_given_is_kept_to_and_who_is_not_named_is_left_out(data, tmp_path):
+    split = {"training": ["p04", "p01"], "validation": ["p02"]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    plan = replace(PLAN, steps=1)
+    model = train(data, tmp_path / "out", plan, device="cpu", log=silent, split=tmp_path / "split.json")
+    assert model.provenance["training_patients"] == ["p01", "p04"]
+    assert model.provenance["validation_patients"] == ["p02"]
+    assert json.loads((tmp_path / "out" / "split.json").read_text()) == {**split, "training": ["p01", "p04"]}
+
+
+def test_nothing_is_written_for_a_data_set_with_faults(tmp_path):
+    folder = small.dataset(tmp_path / "data")
+    (folder / "labelsTr" / "p00_0.nii.gz").unlink()
+    with pytest.raises(InputError, match="p00_0: there is an image but no"):
+        train(folder, tmp_path / "out", PLAN, device="cpu", log=silent)
+    with pytest.raises(InputError, match="no field stepps"):
+        train(folder, tmp_path / "out", {"stepps": 1}, device="cpu", log=silent)
+    with pytest.raises(InputError, match=r"in_plane_spacing is 0\.0"):
+        train(folder, tmp_path / "out", {"in_plane_spacing": 0.0}, device="cpu", log=silent)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_stops_when_it_no_longer_gets_better_and_keeps_the_best_weights(data, tmp_path, monkeypatch):
+    told = iter([0.3, 0.5, 0.4, 0.5, 0.45] + [0.9] * 9)
+    monkeypatch.setattr("csam.train._Training._validate", lambda self: next(told))
+    seen, take = {}, Trainer.validated
+
+    def keep(self, dice):
+        take(self, dice)
+        seen[self.step] = {name: value.clone() for name, value in self.average.module.state_dict().items()}
+
+    monkeypatch.setattr(Trainer, "validated", keep)
+    said = []
+    plan = replace(PLAN, steps=40, validate_every=2, patience=3)
+    model = train(data, tmp_path, plan, device="cpu", log=said.append)
+    assert "Stopped early at step 10: no better since step 4." in said
+    assert checkpoint(tmp_path)["best_step"] == 4
+    kept = model.network().state_dict()
+    assert all(torch.equal(kept[name], value.half().float()) for name, value in seen[4].items())
+    said.clear()
+    train(data, tmp_path, plan, device="cpu", log=said.append)
+    assert "Going on from step 10." in said
+    assert not any(line.startswith(("step 11", "step 12")) for line in said)
+
+
+@pytest.mark.parametrize("name", ["cosine", "polynomial"])
+def test_the_learning_rate_warms_up_and_falls_to_zero(name):
+    plan = replace(PLAN, steps=1000, rate=name)
+    factors = [rate(plan, step) for step in range(1001)]
+    assert factors[0] == pytest.approx(0.05)
+    assert max(factors) == factors[100] == 1
+    assert factors[-1] == 0
+    assert all(b < a for a, b in pairwise(factors[100:]))
+    assert factors[550] == pytest.approx(0.5 if name == "cosine" else 0.5**0.9)
+
+
+def test_several_stacks_a_step_give_the_mean_of_their_gradients():
+    """One step on two stacks alike is the step on one of them: twice the work, the same mean."""
+    plan = {"semantic": False, "positional": False, "slice": False, "uncertainty": False}
+    one, two = trainer(**plan), trainer(**plan, batch=2)
+    losses = one.train_step(example(0))[0], two.train_step(example(0), example(0))[0]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    gradients = [[p.grad for p in t.network.parameters()] for t in (one, two)]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*gradients, strict=True))
+
+
+def test_the_learning_curve_is_a_picture_of_what_the_log_has(finished, tmp_path):
+    assert (finished[0] / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    row = {"step": 20, "loss": 1.0, "learning_rate": 1e-3, "seconds": 3.0, "validation_dice": 0.5, "gate_spread": ""}
+    assert draw([row], tmp_path / "one.png", "title", best_step=20)
+    assert draw([], tmp_path / "none.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.png", "none.png"}
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_training(data, tmp_path, monkeypatch):
+    def refuse(history, path):
+        raise PermissionError("open in another program")
+
+    monkeypatch.setattr("csam.train.write_log", refuse)
+    said = []
+    train(data, tmp_path, replace(PLAN, steps=1), device="cpu", log=said.append)
+    assert "The log was not written this time: open in another program" in said
+
+
+def test_the_plans_reasons_are_written_for_people(data, tmp_path):
+    train(data, tmp_path, {"steps": 1, "base_channels": 2}, device="cpu", log=silent)
+    said = (tmp_path / "reasons.txt").read_text()
+    assert "in_plane_spacing = 2.0: the median of the scans" in said
+    assert "steps = 1: as asked for" in said
+
+
+@pytest.mark.parametrize("damage", [b"half a file", None])
+def test_a_checkpoint_that_cannot_be_read_is_refused_in_words(data, tmp_path, damage):
+    tmp_path.joinpath("out").mkdir()
+    path = tmp_path / "out" / "checkpoint.pt"
+    path.write_bytes(damage) if damage else torch.save({"step": 3}, path)
+    with pytest.raises(InputError, match=r"cannot be gone on from.* Remove it to start anew"):
+        train(data, tmp_path / "out", PLAN, device="cpu", log=silent)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +391,9 @@ def test_the_card_dresses_the_model(data, tmp_path):
         ({"field_of_view": [16, 16, 16]}, "field_of_view"),
         ({"field_of_view": [64.0, 64.0]}, "field_of_view"),
         ({"slice_axis": "k"}, "auto, sagittal, coronal, axial"),
-        ({"intensity": "fixed"}, "slice or volume"),
+        ({"intensity": "percent"}, "slice, volume or fixed"),
+        ({"intensity_limits": [5.0, 1.0]}, "intensity and intensity_limits"),
+        ({"intensity_limits": [-1000.0, 400.0]}, "percentiles"),
         ({"precision": "float16"}, "auto, float32 or bfloat16"),
         ({"validate_every": 0}, "validate_every"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
@@ -271,8 +440,7 @@ def example(seed):
 def trainer(**changes):
     torch.manual_seed(0)
     plan = replace(PLAN, steps=60, learning_rate=0.02, gate_samples=2, **changes)
-    numbers = {"network": plan.network, "input_channels": 1, "num_classes": 2, "num_levels": 2, "base_channels": 4}
-    return Trainer(plan, build({**numbers, "num_slices": 5, "rank": 5}), "cpu")
+    return Trainer(plan, build(plan.architecture(1, 2)), "cpu")
 
 
 def test_training_lowers_the_loss_changes_the_slice_attention_and_shrinks_the_spread():
@@ -331,13 +499,55 @@ def test_quick_dice_is_one_for_a_perfect_network_and_zero_for_none():
     assert 0 <= quick_dice(net, shown, PLAN, "cpu") <= 1
 
 
-def test_bfloat16_is_used_where_it_is_asked_for_or_faster(monkeypatch):
-    assert autocast_type("float32", "cuda:0") is None
-    assert autocast_type("bfloat16", "cpu") is torch.bfloat16
-    assert autocast_type("auto", "cuda:0") is torch.bfloat16
-    for there, expected in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=there: there)
-        assert autocast_type("auto", "cpu") is expected
+def test_bfloat16_is_used_where_it_is_asked_for_or_computed_in_hardware(monkeypatch):
+    assert choose_precision("float32", "cuda:0") == "float32"
+    assert choose_precision("bfloat16", "cpu") == "bfloat16"
+    assert choose_precision("auto", "cuda:0") == "bfloat16"
+    assert choose_precision("auto", "mps") == "float32"
+    for tiles, vectors, expected in (
+        (False, False, "float32"),
+        (True, False, "bfloat16"),
+        (False, True, "bfloat16"),
+    ):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=tiles: there)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=vectors: there, raising=False)
+        assert choose_precision("auto", "cpu") == expected
+
+
+def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeypatch):
+    monkeypatch.setattr("csam.trainer.choose_precision", lambda wanted, device: "bfloat16")
+    trainer(precision="auto").save(tmp_path / "checkpoint.pt")
+    monkeypatch.setattr("csam.trainer.choose_precision", lambda wanted, device: "float32")
+    resumed = trainer(precision="auto")
+    resumed.restore(tmp_path / "checkpoint.pt")
+    assert resumed.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("switches", "draws"),
+    [
+        ({}, 3),
+        ({"uncertainty": False}, 1),
+        ({"slice": False}, 1),
+        ({"semantic": False, "positional": False}, 3),
+        ({"semantic": False, "positional": False, "slice": False, "uncertainty": False}, 1),
+    ],
+    ids=str,
+)
+def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(switches, draws, monkeypatch):
+    plan = replace(PLAN, gate_samples=3, **switches)
+    training = Trainer(plan, build(plan.architecture(1, 2)), "cpu")
+    kinds = {name.split(".")[3] for name, _ in training.network.named_parameters() if "attentions" in name}
+    wanted = {f"{gate}_att" for gate in ("semantic", "positional", "slice") if switches.get(gate, True)}
+    assert kinds == wanted
+    assert any("log_diag" in name for name, _ in training.network.named_parameters()) == (
+        switches.get("slice", True) and switches.get("uncertainty", True)
+    )
+    drawn, draw = [], GatePosterior.draw
+    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    _, spreads = training.train_step(example(0))
+    assert len(drawn) == draws
+    assert len(spreads) == (2 if switches.get("slice", True) else 0)
 
 
 def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):

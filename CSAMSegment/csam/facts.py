@@ -1,0 +1,94 @@
+"""What a case's voxels tell, found in one reading: what is wrong with it, and what a plan needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import geometry
+from .errors import InputError
+
+SAMPLED = 2000
+"""Voxels of the structures whose values are kept, spread evenly."""
+ALIKE = 0.005
+"""Largest values of two slices within this share count as one."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """size, spacing (mm), direction (9 cosines): of the image.
+
+    box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
+    of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest value of each
+    channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for somebody
+    scaled each of them.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    direction: tuple[float, ...]
+    box: tuple[tuple[int, int], ...] | None
+    voxels: Mapping[int, int]
+    values: np.ndarray
+    lowest: tuple[float, ...]
+    scaled_slices: bool
+
+
+def examine(
+    images: Sequence[sitk.Image], truth: sitk.Image, names: Sequence[str], classes: int
+) -> tuple[CaseFacts | None, list[str]]:
+    """The facts of a case, None when it has faults, and the faults. names: of the images, for the faults."""
+    faults = []
+    for image, name in zip((*images, truth), (*names, "the file of labels"), strict=True):
+        try:
+            geometry.check_image(image, name)
+            geometry.orientation(image.GetDirection(), 0)
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        return None, faults
+    for image, name in zip(images, names, strict=True):
+        if not geometry.same_grid(image, truth):
+            faults.append(
+                f"{name} and its labels do not have the same size, spacing, origin and direction "
+                f"({_grid(image)}, and {_grid(truth)})"
+            )
+    labels = sitk.GetArrayViewFromImage(truth)
+    present, counts = np.unique(labels, return_counts=True)
+    unknown = [value for value in present.tolist() if value not in range(classes)]
+    if unknown:
+        faults.append(f"its labels hold the values {unknown[:5]}, which dataset.json does not name")
+    arrays = [sitk.GetArrayViewFromImage(image) for image in images]
+    faults += [
+        f"{name} holds no finite value"
+        for array, name in zip(arrays, names, strict=True)
+        if not np.isfinite(array).any()
+    ]
+    if faults:
+        return None, faults
+    inside = np.flatnonzero(labels)
+    some = inside[:: max(1, len(inside) // SAMPLED)]
+    corners = np.unravel_index(inside, labels.shape)[::-1]
+    first = images[0]
+    axis = 2 - geometry.slice_axis(first.GetSize(), first.GetSpacing(), first.GetDirection())
+    brightest = np.stack([a.max(tuple(b for b in range(3) if b != axis)) for a in arrays]).astype(float)
+    facts = CaseFacts(
+        size=first.GetSize(),
+        spacing=first.GetSpacing(),
+        direction=first.GetDirection(),
+        box=tuple((int(c.min()), int(c.max())) for c in corners) if len(inside) else None,
+        voxels={int(v): int(n) for v, n in zip(present, counts, strict=True) if v},
+        values=np.stack([a.ravel()[some] for a in arrays]).astype(np.float32),
+        lowest=tuple(float(np.nanmin(a)) for a in arrays),
+        scaled_slices=bool((np.ptp(brightest, 1) <= ALIKE * np.abs(brightest).max(1)).all())
+        and first.GetSize()[2 - axis] > 1,
+    )
+    return facts, []
+
+
+def _grid(image: sitk.Image) -> str:
+    size, spacing = "×".join(map(str, image.GetSize())), "×".join(f"{s:.3g}" for s in image.GetSpacing())
+    return f"{size} voxels of {spacing} mm from {tuple(round(o, 1) for o in image.GetOrigin())}"

@@ -1,0 +1,130 @@
+"""Everything that is settled before a training begins: the data, the split, the plan, the weights to start from.
+
+Nothing is written here; what is wrong is found here, all of it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .dataset import Case, Dataset, inspect, read_split, report, split
+from .errors import InputError
+from .model import Model
+from .plan import Plan
+from .planning import Decision, decide, patient_pattern, plan_from
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """data: without the cases that a given split leaves out. decisions: how the plan came to be, in words.
+
+    training, validation: patients. start: the model to start from.
+    """
+
+    data: Dataset
+    further: tuple[Dataset, ...]
+    plan: Plan
+    decisions: tuple[Decision, ...]
+    training: list[str]
+    validation: list[str]
+    start: Model | None
+
+    @property
+    def training_cases(self) -> tuple[Case, ...]:
+        return self.data.of(self.training)
+
+    @property
+    def validation_cases(self) -> tuple[Case, ...]:
+        return self.data.of(self.validation)
+
+
+LENIENT = {"num_levels": 2, "field_of_view": (2048, 2048), "intensity": "fixed"}
+"""With these every field can be checked by itself, before the automatic plan decides on the others."""
+
+
+def prepare(
+    dataset: str | Path,
+    plan: Plan | Mapping[str, Any] | None = None,
+    extra: Sequence[str | Path] = (),
+    start: Model | None = None,
+    split_file: str | Path | None = None,
+    fold: int = 0,
+) -> Preparation:
+    """plan: a whole one, or some fields of it that override the automatic plan.
+
+    Raises InputError with one line for every fault of the data set, the further ones and the split.
+    """
+    given = asdict(plan) if isinstance(plan, Plan) else Plan.checked(plan or {})
+    Plan(**(LENIENT | given))
+    reports: list[str] = []
+    data = _read(dataset, given.get("patient_pattern", "(.*)"), reports)
+    further = [_read(folder, "(.*)", reports) for folder in extra]
+    sides = None
+    if data is not None:
+        if "patient_pattern" not in given:
+            data = data.by_patient(patient_pattern([case.name for case in data.cases])[0])
+        for folder, other in zip(extra, further, strict=True):
+            if other is not None and (len(other.channels), other.labels) != (len(data.channels), data.labels):
+                reports.append(
+                    f"{folder} has {len(other.channels)} channel(s) and the labels {', '.join(other.labels)}; "
+                    f"{dataset} has {len(data.channels)} and {', '.join(data.labels)}. They must be the same."
+                )
+        if split_file is not None:
+            *sides, faults = read_split(split_file, data, fold)
+            reports += [report(split_file, faults)] if faults else []
+    if reports:
+        raise InputError("\n".join(reports))
+    decisions = tuple(decide(data, start, given))
+    made = plan_from(decisions)
+    training, validation = sides or split(data.patients, made.validation_patients, made.split_seed)
+    used = replace(data, cases=data.of([*training, *validation]))
+    return Preparation(used, tuple(further), made, decisions, training, validation, start)
+
+
+def _read(folder: str | Path, pattern: str, reports: list[str]) -> Dataset | None:
+    try:
+        data, faults = inspect(folder, pattern)
+    except InputError as error:
+        reports.append(str(error))
+        return None
+    reports += [report(folder, faults)] if faults else []
+    return data
+
+
+FITTING = ("network", "num_levels", "base_channels")
+"""Where these differ, next to nothing of a model's weights has a place in a network."""
+
+
+def adopt(start: Model, network: torch.nn.Module) -> list[str]:
+    """Copies the weights of a model into the network where they fit; returns what begins anew, in words.
+
+    Raises InputError when their encoders and decoders differ.
+    """
+    wrong = [key for key in FITTING if start.architecture[key] != network.architecture[key]]
+    if wrong:
+        raise InputError(
+            f"The model {start.name} has {wrong[0]} {start.architecture[wrong[0]]}; the plan and the data set ask for "
+            f"{network.architecture[wrong[0]]}. Change the plan, or start from scratch."
+        )
+    old, new = start.network().state_dict(), network.state_dict()
+    fits = {name: old[name] for name in new if name in old and old[name].shape == new[name].shape}
+    network.load_state_dict(new | fits)
+    anew = {name: None for name in new if name not in fits}
+    parts = {
+        "the output layer": ("conv_final", "final."),
+        "the slice attention": ("slice_att",),
+        "the semantic attention": ("semantic_att",),
+        "the positional attention": ("positional_att",),
+    }
+    said = dict.fromkeys(
+        next((part for part, words in parts.items() if any(word in name for word in words)), "the input layer")
+        for name in anew
+    )
+    differing = [key for key, value in network.architecture.items() if start.architecture[key] != value]
+    reasons = ", ".join(f"{key} {start.architecture[key]} → {network.architecture[key]}" for key in differing)
+    return [f"{part} ({reasons})" for part in said]

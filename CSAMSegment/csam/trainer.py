@@ -1,0 +1,198 @@
+"""One step of a training, and everything that has to survive until the next."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .augment import Example
+from .distributed import Group
+from .errors import InputError
+from .plan import Plan
+from .posterior import GatePosterior
+
+
+class Objective(nn.Module):
+    """The loss of one stack: cross-entropy + Dice, averaged over the draws of the gates and the network's heads.
+
+    x: (S, C, H, W), truth: (S, 1, H, W) → the loss, and the mean spread of every level's gate logits.
+    """
+
+    def __init__(self, network: nn.Module, draws: int):
+        super().__init__()
+        from monai.losses import DiceCELoss
+
+        self.network, self.draws = network, draws
+        self.loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
+
+    def forward(self, x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = GatePosterior(self.network, x)
+        outputs = [posterior.logits(posterior.draw()) for _ in range(self.draws)]
+        heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
+        spreads = [d.variance.detach().sqrt().mean() for d in posterior.distributions if d is not None]
+        return sum(self.loss(head, truth) for head in heads) / len(heads), (
+            torch.stack(spreads) if spreads else x.new_zeros(0)
+        )
+
+
+@dataclass
+class Trainer:
+    """Network, optimiser, averaged and best weights, and the log of a training at one step; saves and restores itself.
+
+    history: rows of the log. recent: losses since its last row. seconds: spent so far, over all runs.
+    last_dice, best_dice, best_step: of the averaged network on the validation patients.
+    """
+
+    plan: Plan
+    network: nn.Module
+    device: str
+    group: Group = field(default_factory=Group)
+    step: int = field(default=0, init=False)
+    history: list[dict] = field(default_factory=list, init=False)
+    recent: list[float] = field(default_factory=list, init=False)
+    seconds: float = field(default=0.0, init=False)
+    last_dice: float = field(default=-1.0, init=False)
+    best_dice: float = field(default=-1.0, init=False)
+    best_step: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        plan, network = self.plan, self.network
+        self.precision = choose_precision(plan.precision, self.device)
+        self.optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(plan, step))
+        self.average = torch.optim.swa_utils.AveragedModel(
+            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
+        )
+        self.best: dict[str, Tensor] = {}
+        self.share = self.group.share(plan.batch)
+        # The UNet++ has a CSAM that takes no part, as published.
+        self.objective = self.group.wrap(
+            Objective(network, plan.draws), self.device, unused=plan.network == "CSAMUNetPlusPlus"
+        )
+
+    def train_step(self, *examples: Example) -> tuple[float, list[float]]:
+        """One step on this process's share of the batch: its stacks go through one by one, their gradients add up.
+
+        Returns the batch's loss over all processes, and the mean spread of every level's gate logits.
+        """
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        measured = 0.0
+        # Processes average their gradients; each has the sum over its own share of the batch.
+        batch = len(examples) if self.group.size == 1 else self.plan.batch
+        weight = self.group.size / batch
+        for position, example in enumerate(examples):
+            torch.manual_seed(self._draw_seed(self.share[position] if position < len(self.share) else position))
+            x = example.values.transpose(0, 1).contiguous().to(self.device)
+            truth = example.labels[:, None].to(self.device)
+            last = position + 1 == len(examples)
+            wait = nullcontext() if last or self.group.size == 1 else self.objective.no_sync()
+            mixed = self.precision == "bfloat16"
+            with wait:
+                with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=mixed):
+                    loss, spread = self.objective(x, truth)
+                (weight * loss).backward()
+            measured = measured + torch.cat((loss.detach()[None], spread))
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+        self.step += 1
+        loss, *spreads = (self.group.sum(measured) / batch).tolist()
+        self.recent.append(loss)
+        return loss, spreads
+
+    def _draw_seed(self, item: int) -> int:
+        """The same for an item of a step, whichever process has it."""
+        return int(np.random.SeedSequence((self.plan.seed, self.step, item)).generate_state(1)[0])
+
+    def averaged_network(self) -> nn.Module:
+        return self.average.module.eval()
+
+    def validated(self, dice: float) -> None:
+        """Keeps the averaged weights if they are the best so far."""
+        self.last_dice = dice
+        if dice > self.best_dice:
+            self.best_dice, self.best_step = dice, self.step
+            self.best = {name: value.detach().cpu().clone() for name, value in self.average.module.state_dict().items()}
+
+    def best_network(self) -> nn.Module:
+        """The averaged network with the best weights seen at a validation; with the last ones if there was none."""
+        if self.best:
+            self.average.module.load_state_dict(self.best)
+        return self.averaged_network()
+
+    @property
+    def finished(self) -> bool:
+        """All steps done, or too many validations in a row that were no better than the best."""
+        return self.step >= self.plan.steps or self.stalled
+
+    @property
+    def stalled(self) -> bool:
+        looks = self.step // self.plan.validate_every - self.best_step // self.plan.validate_every
+        return 0 < self.plan.patience <= looks and self.step % self.plan.validate_every == 0
+
+    _PARTS = ("network", "optimizer", "schedule", "average")
+    _VALUES = ("step", "precision", "history", "recent", "seconds", "last_dice", "best_dice", "best_step", "best")
+
+    def state(self) -> dict:
+        """Everything; ``restore`` takes it."""
+        return {part: getattr(self, part).state_dict() for part in self._PARTS} | {
+            name: getattr(self, name) for name in self._VALUES
+        }
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint; a crash while writing leaves the one before."""
+        temporary = path.with_suffix(".tmp")
+        torch.save(self.state(), temporary)
+        os.replace(temporary, path)
+
+    def restore(self, path: Path) -> None:
+        """Goes on from a checkpoint, in its precision: another would round otherwise."""
+        self.restore_state(read_checkpoint(path))
+
+    def restore_state(self, state: dict) -> None:
+        for part in self._PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        for name in self._VALUES:
+            setattr(self, name, state[name])
+
+
+def read_checkpoint(path: Path) -> dict:
+    """What ``Trainer.restore_state`` takes. Raises InputError when the file is no checkpoint of this version."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not {*Trainer._PARTS, *Trainer._VALUES} <= state.keys():
+            raise ValueError("it was written by another version")
+    except Exception as error:  # torch.load raises whatever its reader met
+        raise InputError(f"{path} cannot be gone on from: {error}. Remove it to start anew.") from error
+    return state
+
+
+def rate(plan: Plan, step: int) -> float:
+    """The factor on the learning rate: a linear warm-up, then a cosine or a power of 0.9 down to zero."""
+    warm_up = max(1, min(100, plan.steps // 10))
+    if step < warm_up:
+        return 0.05 + 0.95 * step / warm_up
+    left = max(0.0, 1 - (step - warm_up) / max(1, plan.steps - warm_up))
+    return left**0.9 if plan.rate == "polynomial" else 0.5 * (1 - math.cos(math.pi * left))
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """ "float32" or "bfloat16" for the plan's wish; "auto" is bfloat16 where the device computes it in hardware.
+
+    That is CUDA, and processors with AMX tiles or AVX512_BF16: there a step takes two thirds of the time of float32.
+    torch tells by private functions, which older versions lack; they then count as a processor without.
+    """
+    if wanted != "auto":
+        return wanted
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported") if device == "cpu" else ()
+    fast = device.startswith("cuda") or any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return "bfloat16" if fast else "float32"

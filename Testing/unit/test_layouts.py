@@ -1,0 +1,210 @@
+"""Both layouts of a data set give the same cases, and a table of contents with faults gives all of them at once."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from unit import small
+
+from csam.dataset import inspect, read_dataset, read_split
+from csam.errors import InputError
+from csam.facts import examine
+from csam.preparing import prepare
+
+
+def decathlon(folder, channels=1, **changes):
+    """The balls in the Decathlon's layout; several channels make 4-D files."""
+    raw = small.dataset(folder / "raw", patients=3)
+    out = folder / "decathlon"
+    shutil.copytree(raw / "labelsTr", out / "labelsTr")
+    (out / "imagesTr").mkdir()
+    listed = []
+    for path in sorted((raw / "imagesTr").iterdir()):
+        name = path.name.replace("_0000", "")
+        image = sitk.ReadImage(str(path))
+        if channels > 1:
+            image = sitk.JoinSeries([image + number for number in range(channels)])
+        sitk.WriteImage(image, str(out / "imagesTr" / name))
+        listed.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
+    info = {
+        "name": "BALLS",
+        "licence": "CC-BY-SA 4.0",
+        "modality": {"0": "CT", "1": "PET"} if channels > 1 else {"0": "MRI"},
+        "labels": {"0": "background", "1": "bright ball", "2": "grey ball"},
+        "numTraining": 3,
+        "training": listed,
+        "test": ["./imagesTs/x.nii.gz"],
+    }
+    (out / "dataset.json").write_text(json.dumps(info | changes))
+    return out
+
+
+def test_the_decathlons_layout_is_read(tmp_path):
+    data = read_dataset(decathlon(tmp_path))
+    assert (data.name, data.licence, data.channels) == ("BALLS", "CC-BY-SA 4.0", ("MRI",))
+    assert data.labels == ("bright ball", "grey ball")
+    assert [case.name for case in data.cases] == ["p00_0", "p01_0", "p02_0"]
+    images, truth = data.cases[1].read()
+    assert [image.GetSize() for image in (*images, truth)] == [(20, 18, 6)] * 2
+
+
+def test_the_frames_of_a_4d_file_are_the_channels(tmp_path):
+    data = read_dataset(decathlon(tmp_path, channels=2))
+    assert data.channels == ("CT", "PET")
+    assert data.modalities == ("CT", "PT")
+    first, second = map(sitk.GetArrayFromImage, data.cases[0].read_images())
+    np.testing.assert_array_equal(second, first + 1)
+    assert data.facts["p00_0"].values.shape[0] == 2
+
+
+def test_files_named_as_in_nnunet_and_listed_as_in_the_decathlon_are_found(tmp_path):
+    folder = decathlon(tmp_path, modality={"0": "T2", "1": "ADC"})
+    for path in list((folder / "imagesTr").iterdir()):
+        for number in range(2):
+            shutil.copy(path, path.with_name(path.name.replace(".nii.gz", f"_{number:04d}.nii.gz")))
+        path.unlink()
+    data = read_dataset(folder)
+    assert [path.name for path in data.cases[0].images] == ["p00_0_0000.nii.gz", "p00_0_0001.nii.gz"]
+
+
+def test_faults_of_a_listed_data_set_are_listed_together(tmp_path):
+    folder = decathlon(tmp_path)
+    info = json.loads((folder / "dataset.json").read_text())
+    info["training"] += [info["training"][0], {"image": "./imagesTr/no.nii.gz", "label": "./labelsTr/no.nii.gz"}]
+    (folder / "dataset.json").write_text(json.dumps(info))
+    sitk.WriteImage(sitk.JoinSeries([small.image()] * 3), str(folder / "imagesTr" / "p01_0.nii.gz"))
+    _, faults = inspect(folder)
+    assert sorted(faults) == [
+        "no: no.nii.gz is missing",
+        "no: no.nii.gz is missing",
+        "p00_0: listed more than once in dataset.json",
+        "p01_0: p01_0.nii.gz is a file of 3 volumes; dataset.json names 1 channel(s)",
+    ]
+
+
+def test_every_fault_of_the_table_is_in_one_report(tmp_path):
+    folder = decathlon(tmp_path, modality={}, labels={"0": "background", "2": "x"}, training=["a.nii.gz"])
+    with pytest.raises(InputError) as caught:
+        read_dataset(folder)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    for word, line in zip(("channel_names", "without a gap", '"training" must be'), lines[1:], strict=True):
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"background": 0, "whole": [1, 2], "core": 2}, "regions"),
+        ({"background": 0, "ball": 1, "ignore": 2}, '"ignore"'),
+        ({"0": "background", "1": "ball", "2": "ball"}, "'ball' twice"),
+        ({"0": "background", "1": 5, "3": "x"}, "without a gap"),
+    ],
+    ids=str,
+)
+def test_labels_that_cannot_be_learned_are_refused_in_words(tmp_path, labels, said):
+    with pytest.raises(InputError, match=said):
+        read_dataset(decathlon(tmp_path, labels=labels))
+
+
+def test_hidden_files_of_another_system_are_passed_over(tmp_path):
+    folder = small.dataset(tmp_path, patients=2)
+    (folder / "labelsTr" / "._p00_0.nii.gz").write_bytes(b"junk")
+    (folder / "imagesTr" / "._p00_0_0000.nii.gz").write_bytes(b"junk")
+    assert len(read_dataset(folder).cases) == 2
+
+
+def test_labels_that_are_empty_everywhere_are_a_fault_and_in_one_case_are_none(tmp_path):
+    folder = small.dataset(tmp_path, patients=2)
+    blank = small.placed(np.zeros((6, 18, 20), np.uint8))
+    sitk.WriteImage(blank, str(folder / "labelsTr" / "p00_0.nii.gz"))
+    assert inspect(folder)[1] == []
+    sitk.WriteImage(blank, str(folder / "labelsTr" / "p01_0.nii.gz"))
+    assert inspect(folder)[1] == ["the labels of all cases are empty: there is nothing to learn"]
+
+
+def test_an_image_that_is_no_stack_of_single_values_is_a_fault(tmp_path):
+    folder = small.dataset(tmp_path, patients=2)
+    sitk.WriteImage(sitk.Image(20, 18, sitk.sitkInt16), str(folder / "imagesTr" / "p00_0_0000.nii.gz"))
+    sitk.WriteImage(sitk.Image([20, 18, 6], sitk.sitkVectorUInt8, 3), str(folder / "imagesTr" / "p01_0_0000.nii.gz"))
+    faults = inspect(folder)[1]
+    assert len(faults) == 2
+    for word, fault in zip(("has 2 dimensions", "values per voxel"), faults, strict=True):
+        assert word in fault
+
+
+def test_an_image_without_a_finite_value_is_a_fault():
+    image = small.placed(np.full((6, 18, 20), np.nan, np.float32))
+    labels = small.placed(np.ones((6, 18, 20), np.uint8))
+    assert examine([image], labels, ["a.nrrd"], 2) == (None, ["a.nrrd holds no finite value"])
+
+
+def test_the_facts_of_a_case_are_where_the_structures_are_and_what_values_they_have():
+    labels = np.zeros((4, 10, 8), np.uint8)
+    labels[1:3, 2:7, 3] = 2
+    image = np.where(labels, 70, -5).astype(np.int16)
+    facts, faults = examine([small.placed(image)], small.placed(labels), ["a"], 3)
+    assert not faults
+    assert facts.box == ((3, 3), (2, 6), (1, 2))
+    assert facts.voxels == {2: 10}
+    assert facts.values.tolist() == [[70.0] * 10]
+    assert facts.lowest == (-5.0,)
+    assert not facts.scaled_slices
+    image[:, 0, 0] = 255
+    assert examine([small.placed(image)], small.placed(labels), ["a"], 3)[0].scaled_slices
+
+
+def test_a_split_names_patients_or_cases_and_leaves_out_the_rest(tmp_path):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=4, scans=2), "(p..)_")
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"training": ["p00", "p03"], "validation": ["p01"]}))
+    assert read_split(path, data) == (["p00", "p03"], ["p01"], [])
+    folds = [{"train": ["p00_0", "p00_1"], "val": ["p01_0"]}, {"train": ["p02_0"], "val": ["p03_1"]}]
+    path.write_text(json.dumps(folds))
+    assert read_split(path, data, fold=1) == (["p02"], ["p03"], [])
+
+
+def test_a_split_with_faults_has_all_of_them_told(tmp_path):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=3, scans=2), "(p..)_")
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"training": ["p00_0", "p09", "p01", "p01"], "validation": ["p00_1"]}))
+    _, _, faults = read_split(path, data)
+    assert [fault.split(": ", 1)[1] for fault in faults] == [
+        "p09 (training) is neither a patient nor a case",
+        "p01 is named twice for training",
+        "the patient p00 is on both sides of the split",
+    ]
+    for text in (
+        "{}",
+        "[]",
+        '{"training": [], "validation": ["p00"]}',
+        '{"training": "p01", "validation": ["p00"]}',
+        "?",
+    ):
+        path.write_text(text)
+        assert read_split(path, data)[2], text
+    assert read_split(tmp_path / "nowhere.json", data)[2]
+
+
+def test_faults_of_the_data_the_further_data_and_the_split_are_one_report(tmp_path):
+    folder, further = small.dataset(tmp_path / "data"), small.dataset(tmp_path / "further")
+    (folder / "labelsTr" / "p00_0.nii.gz").unlink()
+    (further / "imagesTr" / "p01_0_0000.nii.gz").unlink()
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"training": ["p01", "p02"], "validation": ["p02"]}))
+    with pytest.raises(InputError) as caught:
+        prepare(folder, extra=[further, tmp_path / "none"], split_file=path)
+    said = str(caught.value)
+    for fault in ("p00_0: there is an image but no", "p01_0: p01_0_0000.nii.gz is missing", "none is not a data set"):
+        assert fault in said
+    assert "p02 (validation) is neither" in said  # no pattern was given, and the names show no patients
+
+
+def test_further_data_of_other_structures_is_refused(tmp_path):
+    folder, further = small.dataset(tmp_path / "data"), small.dataset(tmp_path / "further")
+    info = json.loads((further / "dataset.json").read_text())
+    (further / "dataset.json").write_text(json.dumps(info | {"labels": {"background": 0, "a": 1, "b": 2}}))
+    with pytest.raises(InputError, match=r"the labels a, b; .* bright ball, grey ball"):
+        prepare(folder, extra=[further])

@@ -1,0 +1,107 @@
+"""Trainings as separate processes: killed at any moment and gone on with, or shared out by torchrun."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from unit import small
+
+from csam.distributed import Group
+from csam.errors import InputError
+
+CSAM = Path(__file__).parents[2] / "CSAMSegment"
+PLAN = {
+    "base_channels": 4, "num_levels": 2, "num_slices": 5, "in_plane_spacing": 2.0, "field_of_view": [16, 16],
+    "steps": 120, "ema": 0.9, "validation_patients": 1, "precision": "float32", "checkpoint_every": 7,
+    "validate_every": 30, "patience": 0, "learning_rate": 0.01,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    small.dataset(folder / "data", patients=4)
+    (folder / "plan.json").write_text(json.dumps(PLAN))
+    return folder
+
+
+def start(place, out, *options, launcher=("-m", "csam")) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(CSAM), "OMP_NUM_THREADS": "1"}
+    arguments = ["train", str(place / "data"), "--out", str(out), "--plan", str(place / "plan.json"), "--device", "cpu"]
+    command = [sys.executable, *launcher, *arguments, *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(process: subprocess.Popen) -> str:
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    return said
+
+
+def rows(out):
+    return list(csv.DictReader((out / "log.csv").open()))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(place):
+    ended(start(place, place / "whole"))
+    return place / "whole"
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_moment_and_gone_on_with_gives_the_same_weights(place, uninterrupted, tmp_path):
+    """Once before the first checkpoint or about it, and twice after."""
+    out, chance, killed_at = tmp_path / "out", random.Random(), []
+    for sign, most in (("split.json", 1.0), ("checkpoint.pt", 2.0), ("checkpoint.pt", 4.0)):
+        process = start(place, out)
+        while not (out / sign).exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, most))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed_at.append((process.returncode, len(rows(out)) if (out / "log.csv").exists() else 0))
+    ended(start(place, out))
+    assert any(code == -signal.SIGKILL for code, _ in killed_at)
+    one, other = (torch.load(folder / "model" / "weights.pt", weights_only=True) for folder in (out, uninterrupted))
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different, (killed_at, different)
+    one, other = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (out, uninterrupted))
+    assert all(torch.equal(one["network"][name], other["network"][name]) for name in one["network"]), killed_at
+    assert [row["step"] for row in rows(out)] == [row["step"] for row in rows(uninterrupted)], killed_at
+    assert [row["loss"] for row in rows(out)] == [row["loss"] for row in rows(uninterrupted)], killed_at
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one_with_the_same_batch(place, tmp_path):
+    options = ("--steps", "80", "--batch", "3", "--validate-every", "40")
+    alone = start(place, tmp_path / "one", *options)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "csam")
+    said = ended(start(place, tmp_path / "two", *options, launcher=launcher))
+    ended(alone)
+    assert said.count("training scans of") == 1
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert [row["step"] for row in one] == [row["step"] for row in two] == ["20", "40", "60", "80"]
+    for a, b in zip(one, two, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), abs=1e-3)
+        assert [float(v) for v in a["gate_spread"].split()] == pytest.approx(
+            [float(v) for v in b["gate_spread"].split()], abs=2e-3
+        )
+    assert (tmp_path / "two" / "model" / "model.json").is_file()
+
+
+def test_a_batch_is_shared_out_whole_and_too_small_a_one_refused():
+    assert [list(Group(rank, 2).share(5)) for rank in (0, 1)] == [[0, 2, 4], [1, 3]]
+    assert list(Group().share(3)) == [0, 1, 2]
+    with pytest.raises(
+        InputError, match=r"1 stack\(s\) a step cannot be shared out among 2 processes. Ask for --batch 2"
+    ):
+        Group(1, 2).share(1)
