@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from . import __version__
+from . import __version__, figures
 from .card import write_card
 from .dataset import Case, Dataset
 from .errors import InputError
-from .evaluate import CaseMeasures, evaluate, summarise
+from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
 from .geometry import AXES, axis_for
 from .intensity import Intensity
 from .model import COLORS, Calibration, Channel, Label, Model, TrainedOn
@@ -21,7 +21,6 @@ from .uncertainty import error_probability
 
 NOMINAL = 0.9
 KNOTS = 24
-CERTAIN = 1e-3
 FEWEST_VOXELS = 50
 
 
@@ -74,13 +73,19 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
 
 def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:
     """The case as it would have been measured with this calibration."""
-    intervals = tuple(
-        (max(0.0, mean - scale * (mean - low)), mean, mean + scale * (high - mean))
-        for (low, mean, high), scale in zip(
-            case.intervals_ml, (calibration.volume_scale.get(v, 1.0) for v in values), strict=True
-        )
+    intervals = []
+    for value, volume, (low, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
+        scale = calibration.volume_scale.get(value, 1.0)
+        low, high = (mean + scale * (end - mean) for end in (low, high))
+        intervals.append((max(0.0, min(low, volume)), mean, max(high, volume)))  # it holds the volume that is shown
+    doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
+    wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
+    return replace(
+        case,
+        intervals_ml=tuple(intervals),
+        slice_scores=tuple(wrong_area.tolist()),
+        voxels=replace(case.voxels, doubt=doubt),
     )
-    return replace(case, doubt=error_probability(1 - case.doubt, calibration.error_map), intervals_ml=intervals)
 
 
 def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[CaseMeasures]:
@@ -94,6 +99,36 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
         other = fit([case for case in cases if case.patient not in half], values)
         out += [apply(case, other, values) for case in cases if case.patient in half]
     return out
+
+
+def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures]:
+    """Cases measured with an identity calibration, as the model's own would have them.
+
+    Patients who taught the model its calibration are judged by what the other half of them teaches.
+    """
+    values = [label.value for label in model.labels]
+    teachers = set(model.provenance.get("validation_patients", []))
+    crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
+    return [crossed.get(case.name) or apply(case, model.calibration, values) for case in cases]
+
+
+def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
+    """In words: which of the patients the model has met, and what calibration judged them."""
+    patients = {case.patient for case in cases}
+    trained, taught = (
+        len(patients & set(model.provenance.get(f"{part}_patients", []))) for part in ("training", "validation")
+    )
+    lines = []
+    if trained:
+        lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
+    if taught:
+        lines.append(
+            f"{taught} of the {len(patients)} patients calibrated the model: after calibration, each half of them is "
+            "judged by the calibration that the other half gives."
+        )
+    if not trained and not taught:
+        lines.append("The model has not met these patients, as far as their names tell.")
+    return " ".join(lines)
 
 
 def finish(
@@ -123,6 +158,8 @@ def finish(
         "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all.",
         "cases": {case.name: round(case.mean_dice, 4) for case in after},
     }
+    figures.write_json(out / "evaluation.json", {"note": metrics["note"]}, before, after, names)
+    figures.draw(out / "evaluation.png", f"{raw.title}: {len(after)} validation scans", before, after)
     provenance = {
         "data": data.name,
         "data_licence": data.licence,

@@ -12,12 +12,12 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "result"},
     {
-        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "posterior", "protocol",
-        "uncertainty",
+        "attention", "devices", "fields", "geometry", "intensity", "measures", "networks", "phantom", "posterior",
+        "protocol", "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "plan", "segment"},
-    {"augment", "calibrate", "convert", "dataset", "evaluate", "phantom_dataset", "train"},
+    {"augment", "calibrate", "convert", "dataset", "evaluate", "figures", "phantom_dataset", "train"},
     {"__main__", "cli", "client", "report", "worker"},
 )  # fmt: skip
 """Modules of csam from low to high: each may import its own layer and those before it."""
