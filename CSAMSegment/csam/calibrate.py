@@ -15,7 +15,6 @@ from .dataset import Case, Dataset
 from .errors import InputError
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
 from .geometry import AXES, axis_for
-from .intensity import Intensity
 from .model import COLORS, Calibration, Channel, Label, Model, TrainedOn
 from .uncertainty import error_probability
 
@@ -214,7 +213,7 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
         in_plane_spacing=plan.in_plane_spacing,
         field_of_view=plan.field_of_view,
         slice_axis=plan.slice_axis,
-        intensity=Intensity(plan.intensity),
+        intensity=plan.normalisation,
         trained_on=TrainedOn(
             (min(slices), max(slices)),
             (min(pixels), max(pixels)),

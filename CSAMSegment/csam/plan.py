@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from .errors import InputError
+from .errors import InputError, ModelError
+from .intensity import Intensity
 from .model import SLICE_AXES
+
+GATES = ("semantic", "positional", "slice", "uncertainty")
 
 
 @dataclass(frozen=True)
@@ -13,14 +16,17 @@ class Plan:
     """What a training does; written to OUT/plan.json.
 
     network: "CSAMUNet" or "CSAMUNetPlusPlus", with base_channels, num_levels, num_slices and rank.
-    in_plane_spacing: mm. field_of_view: rows, columns in pixels of that spacing. slice_axis, intensity: as in a model.
+    semantic, positional, slice, uncertainty: the gates to build; without all of them it is a plain 2D U-Net.
+    in_plane_spacing: mm. field_of_view: rows, columns in pixels of that spacing. slice_axis: as in a model.
+    intensity, intensity_limits: scope, lower and upper of a model's Intensity, such as "fixed" and Hounsfield units.
     steps, learning_rate, weight_decay: of AdamW with a short warm-up and a cosine to zero. ema: decay of the weights'
     running average.
-    gate_samples: draws of the slice gates per step. empty_slices: teach slices without any structure.
+    gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
+    structure.
     extra_share: share of the steps that draw from the further data sets, if there are any.
     validation_patients: how many, drawn with split_seed. seed: of everything else.
     patient_pattern: regular expression for a case's name; its first group is the patient.
-    precision: "auto" (bfloat16 on CUDA and on processors with AMX), "float32" or "bfloat16".
+    precision: "auto" (bfloat16 where the device has it in hardware), "float32" or "bfloat16".
     checkpoint_every, validate_every: steps.
     Raises InputError that names a field out of range, before anything is trained that no model.json could hold.
     """
@@ -29,10 +35,15 @@ class Plan:
     base_channels: int = 16
     num_levels: int = 5
     num_slices: int = 12
+    semantic: bool = True
+    positional: bool = True
+    slice: bool = True
+    uncertainty: bool = True
     in_plane_spacing: float = 1.75
     field_of_view: tuple[int, int] = (128, 128)
     slice_axis: str = "auto"
     intensity: str = "slice"
+    intensity_limits: tuple[float, float] = (0.5, 99.5)
     rank: int = 5
     steps: int = 4000
     learning_rate: float = 1e-3
@@ -65,7 +76,8 @@ class Plan:
                 f"two multiples of {multiple} from {2 * multiple} to 2048 (for {self.num_levels} levels)",
             ),
             ("slice_axis", self.slice_axis in SLICE_AXES, ", ".join(SLICE_AXES)),
-            ("intensity", self.intensity in ("slice", "volume"), "slice or volume"),
+            ("intensity", self.intensity in ("slice", "volume", "fixed"), "slice, volume or fixed"),
+            ("intensity_limits", len(self.intensity_limits) == 2, "two numbers"),
             ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),
             ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
             ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
@@ -76,6 +88,27 @@ class Plan:
         for name, fits, expected in checks:
             if not fits:
                 raise InputError(f"The plan's {name} is {getattr(self, name)!r}; {expected} was expected.")
+        try:
+            _ = self.normalisation
+        except ModelError as error:
+            raise InputError(f"The plan's intensity and intensity_limits do not go together: {error}") from error
+
+    @property
+    def normalisation(self) -> Intensity:
+        return Intensity(self.intensity, *self.intensity_limits)
+
+    @property
+    def draws(self) -> int:
+        """Draws of the slice gates per step: one where they have no spread."""
+        return self.gate_samples if self.slice and self.uncertainty else 1
+
+    def architecture(self, input_channels: int, num_classes: int) -> dict:
+        """What ``networks.build`` takes."""
+        own = ("network", "num_levels", "base_channels", "num_slices", *GATES, "rank")
+        return {name: getattr(self, name) for name in own} | {
+            "input_channels": input_channels,
+            "num_classes": num_classes,
+        }
 
     @classmethod
     def from_json(cls, values: dict) -> Plan:

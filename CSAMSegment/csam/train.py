@@ -21,10 +21,9 @@ import SimpleITK as sitk
 import torch
 
 from .augment import Augmenter, Example
-from .dataset import Case, Dataset, read_dataset, split
+from .dataset import Case, read_dataset, split
 from .devices import choose_device
 from .errors import Cancelled, InputError
-from .intensity import Intensity
 from .model import Model
 from .networks import build
 from .plan import Plan
@@ -39,7 +38,7 @@ LOG_EVERY = 20
 def load_example(case: Case, plan: Plan) -> Example:
     """One case at the plan's spacing and orientation, as inference will see it."""
     images, truth = case.read()
-    stack = stack_of(images, plan.in_plane_spacing, Intensity(plan.intensity), plan.slice_axis)
+    stack = stack_of(images, plan.in_plane_spacing, plan.normalisation, plan.slice_axis)
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
     size = stack.values.shape[-2:]
     # The class whose coverage of the new pixel is largest: a nearest neighbour would move the border.
@@ -76,7 +75,7 @@ class Trainer:
             self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
         )
         self.loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
-        self.autocast = autocast_type(plan.precision, self.device)
+        self.precision = choose_precision(plan.precision, self.device)
 
     def train_step(self, example: Example) -> tuple[float, list[float]]:
         """One step on one stack. Returns the loss and the mean spread of every level's gate logits."""
@@ -84,9 +83,10 @@ class Trainer:
         torch.manual_seed(self.plan.seed * 1_000_003 + self.step)
         x = example.values.transpose(0, 1).contiguous().to(self.device)
         truth = example.labels[:, None].to(self.device)
-        with torch.autocast(self.device.split(":")[0], dtype=self.autocast, enabled=self.autocast is not None):
+        mixed = self.precision == "bfloat16"
+        with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=mixed):
             posterior = GatePosterior(self.network, x)
-            outputs = [posterior.logits(posterior.draw()) for _ in range(self.plan.gate_samples)]
+            outputs = [posterior.logits(posterior.draw()) for _ in range(self.plan.draws)]
         heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
         loss = sum(self.loss(head, truth) for head in heads) / len(heads)
         self.optimizer.zero_grad(set_to_none=True)
@@ -108,7 +108,7 @@ class Trainer:
         """Writes a checkpoint; a crash while writing leaves the one before."""
         state = {part: getattr(self, part).state_dict() for part in self._PARTS}
         temporary = path.with_suffix(".tmp")
-        torch.save(state | {"step": self.step}, temporary)
+        torch.save(state | {"step": self.step, "precision": self.precision}, temporary)
         os.replace(temporary, path)
 
     def restore(self, path: Path) -> None:
@@ -116,15 +116,20 @@ class Trainer:
         for part in self._PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.step = state["step"]
+        self.precision = state["precision"]  # of the machine it began on: another would round otherwise
 
 
-def autocast_type(precision: str, device: str) -> torch.dtype | None:
-    """bfloat16 where it is faster than float32: on CUDA, and on processors with AMX tiles. None means float32."""
-    if precision == "float32":
-        return None
-    if precision == "bfloat16" or device.startswith("cuda"):
-        return torch.bfloat16
-    return torch.bfloat16 if device == "cpu" and torch.cpu._is_amx_tile_supported() else None
+def choose_precision(wanted: str, device: str) -> str:
+    """ "float32" or "bfloat16" for the plan's wish; "auto" is bfloat16 where the device computes it in hardware.
+
+    That is CUDA, and processors with AMX tiles or AVX512_BF16: there a step takes two thirds of the time of float32.
+    torch tells by private functions, which older versions lack; they then count as a processor without.
+    """
+    if wanted != "auto":
+        return wanted
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported") if device == "cpu" else ()
+    fast = device.startswith("cuda") or any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return "bfloat16" if fast else "float32"
 
 
 def train(
@@ -164,7 +169,7 @@ def train(
         f"{len(validation_cases)} validation scans of {len(validation)} patients: {', '.join(validation)}"
     )
     torch.manual_seed(plan.seed)
-    network = build(_architecture(plan, data))
+    network = build(plan.architecture(len(data.channels), len(data.labels) + 1))
     assemble(network, data, plan, train_cases[:1], card or {}).check()  # now, not after hours of training
     start = None if fine_tune is None else _start_from(fine_tune, network)
     network = network.to(device)
@@ -241,18 +246,6 @@ def _start_from(path: str | Path, network: torch.nn.Module) -> Model:
         )
     network.load_state_dict(model.network().state_dict())
     return model
-
-
-def _architecture(plan: Plan, data: Dataset) -> dict:
-    return {
-        "network": plan.network,
-        "input_channels": len(data.channels),
-        "num_classes": len(data.labels) + 1,
-        "num_levels": plan.num_levels,
-        "base_channels": plan.base_channels,
-        "num_slices": plan.num_slices,
-        "rank": plan.rank,
-    }
 
 
 def _claim(out: Path, plan: Plan, training: list[str], validation: list[str]) -> None:

@@ -17,7 +17,7 @@ from csam.networks import build
 from csam.plan import Plan
 from csam.posterior import GatePosterior
 from csam.segment import segment
-from csam.train import Trainer, autocast_type, load_example, quick_dice, train
+from csam.train import Trainer, choose_precision, load_example, quick_dice, train
 
 PLAN = Plan(
     base_channels=4,
@@ -224,7 +224,9 @@ def test_the_card_dresses_the_model(data, tmp_path):
         ({"field_of_view": [16, 16, 16]}, "field_of_view"),
         ({"field_of_view": [64.0, 64.0]}, "field_of_view"),
         ({"slice_axis": "k"}, "auto, sagittal, coronal, axial"),
-        ({"intensity": "fixed"}, "slice or volume"),
+        ({"intensity": "percent"}, "slice, volume or fixed"),
+        ({"intensity_limits": [5.0, 1.0]}, "intensity and intensity_limits"),
+        ({"intensity_limits": [-1000.0, 400.0]}, "percentiles"),
         ({"precision": "float16"}, "auto, float32 or bfloat16"),
         ({"validate_every": 0}, "validate_every"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
@@ -331,13 +333,54 @@ def test_quick_dice_is_one_for_a_perfect_network_and_zero_for_none():
     assert 0 <= quick_dice(net, shown, PLAN, "cpu") <= 1
 
 
-def test_bfloat16_is_used_where_it_is_asked_for_or_faster(monkeypatch):
-    assert autocast_type("float32", "cuda:0") is None
-    assert autocast_type("bfloat16", "cpu") is torch.bfloat16
-    assert autocast_type("auto", "cuda:0") is torch.bfloat16
-    for there, expected in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=there: there)
-        assert autocast_type("auto", "cpu") is expected
+def test_bfloat16_is_used_where_it_is_asked_for_or_computed_in_hardware(monkeypatch):
+    assert choose_precision("float32", "cuda:0") == "float32"
+    assert choose_precision("bfloat16", "cpu") == "bfloat16"
+    assert choose_precision("auto", "cuda:0") == "bfloat16"
+    assert choose_precision("auto", "mps") == "float32"
+    for tiles, vectors, expected in (
+        (False, False, "float32"),
+        (True, False, "bfloat16"),
+        (False, True, "bfloat16"),
+    ):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda there=tiles: there)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=vectors: there, raising=False)
+        assert choose_precision("auto", "cpu") == expected
+
+
+def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeypatch):
+    monkeypatch.setattr("csam.train.choose_precision", lambda wanted, device: "bfloat16")
+    trainer(precision="auto").save(tmp_path / "checkpoint.pt")
+    monkeypatch.setattr("csam.train.choose_precision", lambda wanted, device: "float32")
+    resumed = trainer(precision="auto")
+    resumed.restore(tmp_path / "checkpoint.pt")
+    assert resumed.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("switches", "draws"),
+    [
+        ({}, 3),
+        ({"uncertainty": False}, 1),
+        ({"slice": False}, 1),
+        ({"semantic": False, "positional": False}, 3),
+        ({"semantic": False, "positional": False, "slice": False, "uncertainty": False}, 1),
+    ],
+    ids=str,
+)
+def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(switches, draws, monkeypatch):
+    plan = replace(PLAN, gate_samples=3, **switches)
+    training = Trainer(plan, build(plan.architecture(1, 2)), "cpu")
+    kinds = {name.split(".")[3] for name, _ in training.network.named_parameters() if "attentions" in name}
+    wanted = {f"{gate}_att" for gate in ("semantic", "positional", "slice") if switches.get(gate, True)}
+    assert kinds == wanted
+    assert any("log_diag" in name for name, _ in training.network.named_parameters()) == (
+        switches.get("slice", True) and switches.get("uncertainty", True)
+    )
+    drawn, draw = [], GatePosterior.draw
+    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    training.train_step(example(0))
+    assert len(drawn) == draws
 
 
 def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
