@@ -1,4 +1,4 @@
-"""Which doubt deserves to be shown? Entropy, CSAM's gates, test-time augmentation, both, an ensemble, on the same scans.
+"""Which doubt deserves to be shown? Softmax, CSAM's gates, test-time augmentation, both, or an ensemble.
 
 python Testing/bench/compare_uncertainty.py DATASET [--model MODEL ...] [--shifts none noise ...] [--patients ...]
 """
