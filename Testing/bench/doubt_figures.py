@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 
 import numpy as np
 from doubts import Judged
@@ -24,9 +26,12 @@ def halves(cases: Sequence[Judged]) -> list[tuple[list[Judged], list[Judged]]]:
     return [(a, b), (b, a)]
 
 
-def pooled(cases: Sequence[Judged], doubts: Sequence[np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    doubts = [case.doubt["1 - p"] for case in cases] if doubts is None else doubts
+def pooled(cases: Sequence[Judged], doubts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(doubts), np.concatenate([case.wrong for case in cases])
+
+
+def of(cases: Sequence[Judged], kind: str) -> list[np.ndarray]:
+    return [case.doubt[kind] for case in cases]
 
 
 def by_temperature(doubt: np.ndarray, temperature: float) -> np.ndarray:
@@ -41,98 +46,99 @@ def temperature(doubt: np.ndarray, wrong: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def calibrated(cases: Sequence[Judged], how: str) -> list[tuple[Judged, np.ndarray]]:
-    """Every case with its doubt through the calibration of the other half of the patients."""
-    out = []
+CALIBRATIONS = {
+    "as it is": lambda doubt, wrong: lambda new: new,
+    "temperature": lambda doubt, wrong: partial(by_temperature, temperature=temperature(doubt, wrong)),
+    "isotonic": lambda doubt, wrong: partial(_through, error_map=error_map(doubt, wrong)),
+}
+
+
+def _through(doubt: np.ndarray, error_map: Sequence) -> np.ndarray:
+    return error_probability(1 - doubt, error_map)
+
+
+def calibrated(cases: Sequence[Judged], kind: str, how: str) -> list[np.ndarray]:
+    """Every case's doubt through the calibration of the other half of the patients."""
+    out = {}
     for fitted, measured in halves(cases):
-        if how == "isotonic":
-            found = error_map(*pooled(fitted))
-            out += [(c, error_probability(1 - c.doubt["1 - p"], found)) for c in measured]
-        elif how == "temperature":
-            t = temperature(*pooled(fitted))
-            out += [(c, by_temperature(c.doubt["1 - p"], t)) for c in measured]
-        else:
-            out += [(c, c.doubt["1 - p"]) for c in measured]
-    return out
+        found = CALIBRATIONS[how](*pooled(fitted, of(fitted, kind)))
+        out |= {case.name: found(case.doubt[kind]) for case in measured}
+    return [out[case.name] for case in cases]
 
 
 def voxels(cases: Sequence[Judged]) -> dict:
     """Calibration and error detection of the voxels' doubt."""
     figures = {}
-    for how in ("raw", "temperature", "isotonic"):
-        pairs = calibrated(cases, how)
-        doubt, wrong = pooled([c for c, _ in pairs], [d for _, d in pairs])
-        figures[how] = {
-            "ECE": measures.calibration_error(doubt, wrong),
-            "ACE": measures.adaptive_calibration_error(doubt, wrong),
-            "Brier": measures.brier_score(doubt, wrong),
-            "NLL": measures.log_loss(doubt, wrong),
-            "AUROC": measures.error_auroc(doubt, wrong),
-            "AUPR": measures.error_aupr(doubt, wrong),
-        }
-    for kind in ("entropy", "mutual information"):
-        doubt, wrong = pooled(cases, [c.doubt[kind] for c in cases])
-        figures[kind] = {"AUROC": measures.error_auroc(doubt, wrong), "AUPR": measures.error_aupr(doubt, wrong)}
+    for kind, how in (*product(("1 - p", "smoothed"), CALIBRATIONS), ("entropy", ""), ("mutual information", "")):
+        doubt, wrong = pooled(cases, calibrated(cases, kind, how) if how else of(cases, kind))
+        row = {"AUROC": measures.error_auroc(doubt, wrong), "AUPR": measures.error_aupr(doubt, wrong)}
+        if how:
+            row |= {
+                "ECE": measures.calibration_error(doubt, wrong),
+                "ACE": measures.adaptive_calibration_error(doubt, wrong),
+                "Brier": measures.brier_score(doubt, wrong),
+                "NLL": measures.log_loss(doubt, wrong),
+            }
+        figures[f"{kind}, {how}" if how else kind] = row
     return figures
 
 
 def case_scores(cases: Sequence[Judged]) -> dict:
-    """Spearman with the true Dice (a good score of doubt: -1) and AURC, for every candidate score."""
-    names = list(cases[0].case_scores)
-    table = {name: [c.case_scores[name] for c in cases] for name in names}
-    pairs = calibrated(cases, "isotonic")
-    order = {(c.name): 1 - _dice_from(c, d) for c, d in pairs}
-    table["1 - calibrated expected Dice"] = [order[c.name] for c in cases]
-    true = np.array([c.dice for c in cases])
-    found = {
-        name: {
+    """Spearman with the true Dice (of a score of doubt: best at -1) and AURC, for every candidate score."""
+    true = np.array([case.dice for case in cases])
+    found = {}
+    for name in cases[0].case_scores:
+        scores = np.array([case.case_scores[name] for case in cases])
+        found[name] = {
             "Spearman": measures.rank_correlation(scores, true),
-            "AURC": measures.area_under_risk_coverage(-np.array(scores), 1 - true),
-            "mean": float(np.mean(scores)),
+            "AURC": measures.area_under_risk_coverage(-scores, 1 - true),
+            "mean": float(scores.mean()),
+            "error of Dice": float(np.abs(1 - scaled(cases, name) - true).mean()),
         }
-        for name, scores in table.items()
-    }
     found["(perfect order)"] = {"Spearman": -1.0, "AURC": measures.area_under_risk_coverage(true, 1 - true)}
-    found["(no order)"] = {"Spearman": 0.0, "AURC": float(1 - true.mean())}
-    predicted = 1 - np.array(table["1 - calibrated expected Dice"])
-    found["1 - calibrated expected Dice"]["mean absolute error of Dice"] = float(np.abs(predicted - true).mean())
+    guess = np.abs(true - np.median(true)).mean()
+    found["(no order)"] = {"Spearman": 0.0, "AURC": float(1 - true.mean()), "error of Dice": float(guess)}
     return found
 
 
-def _dice_from(case: Judged, doubt: np.ndarray) -> float:
-    """The Dice to expect if the doubt is right: 2 TP / (2 TP + FP + FN)."""
-    false_positive, found = doubt[case.inside].sum(), case.inside.sum()
-    true = found - false_positive
-    return float(2 * true / max(1e-9, found + true + doubt[~case.inside].sum()))
+def scaled(cases: Sequence[Judged], name: str) -> np.ndarray:
+    """The score times the factor that makes it 1 - Dice on the other half of the patients."""
+    out = {}
+    for fitted, measured in halves(cases):
+        factor = sum(1 - case.dice for case in fitted) / max(1e-9, sum(case.case_scores[name] for case in fitted))
+        out |= {case.name: factor * case.case_scores[name] for case in measured}
+    return np.array([out[case.name] for case in cases])
 
 
 def slice_scores(cases: Sequence[Judged]) -> dict:
     """How well every candidate orders a scan's slices by their true wrong area."""
-    table = {name: {c.name: c.slice_scores[name] for c in cases} for name in cases[0].slice_scores}
-    table["calibrated expected wrong area"] = {
-        c.name: np.bincount(c.slices, d, len(c.wrong_area)) for c, d in calibrated(cases, "isotonic")
-    }
-    table["(area of the structure)"] = {
-        c.name: np.bincount(c.slices, c.inside.astype(float), len(c.wrong_area)) for c in cases
-    }
-    table["(chance)"] = None
+    table = {name: [case.slice_scores[name] for case in cases] for name in cases[0].slice_scores}
+    for kind in ("1 - p", "smoothed"):
+        doubts = calibrated(cases, kind, "isotonic")
+        table[f"calibrated {kind}"] = [_by_slice(case, doubt) for case, doubt in zip(cases, doubts, strict=True)]
+    table["(area of the structure)"] = [_by_slice(case, case.inside.astype(float)) for case in cases]
+    table["(ends of the stack first)"] = [np.abs(np.arange(n := len(c.wrong_area)) - (n - 1) / 2) for c in cases]
+    wrong = [case.wrong_area for case in cases]
     out = {}
     for name, scores in table.items():
-        if scores is None:
-            slices = np.array([len(c.wrong_area) for c in cases])
-            out[name] = {"top 1": float((1 / slices).mean()), "top 3": float((3 / slices).mean()), "Spearman": 0.0}
-            continue
+        pairs = list(zip(scores, wrong, strict=True))
         out[name] = {
-            **{
-                f"top {n}": measures.mean(
-                    [measures.worst_is_among_first(scores[c.name], c.wrong_area, n) for c in cases]
-                )
-                for n in (1, 3)
-            },
-            "Spearman": measures.mean([measures.rank_correlation(scores[c.name], c.wrong_area) for c in cases]),
-            "found in 3": measures.mean([_share(scores[c.name], c.wrong_area, 3) for c in cases]),
+            "top 1": measures.mean([measures.worst_is_among_first(s, w, 1) for s, w in pairs]),
+            "top 3": measures.mean([measures.worst_is_among_first(s, w, 3) for s, w in pairs]),
+            "Spearman": measures.mean([measures.rank_correlation(s, w) for s, w in pairs]),
+            "found in 3": measures.mean([_share(s, w, 3) for s, w in pairs]),
         }
+    out["(chance)"] = {
+        "top 1": float(np.mean([1 / len(w) for w in wrong])),
+        "top 3": float(np.mean([min(1, 3 / len(w)) for w in wrong])),
+        "Spearman": 0.0,
+        "found in 3": measures.mean([3 * w.mean() / np.sort(w)[-3:].sum() if w.any() else None for w in wrong]),
+    }
     return out
+
+
+def _by_slice(case: Judged, values: np.ndarray) -> np.ndarray:
+    return np.bincount(case.slices, values, len(case.wrong_area))
 
 
 def _share(scores: np.ndarray, wrong: np.ndarray, first: int) -> float | None:
@@ -145,11 +151,6 @@ INTERVALS = {
     "samples and doubt": lambda c: interval(c.sampled_ml, c.difference_ml),
     "samples": lambda c: interval(c.sampled_ml),
     "doubt around volume": lambda c: (c.found_ml, c.found_ml - c.difference_ml, c.found_ml + c.difference_ml),
-    "√doubt around volume": lambda c: (
-        c.found_ml,
-        c.found_ml - np.sqrt(c.difference_ml * 1),
-        c.found_ml + np.sqrt(c.difference_ml),
-    ),
     "share of the volume": lambda c: (c.found_ml, 0.9 * c.found_ml, 1.1 * c.found_ml),
 }
 

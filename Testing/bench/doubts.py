@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 import torch
+from scipy.ndimage import gaussian_filter
 
 from csam import measures
 from csam.stack import resize
@@ -68,7 +69,10 @@ def expected_dice(inside: float, total: float, found: float) -> float:
 def judge(
     passes: np.ndarray, truth: np.ndarray, spacing: Sequence[float], connected: bool, name: str, patient: str
 ) -> Judged:
-    """passes: (n, K, S, h, w). truth: labels (S, H, W). spacing: slice, row, column, mm."""
+    """passes: (n, K, S, h, w). truth: labels (S, H, W). spacing: slice, row, column, mm.
+
+    "smoothed" doubt is 1 - p under a Gaussian as wide as a pixel of the passes: a border is not known better.
+    """
     classes, size = passes.shape[1], truth.shape[1:]
     average = passes.mean(0)
     native = np.stack([resize(torch.from_numpy(average[k]), size).numpy() for k in range(classes)])
@@ -79,7 +83,13 @@ def judge(
     each = -(passes * np.log(np.maximum(passes, 1e-12))).sum(1).mean(0)
     information = np.maximum(-(average * np.log(np.maximum(average, 1e-12))).sum(0) - each, 0)
     information = resize(torch.from_numpy(information.astype(np.float32)), size).numpy()
-    doubt = {"1 - p": 1 - probability, "entropy": entropy, "mutual information": information}
+    width = [n / m for n, m in zip(size, passes.shape[-2:], strict=True)]  # of a pixel of the passes, in voxels
+    doubt = {
+        "1 - p": 1 - probability,
+        "smoothed": gaussian_filter(1 - probability, (0, *width)),
+        "entropy": entropy,
+        "mutual information": information,
+    }
     wrong = labels != truth
     region = near((labels > 0) | (truth > 0), spacing)
     pixel = spacing[1] * spacing[2]

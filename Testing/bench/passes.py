@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -68,11 +68,6 @@ ROTATIONS = tuple(View(turns, flip, flip) for flip, turns in product((False, Tru
 """The eight rotations of space that keep the slices slices: ways to store the same anatomy without mirroring it."""
 MIRRORED = tuple(View(turns, flip, not flip) for flip, turns in product((False, True), range(4)))
 """The other eight symmetries of a stack: those that turn left into right."""
-CHANGED = tuple(
-    View(v.quarter_turns, v.mirrored, v.reversed, gamma, scale)
-    for v, (gamma, scale) in zip(ROTATIONS, ((0.8, 0.95), (1.25, 1.05), (0.8, 1.05), (1.25, 0.95)) * 2, strict=True)
-)
-"""The rotations with contrast and size changed a little."""
 
 
 def key(view: View, draw: int | None) -> str:
@@ -150,3 +145,27 @@ class Passes:
         """(passes, K, S, h, w) float32, background first."""
         foreground = np.stack([self.values[key(view, draw)] for view, draw in view_draws]).astype(np.float32)
         return np.concatenate([1 - foreground.sum(1, keepdims=True), foreground], 1)
+
+
+def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) -> Callable[[Sequence], float]:
+    """How long a method's passes take, in passes of the whole network with the gates at their mean.
+
+    A view costs an encoder, a pass a decoder; medians of interleaved runs: the machine may be shared.
+    """
+    x = torch.rand(network.num_slices, network.architecture["input_channels"], *field_of_view)
+    encoders, decoders = [], []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):  # the first warms up
+            started = time.perf_counter()
+            posterior = GatePosterior(network, x)
+            between = time.perf_counter()
+            posterior.logits(posterior.mean())
+            encoders.append(between - started)
+            decoders.append(time.perf_counter() - between)
+    encoder, decoder = np.median(encoders[1:]), np.median(decoders[1:])
+
+    def cost(method: Sequence[tuple[View, int | None]]) -> float:
+        views = len({view for view, _ in method})
+        return float((views * encoder + len(method) * decoder) / (encoder + decoder))
+
+    return cost

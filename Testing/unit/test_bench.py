@@ -168,7 +168,7 @@ def test_no_patient_is_held_out_twice_and_nobody_is_forgotten():
 def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
     (tmp_path / "plan.json").write_text(
-        json.dumps({"base_channels": 4, "num_levels": 2, "num_slices": 6, "field_of_view": [16, 16]})
+        json.dumps({"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16]})
     )
     command = [sys.executable, str(BENCH / "compare.py"), str(data), "--networks", "2d-unet", "dynunet-3d", "--of", "2"]
     command += ["--steps", "2", "--plan", str(tmp_path / "plan.json"), "--device", "cpu", "--samples", "2"]
