@@ -9,7 +9,7 @@ PANELS = (
     ("Wrong voxels found by doubt, AUROC", lambda f: f["voxels"]["1 - p, isotonic"]["AUROC"]),
     ("... by smoothed doubt", lambda f: f["voxels"]["smoothed, isotonic"]["AUROC"]),
     ("Poor scans found: −Spearman of 1 − expected Dice", lambda f: -f["case_scores"]["1 - expected Dice"]["Spearman"]),
-    ("... of 1 − pairwise Dice of the samples", lambda f: -(_pairwise(f) or 0)),
+    ("... of 1 − pairwise Dice of the samples", lambda f: None if _pairwise(f) is None else -_pairwise(f)),
     ("Wrong area in the three slices ranked first", lambda f: f["slice_scores"]["expected wrong area"]["found in 3"]),
     ("Dice", lambda f: f["dice"]),
 )
@@ -39,7 +39,7 @@ def text(group: str, name: str, figures: dict) -> str:
 
 
 def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
-    """A panel a measure: groups of scans from left to right, a bar a method."""
+    """A panel a measure: groups of scans from left to right, a dot a method."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -49,21 +49,21 @@ def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
     figure, panels = plt.subplots(3, 2, figsize=(14, 10), layout="constrained", facecolor="white")
     figure.suptitle(title)
     for axes, (words, value) in zip(panels.flat, PANELS, strict=True):
-        width = 0.8 / len(methods)
         for number, method in enumerate(methods):
-            places = [place for place, group in enumerate(table.values()) if method in group]
-            heights = [value(table[group][method]) for group in table if method in table[group]]
-            axes.bar(
-                [place + (number - (len(methods) - 1) / 2) * width for place in places],
-                heights,
-                0.9 * width,
+            found = [(p, value(group[method])) for p, group in enumerate(table.values()) if method in group]
+            found = [(place, height) for place, height in found if height is not None]
+            aside = (number - (len(methods) - 1) / 2) * 0.6 / len(methods)
+            axes.scatter(
+                [place + aside for place, _ in found],
+                [height for _, height in found],
+                60,
                 color=COLOURS[number % len(COLOURS)],
                 label=method,
+                zorder=3,
             )
-        lowest = min(value(f) for group in table.values() for f in group.values())
         axes.set_xticks(range(len(table)), ["as they are" if group == "none" else group for group in table])
-        axes.set(title=words, ylim=(max(min(0, lowest), lowest - 0.1), None))
+        axes.set(title=words, xlim=(-0.5, len(table) - 0.5))
         axes.grid(axis="y", alpha=0.3)
-    panels.flat[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=100)
     plt.close(figure)

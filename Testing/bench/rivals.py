@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from csam import posterior
 from csam.attention import CSAM
 from csam.networks import CSAMUNet, build
 from csam.plan import Plan
@@ -101,6 +102,9 @@ class Volumetric(nn.Module):
 
     check_input = CSAMUNet.check_input
 
+    def elements_per_slice(self, x: Tensor) -> int:
+        return x.shape[-1] * x.shape[-2] * self.widths[0]
+
     def encode(self, x: Tensor) -> list[Tensor]:
         return [self.network(x.transpose(0, 1)[None])[0].transpose(0, 1)]
 
@@ -110,6 +114,34 @@ class Volumetric(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.check_input(x)
         return self.encode(x)[0]
+
+
+class Whole:
+    """What csam.decoding is for our networks: all samples of a network without gates are its one output."""
+
+    def __init__(self, network: Volumetric):
+        self.network = network
+
+    def encode(self, x: Tensor, elements: int) -> list[Tensor]:
+        return self.network.encode(x)
+
+    def shared(self, features: list[Tensor], contents: list[Tensor]) -> Tensor:
+        return features[0]
+
+    def logits(self, shared: Tensor, gates: list[Tensor]) -> Tensor:
+        return shared.expand(len(gates[0]), *shared.shape)
+
+
+def let_in() -> None:
+    """Lets the pipeline run a Volumetric, which csam.posterior does not know how to decode."""
+    ours = getattr(posterior, "decoding", None)
+    if ours is not None:
+        posterior.decoding = lambda network, team: (
+            Whole(network) if isinstance(network, Volumetric) else ours(network, team)
+        )
+
+
+let_in()
 
 
 def parameters(network: nn.Module) -> int:
