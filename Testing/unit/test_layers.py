@@ -12,8 +12,8 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "result"},
     {
-        "attention", "continuity", "devices", "fields", "geometry", "intensity", "measures", "networks", "phantom",
-        "posterior", "protocol", "uncertainty",
+        "attention", "continuity", "devices", "doubt", "fields", "geometry", "intensity", "measures", "networks",
+        "phantom", "posterior", "protocol", "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "plan", "segment"},
