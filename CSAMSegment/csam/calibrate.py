@@ -145,20 +145,8 @@ def finish(
     """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
     training = [case for case in data.cases if case not in validation]
     raw = assemble(network, data, plan, training, card)
-    values = [label.value for label in raw.labels]
-    names = [label.name for label in raw.labels]
     log("Calibrating on the validation patients.")
-    before = evaluate(raw, validation, log=log, cancelled=cancelled)
-    after = cross_fitted(before, values)
-    metrics = {
-        "before_calibration": summarise(before, names),
-        "validation": summarise(after, names),
-        "note": "Dice and measures of uncertainty on the validation patients. The calibration behind the second was "
-        "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all.",
-        "cases": {case.name: round(case.mean_dice, 4) for case in after},
-    }
-    figures.write_json(out / "evaluation.json", {"note": metrics["note"]}, before, after, names)
-    figures.draw(out / "evaluation.png", f"{raw.title}: {len(after)} validation scans", before, after)
+    model = calibrate(raw, validation, out, log, cancelled)
     provenance = {
         "data": data.name,
         "data_licence": data.licence,
@@ -169,10 +157,68 @@ def finish(
         "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
         "csam": __version__,
     }
-    model = replace(raw, calibration=fit(before, values), metrics=metrics, provenance=provenance)
-    model.save(out / "model")
-    write_card(model, out / "model")
-    log(f"Saved {out / 'model'}: mean Dice {metrics['validation']['dice_mean']} on {len(validation)} validation scans.")
+    return save(replace(model, provenance=provenance), out / "model", log)
+
+
+def calibrate(
+    model: Model,
+    cases: Sequence[Case],
+    out: Path,
+    log: Callable[[str], None] = print,
+    cancelled: Callable[[], bool] | None = None,
+) -> Model:
+    """The model with a calibration and metrics of these cases, which it must not have been trained on.
+
+    OUT gets evaluation.json and evaluation.png.
+    """
+    values, names = [label.value for label in model.labels], [label.name for label in model.labels]
+    before = evaluate(replace(model, calibration=Calibration()), cases, log=log, cancelled=cancelled)
+    after = cross_fitted(before, values)
+    note = (
+        "Dice and measures of uncertainty on the validation patients. The calibration behind the second was "
+        "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all."
+    )
+    metrics = {
+        "before_calibration": summarise(before, names),
+        "validation": summarise(after, names),
+        "note": note,
+        "cases": {case.name: round(case.mean_dice, 4) for case in after},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, before, after, names)
+    figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} validation scans", before, after)
+    return replace(model, calibration=fit(before, values), metrics=metrics)
+
+
+def calibrate_on(
+    model: Model,
+    data: Dataset,
+    cases: Sequence[Case],
+    out: Path,
+    log: Callable[[str], None] = print,
+    cancelled: Callable[[], bool] | None = None,
+) -> Model:
+    """Calibrates a finished model again, on these cases of a data set, and writes it to OUT/model.
+
+    Raises InputError where the model was trained on one of the patients.
+    """
+    patients = {case.patient for case in cases}
+    known = sorted(patients & set(model.provenance.get("training_patients", [])))
+    if known:
+        raise InputError(
+            f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
+            "patients, or validation for those it was validated on."
+        )
+    provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": sorted(patients)}
+    return save(replace(calibrate(model, cases, out, log, cancelled), provenance=provenance), out / "model", log)
+
+
+def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
+    """Writes the model with its card."""
+    model.save(folder)
+    write_card(model, folder)
+    measured = model.metrics["validation"]
+    log(f"Saved {folder}: mean Dice {measured['dice_mean']} on {measured['cases']} validation scans.")
     return model
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m csam segment | train | evaluate | convert | models | phantom | worker``.
+"""The command line: ``python -m csam segment | train | calibrate | evaluate | convert | models | phantom | worker``.
 
 Bad input ends with exit code 2 and one line that says what to do.
 """
@@ -142,12 +142,35 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from . import figures
     from .calibrate import calibrated, how_judged
-    from .dataset import read_dataset
     from .evaluate import evaluate, summarise
     from .model import Calibration
     from .result import Options
 
     model = find_model(options.model)
+    data, cases = _cases(options, model)
+    run = Options(options.samples, options.seed, options.device)
+    before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
+    after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)
+    print(figures.table(summarise(before, names), summarise(after, names), note))
+    about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
+    if options.json:
+        figures.write_json(options.json, about, before, after, names)
+    if options.png:
+        figures.draw(options.png, f"{model.title} on {data.name}", before, after)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from .calibrate import calibrate_on
+
+    model = find_model(options.model)
+    data, cases = _cases(options, model)
+    calibrate_on(model, data, cases, Path(options.out))
+
+
+def _cases(options: argparse.Namespace, model) -> tuple:
+    """The data set and those of its cases that were asked for."""
+    from .dataset import read_dataset
+
     data = read_dataset(options.dataset, options.patient_pattern or "(.*)")
     cases = data.cases
     if not options.patient_pattern and (options.patients or data.name == model.provenance.get("data")):
@@ -162,15 +185,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         cases = [case for case in cases if case.patient in wanted]
         if not cases:
             raise InputError(f"{options.dataset} holds none of the patients {', '.join(wanted) or 'validation'}.")
-    run = Options(options.samples, options.seed, options.device)
-    before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
-    after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)
-    print(figures.table(summarise(before, names), summarise(after, names), note))
-    about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
-    if options.json:
-        figures.write_json(options.json, about, before, after, names)
-    if options.png:
-        figures.draw(options.png, f"{model.title} on {data.name}", before, after)
+    return data, cases
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -251,10 +266,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     _add_plan_options(command)
 
+    def add_cases(command: argparse.ArgumentParser) -> None:
+        command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
+        command.add_argument("--patients", help='comma-separated patients, or "validation" for the model\'s own')
+        command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+
+    command = add("calibrate", _calibrate, "Calibrate a model's doubt on patients it was not trained on.")
+    add_cases(command)
+    command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
+    command.add_argument("--out", required=True, help="folder for the model, its card and the figures")
+
     command = add("evaluate", _evaluate, "Measure a model on a data set with known truth.")
-    command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
-    command.add_argument("--patients", help='comma-separated patients, or "validation" for the model\'s own')
-    command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+    add_cases(command)
     command.add_argument("--json", help="file for the figures")
     command.add_argument("--png", help="file for a picture: reliability diagram and risk-coverage curve")
     command.add_argument(

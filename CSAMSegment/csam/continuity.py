@@ -13,15 +13,17 @@ BROKEN = 0.5
 """A slice is broken where it lacks more than this share of what both its neighbours have in common."""
 
 
-def missing_between(mask: np.ndarray) -> np.ndarray:
+def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
     """Voxels of broken slices that lie inside the structure of both neighbours but not in the slice: (S, H, W) bool.
 
-    mask: one structure, (S, H, W). First and last slices have one neighbour and are never broken.
+    mask: one structure, (S, H, W). smallest: pixels that the neighbours must have in common to count. First and last
+    slices have one neighbour and are never broken.
     """
     missing = np.zeros_like(mask)
     common = mask[:-2] & mask[2:]
     lacking = common & ~mask[1:-1]
-    broken = lacking.sum((1, 2)) > BROKEN * common.sum((1, 2))
+    shared = common.sum((1, 2))
+    broken = (lacking.sum((1, 2)) > BROKEN * shared) & (shared >= smallest)
     missing[1:-1] = lacking & broken[:, None, None]
     return missing
 

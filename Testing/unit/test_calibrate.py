@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from unit import small
 
-from csam.calibrate import apply, calibrated, cross_fitted, error_map, fit, how_judged, volume_scale
+from csam.calibrate import apply, calibrate_on, calibrated, cross_fitted, error_map, fit, how_judged, volume_scale
 from csam.dataset import Case
+from csam.errors import InputError
 from csam.evaluate import CaseMeasures, Voxels, measure
 from csam.measures import calibration_error
 from csam.model import Calibration
@@ -222,3 +223,9 @@ def test_patients_who_calibrated_the_model_are_judged_by_each_other():
 
 def test_patients_who_were_trained_on_are_told():
     assert "1 of the 2 patients were trained on" in judged([case("a"), case("b")], training_patients=["b"])[1]
+
+
+def test_a_model_is_not_calibrated_on_patients_it_was_trained_on(tmp_path):
+    model = small.model(MODEL_NETWORK, provenance={"training_patients": ["a"]})
+    with pytest.raises(InputError, match="was trained on a:"):
+        calibrate_on(model, None, [Case("a_1", "a", (), tmp_path)], tmp_path)

@@ -15,7 +15,7 @@ import csam
 from csam import cli
 from csam.model import Model
 
-COMMANDS = ("segment", "train", "evaluate", "convert", "models", "phantom", "worker")
+COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,18 @@ def test_evaluate_prints_and_writes_the_figures(place, monkeypatch, capsys, tmp_
     assert list(written["cases"]) == ["p00_0", "p02_0"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "Dice, mean of the structures" in capsys.readouterr().out
+
+
+def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    more = ("--model", "model", "--patients", "p00_0,p01_0", "--out", str(out))
+    assert run(place, monkeypatch, "calibrate", "data", *more) == 0
+    model = Model.load(out / "model")
+    assert len(model.calibration.error_map) > 2
+    assert model.provenance["validation_patients"] == ["p00_0", "p01_0"]
+    assert model.provenance["calibrated_on"] == "Balls"
+    assert "Wrong voxels found by doubt" in (out / "model" / "MODEL_CARD.md").read_text()
+    assert (out / "evaluation.png").is_file()
 
 
 def test_convert_makes_a_model_of_a_bare_state_dict(place, monkeypatch, tmp_path):

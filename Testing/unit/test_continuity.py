@@ -35,6 +35,13 @@ def test_half_of_the_common_part_decides(kept, broken):
     assert missing_between(mask).any() == broken
 
 
+def test_what_is_too_small_to_run_through_breaks_nothing():
+    mask = np.zeros((3, 10, 10), bool)
+    mask[[0, 2], 4:6, 4:6] = True
+    assert missing_between(mask, smallest=4).sum() == 4
+    assert not missing_between(mask, smallest=5).any()
+
+
 def test_short_stacks_have_no_slice_between():
     for slices in (1, 2):
         assert not missing_between(np.ones((slices, 4, 4), bool)).any()
