@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--model", nargs="+", default=["cardiac-lv"], help="a shipped model's name, a folder or a zip")
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
-    parser.add_argument("--scans", help="regular expression for the names of scans, to take some of them only")
+    parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
     parser.add_argument("--training", action="store_true", help="also the training patients, as a check apart")
     parser.add_argument("--all-symmetries", action="store_true", help="also the views that mirror the anatomy")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -144,7 +144,8 @@ def main() -> None:
     table: dict[str, dict[str, dict]] = {}
     seen: dict[str, list[Judged]] = {}
     for group, (cases, shift, methods) in groups.items():
-        cases = [case for case in cases if re.search(options.scans or "", case.name)]
+        if shift != "none":
+            cases = [case for case in cases if re.search(options.worse_scans, case.name)]
         if options.all_symmetries and group == "none":
             methods = (*methods, "16 symmetries")
         collect(cases, models, shift, methods, options.out)

@@ -69,7 +69,11 @@ def calibrated(cases: Sequence[Judged], kind: str, how: str) -> list[np.ndarray]
 def voxels(cases: Sequence[Judged]) -> dict:
     """Calibration and error detection of the voxels' doubt."""
     figures = {}
-    for kind, how in (*product(("1 - p", "smoothed"), CALIBRATIONS), ("entropy", ""), ("mutual information", "")):
+    for kind, how in (
+        *product(("1 - p", "smoothed", "1 - p, breaks"), CALIBRATIONS),
+        ("entropy", ""),
+        ("mutual information", ""),
+    ):
         doubt, wrong = pooled(cases, calibrated(cases, kind, how) if how else of(cases, kind))
         row = {"AUROC": measures.error_auroc(doubt, wrong), "AUPR": measures.error_aupr(doubt, wrong)}
         if how:

@@ -7,10 +7,13 @@ from pathlib import Path
 COLOURS = ("#1a73e8", "#34a853", "#f9ab00", "#d93025", "#9334e6", "#12b5cb", "#9aa0a6")
 PANELS = (
     ("Wrong voxels found by doubt, AUROC", lambda f: f["voxels"]["1 - p, isotonic"]["AUROC"]),
-    ("... by smoothed doubt", lambda f: f["voxels"]["smoothed, isotonic"]["AUROC"]),
+    ("... doubting breaks between slices too", lambda f: f["voxels"]["1 - p, breaks, isotonic"]["AUROC"]),
     ("Poor scans found: −Spearman of 1 − expected Dice", lambda f: -f["case_scores"]["1 - expected Dice"]["Spearman"]),
     ("... of 1 − pairwise Dice of the samples", lambda f: None if _pairwise(f) is None else -_pairwise(f)),
-    ("Wrong area in the three slices ranked first", lambda f: f["slice_scores"]["expected wrong area"]["found in 3"]),
+    (
+        "Wrong area in the three slices ranked first (1: all that three can hold)",
+        lambda f: f["slice_scores"]["expected wrong area, breaks"]["found in 3"],
+    ),
     ("Dice", lambda f: f["dice"]),
 )
 

@@ -11,9 +11,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from csam import measures
+from csam.continuity import largest_piece, missing_between
 from csam.stack import resize
 
 REGION_MM = 10.0
+DOUBT_AT_A_BREAK = 0.9
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,6 @@ class Judged:
     inside: np.ndarray = field(default=None)
 
 
-def largest_piece(labels: np.ndarray) -> np.ndarray:
-    """Every structure without all but its largest piece."""
-    kept = np.zeros_like(labels)
-    for value in np.unique(labels[labels > 0]):
-        pieces = sitk.RelabelComponent(
-            sitk.ConnectedComponent(sitk.GetImageFromArray((labels == value).astype(np.uint8)), True)
-        )
-        kept[sitk.GetArrayFromImage(pieces) == 1] = value
-    return kept
-
-
 def near(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """The mask dilated by REGION_MM. spacing: mm of the array's axes."""
     radius = [max(1, round(REGION_MM / s)) for s in spacing[::-1]]
@@ -72,12 +63,17 @@ def judge(
     """passes: (n, K, S, h, w). truth: labels (S, H, W). spacing: slice, row, column, mm.
 
     "smoothed" doubt is 1 - p under a Gaussian as wide as a pixel of the passes: a border is not known better.
+    "breaks" doubts what is missing between two slices that show a structure (csam.continuity).
     """
     classes, size = passes.shape[1], truth.shape[1:]
     average = passes.mean(0)
     native = np.stack([resize(torch.from_numpy(average[k]), size).numpy() for k in range(classes)])
     raw = native.argmax(0)
-    labels = largest_piece(raw) if connected else raw
+    labels = raw.copy()
+    missing = np.zeros(labels.shape, bool)
+    for k in range(1, classes):
+        labels[(raw == k) & ~largest_piece(raw == k) & connected] = 0
+        missing |= missing_between(labels == k)
     probability = np.take_along_axis(native, labels[None], 0)[0]
     entropy = -(native * np.log(np.maximum(native, 1e-12))).sum(0)
     each = -(passes * np.log(np.maximum(passes, 1e-12))).sum(1).mean(0)
@@ -87,6 +83,7 @@ def judge(
     doubt = {
         "1 - p": 1 - probability,
         "smoothed": gaussian_filter(1 - probability, (0, *width)),
+        "1 - p, breaks": np.where(missing, DOUBT_AT_A_BREAK, 1 - probability),
         "entropy": entropy,
         "mutual information": information,
     }
@@ -134,6 +131,7 @@ def judge(
     }
     slices = {
         "expected wrong area": doubt["1 - p"].sum((1, 2)) * pixel,
+        "expected wrong area, breaks": doubt["1 - p, breaks"].sum((1, 2)) * pixel,
         "entropy": entropy.sum((1, 2)) * pixel,
         "1 - expected Dice": by_slice,
         "expected wrong area / √area": doubt["1 - p"].sum((1, 2))

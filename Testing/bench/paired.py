@@ -137,7 +137,7 @@ def draw(path: Path, table: dict[str, dict], reference: str, title: str) -> None
     left.set_yticks(range(len(names)), [WORDS[name] for name in names])
     left.set(xlabel="mean Dice of held-out scans (bar: spread of seeds)", ylim=(-0.6, len(names) - 0.4))
     right.axvline(0, color="black", linewidth=0.8, linestyle="dotted")
-    right.set(xlabel=f"Dice minus that of {WORDS[reference]} (95 % interval, patients drawn again)")
+    right.set(xlabel=f"Dice minus that of {WORDS[reference]} (95 %, paired)")
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
