@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
+from . import __version__, figures
 from .card import write_card
 from .dataset import Case, Dataset
 from .errors import InputError
-from .evaluate import CaseMeasures, evaluate, summarise
+from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
 from .geometry import AXES, axis_for
 from .model import COLORS, Calibration, Channel, Label, Model, TrainedOn
 from .uncertainty import error_probability
 
 NOMINAL = 0.9
 KNOTS = 24
-CERTAIN = 1e-3
 FEWEST_VOXELS = 50
 
 
@@ -72,13 +71,19 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
 
 def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:
     """The case as it would have been measured with this calibration."""
-    intervals = tuple(
-        (max(0.0, mean - scale * (mean - low)), mean, mean + scale * (high - mean))
-        for (low, mean, high), scale in zip(
-            case.intervals_ml, (calibration.volume_scale.get(v, 1.0) for v in values), strict=True
-        )
+    intervals = []
+    for value, volume, (low, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
+        scale = calibration.volume_scale.get(value, 1.0)
+        low, high = (mean + scale * (end - mean) for end in (low, high))
+        intervals.append((max(0.0, min(low, volume)), mean, max(high, volume)))  # it holds the volume that is shown
+    doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
+    wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
+    return replace(
+        case,
+        intervals_ml=tuple(intervals),
+        slice_scores=tuple(wrong_area.tolist()),
+        voxels=replace(case.voxels, doubt=doubt),
     )
-    return replace(case, doubt=error_probability(1 - case.doubt, calibration.error_map), intervals_ml=intervals)
 
 
 def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[CaseMeasures]:
@@ -92,6 +97,36 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
         other = fit([case for case in cases if case.patient not in half], values)
         out += [apply(case, other, values) for case in cases if case.patient in half]
     return out
+
+
+def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures]:
+    """Cases measured with an identity calibration, as the model's own would have them.
+
+    Patients who taught the model its calibration are judged by what the other half of them teaches.
+    """
+    values = [label.value for label in model.labels]
+    teachers = set(model.provenance.get("validation_patients", []))
+    crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
+    return [crossed.get(case.name) or apply(case, model.calibration, values) for case in cases]
+
+
+def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
+    """In words: which of the patients the model has met, and what calibration judged them."""
+    patients = {case.patient for case in cases}
+    trained, taught = (
+        len(patients & set(model.provenance.get(f"{part}_patients", []))) for part in ("training", "validation")
+    )
+    lines = []
+    if trained:
+        lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
+    if taught:
+        lines.append(
+            f"{taught} of the {len(patients)} patients calibrated the model: after calibration, each half of them is "
+            "judged by the calibration that the other half gives."
+        )
+    if not trained and not taught:
+        lines.append("The model has not met these patients, as far as their names tell.")
+    return " ".join(lines)
 
 
 def finish(
@@ -109,18 +144,8 @@ def finish(
     """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
     training = [case for case in data.cases if case not in validation]
     raw = assemble(network, data, plan, training, card)
-    values = [label.value for label in raw.labels]
-    names = [label.name for label in raw.labels]
     log("Calibrating on the validation patients.")
-    before = evaluate(raw, validation, log=log, cancelled=cancelled)
-    after = cross_fitted(before, values)
-    metrics = {
-        "before_calibration": summarise(before, names),
-        "validation": summarise(after, names),
-        "note": "Dice and measures of uncertainty on the validation patients. The calibration behind the second was "
-        "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all.",
-        "cases": {case.name: round(case.mean_dice, 4) for case in after},
-    }
+    model = calibrate(raw, validation, out, log, cancelled)
     provenance = {
         "data": data.name,
         "data_licence": data.licence,
@@ -131,10 +156,68 @@ def finish(
         "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
         "csam": __version__,
     }
-    model = replace(raw, calibration=fit(before, values), metrics=metrics, provenance=provenance)
-    model.save(out / "model")
-    write_card(model, out / "model")
-    log(f"Saved {out / 'model'}: mean Dice {metrics['validation']['dice_mean']} on {len(validation)} validation scans.")
+    return save(replace(model, provenance=provenance), out / "model", log)
+
+
+def calibrate(
+    model: Model,
+    cases: Sequence[Case],
+    out: Path,
+    log: Callable[[str], None] = print,
+    cancelled: Callable[[], bool] | None = None,
+) -> Model:
+    """The model with a calibration and metrics of these cases, which it must not have been trained on.
+
+    OUT gets evaluation.json and evaluation.png.
+    """
+    values, names = [label.value for label in model.labels], [label.name for label in model.labels]
+    before = evaluate(replace(model, calibration=Calibration()), cases, log=log, cancelled=cancelled)
+    after = cross_fitted(before, values)
+    note = (
+        "Dice and measures of uncertainty on the validation patients. The calibration behind the second was "
+        "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all."
+    )
+    metrics = {
+        "before_calibration": summarise(before, names),
+        "validation": summarise(after, names),
+        "note": note,
+        "cases": {case.name: round(case.mean_dice, 4) for case in after},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, before, after, names)
+    figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} validation scans", before, after)
+    return replace(model, calibration=fit(before, values), metrics=metrics)
+
+
+def calibrate_on(
+    model: Model,
+    data: Dataset,
+    cases: Sequence[Case],
+    out: Path,
+    log: Callable[[str], None] = print,
+    cancelled: Callable[[], bool] | None = None,
+) -> Model:
+    """Calibrates a finished model again, on these cases of a data set, and writes it to OUT/model.
+
+    Raises InputError where the model was trained on one of the patients.
+    """
+    patients = {case.patient for case in cases}
+    known = sorted(patients & set(model.provenance.get("training_patients", [])))
+    if known:
+        raise InputError(
+            f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
+            "patients, or validation for those it was validated on."
+        )
+    provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": sorted(patients)}
+    return save(replace(calibrate(model, cases, out, log, cancelled), provenance=provenance), out / "model", log)
+
+
+def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
+    """Writes the model with its card."""
+    model.save(folder)
+    write_card(model, folder)
+    measured = model.metrics["validation"]
+    log(f"Saved {folder}: mean Dice {measured['dice_mean']} on {measured['cases']} validation scans.")
     return model
 
 

@@ -35,21 +35,63 @@ def card(model: Model) -> str:
         lines.append(f"- Validation patients, never trained on: {', '.join(where['validation_patients'])}")
     if model.metrics:
         lines += ["", "## How good it was", "", model.metrics.get("note", ""), ""]
-        lines += _table(model.metrics)
+        lines += ["| measure | before calibration | after | |", "|---|---|---|---|"]
+        figures = (model.metrics.get(name, {}) for name in ("before_calibration", "validation"))
+        lines += [f"| {' | '.join(row)} |" for row in rows(*figures)]
         lines += ["", "Dice of every validation scan:", "", "| scan | Dice |", "|---|---|"]
         lines += [f"| {name} | {dice:.4f} |" for name, dice in model.metrics.get("cases", {}).items()]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(metrics: dict) -> list[str]:
-    before, after = metrics.get("before_calibration", {}), metrics.get("validation", {})
-    lines = ["| measure | before calibration | after |", "|---|---|---|"]
-    for name, value in after.items():
-        flat = [(name, before.get(name), value)]
-        if isinstance(value, dict):
-            flat = [(f"{name}, {k}", before.get(name, {}).get(k), v) for k, v in value.items()]
-        lines += [f"| {n.replace('_', ' ')} | {b} | {a} |" for n, b, a in flat]
-    return lines
+MEASURES = {
+    "cases": ("Scans", ""),
+    "patients": ("Patients", ""),
+    "dice": ("Dice", "1 is best"),
+    "dice_mean": ("Dice, mean of the structures", "1 is best"),
+    "dice_lowest": ("Dice of the poorest scan", ""),
+    "hausdorff_95_mm": ("Surface distance, 95th percentile (HD95), mm", "0 is best"),
+    "relative_volume_difference": ("Volume, relative difference", "0 is best; + is too large"),
+    "empty_slices": ("Slices without any structure", ""),
+    "empty_slices_with_structure": ("... of which the model put one into", "0 is best"),
+    "roi_calibration_error": ("Calibration error of a voxel's doubt (ROI-ECE)", "0 is best"),
+    "roi_adaptive_calibration_error": ("... in bins of equally many voxels (ACE)", "0 is best"),
+    "roi_brier_score": ("Brier score of a voxel's doubt", "0 is best"),
+    "roi_log_loss": ("Negative log-likelihood of a voxel's doubt", "0 is best"),
+    "roi_share_wrong": ("Share of the region's voxels that are wrong", ""),
+    "voxel_error_auroc": ("Wrong voxels found by doubt, AUROC", "1 is best, .5 is chance"),
+    "voxel_error_aupr": ("Wrong voxels found by doubt, AUPR", "1 is best, the share that is wrong is chance"),
+    "qu_brats_score": ("QU-BraTS score of the doubt", "1 is best"),
+    "case_quality_spearman": ("Case quality against true Dice, Spearman", "1 is best, 0 is chance"),
+    "case_quality_aurc": ("Risk when poor scans are set aside by case quality (AURC)", "between the next two"),
+    "aurc_of_perfect_order": ("... if the true Dice were known", ""),
+    "aurc_of_no_order": ("... if nothing were known", ""),
+    "worst_slice_first": ("Slice with the largest error is ranked first", "1 is best"),
+    "worst_slice_in_first_three": ("... is among the first three", "1 is best"),
+    "slice_spearman": ("Slices' scores against their true errors, Spearman", "1 is best, 0 is chance"),
+    "interval_coverage": ("True volumes inside their 90 % interval", ".9 is promised"),
+    "interval_relative_width": ("Width of the interval, share of the volume (median)", "narrow is good"),
+    "energy_distance": ("Generalised energy distance of the samples", "0 is best"),
+}
+"""What the figures of csam.evaluate mean, in the order in which they are shown: words, and how to read them."""
+
+
+def rows(before: dict, after: dict) -> list[tuple[str, str, str, str]]:
+    """Words, figure before and after calibration, how to read it; one row a measure (and structure) that is known."""
+    found = []
+    for name in [*(n for n in MEASURES if n in after), *(n for n in after if n not in MEASURES)]:
+        words, hint = MEASURES.get(name, (name.replace("_", " "), ""))
+        pairs = [(words, before.get(name), after[name])]
+        if isinstance(after[name], dict):
+            first = before.get(name) or {}
+            pairs = [(f"{words}: {part}", first.get(part), value) for part, value in after[name].items()]
+        found += [(w, _text(b), _text(a), hint) for w, b, a in pairs if (b, a) != (None, None)]
+    return found
+
+
+def _text(value) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def write_card(model: Model, folder: Path) -> None:

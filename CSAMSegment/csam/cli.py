@@ -1,4 +1,4 @@
-"""The command line: ``python -m csam segment | train | evaluate | convert | models | phantom | worker``.
+"""The command line: ``python -m csam segment | train | calibrate | evaluate | convert | models | phantom | worker``.
 
 Bad input ends with exit code 2 and one line that says what to do.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from . import __version__
@@ -150,15 +151,44 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .dataset import read_dataset
-    from .evaluate import evaluate, report, summarise
+    from . import figures
+    from .calibrate import calibrated, how_judged
+    from .evaluate import evaluate, summarise
+    from .model import Calibration
     from .result import Options
 
     model = find_model(options.model)
-    # The model's own patients are told by its own pattern; another data set has other names.
-    own = model.provenance.get("plan", {}).get("patient_pattern", "(.*)") if options.patients else "(.*)"
-    pattern = options.patient_pattern or own
-    cases = read_dataset(options.dataset, pattern).cases
+    data, cases = _cases(options, model)
+    run = Options(options.samples, options.seed, options.device)
+    before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
+    after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)
+    print(figures.table(summarise(before, names), summarise(after, names), note))
+    about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
+    if options.json:
+        figures.write_json(options.json, about, before, after, names)
+    if options.png:
+        figures.draw(options.png, f"{model.title} on {data.name}", before, after)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from .calibrate import calibrate_on
+
+    model = find_model(options.model)
+    data, cases = _cases(options, model)
+    calibrate_on(model, data, cases, Path(options.out))
+
+
+def _cases(options: argparse.Namespace, model) -> tuple:
+    """The data set and those of its cases that were asked for."""
+    from .dataset import read_dataset
+
+    data = read_dataset(options.dataset, options.patient_pattern or "(.*)")
+    cases = data.cases
+    if not options.patient_pattern and (options.patients or data.name == model.provenance.get("data")):
+        # The model's own patients are told by its own pattern; another data set has other names.
+        own = re.compile(model.provenance.get("plan", {}).get("patient_pattern", "(.*)"))
+        found = [own.match(case.name) for case in cases]
+        cases = [replace(c, patient=m.group(1)) if m and own.groups else c for c, m in zip(cases, found, strict=True)]
     if options.patients:
         wanted = options.patients.split(",")
         if wanted == ["validation"]:
@@ -166,10 +196,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         cases = [case for case in cases if case.patient in wanted]
         if not cases:
             raise InputError(f"{options.dataset} holds none of the patients {', '.join(wanted) or 'validation'}.")
-    names = [label.name for label in model.labels]
-    run = Options(options.samples, options.seed, options.device)
-    measured = evaluate(model, cases, run)
-    report(measured, summarise(measured, names), Path(options.json) if options.json else None)
+    return data, cases
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -257,11 +284,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     _add_plan_options(command)
 
+    def add_cases(command: argparse.ArgumentParser) -> None:
+        command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
+        command.add_argument("--patients", help='comma-separated patients, or "validation" for the model\'s own')
+        command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+
+    command = add("calibrate", _calibrate, "Calibrate a model's doubt on patients it was not trained on.")
+    add_cases(command)
+    command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
+    command.add_argument("--out", required=True, help="folder for the model, its card and the figures")
+
     command = add("evaluate", _evaluate, "Measure a model on a data set with known truth.")
-    command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
-    command.add_argument("--patients", help='comma-separated patients, or "validation" for the model\'s own')
-    command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+    add_cases(command)
     command.add_argument("--json", help="file for the figures")
+    command.add_argument("--png", help="file for a picture: reliability diagram and risk-coverage curve")
+    command.add_argument(
+        "--energy-distance", action="store_true", help="also measure that of the samples, at twice the time"
+    )
     add_run_options(command)
 
     command = add("convert", _convert, "Make a model of a bare state dict, such as one of the published code.")

@@ -1,81 +1,159 @@
-"""How good a model is, and how good its doubt: measures on cases with known truth."""
+"""How good a model is, and how good its doubt: a model run on cases with known truth.
+
+The measures themselves are in ``csam.measures``; here a result is brought together with its truth, and figures of
+cases become figures of a data set.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
+from . import measures
 from .dataset import Case
+from .devices import choose_device
 from .errors import InputError
 from .model import Model
 from .result import Options, Result
+from .sampling import Sampling
 from .segment import segment
+from .stack import resize, stack_of
 
 REGION_MM = 10.0
 """Uncertainty is judged in the union of prediction and truth, dilated by this: background flatters every measure."""
-BINS = 15
+CERTAIN = 1e-3
+"""Voxels outside the region whose doubt is below this are not kept: nobody doubts them, next to none is wrong."""
+FIRST = 3
+"""How many slices a reader is expected to look at."""
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """One entry a voxel of the region, and of what is doubted elsewhere.
+
+    doubt: stated chance that the label is wrong, float32. truth, found: labels. slice: index. region: is it inside.
+    """
+
+    doubt: np.ndarray
+    truth: np.ndarray
+    found: np.ndarray
+    slice: np.ndarray
+    region: np.ndarray
 
 
 @dataclass(frozen=True)
 class CaseMeasures:
-    """One case. dice, covered: one value a structure, None where neither truth nor prediction has it.
+    """One case. Tuples hold one value a structure, None where a measure is not defined; slices count as in the image.
 
-    doubt, wrong: error probability and actual error (0 or 1) of every voxel of the region.
-    top_slice: whether the slice with the largest wrong area is among the three ranked first.
+    intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
+    energy_distance: of the samples, None unless it was asked for.
     """
 
     name: str
     patient: str
     dice: tuple[float | None, ...]
+    hausdorff_mm: tuple[float | None, ...]
     truth_ml: tuple[float, ...]
+    volume_ml: tuple[float, ...]
     intervals_ml: tuple[tuple[float, float, float], ...]
     case_quality: float
-    top_slice: bool
-    empty_slices_wrong: int
+    slice_scores: tuple[float, ...]
+    slice_wrong_mm2: tuple[float, ...]
+    pixel_mm2: float
     empty_slices: int
-    doubt: np.ndarray
-    wrong: np.ndarray
+    empty_slices_wrong: int
+    voxels: Voxels
+    energy_distance: float | None = None
 
     @property
     def mean_dice(self) -> float:
-        known = [d for d in self.dice if d is not None]
-        return float(np.mean(known)) if known else 1.0
+        found = measures.mean(self.dice)
+        return 1.0 if found is None else found
+
+    @property
+    def doubt(self) -> np.ndarray:
+        """Of the voxels of the region."""
+        return self.voxels.doubt[self.voxels.region]
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Whether a voxel's label is wrong, of the voxels of the region."""
+        return (self.voxels.truth != self.voxels.found)[self.voxels.region]
+
+    @property
+    def figures(self) -> dict:
+        """Every measure of the case by itself, by name, as JSON has them."""
+        differences = zip(self.truth_ml, self.volume_ml, strict=True)
+        kept = self.voxels
+        filtered = [
+            measures.filtered_score(kept.truth == value, kept.found == value, kept.doubt)
+            for value in range(1, len(self.dice) + 1)
+        ]
+        return {
+            "patient": self.patient,
+            "dice": self.dice,
+            "hausdorff_95_mm": self.hausdorff_mm,
+            "relative_volume_difference": [measures.relative_volume_difference(*pair) for pair in differences],
+            "truth_ml": self.truth_ml,
+            "volume_ml": self.volume_ml,
+            "intervals_ml": self.intervals_ml,
+            "case_quality": self.case_quality,
+            "roi_calibration_error": measures.calibration_error(self.doubt, self.wrong),
+            "voxel_error_auroc": measures.error_auroc(self.doubt, self.wrong),
+            "worst_slice_first": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, 1),
+            "worst_slice_in_first_three": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, FIRST),
+            "slice_spearman": measures.rank_correlation(self.slice_scores, self.slice_wrong_mm2),
+            "qu_brats_score": measures.mean(filtered),
+            "energy_distance": self.energy_distance,
+        }
 
 
-def measure(case: Case, truth: sitk.Image, result: Result, values: Sequence[int]) -> CaseMeasures:
-    """Compares a result with the truth on the same grid."""
+def measure(
+    case: Case, truth: sitk.Image, result: Result, values: Sequence[int], samples: np.ndarray | None = None
+) -> CaseMeasures:
+    """Compares a result with the truth on the same grid. values: the structures' label values, 1, 2 ...
+
+    samples: sampled labels and the truth on their grid, stacked (n + 1, S, h, w), for the energy distance.
+    """
     expected, found = (sitk.GetArrayFromImage(image) for image in (truth, result.labels))
     if expected.shape != found.shape:
         raise InputError(f"{case.name}: the truth has {expected.shape} voxels (k, j, i), the image {found.shape}.")
-    voxel_ml = float(np.prod(truth.GetSpacing())) / 1000
-    dice = []
-    for value in values:
-        a, b = expected == value, found == value
-        total = int(a.sum()) + int(b.sum())
-        dice.append(2 * int((a & b).sum()) / total if total else None)
-    wrong = expected != found
-    region = region_of_interest((expected > 0) | (found > 0), truth)
-    axes = tuple(2 - a for a in range(3) if a != result.slice_axis)
-    wrong_area = wrong.sum(axis=axes)
-    first = [score.index for score in result.ranked_slices()[:3]]
+    spacing = truth.GetSpacing()
+    voxel_ml = float(np.prod(spacing)) / 1000
+    along, axes = 2 - result.slice_axis, tuple(2 - a for a in range(3) if a != result.slice_axis)
+    pixel_mm2 = float(np.prod(spacing)) / spacing[result.slice_axis]
     empty = ~expected.any(axis=axes)
+    doubt = sitk.GetArrayViewFromImage(result.error_probability)
+    region = region_of_interest((expected > 0) | (found > 0), truth)
+    kept = region | (doubt > CERTAIN)
     return CaseMeasures(
         name=case.name,
         patient=case.patient,
-        dice=tuple(dice),
+        dice=tuple(measures.dice(expected == value, found == value) for value in values),
+        hausdorff_mm=tuple(measures.hausdorff_95(expected == v, found == v, spacing[::-1]) for v in values),
         truth_ml=tuple(float((expected == value).sum() * voxel_ml) for value in values),
+        volume_ml=tuple(s.volume_ml for s in result.structures),
         intervals_ml=tuple((s.low_ml, s.mean_ml, s.high_ml) for s in result.structures),
         case_quality=result.case_quality,
-        top_slice=bool(wrong_area[first].max() >= wrong_area.max()),
-        empty_slices_wrong=int((empty & found.any(axis=axes)).sum()),
+        slice_scores=tuple(s.expected_wrong_area_mm2 for s in sorted(result.slices, key=lambda s: s.index)),
+        slice_wrong_mm2=tuple((pixel_mm2 * (expected != found).sum(axis=axes)).tolist()),
+        pixel_mm2=pixel_mm2,
         empty_slices=int(empty.sum()),
-        doubt=sitk.GetArrayViewFromImage(result.error_probability)[region].astype(np.float32),
-        wrong=wrong[region],
+        empty_slices_wrong=int((empty & found.any(axis=axes)).sum()),
+        voxels=Voxels(
+            doubt[kept].astype(np.float32),
+            expected[kept],
+            found[kept],
+            np.nonzero(kept)[along].astype(np.uint16),
+            region[kept],
+        ),
+        energy_distance=None
+        if samples is None
+        else measures.generalised_energy_distance(samples[:-1], samples[-1], len(values) + 1),
     )
 
 
@@ -85,55 +163,60 @@ def region_of_interest(mask: np.ndarray, image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), radius)) > 0
 
 
-def calibration_error(doubt: np.ndarray, wrong: np.ndarray) -> float:
-    """Expected calibration error of the error probability, in BINS bins of equal width (Naeini et al. 2015)."""
-    bins = np.minimum((doubt * BINS).astype(int), BINS - 1)
-    count = np.bincount(bins, minlength=BINS)
-    gap = np.abs(np.bincount(bins, doubt, BINS) - np.bincount(bins, wrong, BINS))
-    return float(gap.sum() / max(1, count.sum()))
-
-
 def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
-    """Figures over all cases; those of uncertainty pool the voxels of all regions."""
-    from scipy.stats import spearmanr
-    from sklearn.metrics import roc_auc_score
+    """Figures over all cases, by name; ``csam.card`` has the words for them. Those of doubt pool the regions' voxels.
 
-    dice = {name: [case.dice[i] for case in cases if case.dice[i] is not None] for i, name in enumerate(names)}
+    The case quality is good when high: its Spearman correlation with Dice is best at 1, and the area under the
+    risk-coverage curve (risk 1 - Dice) lies between that of the perfect order and that of none.
+    """
+    figures = [case.figures for case in cases]
+
+    def by_structure(name: str) -> dict[str, float | None]:
+        return {label: _round(measures.mean([f[name][i] for f in figures])) for i, label in enumerate(names)}
+
     doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
-    covered = [
-        low <= true <= high
-        for case in cases
-        for true, (low, _, high) in zip(case.truth_ml, case.intervals_ml, strict=True)
-        if true > 0
-    ]
-    widths = [
-        (high - low) / true
+    volumes = [
+        (true, low, high)
         for case in cases
         for true, (low, _, high) in zip(case.truth_ml, case.intervals_ml, strict=True)
         if true > 0
     ]
     means, qualities = [case.mean_dice for case in cases], [case.case_quality for case in cases]
-    both = 0 < wrong.sum() < len(wrong)
-    ranked = len(cases) > 2 and np.ptp(means) > 0 and np.ptp(qualities) > 0
+    risks = 1 - np.array(means)
+    widths = [(high - low) / true for true, low, high in volumes]
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
-        "dice": {name: _round(np.mean(known)) if known else None for name, known in dice.items()},
+        "dice": by_structure("dice"),
         "dice_mean": _round(np.mean(means)),
         "dice_lowest": _round(np.min(means)),
-        "roi_calibration_error": _round(calibration_error(doubt, wrong)),
-        "voxel_error_auroc": _round(roc_auc_score(wrong, doubt)) if both else None,
-        "case_quality_spearman": _round(spearmanr(qualities, means).statistic) if ranked else None,
-        "interval_coverage": _round(np.mean(covered)) if covered else None,
-        "interval_relative_width": _round(np.median(widths)) if widths else None,
-        "worst_slice_in_first_three": _round(np.mean([case.top_slice for case in cases])),
+        "hausdorff_95_mm": by_structure("hausdorff_95_mm"),
+        "relative_volume_difference": by_structure("relative_volume_difference"),
         "empty_slices": int(sum(case.empty_slices for case in cases)),
         "empty_slices_with_structure": int(sum(case.empty_slices_wrong for case in cases)),
+        "roi_calibration_error": _round(measures.calibration_error(doubt, wrong)),
+        "roi_adaptive_calibration_error": _round(measures.adaptive_calibration_error(doubt, wrong)),
+        "roi_brier_score": _round(measures.brier_score(doubt, wrong)),
+        "roi_log_loss": _round(measures.log_loss(doubt, wrong)),
+        "roi_share_wrong": _round(wrong.mean()) if len(wrong) else None,
+        "voxel_error_auroc": _round(measures.error_auroc(doubt, wrong)),
+        "voxel_error_aupr": _round(measures.error_aupr(doubt, wrong)),
+        "qu_brats_score": _round(measures.mean([f["qu_brats_score"] for f in figures])),
+        "case_quality_spearman": _round(measures.rank_correlation(qualities, means)),
+        "case_quality_aurc": _round(measures.area_under_risk_coverage(qualities, risks)),
+        "aurc_of_perfect_order": _round(measures.area_under_risk_coverage(means, risks)),
+        "aurc_of_no_order": _round(risks.mean()),
+        "worst_slice_first": _round(measures.mean([f["worst_slice_first"] for f in figures])),
+        "worst_slice_in_first_three": _round(measures.mean([f["worst_slice_in_first_three"] for f in figures])),
+        "slice_spearman": _round(measures.mean([f["slice_spearman"] for f in figures])),
+        "interval_coverage": _round(measures.mean([low <= true <= high for true, low, high in volumes])),
+        "interval_relative_width": _round(np.median(widths)) if widths else None,
+        "energy_distance": _round(measures.mean([case.energy_distance for case in cases])),
     }
 
 
-def _round(value: float) -> float:
-    return round(float(value), 4)
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
 
 
 def evaluate(
@@ -142,14 +225,16 @@ def evaluate(
     options: Options = Options(),
     log: Callable[[str], None] = print,
     cancelled: Callable[[], bool] | None = None,
+    energy_distance: bool = False,
 ) -> list[CaseMeasures]:
-    """Runs the model on every case, a line of the log each."""
+    """Runs the model on every case, a line of the log each. energy_distance: also measure that, at twice the time."""
     values = [label.value for label in model.labels]
     measured = []
     for case in cases:
         images, truth = case.read()
         result = segment(images, model, options, cancelled=cancelled)
-        one = measure(case, truth, result, values)
+        samples = samples_and_truth(model, images, truth, options) if energy_distance else None
+        one = measure(case, truth, result, values, samples)
         dice = "  ".join("-" if d is None else f"{d:.4f}" for d in one.dice)
         volumes = "  ".join(
             f"{true:.1f} ml in {mean:.1f} [{low:.1f}, {high:.1f}]"
@@ -160,12 +245,16 @@ def evaluate(
     return measured
 
 
-def report(cases: Sequence[CaseMeasures], summary: dict, path: Path | None, log: Callable[[str], None] = print) -> None:
-    """Prints the summary; writes it and the cases to a JSON file."""
-    log(f"\n{summary['cases']} cases of {summary['patients']} patients")
-    for name, value in summary.items():
-        if name not in ("cases", "patients"):
-            log(f"  {name:30s} {value}")
-    if path is not None:
-        rows = [{k: v for k, v in asdict(case).items() if k not in ("doubt", "wrong")} for case in cases]
-        path.write_text(json.dumps({"summary": summary, "cases": rows}, indent=2, default=float) + "\n")
+def samples_and_truth(model: Model, images: Sequence[sitk.Image], truth: sitk.Image, options: Options) -> np.ndarray:
+    """Labels of every sample at the model's spacing, and last the truth there: (samples + 1, S, h, w)."""
+    stack = stack_of(images, model.in_plane_spacing, model.intensity, model.slice_axis)
+    device, found = choose_device(options.device), []
+    for sample in range(options.samples):
+        run = Sampling(model.network(device), model.field_of_view, device, samples=1, seed=options.seed + sample)
+        found.append(torch.cat([slab.mean_probabilities for slab in run.slabs(stack.values)]).argmax(1))
+    labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
+    shares = [
+        resize(torch.from_numpy((labels == value).astype(np.float32)), stack.values.shape[-2:])
+        for value in range(model.architecture["num_classes"])
+    ]
+    return torch.stack([*found, torch.stack(shares).argmax(0)]).numpy()

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from unit import small
 
-from csam.calibrate import apply, cross_fitted, error_map, fit, volume_scale
+from csam.calibrate import apply, calibrate_on, calibrated, cross_fitted, error_map, fit, how_judged, volume_scale
 from csam.dataset import Case
-from csam.evaluate import CaseMeasures, calibration_error, measure
+from csam.errors import InputError
+from csam.evaluate import CaseMeasures, Voxels, measure
+from csam.measures import calibration_error
 from csam.model import Calibration
 from csam.result import Options
 from csam.segment import segment
@@ -23,15 +25,25 @@ def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1,
         name=f"{patient}_1",
         patient=patient,
         dice=(0.9,),
+        hausdorff_mm=(3.0,),
         truth_ml=tuple(truth),
+        volume_ml=tuple(mean for _, mean, _ in interval),
         intervals_ml=tuple(interval),
         case_quality=0.9,
-        top_slice=True,
+        slice_scores=(3.0, 2.0),
+        slice_wrong_mm2=(3.0, 2.0),
+        pixel_mm2=2.0,
         empty_slices_wrong=0,
         empty_slices=0,
-        doubt=np.asarray(doubt, np.float32),
-        wrong=np.asarray(wrong, bool),
+        voxels=voxels(doubt, wrong),
     )
+
+
+def voxels(doubt, wrong):
+    """All in the region and in slice 0; the truth is background."""
+    nothing = np.zeros(len(doubt), np.uint8)
+    labels = np.asarray(wrong, bool).astype(np.uint8)
+    return Voxels(np.asarray(doubt, np.float32), nothing, labels, nothing, np.ones(len(doubt), bool))
 
 
 def overconfident(count=40_000, seed=0, factor=0.5):
@@ -116,7 +128,7 @@ def test_without_a_case_that_shows_the_structure_the_scale_is_one():
     assert volume_scale([case(truth=(5.0,), interval=((0.0, 0.0, 0.0),))], 0) == 1
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.5])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
 def test_applying_a_calibration_afterwards_is_running_the_calibrated_model(tmp_path, scale):
     """What training measures of the calibrated model is what a user gets."""
     plain = small.model()
@@ -130,13 +142,14 @@ def test_applying_a_calibration_afterwards_is_running_the_calibrated_model(tmp_p
     found = apply(before, calibration, [1, 2])
     np.testing.assert_allclose(found.doubt, after.doubt, atol=1e-6)
     np.testing.assert_allclose(found.intervals_ml, after.intervals_ml, rtol=1e-6)
+    np.testing.assert_allclose(found.slice_scores, after.slice_scores, rtol=1e-3)
 
 
 def test_no_case_is_measured_with_what_it_taught():
     """One patient of four is odd: her own calibration would know it, that of the other half does not."""
     doubt, wrong = overconfident(4000, seed=4, factor=0.2)
     cases = [case(f"p{n}", doubt=doubt, wrong=wrong) for n in range(4)]
-    odd = replace(cases[0], wrong=np.ones_like(wrong))
+    odd = replace(cases[0], voxels=voxels(doubt, np.ones_like(wrong)))
     found = {c.patient: c for c in cross_fitted([odd, *cases[1:]], [1])}
     assert found["p0"].doubt.mean() < 0.15  # judged by p1 and p3, which were right
     assert found["p1"].doubt.mean() > 0.3  # judged by p0 and p2, of which one was wrong everywhere
@@ -181,3 +194,38 @@ def test_voxels_that_nobody_doubts_are_not_expected_to_be_wrong():
     (first, *_rest) = error_map(doubt, wrong)
     assert first == (0.0, 0.0)
     assert np.interp(1e-5, *np.transpose(error_map(doubt, wrong))) < 1e-4
+
+
+def judged(cases, **provenance):
+    """The cases after calibration by a model that halves every doubt, and the words on it."""
+    calibration = Calibration(((0.0, 0.0), (1.0, 0.5)))
+    net = small.network(num_classes=2)
+    model = small.model(net, calibration=calibration, provenance=provenance)
+    return calibrated(cases, model), how_judged(cases, model)
+
+
+def test_patients_whom_the_model_has_not_met_are_judged_by_its_own_calibration():
+    found, said = judged([case("a"), case("b")])
+    assert all(c.doubt == pytest.approx([0.05, 0.2]) for c in found)
+    assert "has not met" in said
+
+
+def test_patients_who_calibrated_the_model_are_judged_by_each_other():
+    doubt, wrong = overconfident(2000, factor=0.9)
+    cases = [case(name, doubt=doubt, wrong=wrong) for name in ("a", "b", "stranger")]
+    found, said = judged(cases, validation_patients=["a", "b"], training_patients=["c"])
+    crossed = cross_fitted(cases[:2], [1])
+    np.testing.assert_array_equal(found[0].doubt, crossed[0].doubt)
+    np.testing.assert_allclose(found[2].doubt, 0.5 * cases[2].doubt, atol=1e-6)
+    assert [c.name for c in found] == [c.name for c in cases]
+    assert "2 of the 3 patients calibrated the model" in said
+
+
+def test_patients_who_were_trained_on_are_told():
+    assert "1 of the 2 patients were trained on" in judged([case("a"), case("b")], training_patients=["b"])[1]
+
+
+def test_a_model_is_not_calibrated_on_patients_it_was_trained_on(tmp_path):
+    model = small.model(MODEL_NETWORK, provenance={"training_patients": ["a"]})
+    with pytest.raises(InputError, match="was trained on a:"):
+        calibrate_on(model, None, [Case("a_1", "a", (), tmp_path)], tmp_path)

@@ -15,7 +15,7 @@ import csam
 from csam import cli
 from csam.model import Model
 
-COMMANDS = ("segment", "train", "evaluate", "convert", "models", "phantom", "worker")
+COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,27 @@ def test_segment_takes_one_volume_of_a_series_and_writes_probabilities(place, mo
 
 
 def test_evaluate_prints_and_writes_the_figures(place, monkeypatch, capsys, tmp_path):
-    figures = tmp_path / "figures.json"
-    more = ("--model", "model", "--samples", "2", "--patients", "p00_0,p02_0", "--json", str(figures))
-    assert run(place, monkeypatch, "evaluate", "data", *more) == 0
-    assert json.loads(figures.read_text())["summary"]["cases"] == 2
-    assert "dice_mean" in capsys.readouterr().out
+    figures, picture = tmp_path / "figures.json", tmp_path / "figures.png"
+    more = ("--patients", "p00_0,p02_0", "--json", str(figures), "--png", str(picture), "--energy-distance")
+    assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--samples", "2", *more) == 0
+    written = json.loads(figures.read_text())
+    assert written["after_calibration"]["cases"] == 2
+    assert written["before_calibration"]["energy_distance"] > 0
+    assert list(written["cases"]) == ["p00_0", "p02_0"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "Dice, mean of the structures" in capsys.readouterr().out
+
+
+def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    more = ("--model", "model", "--patients", "p00_0,p01_0", "--out", str(out))
+    assert run(place, monkeypatch, "calibrate", "data", *more) == 0
+    model = Model.load(out / "model")
+    assert len(model.calibration.error_map) > 2
+    assert model.provenance["validation_patients"] == ["p00_0", "p01_0"]
+    assert model.provenance["calibrated_on"] == "Balls"
+    assert "Wrong voxels found by doubt" in (out / "model" / "MODEL_CARD.md").read_text()
+    assert (out / "evaluation.png").is_file()
 
 
 def test_convert_makes_a_model_of_a_bare_state_dict(place, monkeypatch, tmp_path):
@@ -245,7 +261,7 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
     model = Model.load(cli.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert cli.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
-    assert "dice_mean" in capsys.readouterr().out
+    assert "has not met these patients" in capsys.readouterr().out
 
 
 def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, monkeypatch, tmp_path, capsys):

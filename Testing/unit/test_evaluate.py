@@ -1,15 +1,18 @@
-"""Measures against the truth, each said once more in a few lines of numpy."""
+"""A result beside its truth, and what many of them say together."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from unit import small
 
+from csam import measures
+from csam.card import MEASURES
 from csam.dataset import Case, read_dataset
 from csam.errors import Cancelled, InputError
-from csam.evaluate import calibration_error, evaluate, measure, region_of_interest, report, summarise
+from csam.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth, summarise
 from csam.result import Options, Result, SliceScore, StructureVolume
 
 CASE = Case("p1_0", "p1", (), None)
@@ -58,6 +61,8 @@ def test_dice_volumes_and_the_region_are_those_of_the_voxels(pair):
     near = region_of_interest((truth > 0) | (found > 0), image)
     np.testing.assert_array_equal(measured.doubt, error[near])
     assert measured.wrong.sum() == 36
+    assert measured.hausdorff_mm == (pytest.approx(2), None)
+    assert measured.volume_ml == (1.0, 1.0)
     assert (measured.name, measured.patient, measured.case_quality) == ("p1_0", "p1", 0.8)
 
 
@@ -89,16 +94,47 @@ def test_slices_are_counted_along_the_slice_axis(pair, slice_axis):
     assert measured.empty_slices_wrong == 1
 
 
-def test_the_worst_slice_among_the_three_ranked_first_is_noticed(pair):
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_every_slice_has_its_score_and_the_area_that_is_wrong(pair, slice_axis):
     truth, found, error = pair
+    order = {2: (0, 1, 2), 1: (1, 0, 2), 0: (2, 1, 0)}[slice_axis]
+    truth, found, error = (np.ascontiguousarray(a.transpose(order)) for a in (truth, found, error))
+    spacing = [2.0, 2.0, 2.0]
+    spacing[slice_axis] = 8.0
+    image = small.placed(truth, tuple(spacing))
+    measured = measure(CASE, image, result(found, error, image, slice_axis), [1, 2])
+    assert measured.slice_wrong_mm2 == (0, 48, 48, 48, 0, 0)
+    assert measured.pixel_mm2 == 4
+    axes = tuple(2 - a for a in range(3) if a != slice_axis)
+    assert measured.slice_scores == pytest.approx(error.sum(axis=axes))
+    kept = measured.voxels
+    again = np.bincount(kept.slice, kept.doubt, 6)
+    assert again == pytest.approx(np.where(error > CERTAIN, error, 0).sum(axis=axes), rel=1e-4)
+
+
+def test_doubt_far_from_the_structure_is_kept_but_is_not_in_the_region(pair):
+    truth, found, error = pair
+    truth, found, error = (np.pad(a, ((0, 0), (0, 30), (0, 0))) for a in (truth, found, error))
+    error[0, 45, 3] = 0.4
     image = small.placed(truth)
-    error[:] = 0.1
-    error[1] = 0.9
-    assert measure(CASE, image, result(found, error, image), [1, 2]).top_slice
-    error[:] = 0.1
-    for k in (0, 4, 5):
-        error[k] = 0.9
-    assert not measure(CASE, image, result(found, error, image), [1, 2]).top_slice
+    measured = measure(CASE, image, result(found, error, image), [1, 2])
+    assert (measured.voxels.doubt == np.float32(0.4)).sum() == 1
+    assert not (measured.doubt == np.float32(0.4)).any()
+    assert len(measured.doubt) == len(measured.wrong) == measured.voxels.region.sum()
+
+
+def test_a_case_tells_whether_its_worst_slice_was_ranked_in_front(pair):
+    truth, found, error = pair
+    found = truth.copy()
+    found[4, 5:9, 6:10] = 1  # the only slice with an error
+    image = small.placed(truth)
+    for doubted, first, three in (((4,), True, True), ((0, 1, 4), False, True), ((0, 1, 2), False, False)):
+        error = np.full(truth.shape, 0.01, np.float32)
+        for place, k in enumerate(doubted):
+            error[k] = 0.9 - 0.1 * place
+        figures = measure(CASE, image, result(found, error, image), [1, 2]).figures
+        assert (figures["worst_slice_first"], figures["worst_slice_in_first_three"]) == (first, three)
+        assert figures["slice_spearman"] == pytest.approx(measures.rank_correlation(error[:, 0, 0], [0, 0, 0, 0, 1, 0]))
 
 
 def test_another_size_of_truth_is_refused_in_words(pair):
@@ -108,35 +144,6 @@ def test_another_size_of_truth_is_refused_in_words(pair):
         measure(CASE, small.placed(truth[:4]), result(found, error, image), [1])
 
 
-def test_the_calibration_error_is_the_gap_between_stated_and_observed():
-    rng = np.random.default_rng(1)
-    doubt, wrong = rng.random(5000), rng.random(5000) < 0.3
-    expected = 0
-    for low in np.arange(15) / 15:
-        inside = (doubt >= low) & (doubt < low + 1 / 15)
-        expected += inside.mean() * abs(doubt[inside].mean() - wrong[inside].mean())
-    assert calibration_error(doubt, wrong) == pytest.approx(expected, abs=1e-6)
-    assert calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
-    assert calibration_error(np.zeros(0), np.zeros(0)) == 0
-
-
-KEYS = {
-    "cases",
-    "patients",
-    "dice",
-    "dice_mean",
-    "dice_lowest",
-    "roi_calibration_error",
-    "voxel_error_auroc",
-    "case_quality_spearman",
-    "interval_coverage",
-    "interval_relative_width",
-    "worst_slice_in_first_three",
-    "empty_slices",
-    "empty_slices_with_structure",
-}
-
-
 def test_the_summary_holds_every_figure(pair):
     truth, found, error = pair
     image = small.placed(truth)
@@ -144,7 +151,7 @@ def test_the_summary_holds_every_figure(pair):
     better[1, 5, 6] = 0
     cases = [measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, better, truth)]
     summary = summarise(cases, ["one", "two"])
-    assert set(summary) >= KEYS
+    assert list(summary) == list(MEASURES)
     dices = [c.mean_dice for c in cases]
     assert summary["cases"] == 3
     assert summary["patients"] == 1
@@ -156,7 +163,24 @@ def test_the_summary_holds_every_figure(pair):
     wrong, doubt = (np.concatenate([getattr(c, part) for c in cases]) for part in ("wrong", "doubt"))
     pairs = (doubt[wrong][:, None] > doubt[~wrong]).mean()
     assert summary["voxel_error_auroc"] == pytest.approx(pairs, abs=1e-3)
+    assert summary["relative_volume_difference"] == {"one": pytest.approx(1 / 3.456 - 1, abs=1e-4), "two": None}
+    assert summary["hausdorff_95_mm"]["one"] == pytest.approx(np.mean([c.hausdorff_mm[0] for c in cases]), abs=1e-4)
+    assert summary["roi_brier_score"] == pytest.approx(((doubt - wrong) ** 2).mean(), abs=1e-4)
+    assert summary["case_quality_spearman"] is None  # all three are of the same quality
+    assert summary["case_quality_aurc"] == summary["aurc_of_no_order"] == pytest.approx(1 - np.mean(dices), abs=1e-4)
     json.dumps(summary, allow_nan=False)
+
+
+def test_a_case_quality_that_rises_with_dice_correlates_with_plus_one(pair):
+    truth, found, error = pair
+    image = small.placed(truth)
+    better = truth.copy()
+    better[1, 5, 6] = 0
+    cases = [measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, better, truth)]
+    cases = [replace(case, case_quality=quality) for case, quality in zip(cases, (0.2, 0.3, 0.9), strict=True)]
+    summary = summarise(cases, ["one", "two"])
+    assert summary["case_quality_spearman"] == 1
+    assert summary["case_quality_aurc"] == summary["aurc_of_perfect_order"] < summary["aurc_of_no_order"]
 
 
 def test_a_summary_without_any_error_or_structure_is_still_json():
@@ -176,13 +200,21 @@ def test_a_model_is_measured_on_every_case_and_reported(tmp_path):
     assert [c.name for c in measured] == ["p00_0", "p01_0", "p02_0"]
     assert len(said) == 3
     assert all("Dice" in line and "case quality" in line for line in said)
-    summary = summarise(measured, ["one", "two"])
-    report(measured, summary, tmp_path / "figures.json", said.append)
-    written = json.loads((tmp_path / "figures.json").read_text())
-    assert written["summary"] == summary
-    assert [c["name"] for c in written["cases"]] == [c.name for c in measured]
-    assert "doubt" not in written["cases"][0]
-    assert any("dice_mean" in line for line in said)
+    json.dumps([c.figures for c in measured], allow_nan=False)
+    assert all(c.energy_distance is None for c in measured)
+
+
+def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=2))
+    model, options = small.model(), Options(samples=3)
+    (measured,) = evaluate(model, data.cases[:1], options, log=lambda text: None, energy_distance=True)
+    images, truth = data.cases[0].read()
+    found = samples_and_truth(model, images, truth, options)
+    assert found.shape == (4, 6, 18, 20)  # at the model's own spacing the truth stays as it is
+    np.testing.assert_array_equal(found[-1], sitk.GetArrayFromImage(truth))
+    assert len({labels.tobytes() for labels in found[:-1]}) == 3
+    expected = measures.generalised_energy_distance(found[:-1], found[-1], 3)
+    assert measured.energy_distance == pytest.approx(expected)
 
 
 def test_an_evaluation_can_be_cancelled(tmp_path):

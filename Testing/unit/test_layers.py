@@ -12,14 +12,15 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "raster", "result"},
     {
-        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "phantom_anatomy",
-        "phantom_picture", "phantom_scanner", "phantom_shapes", "posterior", "protocol", "uncertainty",
+        "attention", "continuity", "devices", "doubt", "fields", "geometry", "intensity", "measures", "networks",
+        "phantom", "phantom_anatomy", "phantom_picture", "phantom_scanner", "phantom_shapes", "posterior", "protocol",
+        "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "pace", "plan", "segment"},
     {
-        "augment", "calibrate", "convert", "dataset", "distributed", "evaluate", "facts", "layouts", "learning_curve",
-        "phantom_dataset", "planning", "preparing", "train", "trainer", "transforms",
+        "augment", "calibrate", "convert", "dataset", "distributed", "evaluate", "facts", "figures", "layouts",
+        "learning_curve", "phantom_dataset", "planning", "preparing", "train", "trainer", "transforms",
     },
     {"__main__", "cli", "client", "connection", "job", "report", "worker"},
 )  # fmt: skip

@@ -1,0 +1,31 @@
+"""From probabilities to what a person is told: the doubt of a voxel, the Dice to expect, the volume's interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+
+def smoothed(doubt: np.ndarray, width: tuple[float, float]) -> np.ndarray:
+    """A slice's doubt (H, W) under a Gaussian of this standard deviation in pixels, rows and columns.
+
+    A network is surer of a border's place than its readers agree: with the width of one of the model's own pixels,
+    wrong voxels beside the border are doubted too (Testing/bench/compare_uncertainty.py, "smoothed").
+    """
+    image = sitk.GetImageFromArray(doubt.astype(np.float32))
+    variance = [w**2 for w in width[::-1]]
+    return sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, variance, maximumError=1e-3, useImageSpacing=False))
+
+
+def expected_dice(difference: float, found: float, expected: float) -> float:
+    """The Dice that the probabilities expect, 2 E|A∩B| / (|A| + E|B|), a case's quality; 1 where nothing is there.
+
+    difference: expected size of the difference, ``uncertainty.expected_difference``. found: size of the segmentation.
+    expected: sum of the probabilities.
+    """
+    return 1 - difference / (found + expected) if found + expected > 0 else 1.0
+
+
+def volume_interval(volume: float, difference: float, scale: float = 1.0) -> tuple[float, float]:
+    """The volume ± ``scale`` times the expected size of the difference, at least 0."""
+    return max(0.0, volume - scale * difference), volume + scale * difference

@@ -1,0 +1,98 @@
+"""An evaluation for people and programs: a readable table, JSON, and a picture of reliability and risk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from . import measures
+from .card import rows
+from .evaluate import CaseMeasures, summarise
+
+COLOURS = {"before": "#9aa0a6", "after": "#1a73e8"}
+
+
+def table(before: dict, after: dict, note: str) -> str:
+    """Two summaries side by side, a line a measure; what calibration does not change is said once."""
+    found = [("", "before", "after calibration", ""), *rows(before, after)]
+    widths = [max(len(row[column]) for row in found) for column in range(3)]
+    lines = [
+        f"{name:{widths[0]}s}  {first:>{widths[1]}s}  {second:>{widths[2]}s}  {hint}".rstrip()
+        for name, first, second, hint in found
+    ]
+    return "\n".join(["", *lines, "", note])
+
+
+def write_json(
+    path: str | Path, about: dict, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures], names: Sequence[str]
+) -> None:
+    """about: what was evaluated on what. Cases are as after calibration."""
+    values = {
+        **about,
+        "before_calibration": summarise(before, names),
+        "after_calibration": summarise(after, names),
+        "cases": {case.name: case.figures for case in after},
+    }
+    Path(path).write_text(json.dumps(values, indent=2, default=float) + "\n", encoding="utf-8", newline="\n")
+
+
+def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures]) -> None:
+    """Writes a PNG: the reliability diagram of the voxels' doubt, and the risk-coverage curve of the cases."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained", facecolor="white")
+    figure.suptitle(title)
+    _draw_reliability(left, {"before": before, "after": after})
+    _draw_risk(right, after)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="dotted")
+    for name, measured in cases.items():
+        doubt, wrong = (np.concatenate([getattr(case, part) for case in measured]) for part in ("doubt", "wrong"))
+        stated, observed, count = measures.reliability(doubt, wrong)
+        error = measures.calibration_error(doubt, wrong)
+        label = f"{name} calibration, ECE {error:.3f}"
+        axes.plot(stated, observed, color=COLOURS[name], linewidth=1, label=label)
+        axes.scatter(stated, observed, 8 + 22 * np.log10(count), color=COLOURS[name], alpha=0.8)
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        aspect="equal",
+        xlabel="stated chance that the voxel's label is wrong",
+        ylabel="share of these voxels that are wrong",
+        title="Is the doubt true? Within 10 mm of prediction or truth",
+    )
+    axes.legend(loc="upper left", frameon=False, title="size of a point: log of its voxels")
+
+
+def _draw_risk(axes, cases: Sequence[CaseMeasures]) -> None:
+    risk = 1 - np.array([case.mean_dice for case in cases])
+    quality = [case.case_quality for case in cases]
+    share = np.arange(1, len(cases) + 1) / max(1, len(cases))
+    curves = (
+        ("by case quality", quality, COLOURS["after"], "solid"),
+        ("perfect order", -risk, "#34a853", "dashed"),
+        ("no order", np.zeros(len(cases)), "black", "dotted"),
+    )
+    for name, order, colour, style in curves:
+        area = measures.area_under_risk_coverage(order, risk)
+        axes.plot(
+            share, measures.risk_coverage(order, risk), color=colour, linestyle=style, label=f"{name}, AURC {area:.3f}"
+        )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, None),
+        xlabel="share of the scans accepted, highest case quality first",
+        ylabel="their mean risk, 1 − Dice",
+        title="Does the case quality find the poor scans?",
+    )
+    axes.legend(loc="lower right", frameon=False)

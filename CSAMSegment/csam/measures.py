@@ -1,0 +1,186 @@
+"""The field's measures of a segmentation and of its doubt: one small pure function each, with its source.
+
+Masks are boolean arrays. ``doubt`` is the stated chance that a voxel's label is wrong, ``wrong`` whether it is; both
+are taken in a region around structure and prediction, for background flatters every measure. A measure that is not
+defined for its input (no structure, no error, no spread) is None and takes no part in a mean.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+BINS = 15
+SMALLEST_CHANCE = 1e-6
+"""The negative log-likelihood takes no stated chance to be nearer to 0 or 1: one voxel would decide it."""
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float | None:
+    """2|A∩B| / (|A|+|B|); None when both are empty."""
+    total = int(first.sum()) + int(second.sum())
+    return 2 * int((first & second).sum()) / total if total else None
+
+
+def hausdorff_95(first: np.ndarray, second: np.ndarray, spacing: Sequence[float]) -> float | None:
+    """95th percentile of the distances between the surfaces, in mm, the larger of both directions (MONAI).
+
+    spacing: mm, in the order of the arrays' axes. None when both are empty; the image's diagonal, which no distance
+    exceeds, when one of them is.
+    """
+    if not first.any() and not second.any():
+        return None
+    if not first.any() or not second.any():
+        return float(np.linalg.norm(np.multiply(first.shape, spacing)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        from monai.metrics import compute_hausdorff_distance
+
+        one, two = (torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (first, second))
+        return float(compute_hausdorff_distance(one, two, include_background=True, percentile=95, spacing=[*spacing]))
+
+
+def relative_volume_difference(truth: float, found: float) -> float | None:
+    """(found - truth) / truth; None without a true volume."""
+    return (found - truth) / truth if truth > 0 else None
+
+
+def calibration_error(doubt: np.ndarray, wrong: np.ndarray) -> float:
+    """Expected calibration error, ECE, in BINS bins of equal width (Naeini et al. 2015)."""
+    return _calibration_gap(doubt, wrong, np.minimum((doubt * BINS).astype(int), BINS - 1))
+
+
+def adaptive_calibration_error(doubt: np.ndarray, wrong: np.ndarray) -> float:
+    """Adaptive calibration error, ACE, in BINS bins of equally many voxels (Nixon et al. 2019, arXiv 1904.01685)."""
+    bins = np.empty(len(doubt), int)
+    bins[np.argsort(doubt, kind="stable")] = np.arange(len(doubt)) * BINS // max(1, len(doubt))
+    return _calibration_gap(doubt, wrong, bins)
+
+
+def _calibration_gap(doubt: np.ndarray, wrong: np.ndarray, bins: np.ndarray) -> float:
+    """Σ_b n_b/n |mean doubt - share wrong|: the sums over a bin differ by n_b times that."""
+    gap = np.abs(np.bincount(bins, doubt, BINS) - np.bincount(bins, wrong, BINS))
+    return float(gap.sum() / max(1, len(doubt)))
+
+
+def reliability(doubt: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean doubt, share wrong and count of every bin of ``calibration_error`` that holds a voxel."""
+    bins = np.minimum((doubt * BINS).astype(int), BINS - 1)
+    count, stated, observed = (np.bincount(bins, weights, BINS) for weights in (None, doubt, wrong))
+    filled = count > 0
+    return stated[filled] / count[filled], observed[filled] / count[filled], count[filled]
+
+
+def brier_score(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+    """Mean squared difference between the stated chance and what happened (Brier 1950)."""
+    return float(np.mean((doubt - wrong) ** 2)) if len(doubt) else None
+
+
+def log_loss(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+    """Mean negative log-likelihood of what happened, in nats."""
+    if not len(doubt):
+        return None
+    chance = np.clip(np.asarray(doubt, np.float64), SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
+    return float(-np.mean(np.log(np.where(wrong, chance, 1 - chance))))
+
+
+def error_auroc(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+    """Area under the ROC curve of "this voxel is wrong" (scikit-learn); None unless some are wrong and some right."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(wrong, doubt)) if 0 < np.count_nonzero(wrong) < len(wrong) else None
+
+
+def error_aupr(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+    """Average precision of "this voxel is wrong" (scikit-learn); chance level is the share of wrong voxels."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(wrong, doubt)) if 0 < np.count_nonzero(wrong) < len(wrong) else None
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's correlation (SciPy); None for fewer than three values, or where one side does not vary."""
+    from scipy.stats import spearmanr
+
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
+def risk_coverage(quality: Sequence[float], risk: Sequence[float]) -> np.ndarray:
+    """Mean risk of the 1, 2, ... n cases of the highest quality (Geifman & El-Yaniv 2017, arXiv 1705.08500).
+
+    Cases of equal quality come in no order: each counts with the mean of their risks.
+    """
+    _, group = np.unique(-np.asarray(quality, np.float64), return_inverse=True)
+    shared = (np.bincount(group, risk) / np.bincount(group))[np.sort(group)]
+    return np.cumsum(shared) / np.arange(1, len(shared) + 1)
+
+
+def area_under_risk_coverage(quality: Sequence[float], risk: Sequence[float]) -> float | None:
+    """AURC: the mean of the risk-coverage curve. The smaller, the better the worst cases are told."""
+    return float(risk_coverage(quality, risk).mean()) if len(risk) else None
+
+
+def worst_is_among_first(scores: Sequence[float], wrong_area: Sequence[float], first: int) -> bool | None:
+    """Whether a slice with the largest wrong area is among the ``first`` with the highest scores.
+
+    Of equal scores the earlier slice comes first, as in a result's ranking. None when nothing is wrong.
+    """
+    wrong_area = np.asarray(wrong_area)
+    if not wrong_area.any():
+        return None
+    chosen = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:first]
+    return bool(wrong_area[chosen].max() == wrong_area.max())
+
+
+def generalised_energy_distance(samples: np.ndarray, truth: np.ndarray, classes: int) -> float:
+    """2 E d(s, y) - E d(s, s'), d = 1 - mean Dice of the structures (Kohl et al. 2018, arXiv 1806.05034).
+
+    samples: labels (n, ...). truth: labels (...). A structure that neither has counts as agreed. The mean over s, s'
+    takes in all n² pairs, as published.
+    """
+    flat, right = samples.reshape(len(samples), -1), truth.reshape(1, -1)
+
+    def distance(first: np.ndarray, second: np.ndarray) -> float:
+        agreement = []
+        for value in range(1, classes):
+            one, two = ((labels == value).astype(np.float32) for labels in (first, second))
+            total = one.sum(1)[:, None] + two.sum(1)[None]
+            agreement.append(np.where(total > 0, 2 * (one @ two.T) / np.maximum(total, 1), 1).mean())
+        return 1 - float(np.mean(agreement))
+
+    return 2 * distance(flat, right) - distance(flat, flat)
+
+
+def filtered_score(truth: np.ndarray, found: np.ndarray, doubt: np.ndarray, steps: int = 100) -> float | None:
+    """The QU-BraTS score of one structure, 0 to 1 (Mehta et al. 2022, arXiv 2112.10074).
+
+    Voxels whose doubt exceeds a threshold are set aside; over all thresholds from 0 to 1: (area under Dice of the
+    rest + 1 - area under the share of true positives set aside + 1 - the same of true negatives) / 3. It rewards
+    doubt where the label is wrong and certainty where it is right. None when truth and prediction are empty.
+    """
+    from scipy.integrate import trapezoid
+
+    if not truth.any() and not found.any():
+        return None
+    level = np.minimum(np.ceil(np.asarray(doubt, np.float64) * steps).astype(int), steps)
+
+    def kept(mask: np.ndarray) -> np.ndarray:
+        """Voxels of the mask at or below each threshold."""
+        return np.cumsum(np.bincount(level[mask], minlength=steps + 1))
+
+    true_positives, true_negatives = kept(truth & found), kept(~truth & ~found)
+    errors = kept(truth != found)
+    overlap = np.where(errors > 0, 2 * true_positives / np.maximum(2 * true_positives + errors, 1), 1.0)
+    set_aside = [(n[-1] - n) / max(1, n[-1]) for n in (true_positives, true_negatives)]
+    areas = [float(trapezoid(curve, dx=1 / steps)) for curve in (overlap, *set_aside)]
+    return (areas[0] + 1 - areas[1] + 1 - areas[2]) / 3
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of those values that are defined."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,179 @@
+"""Does CSAM earn its place? Networks on the same patients, pictures, augmentation and steps, compared in pairs.
+
+    python Testing/bench/compare.py DATASET --patient-pattern '(.*)_p' --networks 2d-unet csam --seeds 0 1 2 \
+        --folds 0 1 2 3 4 --steps 2000 --device auto --jobs 1
+
+A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<network>/seed<S>-fold<F>of<N>. A unit
+that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that are
+finished under the same plan. Nothing is chosen on the held-out patients: the averaged weights of the last step are
+measured. Prints the table, writes OUT/<data set>/comparison.json and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import paired
+import torch
+from rivals import RIVALS, parameters, plan_for, seeded
+
+from csam.augment import Augmenter
+from csam.calibrate import assemble, cross_fitted
+from csam.dataset import read_dataset
+from csam.devices import choose_device
+from csam.evaluate import evaluate, summarise
+from csam.plan import Plan
+from csam.result import Options
+from csam.train import Trainer, load_example
+
+OUT = Path("out/bench/compare")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One training and its evaluation. plan: the shared one, with the unit's seed."""
+
+    dataset: Path
+    network: str
+    fold: int
+    of: int
+    plan: Plan
+    device: str
+    samples: int
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        place = f"seed{self.plan.seed}-fold{self.fold}of{self.of}"
+        return self.out / self.dataset.name / f"{self.plan.steps}-steps" / self.network / place
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+
+def held_out(patients: list[str], fold: int, of: int, seed: int = 0) -> set[str]:
+    """The patients of one of ``of`` folds: the same ones for every network and seed."""
+    if not 0 <= fold < of <= len(patients):
+        raise SystemExit(f"Fold {fold} of {of} was asked for; there are {len(patients)} patients.")
+    return set(np.random.default_rng(seed).permutation(sorted(patients))[fold::of].tolist())
+
+
+def run(unit: Unit) -> str:
+    """Trains and measures a unit, or goes on with it. Returns a line for people."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) if unit.device == "auto" else torch.get_num_threads()))
+    device = choose_device(unit.device)
+    data = read_dataset(unit.dataset, unit.plan.patient_pattern)
+    out = held_out(data.patients, unit.fold, unit.of)
+    training, validation = ([c for c in data.cases if (c.patient in out) == held] for held in (False, True))
+    plan = plan_for(unit.network, unit.plan)
+    slice_spacing = float(np.median([max(case.read()[1].GetSpacing()) for case in training]))
+    network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
+    trainer, seconds = train(unit, plan, network, training, device)
+    network = trainer.averaged_network()
+    model = assemble(network, data, plan, training, {})
+    model._networks[device] = network  # what a model file could not hold: a network that is not ours
+    started = time.perf_counter()
+    before = evaluate(model, validation, Options(unit.samples, device=device), log=lambda text: None)
+    after = cross_fitted(before, [label.value for label in model.labels])
+    names = [label.name for label in model.labels]
+    values = {
+        "dataset": data.name,
+        "network": unit.network,
+        "seed": plan.seed,
+        "fold": unit.fold,
+        "of": unit.of,
+        "plan": asdict(plan),
+        "device": device if device == "cpu" else torch.cuda.get_device_name(device),
+        "parameters": parameters(network),
+        "step_seconds": seconds / max(1, plan.steps),
+        "scan_seconds": (time.perf_counter() - started) / max(1, len(validation)),
+        "before_calibration": summarise(before, names),
+        "after_calibration": summarise(after, names),
+        "cases": {case.name: case.figures | {"mean_dice": case.mean_dice} for case in after},
+    }
+    temporary = unit.result.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values, indent=2, default=float) + "\n")
+    os.replace(temporary, unit.result)
+    return f"Dice {values['after_calibration']['dice_mean']:.4f}, {values['step_seconds']:.3f} s a step"
+
+
+def train(unit: Unit, plan: Plan, network, training: list, device: str) -> tuple[Trainer, float]:
+    """The trainer after the plan's steps, and the seconds they took."""
+    examples = [load_example(case, plan) for case in training]
+    trainer = Trainer(plan, network, device)
+    augment = Augmenter(plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices)
+    unit.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, clock = unit.folder / "checkpoint.pt", unit.folder / "seconds.json"
+    spent = 0.0
+    if checkpoint.exists():
+        trainer.restore(checkpoint)
+        spent = json.loads(clock.read_text()) if clock.exists() else 0.0
+    started = time.perf_counter()
+    while trainer.step < plan.steps:
+        trainer.train_step(augment(examples, trainer.step))
+        if trainer.step % plan.checkpoint_every == 0 or trainer.step == plan.steps:
+            trainer.save(checkpoint)
+            clock.write_text(json.dumps(spent + time.perf_counter() - started))
+    return trainer, spent + time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--networks", nargs="+", choices=RIVALS, default=["2d-unet", "csam"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--folds", nargs="+", type=int, default=[0])
+    parser.add_argument("--of", type=int, default=5, help="number of folds")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--plan", type=Path, help="JSON file with fields of the plan, the same for all")
+    parser.add_argument("--patient-pattern", default="(.*)", help="its first group is the patient")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--samples", type=int, default=10, help="draws of the gates when measuring")
+    parser.add_argument("--jobs", type=int, default=1, help="units at a time: a GPU has room for several")
+    parser.add_argument("--reference", default="2d-unet", choices=RIVALS, help="what the others are compared with")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    fields = json.loads(options.plan.read_text()) if options.plan else {}
+    plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
+    # Round by round: whenever it is stopped, every network has had the same seeds and folds, but for the last round.
+    units = [
+        Unit(
+            options.dataset, network, fold, options.of, replace(plan, seed=seed),
+            options.device, options.samples, options.out,
+        )
+        for seed in options.seeds
+        for fold in options.folds
+        for network in options.networks
+    ]  # fmt: skip
+    todo = [unit for unit in units if not unit.result.exists()]
+    print(f"{len(units)} units, {len(todo)} to run.", flush=True)
+    if options.jobs == 1:
+        for unit in todo:
+            print(f"{unit.folder.relative_to(options.out)}: {run(unit)}", flush=True)
+    else:
+        with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+            for unit, line in zip(todo, pool.map(run, todo), strict=True):
+                print(f"{unit.folder.relative_to(options.out)}: {line}", flush=True)
+    folder = units[0].folder.parents[1]
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/result.json"))]
+    table = paired.compare(results, options.reference)
+    print(paired.text(table))
+    command = " ".join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])
+    values = {"command": command, "reference": options.reference, "networks": table}
+    (folder / "comparison.json").write_text(json.dumps(values, indent=2) + "\n")
+    paired.draw(folder / "comparison.png", table, options.reference, f"{results[0]['dataset']}, {plan.steps} steps")
+    print(f"Written to {folder}/comparison.json and .png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Which doubt deserves to be shown? Softmax, CSAM's gates, test-time augmentation, both, or an ensemble.
+
+    python Testing/bench/compare_uncertainty.py DATASET [--model MODEL ...] [--shifts none noise ...] [--training]
+
+Runs on the validation patients of the first model, which no model may have been trained on, as they are and made
+worse (see degrade.py). Several models of one plan make a deep ensemble of them. Every pass is kept in OUT, so that a
+stopped run goes on where it was. Prints tables, writes OUT/uncertainty.json and .png. --training adds the training
+patients as a check apart: nothing is to be chosen by them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from degrade import SHIFTS, degrade
+from doubt_figures import case_scores, slice_scores, volume_intervals, voxels
+from doubt_tables import draw, text
+from doubts import Judged, judge
+from paired import public
+from passes import IDENTITY, MIRRORED, ROTATIONS, Passes, relative_costs
+
+from csam import geometry, measures
+from csam.cli import find_model
+from csam.dataset import Case, read_dataset
+from csam.model import Model
+from csam.stack import Stack, stack_of
+
+OUT = Path("out/bench/uncertainty")
+DRAWS = 20
+METHODS = {
+    "softmax": [(IDENTITY, None)],
+    "gates": [(IDENTITY, n) for n in range(DRAWS)],
+    "gates, 6 draws": [(IDENTITY, n) for n in range(6)],
+    "8 rotations": [(view, None) for view in ROTATIONS],
+    "16 symmetries": [(view, None) for view in (*ROTATIONS, *MIRRORED)],
+    "gates and rotations": [(view, n) for n, view in enumerate(ROTATIONS)],
+}
+"""Name → its passes: views and draws of the gates, None for the gates at their mean."""
+FULL = ("softmax", "gates", "8 rotations", "gates and rotations")
+SHORT = ("softmax", "gates, 6 draws", "8 rotations")
+
+
+def scan(case: Case, model: Model, shift: str) -> tuple[Stack, np.ndarray]:
+    """The stack of a case under a shift, and its truth (S, H, W) in the stack's orientation."""
+    images, truth = case.read()
+    axis = geometry.axis_for(images[0], model.slice_axis)
+    oriented = geometry.orientation(images[0].GetDirection(), axis)
+    pixels = round(10 / images[0].GetSpacing()[oriented.axes[-1]])
+    labels = oriented.to_stack(sitk.GetArrayFromImage(truth))
+    channels, moved = [], labels
+    for image in images:
+        stack, moved = degrade(oriented.to_stack(geometry.array_of(image)), labels, shift, pixels, seed=1)
+        channels.append(geometry.like(np.ascontiguousarray(oriented.from_stack(stack)), image))
+    return stack_of(channels, model.in_plane_spacing, model.intensity, model.slice_axis), moved
+
+
+def file_of(case: Case, model: Model, shift: str, out: Path) -> Path:
+    return out / model.sha256[:12] / shift.replace(" ", "-") / f"{case.name}.npz"
+
+
+def collect(cases: Sequence[Case], models: Sequence[Model], shift: str, methods: Sequence[str], out: Path) -> None:
+    """Computes the passes that are not on disk yet; of the models after the first, the plain one and the rotations."""
+    for case in cases:
+        started = time.perf_counter()
+        for number, model in enumerate(models):
+            wanted: dict = {}
+            for name in methods if number == 0 else ("softmax", "8 rotations"):
+                for view, number_of_draw in METHODS[name]:
+                    wanted.setdefault(view, []).append(number_of_draw)
+            stack, _ = scan(case, model, shift)
+            wanted = {view: list(dict.fromkeys(draws)) for view, draws in wanted.items()}
+            Passes(file_of(case, model, shift, out)).complete(
+                model.network(), stack.values, model.field_of_view, wanted
+            )
+        seconds = time.perf_counter() - started
+        if seconds > 5:
+            print(f"{shift:18s}{case.name:24s}{seconds:8.1f} s", flush=True)
+
+
+def judged(cases: Sequence[Case], models: Sequence[Model], shift: str, method: str, out: Path) -> list[Judged]:
+    """Every case as a method sees it."""
+    found = []
+    for case in cases:
+        stack, truth = scan(case, models[0], shift)
+        stacked = [Passes(file_of(case, model, shift, out)).stacked(METHODS[method]) for model in models]
+        one = judge(
+            np.concatenate(stacked),
+            truth,
+            stack.spacing,
+            any(label.connected for label in models[0].labels),
+            f"{case.name}, {shift}",
+            case.patient,
+        )
+        found.append(one)
+    return found
+
+
+def figures(scans: Sequence[Judged]) -> dict:
+    return {
+        "scans": len(scans),
+        "dice": float(np.mean([scan.dice for scan in scans])),
+        "dice_lowest": min(scan.dice for scan in scans),
+        "hausdorff_95_mm": measures.mean([scan.hausdorff for scan in scans]),
+        "energy_distance": measures.mean([scan.energy_distance for scan in scans]),
+        "voxels": voxels(scans),
+        "case_scores": case_scores(scans),
+        "slice_scores": slice_scores(scans),
+        "intervals": volume_intervals(scans),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--model", nargs="+", default=["cardiac-lv"], help="a shipped model's name, a folder or a zip")
+    parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
+    parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
+    parser.add_argument("--training", action="store_true", help="also the training patients, as a check apart")
+    parser.add_argument("--all-symmetries", action="store_true", help="also the views that mirror the anatomy")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    models = [find_model(name) for name in options.model]
+    same = {(m.in_plane_spacing, m.slice_axis, m.intensity, m.architecture["num_classes"]) for m in models}
+    if len(same) > 1:
+        parser.error("the models must share in-plane spacing, slice axis, intensity and labels.")
+    first = models[0]
+    data = read_dataset(options.dataset, first.provenance["plan"]["patient_pattern"])
+    trained = {patient for model in models for patient in model.provenance["training_patients"]}
+    held_out = [c for c in data.cases if c.patient in first.provenance["validation_patients"]]
+    if any(case.patient in trained for case in held_out):
+        parser.error("a validation patient of the first model was trained on by another.")
+    groups = {shift: (held_out, shift, FULL if shift == "none" else SHORT) for shift in options.shifts}
+    if options.training:
+        groups["training scans"] = ([c for c in data.cases if c.patient in trained], "none", SHORT)
+    costs = relative_costs(first.network(), first.field_of_view)
+    table: dict[str, dict[str, dict]] = {}
+    seen: dict[str, list[Judged]] = {}
+    for group, (cases, shift, methods) in groups.items():
+        if shift != "none":
+            cases = [case for case in cases if re.search(options.worse_scans, case.name)]
+        if options.all_symmetries and group == "none":
+            methods = (*methods, "16 symmetries")
+        collect(cases, models, shift, methods, options.out)
+        for name, method, members in named(methods, len(models)):
+            scans = judged(cases, models[:members], shift, method, options.out)
+            cost = members * costs(METHODS[method])
+            table.setdefault(group, {})[name] = {"cost": cost} | figures(scans)
+            print(text(group, name, table[group][name]), flush=True)
+            if shift != "none":
+                seen.setdefault(name, []).extend(scans)
+    if len(options.shifts) > 2:
+        for name, scans in seen.items():
+            table.setdefault("all worse scans", {})[name] = figures(scans)
+            print(text("all worse scans", name, table["all worse scans"][name]), flush=True)
+    command = " ".join(["python", "Testing/bench/compare_uncertainty.py", *public(sys.argv[1:])])
+    options.out.mkdir(parents=True, exist_ok=True)
+    values = {"command": command, "models": [m.name for m in models], "data": data.name, "groups": table}
+    (options.out / "uncertainty.json").write_text(json.dumps(values, indent=2, default=float) + "\n")
+    draw(options.out / "uncertainty.png", table, f"{first.title}: {data.name}")
+
+
+def named(methods: Sequence[str], models: int) -> list[tuple[str, str, int]]:
+    """(name, method, how many of the models)."""
+    found = [(name, name, 1) for name in methods]
+    if models > 1:
+        found += [
+            (f"ensemble of {models}", "softmax", models),
+            (f"ensemble of {models}, rotations", "8 rotations", models),
+        ]
+    return found
+
+
+if __name__ == "__main__":
+    main()

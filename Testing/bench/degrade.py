@@ -1,0 +1,34 @@
+"""Scans made worse in ways a scanner makes them worse: does the doubt rise where the error does?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+SHIFTS = ("none", "noise", "bias field", "low contrast", "empty slice", "misaligned slice")
+
+
+def degrade(stack: np.ndarray, truth: np.ndarray, shift: str, pixels_of_10_mm: int, seed: int) -> tuple:
+    """The stack and truth, both (S, H, W), with one of SHIFTS. A misaligned slice moves with its truth."""
+    from monai import transforms as mt
+
+    stack, truth = stack.astype(np.float32), truth.copy()
+    top = np.percentile(stack, 99.5)
+    middle = len(stack) // 2
+    image = torch.from_numpy(stack / top)[None]
+    change = {
+        "noise": mt.RandRicianNoise(prob=1, std=0.12, sample_std=False),
+        "bias field": mt.RandBiasField(prob=1, degree=2, coeff_range=(0.15, 0.25)),
+        "low contrast": mt.RandAdjustContrast(prob=1, gamma=(2.99, 3.0)),
+    }.get(shift)
+    if change is not None:
+        change.set_random_state(seed)
+        stack = np.asarray(change(image))[0] * top
+    elif shift == "empty slice":
+        stack[middle] = 0
+    elif shift == "misaligned slice":
+        move = np.random.default_rng(seed).choice([-1, 1], 2) * pixels_of_10_mm
+        stack[middle], truth[middle] = (np.roll(a[middle], move, (0, 1)) for a in (stack, truth))
+    elif shift != "none":
+        raise ValueError(f"The shift is {shift!r}; one of {', '.join(SHIFTS)} was expected.")
+    return stack, truth

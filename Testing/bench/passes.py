@@ -1,0 +1,171 @@
+"""Single passes of a network over a scan, kept on disk: what every way of telling uncertainty is made of.
+
+A pass is one view of the stack (turned, mirrored, its slices reversed, brightened, scaled) under one setting of the
+gates (at their mean, or a draw). Test-time augmentation averages views, CSAM's gates average draws, an ensemble
+averages models; so each pass is computed once and the ways are compared on the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from csam.geometry import pad_amounts, windows
+from csam.posterior import GatePosterior
+from csam.stack import resize
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a stack. quarter_turns, mirrored (columns): in-plane. reversed: the order of the slices.
+
+    gamma: exponent of the intensities, which lie in 0 to 1. scale: factor on the number of pixels.
+    """
+
+    quarter_turns: int = 0
+    mirrored: bool = False
+    reversed: bool = False
+    gamma: float = 1.0
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        parts = [f"turn{self.quarter_turns}", "mirrored" * self.mirrored, "reversed" * self.reversed]
+        parts += [f"gamma{self.gamma:g}" * (self.gamma != 1), f"scale{self.scale:g}" * (self.scale != 1)]
+        return "-".join(part for part in parts if part)
+
+    def apply(self, values: Tensor) -> Tensor:
+        """values: (C, S, h, w), 0 to 1."""
+        values = values**self.gamma
+        if self.scale != 1:
+            size = [round(n * self.scale) for n in values.shape[-2:]]
+            values = torch.stack([resize(channel, size) for channel in values]).clamp(0, 1)
+        values = values.flip(1) if self.reversed else values
+        values = values.flip(-1) if self.mirrored else values
+        return values.rot90(self.quarter_turns, (-2, -1))
+
+    def undo(self, probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+        """probabilities: (S, K, ...) of the view → (S, K, *size) of the stack as it is."""
+        probabilities = probabilities.rot90(-self.quarter_turns, (-2, -1))
+        probabilities = probabilities.flip(-1) if self.mirrored else probabilities
+        probabilities = probabilities.flip(0) if self.reversed else probabilities
+        if tuple(probabilities.shape[-2:]) != tuple(size):
+            probabilities = F.interpolate(probabilities, size=tuple(size), mode="bilinear", align_corners=False)
+        return probabilities
+
+
+IDENTITY = View()
+ROTATIONS = tuple(View(turns, flip, flip) for flip, turns in product((False, True), range(4)))
+"""The eight rotations of space that keep the slices slices: ways to store the same anatomy without mirroring it."""
+MIRRORED = tuple(View(turns, flip, not flip) for flip, turns in product((False, True), range(4)))
+"""The other eight symmetries of a stack: those that turn left into right."""
+
+
+def key(view: View, draw: int | None) -> str:
+    """The name of a pass. draw: number of the gates' draw, None for the gates at their mean."""
+    return f"{view.name}/{'mean' if draw is None else draw}"
+
+
+@torch.inference_mode()
+def run(
+    network, values: Tensor, field_of_view: tuple[int, int], view: View, draws: Sequence[int | None]
+) -> Iterator[tuple[int | None, Tensor]]:
+    """Probabilities (S, K, h, w) of a stack (C, S, h, w) under each draw, in windows and tiles as in a real run."""
+    seen = view.apply(values)
+    count, *image = seen.shape[1:]
+    before, behind = pad_amounts(count, network.num_slices)
+    index = np.clip(np.arange(-before, count + behind), 0, count - 1)
+    (top, bottom), (left, right) = (pad_amounts(n, f) for n, f in zip(image, field_of_view, strict=True))
+    padded = F.pad(seen[:, index], (left, right, top, bottom))
+    classes = network.architecture["num_classes"]
+    sums = torch.zeros(len(draws), len(index), classes, *padded.shape[-2:])
+    pieces = [
+        windows(n, size)
+        for n, size in zip(sums.shape[1:2] + sums.shape[3:], (network.num_slices, *field_of_view), strict=True)
+    ]
+    for places in product(*(zip(*piece, strict=True) for piece in pieces)):
+        (s, r, c), weights = zip(*places, strict=True)
+        here = (
+            slice(s, s + network.num_slices),
+            slice(None),
+            slice(r, r + field_of_view[0]),
+            slice(c, c + field_of_view[1]),
+        )
+        x = padded.transpose(0, 1)[here].contiguous()
+        blend = torch.from_numpy(np.einsum("s,r,c->src", *weights))[:, None]
+        posterior = GatePosterior(network, x)
+        for number, draw in enumerate(draws):
+            # As in csam.sampling, draw number i is the same deviation in every window and tile.
+            gates = posterior.mean() if draw is None else posterior.draw(torch.Generator().manual_seed(draw))
+            sums[(number, *here)] += blend * posterior.logits(gates).float().softmax(1)
+    inside = (
+        slice(None),
+        slice(before, before + count),
+        slice(None),
+        slice(top, top + image[0]),
+        slice(left, left + image[1]),
+    )
+    for draw, probabilities in zip(draws, sums[inside], strict=True):
+        yield draw, view.undo(probabilities, values.shape[-2:])
+
+
+class Passes:
+    """The passes of one scan by one model in a file; what is missing is computed and added."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.values: dict[str, np.ndarray] = dict(np.load(path)) if path.exists() else {}
+
+    def complete(self, network, values: Tensor, field_of_view: tuple[int, int], wanted: dict[View, Sequence]) -> None:
+        """wanted: the draws of each view. Every pass is kept as its foreground classes, (K - 1, S, h, w) float16."""
+        missing = {view: [d for d in draws if key(view, d) not in self.values] for view, draws in wanted.items()}
+        for view, draws in missing.items():
+            if not draws:
+                continue
+            started = time.perf_counter()
+            for draw, probabilities in run(network, values, field_of_view, view, draws):
+                self.values[key(view, draw)] = probabilities[:, 1:].transpose(0, 1).numpy().astype(np.float16)
+            self.values[f"seconds/{view.name}/{len(draws)}"] = np.float64(time.perf_counter() - started)
+        if any(missing.values()):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_suffix(".tmp.npz")
+            np.savez(temporary, **self.values)
+            os.replace(temporary, self.path)
+
+    def stacked(self, view_draws: Sequence[tuple[View, int | None]]) -> np.ndarray:
+        """(passes, K, S, h, w) float32, background first."""
+        foreground = np.stack([self.values[key(view, draw)] for view, draw in view_draws]).astype(np.float32)
+        return np.concatenate([1 - foreground.sum(1, keepdims=True), foreground], 1)
+
+
+def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) -> Callable[[Sequence], float]:
+    """How long a method's passes take, in passes of the whole network with the gates at their mean.
+
+    A view costs an encoder, a pass a decoder; medians of interleaved runs: the machine may be shared.
+    """
+    x = torch.rand(network.num_slices, network.architecture["input_channels"], *field_of_view)
+    encoders, decoders = [], []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):  # the first warms up
+            started = time.perf_counter()
+            posterior = GatePosterior(network, x)
+            between = time.perf_counter()
+            posterior.logits(posterior.mean())
+            encoders.append(between - started)
+            decoders.append(time.perf_counter() - between)
+    encoder, decoder = np.median(encoders[1:]), np.median(decoders[1:])
+
+    def cost(method: Sequence[tuple[View, int | None]]) -> float:
+        views = len({view for view, _ in method})
+        return float((views * encoder + len(method) * decoder) / (encoder + decoder))
+
+    return cost

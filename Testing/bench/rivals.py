@@ -1,0 +1,154 @@
+"""The networks of the comparison: ours with and without its gates, and MONAI's DynUNet in 3-D as nnU-Net plans it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from csam import posterior
+from csam.attention import CSAM
+from csam.networks import CSAMUNet, build
+from csam.plan import Plan
+
+OFF = {"semantic": False, "positional": False, "slice": False, "uncertainty": False}
+RIVALS = {
+    "2d-unet": OFF,
+    "semantic": OFF | {"semantic": True},
+    "positional": OFF | {"positional": True},
+    "slice": OFF | {"slice": True, "uncertainty": True},
+    "csam-certain": {"uncertainty": False},
+    "csam": {},
+    "csam-unet++": {"network": "CSAMUNetPlusPlus"},
+    "2d-unet++": OFF | {"network": "CSAMUNetPlusPlus"},
+    "dynunet-3d": None,
+}
+"""Name → fields of the plan that differ from CSAM's U-Net; None for the network that is not ours."""
+WORDS = {
+    "2d-unet": "2D U-Net (no gates)",
+    "semantic": "semantic gate alone",
+    "positional": "positional gate alone",
+    "slice": "slice gate alone, uncertain",
+    "csam-certain": "CSAM U-Net, certain gates",
+    "csam": "CSAM U-Net",
+    "csam-unet++": "CSAM UNet++",
+    "2d-unet++": "2D UNet++ (no gates)",
+    "dynunet-3d": "DynUNet 3D (MONAI)",
+}
+SMALLEST = 4
+"""nnU-Net halves an axis as long as this many voxels remain."""
+WIDEST = 320
+
+
+def plan_for(rival: str, plan: Plan) -> Plan:
+    fields = RIVALS[rival]
+    return replace(plan, **(OFF if fields is None else fields))
+
+
+def network_for(rival: str, plan: Plan, channels: int, classes: int, slice_spacing: float) -> nn.Module:
+    """Fresh weights from torch's present random state. slice_spacing: mm, for the 3-D network's kernels."""
+    if RIVALS[rival] is not None:
+        return build(plan_for(rival, plan).architecture(channels, classes))
+    return Volumetric(plan, channels, classes, slice_spacing)
+
+
+def kernels_and_strides(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], levels: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Kernel size and stride of every level, as nnU-Net plans them (Isensee et al. 2021, ``get_pool_and_conv_props``).
+
+    An axis is convolved once its spacing is less than twice the smallest, and halved as long as it is that and at
+    least 2·SMALLEST voxels long.
+    """
+    size, mm = np.array(shape), np.array(spacing, float)
+    kernels, strides = [], []
+    stride = np.ones(3, int)
+    for _ in range(levels):
+        size, mm = size // stride, mm * stride
+        kernels.append(np.where(mm < 2 * mm.min(), 3, 1).tolist())
+        strides.append(stride.tolist())
+        can = (size >= 2 * SMALLEST) & (size % 2 == 0)
+        stride = np.where(can & (mm < 2 * mm[can].min(initial=np.inf)), 2, 1)
+        if (stride == 1).all():
+            break
+    return kernels, strides
+
+
+class Volumetric(nn.Module):
+    """A 3-D network that passes for one of ours: a stack's slices come as a batch and are put together here.
+
+    ``encode`` runs the whole of it; its single gate is off and ``decode`` passes on what it is given.
+    """
+
+    def __init__(self, plan: Plan, channels: int, classes: int, slice_spacing: float):
+        super().__init__()
+        from monai.networks.nets import DynUNet
+
+        shape = (plan.num_slices, *plan.field_of_view)
+        spacing = (slice_spacing, plan.in_plane_spacing, plan.in_plane_spacing)
+        kernels, strides = kernels_and_strides(shape, spacing, plan.num_levels)
+        self.num_slices, self.num_levels = plan.num_slices, len(strides)
+        self.widths = [min(WIDEST, plan.base_channels * 2**level) for level in range(self.num_levels)]
+        self.architecture = plan_for("dynunet-3d", plan).architecture(channels, classes) | {
+            "network": "DynUNet",
+            "num_levels": self.num_levels,
+        }
+        self.network = DynUNet(
+            3, channels, classes, kernels, strides, strides[1:], filters=self.widths, norm_name="instance"
+        )
+        self.gates = nn.Sequential(CSAM(plan.num_slices, classes, **OFF))
+
+    check_input = CSAMUNet.check_input
+
+    def elements_per_slice(self, x: Tensor) -> int:
+        return x.shape[-1] * x.shape[-2] * self.widths[0]
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return [self.network(x.transpose(0, 1)[None])[0].transpose(0, 1)]
+
+    def decode(self, features: list[Tensor], gated: list[Tensor]) -> Tensor:
+        return gated[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_input(x)
+        return self.encode(x)[0]
+
+
+class Whole:
+    """What csam.decoding is for our networks: all samples of a network without gates are its one output."""
+
+    def __init__(self, network: Volumetric):
+        self.network = network
+
+    def encode(self, x: Tensor, elements: int) -> list[Tensor]:
+        return self.network.encode(x)
+
+    def shared(self, features: list[Tensor], contents: list[Tensor]) -> Tensor:
+        return features[0]
+
+    def logits(self, shared: Tensor, gates: list[Tensor]) -> Tensor:
+        return shared.expand(len(gates[0]), *shared.shape)
+
+
+def let_in() -> None:
+    """Lets the pipeline run a Volumetric, which csam.posterior does not know how to decode."""
+    ours = getattr(posterior, "decoding", None)
+    if ours is not None:
+        posterior.decoding = lambda network, team: (
+            Whole(network) if isinstance(network, Volumetric) else ours(network, team)
+        )
+
+
+let_in()
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def seeded(rival: str, plan: Plan, channels: int, classes: int, slice_spacing: float) -> nn.Module:
+    """The network with the weights that the plan's seed gives."""
+    torch.manual_seed(plan.seed)
+    return network_for(rival, plan, channels, classes, slice_spacing)

@@ -1,0 +1,183 @@
+"""The comparisons' own pieces: views that undo themselves, paired intervals, the rivals, worse scans."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import compare
+import degrade
+import doubts
+import numpy as np
+import paired
+import passes
+import pytest
+import rivals
+import torch
+from unit import small
+
+from csam.plan import Plan
+from csam.sampling import mean_probabilities
+
+BENCH = Path(__file__).parents[1] / "bench"
+PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32), steps=2, validation_patients=1)
+
+
+@pytest.mark.parametrize("view", [*passes.ROTATIONS, *passes.MIRRORED], ids=lambda view: view.name)
+def test_a_view_undoes_itself(view):
+    values = torch.rand(2, 4, 10, 14)
+    seen = view.apply(values)
+    assert torch.equal(view.undo(seen.transpose(0, 1), (10, 14)).transpose(0, 1), values)
+
+
+def test_the_sixteen_views_are_different_and_eight_of_them_mirror_nothing():
+    """A rotation of space keeps the handedness of any three directions; a mirror turns it round."""
+    values = torch.arange(2 * 3 * 3, dtype=torch.float).reshape(1, 2, 3, 3)
+    seen = [view.apply(values) for view in (*passes.ROTATIONS, *passes.MIRRORED)]
+    assert len({s.numpy().tobytes() for s in seen}) == 16
+    for view, handed in (*((v, 1) for v in passes.ROTATIONS), *((v, -1) for v in passes.MIRRORED)):
+        grid = torch.stack(torch.meshgrid(*(torch.arange(3.0) for _ in range(3)), indexing="ij"))
+        turned = torch.stack([view.apply(axis[None])[0] for axis in grid])
+        steps = [turned[:, 1, 0, 0], turned[:, 0, 1, 0], turned[:, 0, 0, 1]]
+        matrix = torch.stack([step - turned[:, 0, 0, 0] for step in steps])
+        assert torch.linalg.det(matrix).item() == pytest.approx(handed)
+
+
+def test_a_scaled_view_comes_back_to_its_size():
+    view = passes.View(quarter_turns=1, scale=1.3)
+    seen = view.apply(torch.rand(1, 4, 20, 30))
+    assert seen.shape == (1, 4, 39, 26)
+    assert view.undo(seen.transpose(0, 1), (20, 30)).shape == (4, 1, 20, 30)
+
+
+def test_a_pass_is_what_the_pipeline_computes():
+    network, values = small.lively(small.network()), torch.rand(1, 8, 20, 36)
+    found = dict(passes.run(network, values, (16, 16), passes.IDENTITY, [None, 3]))
+    assert torch.allclose(found[None], mean_probabilities(network, values, (16, 16)), atol=1e-6)
+    assert not torch.allclose(found[3], found[None], atol=1e-3)
+
+
+def test_passes_are_computed_once(tmp_path, monkeypatch):
+    network, values = small.network(), torch.rand(1, 5, 16, 16)
+    wanted = {passes.IDENTITY: [None, 0], passes.ROTATIONS[1]: [None]}
+    first = passes.Passes(tmp_path / "scan.npz")
+    first.complete(network, values, (16, 16), wanted)
+    again = passes.Passes(tmp_path / "scan.npz")
+    monkeypatch.setattr(passes, "run", lambda *_: pytest.fail("it was there"))
+    again.complete(network, values, (16, 16), wanted)
+    stacked = again.stacked([(passes.IDENTITY, 0), (passes.ROTATIONS[1], None)])
+    assert stacked.shape == (2, 3, 5, 16, 16)
+    assert stacked.sum(1) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("shift", degrade.SHIFTS)
+def test_a_worse_scan_keeps_its_shape_and_its_truth_where_the_picture_is(shift):
+    rng = np.random.default_rng(0)
+    truth = np.zeros((5, 24, 24), np.uint8)
+    truth[1:4, 8:16, 8:16] = 1
+    stack = 100 * truth + rng.uniform(50, 100, truth.shape)
+    worse, moved = degrade.degrade(stack, truth, shift, 3, seed=1)
+    assert worse.shape == stack.shape
+    assert moved.sum() == truth.sum()
+    changed = [not np.allclose(a, b, rtol=1e-3) for a, b in zip(worse, stack, strict=True)]
+    some = shift in ("empty slice", "misaligned slice")
+    assert changed == ([False] * 5 if shift == "none" else [False, False, True, False, False] if some else [True] * 5)
+    if shift == "misaligned slice":
+        assert worse[2][moved[2] == 1].min() > 150
+
+
+def test_the_same_prediction_many_times_leaves_no_doubt_but_that_of_its_probabilities():
+    truth = np.zeros((4, 16, 16), np.uint8)
+    truth[1:3, 4:12, 4:12] = 1
+    foreground = np.where(truth, 0.9, 0.0).astype(np.float32)
+    one = np.stack([1 - foreground, foreground])
+    found = doubts.judge(np.stack([one] * 3), truth, (8.0, 2.0, 2.0), True, "a", "p")
+    assert found.dice == 1
+    assert found.case_scores["1 - pairwise Dice"] == pytest.approx(0)
+    assert found.case_scores["1 - expected Dice"] == pytest.approx(1 - 2 * 0.9 / 1.9, abs=1e-6)
+    assert found.slice_scores["expected wrong area"] == pytest.approx([0, 0.1 * 64 * 4, 0.1 * 64 * 4, 0], rel=1e-5)
+    assert found.difference_ml == pytest.approx(0.1 * 128 * 32 / 1000, rel=1e-5)
+    assert found.energy_distance == pytest.approx(0)
+
+
+def test_scans_of_one_patient_are_drawn_together():
+    differences = {"a": [0.1, 0.1, 0.1], "b": [-0.1]}
+    mean, low, high = paired.bootstrap(differences)
+    assert (mean, low, high) == (pytest.approx(0.05), pytest.approx(-0.1), pytest.approx(0.1))
+    same = paired.bootstrap({p: [0.02] for p in "abcdef"})
+    assert same == (pytest.approx(0.02),) * 3
+
+
+def result(network, seed, dice):
+    figures = dict.fromkeys(paired.FIGURES, 0.5)
+    cases = {
+        f"{patient}_1": {"patient": patient, "mean_dice": d, "hausdorff_95_mm": [2.0], "case_quality": d}
+        for patient, d in dice.items()
+    }
+    return {
+        "network": network, "seed": seed, "fold": 0, "of": 5, "cases": cases, "after_calibration": figures,
+        "parameters": 10, "device": "cpu", "step_seconds": 1.0,
+    }  # fmt: skip
+
+
+def test_networks_are_compared_on_what_both_have_measured(tmp_path):
+    results = [
+        result("csam", 0, {"a": 0.9, "b": 0.8}),
+        result("csam", 1, {"a": 0.7, "b": 0.6}),
+        result("2d-unet", 0, {"a": 0.8, "b": 0.8}),
+    ]
+    table = paired.compare(results, "2d-unet")
+    assert list(table) == ["2d-unet", "csam"]
+    assert table["csam"]["difference"]["mean"] == pytest.approx(0.05)
+    assert table["csam"]["difference"]["pairs"] == 2
+    assert table["csam"]["dice"] == pytest.approx(0.75)
+    assert table["2d-unet"]["difference"] is None
+    assert "CSAM U-Net" in paired.text(table)
+    paired.draw(tmp_path / "t.png", table, "2d-unet", "title")
+    assert (tmp_path / "t.png").stat().st_size > 0
+
+
+def test_the_kernels_of_the_3d_network_are_flat_while_slices_are_far_apart():
+    kernels, strides = rivals.kernels_and_strides((12, 128, 128), (8, 1.75, 1.75), 5)
+    assert kernels == [[1, 3, 3], [1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]]
+    assert strides == [[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2], [1, 2, 2]]
+    kernels, strides = rivals.kernels_and_strides((64, 64, 64), (1, 1, 1), 3)
+    assert kernels == [[3, 3, 3]] * 3
+    assert strides == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
+
+
+@pytest.mark.parametrize("name", rivals.RIVALS)
+def test_every_rival_takes_a_stack_and_has_its_gates(name):
+    network = rivals.seeded(name, PLAN, 1, 3, 8.0).eval()
+    assert network(torch.rand(6, 1, 32, 32)).shape == (6, 3, 32, 32)
+    has = [any(kind in key for key, _ in network.named_parameters()) for kind in ("semantic", "positional", "slice_")]
+    wanted = {"semantic": [1, 0, 0], "positional": [0, 1, 0], "slice": [0, 0, 1]}.get(name)
+    assert has == (wanted or [name.startswith("csam")] * 3)
+
+
+def test_no_patient_is_held_out_twice_and_nobody_is_forgotten():
+    patients = [f"p{n}" for n in range(11)]
+    folds = [compare.held_out(patients, fold, 5) for fold in range(5)]
+    assert set().union(*folds) == set(patients)
+    assert all(not a & b for a, b in itertools.combinations(folds, 2))
+
+
+@pytest.mark.slow
+def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
+    data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
+    (tmp_path / "plan.json").write_text(
+        json.dumps({"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16]})
+    )
+    command = [sys.executable, str(BENCH / "compare.py"), str(data), "--networks", "2d-unet", "dynunet-3d", "--of", "2"]
+    command += ["--steps", "2", "--plan", str(tmp_path / "plan.json"), "--device", "cpu", "--samples", "2"]
+    command += ["--out", str(tmp_path / "out")]
+    environment = os.environ | {"PYTHONPATH": str(BENCH.parents[1] / "CSAMSegment")}
+    for to_run in (2, 0):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert f"2 units, {to_run} to run." in done.stdout
+    written = (tmp_path / "out" / "Balls" / "2-steps" / "comparison.json").read_text()
+    assert set(json.loads(written)["networks"]) == {"2d-unet", "dynunet-3d"}
+    assert str(tmp_path) not in written

@@ -1,0 +1,72 @@
+"""A structure that runs through a stack, with a slice lost, moved, or tapering as anatomy does."""
+
+import numpy as np
+import pytest
+
+from csam.continuity import largest_piece, missing_between
+
+
+def cone(slices=8, size=32):
+    """Discs that shrink from slice to slice."""
+    i, j = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+    return np.stack([(i - 16) ** 2 + (j - 16) ** 2 < (12 - k) ** 2 for k in range(slices)])
+
+
+def test_a_lost_slice_is_missing_what_its_neighbours_have_in_common():
+    mask = cone()
+    mask[3] = False
+    found = missing_between(mask)
+    np.testing.assert_array_equal(found[3], mask[2] & mask[4])
+    assert not np.delete(found, 3, axis=0).any()
+
+
+def test_a_structure_that_tapers_or_ends_is_not_broken():
+    mask = cone()
+    mask[6:] = False
+    assert not missing_between(mask).any()
+    assert not missing_between(mask[::-1]).any()
+    assert not missing_between(np.zeros_like(mask)).any()
+
+
+@pytest.mark.parametrize(("kept", "broken"), [(0.4, True), (0.6, False)])
+def test_half_of_the_common_part_decides(kept, broken):
+    mask = np.ones((3, 10, 10), bool)
+    mask[1, int(10 * kept) :] = False
+    assert missing_between(mask).any() == broken
+
+
+def test_what_is_too_small_to_run_through_breaks_nothing():
+    mask = np.zeros((3, 10, 10), bool)
+    mask[[0, 2], 4:6, 4:6] = True
+    assert missing_between(mask, smallest=4).sum() == 4
+    assert not missing_between(mask, smallest=5).any()
+
+
+def test_short_stacks_have_no_slice_between():
+    for slices in (1, 2):
+        assert not missing_between(np.ones((slices, 4, 4), bool)).any()
+
+
+def test_a_stray_piece_goes_and_the_structure_stays():
+    mask, stray = cone(), np.zeros((8, 32, 32), bool)
+    stray[2:4, 0:2, 0:2] = True
+    np.testing.assert_array_equal(largest_piece(mask | stray), mask)
+
+
+def test_a_structure_torn_by_one_lost_slice_stays_whole():
+    mask = cone()
+    mask[4] = False
+    np.testing.assert_array_equal(largest_piece(mask), mask)
+
+
+def test_what_two_lost_slices_part_are_two_pieces():
+    mask = cone()
+    mask[3:5] = False
+    found = largest_piece(mask)
+    assert found[:3].any()
+    assert not found[5:].any()
+
+
+def test_nothing_has_no_piece():
+    assert not largest_piece(np.zeros((3, 4, 4), bool)).any()
+    assert largest_piece(np.ones((1, 4, 4), bool)).all()
