@@ -12,8 +12,8 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "result"},
     {
-        "attention", "devices", "fields", "geometry", "intensity", "networks", "phantom", "posterior", "protocol",
-        "uncertainty",
+        "attention", "decoding", "devices", "draws", "fields", "geometry", "intensity", "networks", "phantom",
+        "posterior", "protocol", "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "plan", "segment"},

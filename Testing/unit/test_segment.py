@@ -122,7 +122,7 @@ def test_the_volumes_are_those_of_the_labels_and_lie_in_their_intervals(model):
         assert structure.low_ml <= structure.volume_ml <= structure.high_ml
         assert structure.low_ml <= structure.mean_ml <= structure.high_ml
         assert before.mean_ml == structure.mean_ml
-        assert structure.mean_ml == pytest.approx(expected, rel=0.5, abs=1)
+        assert structure.mean_ml == pytest.approx(expected, rel=0.5, abs=2)
     assert result.structures[1].high_ml - result.structures[1].mean_ml == pytest.approx(
         3 * (plain.structures[1].high_ml - plain.structures[1].mean_ml)
     )
