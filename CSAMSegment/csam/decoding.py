@@ -13,13 +13,14 @@ Only for networks in evaluation mode, without gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .networks import ConvBlock, CSAMUNet, CSAMUNetPlusPlus
+from .team import Team
 
 Gates = Sequence[Tensor]
 """One tensor a level, shallowest first: the gates' logits (samples, slices)."""
@@ -76,12 +77,12 @@ class AfterUpsampling:
 class Decoding:
     """The decoder of one network. ``shared`` is called once for some slices, ``logits`` once for their samples.
 
-    pause: called before every convolution; what it raises ends the run.
+    team: does the work, and may be told to stop before every convolution.
     """
 
-    def __init__(self, network, pause: Callable[[], None] = lambda: None):
+    def __init__(self, network, team: Team):
         self.network = network
-        self.pause = pause
+        self.team = team
 
     def shared(self, features: list[Tensor], content: list[Tensor]) -> tuple:
         """What all samples share. features, content: those of ``GatePosterior``, for the slices wanted."""
@@ -94,24 +95,23 @@ class Decoding:
     def encode(self, x: Tensor, elements: int) -> list[Tensor]:
         """As ``network.encode``; at each level no more slices at a time than have this many elements in its output."""
         features = []
-        x = x.contiguous(memory_format=layout(x.device))
-        for level, block in enumerate(self.network.encoder_blocks):
-            slices = max(1, elements // (self.network.widths[level] * x.shape[2] * x.shape[3]))
-            out = None
-            for first in range(0, len(x), slices):
-                part = F.max_pool2d(x[first : first + slices], 2) if level else x[first : first + slices]
-                part = self._block(block, part)
-                if out is None:
-                    out = torch.empty((len(x), *part.shape[1:]), dtype=part.dtype, device=part.device).to(
-                        memory_format=layout(part.device)
-                    )
-                out[first : first + slices] = part
-            x = out
-            features.append(x)
+        for level, (block, width) in enumerate(zip(self.network.encoder_blocks, self.network.widths, strict=True)):
+            rows, columns = (n // 2 if level else n for n in x.shape[2:])
+            out = torch.empty(
+                (len(x), width, rows, columns), dtype=x.dtype, device=x.device, memory_format=layout(x.device)
+            )
+            slices = self.team.share(len(x), elements // (width * rows * columns), x.device)
+
+            def work(first: int, x=x, out=out, level=level, block=block, slices=slices) -> None:
+                part = x[first : first + slices].contiguous(memory_format=layout(x.device))
+                out[first : first + slices] = self._block(block, F.max_pool2d(part, 2) if level else part)
+
+            self.team.map(work, range(0, len(x), slices), x.device)
+            features.append(x := out)
         return features
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        self.pause()
+        self.team.pause()
         return F.conv2d(x, weight, padding=1)
 
     def _block(self, block: ConvBlock, x: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Decoding:
         return normalised(self._convolve(normalised(x), block.conv[3].weight))
 
     def _after_upsampling(self, convolution: AfterUpsampling, x: Tensor) -> Tensor:
-        self.pause()
+        self.team.pause()
         return convolution(x)
 
     def _head(self, head: torch.nn.Conv2d, x: Tensor, gates: Gates) -> Tensor:
@@ -136,8 +136,8 @@ class UNetDecoding(Decoding):
     Above, its half that sees the skip is computed once.
     """
 
-    def __init__(self, network: CSAMUNet, pause: Callable[[], None] = lambda: None):
-        super().__init__(network, pause)
+    def __init__(self, network: CSAMUNet, team: Team):
+        super().__init__(network, team)
         self.blocks = list(network.decoder.conv)
         self.up_halves, self.skip_halves = [], []
         for block in self.blocks:
@@ -173,8 +173,8 @@ class UNetPlusPlusDecoding(Decoding):
     Any later X^{i,j} has its part of gated X^{i,0} computed once; the rest depends on nodes that differ by sample.
     """
 
-    def __init__(self, network: CSAMUNetPlusPlus, pause: Callable[[], None] = lambda: None):
-        super().__init__(network, pause)
+    def __init__(self, network: CSAMUNetPlusPlus, team: Team):
+        super().__init__(network, team)
         self.gated, self.dense, self.upsampling = {}, {}, {}
         for i, blocks in enumerate(network.conv):
             width = network.widths[i]
@@ -205,5 +205,5 @@ class UNetPlusPlusDecoding(Decoding):
         return self._head(self.network.final[-1], nodes[0][-1], gates)
 
 
-def decoding(network, pause: Callable[[], None] = lambda: None) -> Decoding:
-    return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, pause)
+def decoding(network, team: Team) -> Decoding:
+    return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, team)

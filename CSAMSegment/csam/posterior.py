@@ -16,6 +16,7 @@ from torch import Tensor
 from .attention import GateDistribution, apply_slice_gate
 from .decoding import Gates, decoding
 from .draws import draw_gates
+from .team import Team
 
 CPU_ELEMENTS = 2**20
 """Elements of the widest feature map that a CPU decodes at a time: what its cache holds is handled fastest."""
@@ -35,24 +36,31 @@ def elements_at_once(device: torch.device | str) -> int:
 class GatePosterior:
     """The part of a forward pass that all samples share.
 
-    network: a CSAMUNet or CSAMUNetPlusPlus. x: (S, C, H, W). pause: called before every convolution of a network in
-    evaluation mode; what it raises ends the run. elements: of the widest feature map, to be encoded at a time.
+    network: a CSAMUNet or CSAMUNetPlusPlus. x: (S, C, H, W). team: does the work of a network in evaluation mode, and
+    may end it. elements: of the widest feature map, to be encoded at a time.
     distributions: one GateDistribution a level, None where the network has no slice attention.
     """
 
-    def __init__(self, network, x: Tensor, pause: Callable[[], None] = lambda: None, elements: int | None = None):
+    def __init__(self, network, x: Tensor, team: Team | None = None, elements: int | None = None):
         network.check_input(x)
         self.network = network
-        self._decoding = None if network.training else decoding(network, pause)
+        self.team = team or Team()
+        self._decoding = None if network.training else decoding(network, self.team)
+        self.distributions: list[GateDistribution | None]
+
+        def gate(level: int) -> tuple[Tensor, GateDistribution | None]:
+            gates, features = network.gates[level], self.features[level]
+            content = gates.content_gates(features)
+            return content, gates.slice_att.gate_distribution(content) if gates.slice else None
+
+        levels = range(network.num_levels)
         if network.training:
             self.features = network.encode(x)
+            gated = [gate(level) for level in levels]
         else:
             self.features = self._decoding.encode(x, elements or elements_at_once(x.device))
-        self.content = [gate.content_gates(f) for gate, f in zip(network.gates, self.features, strict=True)]
-        self.distributions: list[GateDistribution | None] = [
-            gate.slice_att.gate_distribution(content) if gate.slice else None
-            for gate, content in zip(network.gates, self.content, strict=True)
-        ]
+            gated = self.team.map(gate, levels, x.device)
+        self.content, self.distributions = map(list, zip(*gated, strict=True))
 
     @property
     def num_slices(self) -> int:
@@ -110,9 +118,12 @@ def sample_logits(
     with torch.no_grad():
         posterior = GatePosterior(network, x)
         gates = posterior.draws(samples, generator, rule)
-        chunk = max(1, elements_at_once(x.device) // network.elements_per_slice(x))
-        samplers = [posterior.sampler(slice(first, first + chunk)) for first in range(0, len(x), chunk)]
+        most = elements_at_once(x.device) // network.elements_per_slice(x)
+        chunk = posterior.team.share(len(x), most, x.device)
+        pieces = [slice(first, first + chunk) for first in range(0, len(x), chunk)]
+        samplers = posterior.team.map(posterior.sampler, pieces, x.device)
     for sample in range(samples):
         with torch.no_grad():
-            logits = torch.cat([sampler([level[[sample]] for level in gates])[0] for sampler in samplers])
+            this = [level[[sample]] for level in gates]
+            logits = torch.cat(posterior.team.map(lambda sampler: sampler(this)[0], samplers, x.device))  # noqa: B023
         yield logits

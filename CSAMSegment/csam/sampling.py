@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import DeviceError
 from .geometry import pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
+from .team import Team
 from .uncertainty import SampleReducer
 
 
@@ -35,7 +36,7 @@ class Sampling:
 
     samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``csam.draws.draw_gates``.
     areas, overlaps: (samples, S, K) and (samples - 1, S, K) in pixels; complete once all slabs have been taken.
-    tick: called often with the finished fraction. pause: called before every convolution; what it raises ends the run.
+    tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
     """
 
     network: torch.nn.Module
@@ -150,25 +151,43 @@ class Sampling:
         self, x: Tensor, wanted: slice, weights: Tensor, chunk: int, tick: Callable[[float], None]
     ) -> SampleReducer:
         """chunk: how many slices are handled at a time, or, if those wanted are fewer, slices times samples."""
-        posterior = GatePosterior(self.network, x, self.pause, chunk * self.network.elements_per_slice(x))
-        passes = max(1, self.samples)
+        passes, count = max(1, self.samples), wanted.stop - wanted.start
+        finished, told = [], 0.0
+
+        def watch() -> None:
+            nonlocal told
+            self.pause()
+            fraction = sum(finished) / (passes * count)
+            if fraction > told:
+                tick(fraction)
+                told = fraction
+
+        team = Team(watch)
+        posterior = GatePosterior(self.network, x, team, chunk * self.network.elements_per_slice(x))
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
         # Every piece draws from the same seed: sample number i means the same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
         gates = posterior.draws(passes, generator, self.rule if self.samples else "mean")
-        count = wanted.stop - wanted.start
-        slices = min(chunk, count)
-        samples = max(1, chunk // slices)
-        for start in range(wanted.start, wanted.stop, slices):
+        slices = team.share(count, chunk, x.device)
+        samples = max(1, chunk // slices) if chunk > count else 1
+
+        def work(start: int) -> None:
             some = slice(start, min(start + slices, wanted.stop))
             sampler = posterior.sampler(some)
-            for first in range(0, passes, samples):
-                drawn = sampler([level[first : first + samples] for level in gates])
-                for sample, logits in enumerate(drawn, first):
+
+            def take(first: int) -> Tensor:
+                return sampler([level[first : first + samples] for level in gates])
+
+            together = samples * torch.get_num_threads()  # one piece alone is shared out by its samples
+            for begin in range(0, passes, together):
+                firsts = range(begin, min(begin + together, passes), samples)
+                for sample, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
                     reducer.add(sample, logits, some)
-                done = (some.start - wanted.start) + (some.stop - some.start) * min(first + samples, passes) / passes
-                tick(done / count)
+                    finished.append(len(logits))
+
+        team.map(work, range(wanted.start, wanted.stop, slices), x.device)
+        watch()
         return reducer
 
 

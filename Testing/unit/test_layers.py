@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "result"},
     {
         "attention", "decoding", "devices", "draws", "fields", "geometry", "intensity", "networks", "phantom",
-        "posterior", "protocol", "uncertainty",
+        "posterior", "protocol", "team", "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "plan", "segment"},
