@@ -16,7 +16,7 @@ from csam.errors import DeviceError
 from csam.geometry import pad_amounts, windows
 from csam.posterior import sample_logits
 from csam.sampling import Sampling, mean_probabilities
-from csam.uncertainty import entropy
+from csam.uncertainty import SampleReducer, entropy
 
 
 @given(window=st.integers(1, 40), more=st.integers(0, 120))
@@ -70,6 +70,41 @@ def test_one_window_and_tile_gives_what_the_samples_give():
     labels = p.argmax(2)
     areas = np.stack([(labels == k).sum((2, 3)).numpy() for k in range(3)], 2)
     np.testing.assert_allclose(run.areas[:, :, 1:], areas[:, :, 1:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("slices", [2, 5, 12])
+def test_some_slices_alone_come_out_as_among_all_and_cost_no_sample_of_the_others(slices, monkeypatch):
+    net, values = small.lively(small.network()), torch.rand(1, slices, 8, 12)
+    run = Sampling(net, (8, 8), samples=4)
+    whole = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
+    seen = []
+    add = SampleReducer.add
+    monkeypatch.setattr(
+        SampleReducer, "add", lambda self, i, logits, some: seen.append(len(logits)) or add(self, i, logits, some)
+    )
+    for only in (range(1), range(slices - 1, slices), range(slices // 2, slices // 2 + 1)):
+        seen.clear()
+        alone = Sampling(net, (8, 8), samples=4)
+        slabs = list(alone.slabs(values, only))
+        assert slabs[0].first == only.start
+        found = torch.cat([slab.mean_probabilities for slab in slabs])
+        torch.testing.assert_close(found, whole[only.start : only.stop], atol=1e-6, rtol=1e-5)
+        np.testing.assert_allclose(alone.areas[:, only], run.areas[:, only], atol=1e-4)
+        assert set(seen) == {1}
+
+
+@torch.no_grad()
+def test_several_threads_give_the_same_sums():
+    net, values = small.lively(small.network()), torch.rand(1, 9, 16, 16)
+    one, several = Sampling(net, (16, 16), samples=5), Sampling(net, (16, 16), samples=5)
+    expected = torch.cat([slab.mean_probabilities for slab in one.slabs(values)])
+    torch.set_num_threads(3)
+    try:
+        found = torch.cat([slab.mean_probabilities for slab in several.slabs(values)])
+    finally:
+        torch.set_num_threads(1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert np.abs(several.areas - one.areas).max() <= 1  # of rounding, a pixel may change sides
 
 
 @torch.no_grad()
