@@ -31,6 +31,11 @@ def layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
+def laid_out(weight: Tensor) -> Tensor:
+    """A convolution's weight, or a part of one, as feature maps lie."""
+    return weight.detach().contiguous(memory_format=layout(weight.device))
+
+
 def normalised(x: Tensor) -> Tensor:
     """InstanceNorm2d, then LeakyReLU."""
     return F.leaky_relu_(F.group_norm(x, x.shape[1]))
@@ -62,7 +67,7 @@ class AfterUpsampling:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
         outputs, inputs = weight.shape[:2]
-        self.weight = weight.permute(2, 0, 1, 3).reshape(3 * outputs, inputs, 1, 3).contiguous()
+        self.weight = laid_out(weight.permute(2, 0, 1, 3).reshape(3 * outputs, inputs, 1, 3))
         self.bias = None if bias is None else torch.cat((torch.zeros_like(bias), bias, torch.zeros_like(bias)))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -115,11 +120,11 @@ class Decoding:
         return F.conv2d(x, weight, padding=1)
 
     def _block(self, block: ConvBlock, x: Tensor) -> Tensor:
-        return self._second(block, self._convolve(x, block.conv[0].weight))
+        return self._second(block.conv[3].weight, self._convolve(x, block.conv[0].weight))
 
-    def _second(self, block: ConvBlock, x: Tensor) -> Tensor:
-        """What is left of a ConvBlock after its first convolution, whose result is x."""
-        return normalised(self._convolve(normalised(x), block.conv[3].weight))
+    def _second(self, weight: Tensor, x: Tensor) -> Tensor:
+        """What is left of a ConvBlock after its first convolution, whose result is x: weight is that of its second."""
+        return normalised(self._convolve(normalised(x), weight))
 
     def _after_upsampling(self, convolution: AfterUpsampling, x: Tensor) -> Tensor:
         self.team.pause()
@@ -140,10 +145,11 @@ class UNetDecoding(Decoding):
         super().__init__(network, team)
         self.blocks = list(network.decoder.conv)
         self.up_halves, self.skip_halves = [], []
+        self.seconds = [laid_out(block.conv.conv[3].weight) for block in self.blocks]
         for block in self.blocks:
             up_half, skip_half = block.conv.conv[0].weight.chunk(2, dim=1)
-            self.up_halves.append(up_half.contiguous())
-            self.skip_halves.append(skip_half.contiguous())
+            self.up_halves.append(laid_out(up_half))
+            self.skip_halves.append(laid_out(skip_half))
         convolutions = [block.upconv[1] for block in self.blocks]
         self.bottleneck = AfterUpsampling(convolutions[0].weight)
         self.bottleneck_bias = convolutions[0].bias
@@ -160,10 +166,10 @@ class UNetDecoding(Decoding):
         skips, bottleneck, constant = shared
         openings = [torch.sigmoid(gate) for gate in gates]
         x = scaled(openings[-1], bottleneck, constant)
-        for number, (block, skip) in enumerate(zip(self.blocks, skips, strict=True)):
+        for number, (second, skip) in enumerate(zip(self.seconds, skips, strict=True)):
             if number:
                 x = self._convolve(self._after_upsampling(self.upsampling[number - 1], x), self.up_halves[number])
-            x = self._second(block.conv, scaled(openings[-2 - number], skip, x))
+            x = self._second(second, scaled(openings[-2 - number], skip, x))
         return self._head(self.network.conv_final, x, gates)
 
 
@@ -175,14 +181,15 @@ class UNetPlusPlusDecoding(Decoding):
 
     def __init__(self, network: CSAMUNetPlusPlus, team: Team):
         super().__init__(network, team)
-        self.gated, self.dense, self.upsampling = {}, {}, {}
+        self.gated, self.dense, self.upsampling, self.seconds = {}, {}, {}, {}
         for i, blocks in enumerate(network.conv):
             width = network.widths[i]
             for j, block in enumerate(blocks):
                 weight = block.conv[0].weight
                 if j:
-                    self.gated[i, j] = weight[:, :width].contiguous()
-                    self.dense[i, j] = weight[:, width : j * width].contiguous()
+                    self.gated[i, j] = laid_out(weight[:, :width])
+                    self.dense[i, j] = laid_out(weight[:, width : j * width])
+                    self.seconds[i, j] = laid_out(block.conv[3].weight)
                     self.upsampling[i, j] = AfterUpsampling(weight[:, j * width :])
 
     def shared(self, features, content):
@@ -201,7 +208,7 @@ class UNetPlusPlusDecoding(Decoding):
                 else:
                     x = self._after_upsampling(self.upsampling[i, j], nodes[i + 1][j - 2])
                     x += self._convolve(torch.cat(nodes[i], dim=1), self.dense[i, j])
-                nodes[i].append(self._second(self.network.conv[i][j], scaled(openings[i], gated[i, j], x)))
+                nodes[i].append(self._second(self.seconds[i, j], scaled(openings[i], gated[i, j], x)))
         return self._head(self.network.final[-1], nodes[0][-1], gates)
 
 

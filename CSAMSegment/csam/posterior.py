@@ -18,7 +18,7 @@ from .decoding import Gates, decoding
 from .draws import draw_gates
 from .team import Team
 
-CPU_ELEMENTS = 2**20
+CPU_ELEMENTS = 2**21
 """Elements of the widest feature map that a CPU decodes at a time: what its cache holds is handled fastest."""
 
 
@@ -30,7 +30,7 @@ def elements_at_once(device: torch.device | str) -> int:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 64
-    return CPU_ELEMENTS if device.type == "cpu" else 8 * CPU_ELEMENTS
+    return CPU_ELEMENTS if device.type == "cpu" else 4 * CPU_ELEMENTS
 
 
 class GatePosterior:

@@ -8,7 +8,7 @@ Prints tables and writes out/bench/posterior.json. "Plain" is the published
 way: the whole network, as it stands, once a sample. Times are medians of interleaved repeats and their ratios, because
 the machine may be shared; with --threads 1 it is the processor's own time, which others who use it do not change. All
 samples of a run cost the same; with --timed N, runs of N and of 1 sample are timed and twenty extrapolated from them.
-The reference of the maps' error is 2,000 independent draws through ``csam.posterior``; "logits differ by" shows that it
+The reference of the maps' error is 2,000 draws in mirrored pairs through ``csam.posterior``; "logits differ by" shows that it
 equals the plain way.
 """
 
@@ -21,21 +21,26 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
+import SimpleITK as sitk
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from csam import fit, networks, phantom
+from csam.convert import convert
 from csam.geometry import AXES
 from csam.model import Model
 from csam.posterior import GatePosterior
 from csam.sampling import Sampling
+from csam.segment import Options, segment
 from csam.stack import stack_of
 
 ROOT = Path(__file__).parents[2]
 OUT = Path("out/bench/posterior.json")
 SHIPPED = ROOT / "CSAMSegment/Resources/Models/cardiac-lv"
 SAMPLES, CLASSES = 20, 3
+PARTS = ("cost", "maps", "pipeline", "memory")
 
 
 def network_and_stack(kind: str, size: tuple[int, int, int], base: int = 32, levels: int = 5):
@@ -150,13 +155,13 @@ def map_errors(references: int, repeats: int) -> dict:
         run = Sampling(network, model.field_of_view, samples=samples, seed=seed, rule=rule)
         return torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
 
-    reference = probabilities(references, "independent", 2**31)
+    reference = probabilities(references, "antithetic", 2**31)
     doubtful = reference.amax(1) < 0.999
     levels = network.num_levels
     methods = [("independent", 20), ("antithetic", 4), ("antithetic", 8), ("antithetic", 20),
                ("quadrature", levels + 1), ("quadrature", 8), ("quadrature", 2 * levels)]  # fmt: skip
     rows = []
-    print(f"\n{'rule':14s} {'samples':>7s} {'map error':>10s}   (against {references} plain draws)")
+    print(f"\n{'rule':14s} {'samples':>7s} {'map error':>10s}   (against {references} draws in mirrored pairs)")
     for rule, samples in methods:
         squares = []
         for seed in range(1 if rule == "quadrature" else repeats):
@@ -165,6 +170,43 @@ def map_errors(references: int, repeats: int) -> dict:
         rows.append({"rule": rule, "samples": samples, "map_error": statistics.mean(squares) ** 0.5})
         print(f"{rule:14s} {samples:7d} {rows[-1]['map_error']:10.5f}", flush=True)
     return {"model": model.name, "reference_draws": references, "repeats": repeats, "rows": rows}
+
+
+def pipeline(size: tuple[int, int, int], samples: int) -> dict:
+    """How much of a run of ``csam.segment`` is neither the network nor its samples: a warm run, base 32, 5 levels."""
+    network, x = network_and_stack("CSAMUNet", size)
+    labels = [f"structure {k}" for k in range(1, CLASSES)]
+    card = {"in_plane_spacing": 1.0, "field_of_view": list(size[1:]), "labels": labels}
+    model = convert(network.state_dict(), card)
+    image = sitk.GetImageFromArray(x[:, 0].numpy())
+    image.SetSpacing((1.0, 1.0, 5.0))
+    spent, clock = [], time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    prepare, sampler = GatePosterior.__init__, GatePosterior.sampler
+
+    def timed(function):
+        def call(*arguments):
+            started = clock()
+            result = function(*arguments)
+            spent.append(clock() - started)
+            return result
+
+        return call
+
+    model.network("cpu")
+    with mock.patch.multiple(
+        GatePosterior,
+        __init__=lambda self, *a: timed(prepare)(self, *a),
+        sampler=lambda self, *a: timed(timed(sampler)(self, *a)),
+    ):
+        started = clock()
+        segment(image, model, Options(samples=samples))
+        total = clock() - started
+    row = {
+        "size": "x".join(map(str, size)), "samples": samples, "threads": torch.get_num_threads(),
+        "seconds": total, "outside_share": 1 - sum(spent) / total,
+    }  # fmt: skip
+    print(f"\nsegment(), {row['size']}, {samples} samples: {row['outside_share']:.1%} of the time outside the network")
+    return row
 
 
 MEMORY = """
@@ -207,7 +249,7 @@ def memory(kind: str, size, base: int, levels: int, samples: int, slices: int | 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=["cost", "maps", "memory"], choices=["cost", "maps", "memory"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--size", nargs="+", default=["20x128x128", "24x320x320"], help="slices x rows x columns")
     parser.add_argument("--networks", nargs="+", default=list(networks.NETWORKS), choices=list(networks.NETWORKS))
     parser.add_argument("--repeats", type=int, default=5)
@@ -234,6 +276,9 @@ def main() -> None:
         print_costs(costs)
     if "maps" in options.parts:
         found["maps"] = map_errors(options.references, options.repeats)
+    if "pipeline" in options.parts:  # on one thread: threads that work at the same time would count twice
+        torch.set_num_threads(1)
+        found["pipeline"] = [pipeline(size, options.timed) for size in sizes]
     if "memory" in options.parts:
         rows = [memory(k, size, 32, 5, n) for size in sizes for k in options.networks for n in (0, 2, 20)]
         if options.large:
