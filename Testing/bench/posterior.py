@@ -4,12 +4,11 @@
     python Testing/bench/posterior.py --parts cost --size 20x128x128 --networks CSAMUNet
     python Testing/bench/posterior.py --quick             a small size, few repeats
 
-Prints tables and writes out/bench/posterior.json. "Plain" is the published
-way: the whole network, as it stands, once a sample. Times are medians of interleaved repeats and their ratios, because
-the machine may be shared; with --threads 1 it is the processor's own time, which others who use it do not change. All
-samples of a run cost the same; with --timed N, runs of N and of 1 sample are timed and twenty extrapolated from them.
-The reference of the maps' error is 2,000 draws in mirrored pairs through ``csam.posterior``; "logits differ by" shows that it
-equals the plain way.
+Prints tables and writes out/bench/posterior.json. "Plain" is the published way: the whole network, as it stands, once a
+sample. Times are medians of interleaved repeats and their ratios, because the machine may be shared; with --threads 1
+it is the processor's own time, which others who use it do not change. All samples of a run cost the same; with
+--timed N, runs of N and of 1 sample are timed and twenty extrapolated from them. The reference of the maps' error is
+2,000 draws in mirrored pairs through ``csam.posterior``; "logits differ by" shows that it equals the plain way.
 """
 
 from __future__ import annotations
