@@ -39,6 +39,7 @@ model: $(READY)
 	  --fine-tune out/cardiac-lv/first/model
 
 bench: $(READY)
+	$(BIN)/python Testing/bench/posterior.py --quick
 	@for script in $(sort $(wildcard Testing/bench/bench_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lint: $(READY)

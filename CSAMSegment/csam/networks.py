@@ -7,9 +7,10 @@ changes; ``decode`` turns features and gated features into logits. ``csam.poster
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import CSAM
@@ -56,7 +57,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(*(ConvBlock(i, o) for i, o in zip([input_channels, *widths], widths, strict=False)))
         self.attentions = gates
-        self.pool = nn.MaxPool2d(2)
 
 
 class Decoder(nn.Module):
@@ -113,9 +113,18 @@ class _CSAMNetwork(nn.Module):
         """The CSAM of every level, shallowest first."""
         raise NotImplementedError
 
+    @property
+    def encoder_blocks(self) -> Sequence[ConvBlock]:
+        """The contracting path's block of every level, shallowest first."""
+        raise NotImplementedError
+
     def encode(self, x: Tensor) -> list[Tensor]:
         """x (S, input_channels, H, W) → one tensor a level, level i of shape (S, base·2^i, H/2^i, W/2^i), un-gated."""
-        raise NotImplementedError
+        features = []
+        for level, block in enumerate(self.encoder_blocks):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            features.append(x)
+        return features
 
     def decode(self, features: list[Tensor], gated: list[Tensor]) -> Tensor | list[Tensor]:
         """Features and gated features of any subset of the slices → logits (S, num_classes, H, W)."""
@@ -132,6 +141,10 @@ class _CSAMNetwork(nn.Module):
                 f"The network takes (slices, {channels}, height, width) with height and width multiples of {multiple}, "
                 f"one of them at least {2 * multiple}; it was given {tuple(x.shape)}."
             )
+
+    def elements_per_slice(self, x: Tensor) -> int:
+        """Elements of the widest feature map of one slice of x."""
+        return self.widths[0] * x.shape[-2] * x.shape[-1]
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.check_input(x)
@@ -159,12 +172,9 @@ class CSAMUNet(_CSAMNetwork):
     def gates(self) -> nn.Sequential:
         return self.encoder.attentions
 
-    def encode(self, x: Tensor) -> list[Tensor]:
-        features = []
-        for level, block in enumerate(self.encoder.conv):
-            x = block(self.encoder.pool(x) if level else x)
-            features.append(x)
-        return features
+    @property
+    def encoder_blocks(self) -> nn.Sequential:
+        return self.encoder.conv
 
     def decode(self, features: list[Tensor], gated: list[Tensor]) -> Tensor:
         x = gated[-1]
@@ -199,19 +209,15 @@ class CSAMUNetPlusPlus(_CSAMNetwork):
         self.final = nn.Sequential(
             *(nn.Conv2d(widths[0], self.architecture["num_classes"], kernel_size=1) for _ in range(self.num_levels - 1))
         )
-        self.pool = nn.MaxPool2d(2)
         self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
 
     @property
     def gates(self) -> nn.Sequential:
         return self.attentions
 
-    def encode(self, x: Tensor) -> list[Tensor]:
-        features = []
-        for level, blocks in enumerate(self.conv):
-            x = blocks[0](self.pool(x) if level else x)
-            features.append(x)
-        return features
+    @property
+    def encoder_blocks(self) -> list[ConvBlock]:
+        return [nodes[0] for nodes in self.conv]
 
     def decode(self, features: list[Tensor], gated: list[Tensor]) -> Tensor | list[Tensor]:
         # nodes[i] holds X^{i,0}, gated, and X^{i,1} ... as far as they have been computed.

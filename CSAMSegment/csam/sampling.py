@@ -16,11 +16,9 @@ from torch import Tensor
 
 from .errors import DeviceError
 from .geometry import pad_amounts, windows
-from .posterior import GatePosterior
+from .posterior import GatePosterior, elements_at_once
+from .team import Team
 from .uncertainty import SampleReducer
-
-CHUNK_ELEMENTS = 2**23
-"""Elements of the widest feature map that the decoder handles at a time: bounds memory and the wait for a cancel."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,9 @@ class Slab:
 class Sampling:
     """How a stack is run, and what the samples added up to.
 
-    samples: 0 for one pass with the gates at their mean. areas, overlaps: (samples, S, K) and (samples - 1, S, K) in
-    pixels; complete once all slabs have been taken. tick: called after every sample with the finished fraction.
+    samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``csam.draws.draw_gates``.
+    areas, overlaps: (samples, S, K) and (samples - 1, S, K) in pixels; complete once all slabs have been taken.
+    tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
     """
 
     network: torch.nn.Module
@@ -45,23 +44,38 @@ class Sampling:
     device: str = "cpu"
     samples: int = 20
     seed: int = 0
+    rule: str = "antithetic"
     tick: Callable[[float], None] = lambda fraction: None
+    pause: Callable[[], None] = lambda: None
     areas: np.ndarray = field(default=None, init=False)
     overlaps: np.ndarray = field(default=None, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
     _chunk_limit: int = field(default=2**31, init=False)
 
     @torch.inference_mode()
-    def slabs(self, values: Tensor) -> Iterator[Slab]:
-        """values: (C, S, h, w) → slabs in the order of the slices."""
+    def slabs(self, values: Tensor, only: range | None = None) -> Iterator[Slab]:
+        """values: (C, S, h, w) → slabs in the order of the slices.
+
+        only: a range of slices that is asked for, of all by default. They come out as they would among all, because
+        slices are independent once the gates are drawn; the others cost no sample.
+        """
         num_slices, (rows, columns) = self.network.num_slices, self.field_of_view
         count, *image = values.shape[1:]
         passes, classes = max(1, self.samples), self.network.architecture["num_classes"]
+        only = range(count) if only is None else only
         before, behind = pad_amounts(count, num_slices)
         index = np.clip(np.arange(-before, count + behind), 0, count - 1)
         (top, bottom), (left, right) = pad_amounts(image[0], rows), pad_amounts(image[1], columns)
         padded = F.pad(values[:, index], (left, right, top, bottom))
-        starts, slice_weights = windows(len(index), num_slices)
+        asked = slice(before + only.start, before + only.stop)  # in the padded stack
+        starts, slice_weights = zip(
+            *(
+                (start, weights)
+                for start, weights in zip(*windows(len(index), num_slices), strict=True)
+                if start < asked.stop and asked.start < start + num_slices
+            ),
+            strict=True,
+        )
         tiles = list(_tiles(padded.shape[-2:], self.field_of_view))
         self.areas = np.zeros((passes, len(index), classes))
         self.overlaps = np.zeros((passes - 1, len(index), classes))
@@ -69,7 +83,7 @@ class Sampling:
         entropies = torch.zeros(num_slices, *padded.shape[-2:])
         for number, start in enumerate(starts):
             # Padding takes part in the gates, but nobody asks what is in it.
-            wanted = slice(max(before - start, 0), min(before + count - start, num_slices))
+            wanted = slice(max(asked.start - start, 0), min(asked.stop - start, num_slices))
             weight = torch.from_numpy(slice_weights[number])
             for tile, (row, column, tile_weight) in enumerate(tiles):
                 inside = (..., slice(row, row + rows), slice(column, column + columns))
@@ -90,7 +104,7 @@ class Sampling:
             last = number + 1 == len(starts)
             done = num_slices if last else starts[number + 1] - start
             cut = (slice(top, top + image[0]), slice(left, left + image[1]))
-            first, stop = max(start, before), min(start + done, before + count)
+            first, stop = max(start, asked.start), min(start + done, asked.stop)
             if first < stop:
                 window = slice(first - start, stop - start)
                 yield Slab(first - before, probabilities[(window, slice(None), *cut)], entropies[(window, *cut)])
@@ -102,8 +116,9 @@ class Sampling:
 
     def _piece(self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
         """All samples of a window and tile, x (S, C, rows, columns): in smaller pieces, then on the CPU, if needed."""
-        elements = x.shape[-1] * x.shape[-2] * self.network.widths[0]
-        largest = max(1, min(len(x), CHUNK_ELEMENTS // elements))
+        largest = elements_at_once(self.device) // self.network.elements_per_slice(x)
+        # Several samples at a time keep a GPU busy; a CPU gains nothing by them.
+        largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" else max(1, self.samples))))
         while True:
             chunk = min(largest, self._chunk_limit)
             try:
@@ -135,18 +150,44 @@ class Sampling:
     def _sample(
         self, x: Tensor, wanted: slice, weights: Tensor, chunk: int, tick: Callable[[float], None]
     ) -> SampleReducer:
-        posterior = GatePosterior(self.network, x)
-        passes = max(1, self.samples)
+        """chunk: how many slices are handled at a time, or, if those wanted are fewer, slices times samples."""
+        passes, count = max(1, self.samples), wanted.stop - wanted.start
+        finished, told = [], 0.0
+
+        def watch() -> None:
+            nonlocal told
+            self.pause()
+            fraction = sum(finished) / (passes * count)
+            if fraction > told:
+                tick(fraction)
+                told = fraction
+
+        team = Team(watch)
+        posterior = GatePosterior(self.network, x, team, chunk * self.network.elements_per_slice(x))
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
         # Every piece draws from the same seed: sample number i means the same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
-        for sample in range(passes):
-            gates = posterior.draw(generator) if self.samples else posterior.mean()
-            for start in range(wanted.start, wanted.stop, chunk):
-                some = slice(start, min(start + chunk, wanted.stop))
-                reducer.add(sample, posterior.logits(gates, some), some)
-            tick((sample + 1) / passes)
+        gates = posterior.draws(passes, generator, self.rule if self.samples else "mean")
+        slices = team.share(count, chunk, x.device)
+        samples = max(1, chunk // slices) if chunk > count else 1
+
+        def work(start: int) -> None:
+            some = slice(start, min(start + slices, wanted.stop))
+            sampler = posterior.sampler(some)
+
+            def take(first: int) -> Tensor:
+                return sampler([level[first : first + samples] for level in gates])
+
+            together = samples * torch.get_num_threads()  # one piece alone is shared out by its samples
+            for begin in range(0, passes, together):
+                firsts = range(begin, min(begin + together, passes), samples)
+                for sample, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
+                    reducer.add(sample, logits, some)
+                    finished.append(len(logits))
+
+        team.map(work, range(wanted.start, wanted.stop, slices), x.device)
+        watch()
         return reducer
 
 

