@@ -32,8 +32,8 @@ def table_text(result: ShownResult, separator: str = ",") -> str:
         was_edited = "yes" if entry.value in now else "no"
         automatic, *others = (f"{value:.4g}" for value in (entry.volume_ml, entry.mean_ml, entry.low_ml, entry.high_ml))
         volume = f"{now[entry.value]:.4g}" if entry.value in now else automatic
-        agreement = "" if quality is None else f"{quality:.4g}"
-        writer.writerow([entry.name, volume, was_edited, automatic, *others, agreement, result.model, image])
+        expected = "" if quality is None else f"{quality:.4g}"
+        writer.writerow([entry.name, volume, was_edited, automatic, *others, expected, result.model, image])
     return text.getvalue()
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 GOOD, FAIR = 0.9, 0.8
-"""Case quality (mean Dice between pairs of samples) from which on a result of an uncalibrated model is good or fair."""
+"""Case quality (the Dice to expect) from which on a result of an uncalibrated model is good or fair."""
 
 GOOD_RANK, FAIR_RANK = 0.5, 0.2
-"""The same for a calibrated one: share of the validation scans whose samples agreed less."""
+"""The same for a calibrated one: share of the validation scans with a lower one."""
 
 
 def quality(value: float, rank: float | None = None) -> str:
@@ -17,10 +17,10 @@ def quality(value: float, rank: float | None = None) -> str:
     measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
     place = "" if rank is None else f", higher than in {rank:.0%} of the validation scans".replace("%", " %")
     if measured >= good:
-        return f"Case quality: good (agreement {value:.3f}{place})."
+        return f"Case quality: good (expected Dice {value:.2f}{place})."
     if measured >= fair:
-        return f"Case quality: fair (agreement {value:.3f}{place}). Look at the uncertain slices."
-    return f"Case quality: poor (agreement {value:.3f}{place}). Look at every slice before you use this result."
+        return f"Case quality: fair (expected Dice {value:.2f}{place}). Look at the uncertain slices."
+    return f"Case quality: poor (expected Dice {value:.2f}{place}). Look at every slice before you use this result."
 
 
 def seconds(value: float | None) -> str:

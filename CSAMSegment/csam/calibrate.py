@@ -11,6 +11,7 @@ import numpy as np
 from . import __version__, figures
 from .card import write_card
 from .dataset import Case, Dataset
+from .doubt import case_quality
 from .errors import InputError
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
 from .geometry import AXES, axis_for
@@ -51,10 +52,10 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
     """The factor on the intervals' half-widths that covers the truth of NOMINAL of the cases (split conformal)."""
     needed = []
     for case in cases:
-        true, (low, mean, high) = case.truth_ml[structure], case.intervals_ml[structure]
-        half = (high - mean) if true > mean else (mean - low)
+        true, volume, (_, _, high) = (part[structure] for part in (case.truth_ml, case.volume_ml, case.intervals_ml))
+        half = high - volume  # to both sides the same, but for what would lie below 0
         if true > 0:
-            needed.append(abs(true - mean) / half if half > 0 else np.inf)
+            needed.append(abs(true - volume) / half if half > 0 else np.inf)
     if not needed:
         return 1.0
     rank = min(len(needed), int(np.ceil((len(needed) + 1) * NOMINAL)))
@@ -62,24 +63,35 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
     return round(found, 4) if np.isfinite(found) else 1.0
 
 
+def dice_scale(cases: Sequence[CaseMeasures]) -> float:
+    """The factor on 1 - expected Dice that makes it 1 - Dice on average."""
+    expected = sum(1 - case.case_quality for case in cases)
+    return round(sum(1 - case.mean_dice for case in cases) / expected, 4) if expected > 0 else 1.0
+
+
 def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     """A calibration from cases measured with an identity calibration."""
     doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
-    qualities = tuple(sorted(round(case.case_quality, 5) for case in cases))
-    return Calibration(error_map(doubt, wrong), {v: volume_scale(cases, i) for i, v in enumerate(values)}, qualities)
+    scale = dice_scale(cases)
+    return Calibration(
+        error_map(doubt, wrong),
+        {v: volume_scale(cases, i) for i, v in enumerate(values)},
+        scale,
+        tuple(sorted(round(case_quality(case.case_quality, scale), 5) for case in cases)),
+    )
 
 
 def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:
     """The case as it would have been measured with this calibration."""
     intervals = []
-    for value, volume, (low, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
+    for value, volume, (_, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
         scale = calibration.volume_scale.get(value, 1.0)
-        low, high = (mean + scale * (end - mean) for end in (low, high))
-        intervals.append((max(0.0, min(low, volume)), mean, max(high, volume)))  # it holds the volume that is shown
+        intervals.append((max(0.0, volume - scale * (high - volume)), mean, volume + scale * (high - volume)))
     doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
     wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
     return replace(
         case,
+        case_quality=case_quality(case.case_quality, calibration.dice_scale),
         intervals_ml=tuple(intervals),
         slice_scores=tuple(wrong_area.tolist()),
         voxels=replace(case.voxels, doubt=doubt),

@@ -109,7 +109,7 @@ def summary(result) -> str:
     for s in result.structures:
         lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
     first = ", ".join(f"{s.index} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
-    lines.append(f"Agreement between samples (Dice): {result.case_quality:.3f}")
+    lines.append(f"Dice to expect: {result.case_quality:.2f}")
     lines.append(f"Slices to look at first, counted from 0 (area expected to be wrong): {first}")
     lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
     return "\n".join(lines)

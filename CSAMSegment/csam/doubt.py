@@ -26,6 +26,11 @@ def expected_dice(difference: float, found: float, expected: float) -> float:
     return 1 - difference / (found + expected) if found + expected > 0 else 1.0
 
 
+def case_quality(expected: float, scale: float = 1.0) -> float:
+    """The expected Dice with ``scale`` times its distance from 1, at least 0: networks are too sure of themselves."""
+    return max(0.0, 1 - scale * (1 - expected))
+
+
 def volume_interval(volume: float, difference: float, scale: float = 1.0) -> tuple[float, float]:
     """The volume ± ``scale`` times the expected size of the difference, at least 0."""
     return max(0.0, volume - scale * difference), volume + scale * difference

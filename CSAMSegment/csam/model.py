@@ -69,13 +69,15 @@ class TrainedOn:
 class Calibration:
     """What validation data taught about the model's own doubt.
 
-    error_map: pairs (1 - mean probability of the label, observed chance that it is wrong), rising.
-    volume_scale: by label value, the factor on a sample interval's half-width that reaches the nominal coverage.
-    case_quality: of every validation scan: by itself the number says little, its place among them more.
+    error_map: pairs (doubt, observed chance that the label is wrong), rising; for the doubt see ``csam.doubt``.
+    volume_scale: by label value, the factor on the expected difference that makes an interval of nominal coverage.
+    dice_scale: the factor on 1 - expected Dice that makes it true on average.
+    case_quality: that of every validation scan: where a case stands among them says more than the number alone.
     """
 
     error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
     volume_scale: Mapping[int, float] = field(default_factory=dict)
+    dice_scale: float = 1.0
     case_quality: tuple[float, ...] = ()
 
 
@@ -350,6 +352,7 @@ def _calibration(item: Fields, classes: int) -> Calibration:
     return Calibration(
         error_map,
         {v: scale.number(str(v), 0, 1e6) for v in range(1, classes) if str(v) in scale.values},
+        item.number("dice_scale", 0, 1e6, 1.0),
         Fields(table, item.where).numbers("case_quality", len(qualities), 0, 1),
     )
 

@@ -88,9 +88,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
     words = "; ".join(
         f"{s.name} {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)" for s in result.structures
     )
-    figure.text(
-        0.955, 0.975, f"{words}; agreement between samples {result.case_quality:.3f}", ha="right", va="top", fontsize=10
-    )
+    figure.text(0.955, 0.975, f"{words}; expected Dice {result.case_quality:.2f}", ha="right", va="top", fontsize=10)
     if overlay is not None:
         legend = figure.add_axes((0.012, 0.1, 0.3, 0.022))
         bar = figure.colorbar(overlay, cax=legend, orientation="horizontal", ticks=[0, 0.1, 0.2, 0.3, 0.4, 0.5])

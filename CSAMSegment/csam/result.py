@@ -82,8 +82,8 @@ class SliceScore:
 class StructureVolume:
     """Volume of one structure in millilitres.
 
-    volume_ml: of the segmentation itself. mean_ml, low_ml, high_ml: mean of the samples and the calibrated
-    90 % interval.
+    volume_ml: of the segmentation itself. low_ml, high_ml: the calibrated 90 % interval around it. mean_ml: of the
+    samples.
     """
 
     value: int
@@ -105,8 +105,8 @@ class Result:
     slice_axis: the image axis (0, 1, 2 for i, j, k) along which the slices are stacked.
     slices: one score a slice, in the order of the axis.
     structures: one entry a structure, in the order of the model's labels.
-    case_quality: mean Dice between pairs of samples, 0 to 1; the best single predictor of a poor case.
-    case_rank: share of the validation scans whose samples agreed less, 0 to 1; None for a model without calibration.
+    case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case (``csam.doubt``).
+    case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration.
     warnings: sentences about what does not fit the model.
     provenance: model, options, versions, device, seconds.
     """

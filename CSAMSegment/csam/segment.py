@@ -13,25 +13,22 @@ import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 
-from . import __version__, fit, geometry
+from . import __version__, continuity, fit, geometry
 from .devices import choose_device
+from .doubt import case_quality, expected_dice, smoothed, volume_interval
 from .errors import Cancelled, InputError
 from .geometry import AXES
 from .model import Model
 from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import Sampling, Slab
 from .stack import Stack, resize, stack_of
-from .uncertainty import (
-    entropy,
-    error_probability,
-    expected_difference,
-    interval,
-    mutual_information,
-    pairwise_dice,
-)
+from .uncertainty import entropy, error_probability, expected_difference, mutual_information
 
 SPOT_MM = 10.0
 """Width of the neighbourhood whose mean error probability finds a slice's most doubtful spot."""
+
+DOUBT_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
+"""Doubt where a structure is missing between two slices that show it, and the least area that counts as one."""
 
 __all__ = ["Options", "Progress", "Result", "SliceScore", "StructureVolume", "segment"]
 
@@ -128,7 +125,9 @@ class _Output:
         if keep_probabilities:
             self.probabilities = np.zeros((*shape, classes), np.float32)
             self.probabilities[..., 0] = 1
-        self.difference = np.zeros(classes)
+        self.difference, self.expected, self.found = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+        # A pixel of the model, in pixels of the image.
+        self.width = tuple(n / m for n, m in zip(stack.shape[1:], stack.values.shape[-2:], strict=True))
         _, row, column = stack.spacing
         self.pixel_area = row * column
         self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
@@ -165,8 +164,10 @@ class _Output:
             information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
             best, labels = mean[0].max(0)
             self.difference += expected_difference(mean, labels[None]).numpy()
-            error = error_probability(best.numpy(), error_map)
+            self.expected += mean.where(mean > 0.01, 0).sum((0, 2, 3)).numpy()  # as expected_difference counts
+            error = error_probability(1 - smoothed(1 - best.numpy(), self.width), error_map)
             labels = labels.numpy()
+            self.found += np.bincount(labels.ravel(), minlength=len(self.found))
             self._view(self.labels)[here] = labels
             self._view(self.maps["error"])[here] = error
             self._view(self.maps["entropy"])[here] = entropy(mean)[0].numpy()
@@ -182,12 +183,31 @@ class _Output:
 
         Returns the share of the structure that stays.
         """
-        mask = geometry.like((self.labels == value).astype(np.uint8), self.image)
-        pieces = sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(mask, True)))
-        found, other = np.count_nonzero(pieces), pieces > 1
-        self.labels[other] = 0
-        self.maps["error"][other] = error_probability(self.background[other], self.model.calibration.error_map)
+        labels, error, background = map(self._view, (self.labels, self.maps["error"], self.background))
+        mask = labels == value
+        found, other = np.count_nonzero(mask), mask & ~continuity.largest_piece(mask)
+        labels[other] = 0
+        error[other] = error_probability(background[other], self.model.calibration.error_map)
+        self.found[value] -= np.count_nonzero(other)
+        self.difference[value] += float((1 - 2 * background[other]).sum())
         return 1 - np.count_nonzero(other) / found if found else 1.0
+
+    def _mark_breaks(self) -> tuple[str, ...]:
+        """Doubts what is missing between two slices that show a structure; a sentence for every such slice."""
+        labels, error, said = self._view(self.labels), self._view(self.maps["error"]), []
+        chance = error_probability(np.float32(1 - DOUBT_AT_A_BREAK), self.model.calibration.error_map)
+        for label in self.model.labels:
+            missing = continuity.missing_between(labels == label.value, round(SMALLEST_BREAK_MM2 / self.pixel_area))
+            error[missing] = np.maximum(error[missing], chance)
+            lost = DOUBT_AT_A_BREAK * np.count_nonzero(missing)
+            self.difference[label.value] += lost
+            self.expected[label.value] += lost
+            said += [
+                f"In slice {self._index(here)[self.stack.orientation.axes[0]] + 1} (the first is 1) {label.name} is "
+                "missing, between two slices that show it. Check that slice's picture and its place in the stack."
+                for here in np.flatnonzero(missing.any((1, 2)))
+            ]
+        return tuple(said)
 
     def _score(self, here: int) -> tuple[int, float, tuple[float, float, float], tuple[float, ...]]:
         """A slice's index in the image, expected wrong area, most doubtful point and areas."""
@@ -209,28 +229,29 @@ class _Output:
         kept = {
             label.value: self._keep_largest(label.value) for label in self.model.labels if whole and label.connected
         }
+        warnings += self._mark_breaks()
         scores = [self._score(here) for here in chosen]
         worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
         slices = [
             SliceScore(index, expected, point, rank, areas)
             for rank, (index, expected, point, areas) in enumerate(worst_first, 1)
         ]
-        areas, overlaps = sampling.areas.sum(1)[:, 1:], sampling.overlaps.sum(1)[:, 1:]
+        areas = sampling.areas.sum(1)
         sampled_ml = areas * self.stack.pixel_area * self.stack.spacing[0] / 1000
         voxel_ml = float(np.prod(self.image.GetSpacing())) / 1000
         structures = []
         for label in self.model.labels:
             scale = self.model.calibration.volume_scale.get(label.value, 1.0)
             # Of the samples no pieces are known; the same share of each is taken to be stray.
-            sampled = sampled_ml[:, label.value - 1] * kept.get(label.value, 1.0)
-            mean, low, high = interval(sampled, float(self.difference[label.value]) * voxel_ml)
-            volume = np.count_nonzero(self.labels == label.value) * voxel_ml
-            # The interval speaks of the segmentation that is shown, so it must hold its volume: before it is scaled,
-            # because the scale was found on intervals that do, and after.
-            low, high = (mean + scale * (end - mean) for end in (min(low, volume), max(high, volume)))
-            low, high = max(0.0, min(low, volume)), max(high, volume)
-            structures.append(StructureVolume(label.value, label.name, volume, mean, low, high))
-        quality, reference = pairwise_dice(areas, overlaps), self.model.calibration.case_quality
+            sampled = sampled_ml[:, label.value] * kept.get(label.value, 1.0)
+            difference = float(self.difference[label.value]) * voxel_ml
+            volume = int(np.count_nonzero(self.labels == label.value)) * voxel_ml
+            low, high = volume_interval(volume, difference, scale)
+            structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
+        sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
+        expected = float(np.mean([expected_dice(*s) for s in sums]))
+        quality = case_quality(expected, self.model.calibration.dice_scale)
+        reference = self.model.calibration.case_quality
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
             labels=geometry.like(self.labels, self.image),

@@ -132,7 +132,7 @@ def test_a_run_brings_table_quality_list_chart_and_overlay(done):
     assert ui.resultTable.rowCount == 1
     assert ui.resultTable.item(0, 0).text() == "Left ventricle cavity"
     assert " to " in ui.resultTable.item(0, 2).text()
-    assert ui.qualityLabel.text.startswith("Case quality: good (agreement 0.930)")
+    assert ui.qualityLabel.text.startswith("Case quality: good (expected Dice 0.93)")
     assert "Made by a fake worker." in ui.warningsLabel.text
     assert ui.sliceTable.rowCount == 6
     assert [ui.sliceTable.item(row, 0).text() for row in range(6)] == list("123456")

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from unit import small
 
-from csam.calibrate import apply, calibrate_on, calibrated, cross_fitted, error_map, fit, how_judged, volume_scale
+from csam.calibrate import (
+    apply,
+    calibrate_on,
+    calibrated,
+    cross_fitted,
+    dice_scale,
+    error_map,
+    fit,
+    how_judged,
+    volume_scale,
+)
 from csam.dataset import Case
 from csam.errors import InputError
 from csam.evaluate import CaseMeasures, Voxels, measure
@@ -118,11 +128,6 @@ def test_intervals_that_were_too_wide_shrink():
     assert volume_scale(scattered(100, error=0.1), 0) < 0.5
 
 
-def test_intervals_that_lean_to_one_side_are_measured_on_that_side():
-    leaning = [case(truth=(truth,), interval=((49.0, 50.0, 60.0),)) for truth in (55.0, 48.0)]
-    assert volume_scale(leaning, 0) == 2.0
-
-
 def test_without_a_case_that_shows_the_structure_the_scale_is_one():
     assert volume_scale([case(truth=(0.0,), interval=((0.0, 0.0, 0.0),))], 0) == 1
     assert volume_scale([case(truth=(5.0,), interval=((0.0, 0.0, 0.0),))], 0) == 1
@@ -229,3 +234,12 @@ def test_a_model_is_not_calibrated_on_patients_it_was_trained_on(tmp_path):
     model = small.model(MODEL_NETWORK, provenance={"training_patients": ["a"]})
     with pytest.raises(InputError, match="was trained on a:"):
         calibrate_on(model, None, [Case("a_1", "a", (), tmp_path)], tmp_path)
+
+
+def test_a_case_quality_is_scaled_until_it_is_the_dice_on_average():
+    cases = [replace(case(), dice=(dice,), case_quality=quality) for dice, quality in ((0.9, 0.96), (0.7, 0.94))]
+    assert dice_scale(cases) == 4
+    assert dice_scale([replace(case(), dice=(1.0,), case_quality=1.0)]) == 1
+    found = fit(cases, [1])
+    assert [apply(one, found, [1]).case_quality for one in cases] == pytest.approx([0.84, 0.76])
+    assert found.case_quality == (0.76, 0.84)

@@ -68,3 +68,19 @@ def test_it_finds_the_ventricle_of_a_phantom_and_none_beyond_it(model, seed):
     areas = [score.areas_mm2[0] for score in result.slices]
     assert areas[0] == 0, "the slice above the base has no ventricle"
     assert areas[-1] == 0, "the slice below the apex has no ventricle"
+
+
+@pytest.mark.slow
+def test_a_slice_without_signal_costs_no_other_slice_and_is_the_first_to_look_at(model):
+    image = cine_stack(7).image
+    voxels = sitk.GetArrayFromImage(image)
+    whole = segment(image, model, Options(samples=2))
+    lost = sorted(whole.slices, key=lambda score: score.areas_mm2[0])[-1].index
+    voxels[lost] = 0
+    broken = sitk.GetImageFromArray(voxels)
+    broken.CopyInformation(image)
+    result = segment(broken, model, Options(samples=2))
+    kept = [score.areas_mm2[0] > 0 for score in result.slices if score.index != lost]
+    assert kept == [score.areas_mm2[0] > 0 for score in whole.slices if score.index != lost]
+    assert result.ranked_slices()[0].index == lost
+    assert any(warning.startswith(f"In slice {lost + 1} (the first is 1)") for warning in result.warnings)
