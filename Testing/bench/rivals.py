@@ -89,11 +89,11 @@ class Volumetric(nn.Module):
         shape = (plan.num_slices, *plan.field_of_view)
         spacing = (slice_spacing, plan.in_plane_spacing, plan.in_plane_spacing)
         kernels, strides = kernels_and_strides(shape, spacing, plan.num_levels)
-        self.num_slices, self.num_levels = plan.num_slices, len(strides)
-        self.widths = [min(WIDEST, plan.base_channels * 2**level) for level in range(self.num_levels)]
+        self.num_slices, self.num_levels = plan.num_slices, 1  # of gates: what goes on inside is its own affair
+        self.widths = [min(WIDEST, plan.base_channels * 2**level) for level in range(len(strides))]
         self.architecture = plan_for("dynunet-3d", plan).architecture(channels, classes) | {
             "network": "DynUNet",
-            "num_levels": self.num_levels,
+            "num_levels": len(strides),
         }
         self.network = DynUNet(
             3, channels, classes, kernels, strides, strides[1:], filters=self.widths, norm_name="instance"
