@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -168,7 +169,7 @@ def main() -> None:
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/result.json"))]
     table = paired.compare(results, options.reference)
     print(paired.text(table))
-    command = " ".join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])
+    command = shlex.join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])
     values = {"command": command, "reference": options.reference, "networks": table}
     (folder / "comparison.json").write_text(json.dumps(values, indent=2) + "\n")
     paired.draw(folder / "comparison.png", table, options.reference, f"{results[0]['dataset']}, {plan.steps} steps")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -160,11 +161,18 @@ def main() -> None:
         for name, scans in seen.items():
             table.setdefault("all worse scans", {})[name] = figures(scans)
             print(text("all worse scans", name, table["all worse scans"][name]), flush=True)
-    command = " ".join(["python", "Testing/bench/compare_uncertainty.py", *public(sys.argv[1:])])
+    command = shlex.join(["python", "Testing/bench/compare_uncertainty.py", *public(sys.argv[1:])])
     options.out.mkdir(parents=True, exist_ok=True)
     values = {"command": command, "models": [m.name for m in models], "data": data.name, "groups": table}
-    (options.out / "uncertainty.json").write_text(json.dumps(values, indent=2, default=float) + "\n")
+    (options.out / "uncertainty.json").write_text(json.dumps(rounded(values), indent=1) + "\n")
     draw(options.out / "uncertainty.png", table, f"{first.title}: {data.name}")
+
+
+def rounded(values):
+    """Nested figures as JSON has them, to four places."""
+    if isinstance(values, dict):
+        return {name: rounded(value) for name, value in values.items()}
+    return round(float(values), 4) if isinstance(values, float | np.floating) else values
 
 
 def named(methods: Sequence[str], models: int) -> list[tuple[str, str, int]]:

@@ -64,7 +64,9 @@ def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
                 label=method,
                 zorder=3,
             )
-        axes.set_xticks(range(len(table)), ["as they are" if group == "none" else group for group in table])
+        axes.set_xticks(
+            range(len(table)), ["as they are" if group == "none" else group.replace(" ", "\n") for group in table]
+        )
         axes.set(title=words, xlim=(-0.5, len(table) - 0.5))
         axes.grid(axis="y", alpha=0.3)
     figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
