@@ -35,7 +35,7 @@ class Sampling:
     """How a stack is run, and what the samples added up to.
 
     samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``csam.draws.draw_gates``.
-    areas, overlaps: (samples, S, K) and (samples - 1, S, K) in pixels; complete once all slabs have been taken.
+    areas: (samples, S, K) in pixels; complete once all slabs have been taken.
     tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
     """
 
@@ -48,7 +48,6 @@ class Sampling:
     tick: Callable[[float], None] = lambda fraction: None
     pause: Callable[[], None] = lambda: None
     areas: np.ndarray = field(default=None, init=False)
-    overlaps: np.ndarray = field(default=None, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
     _chunk_limit: int = field(default=2**31, init=False)
 
@@ -78,7 +77,6 @@ class Sampling:
         )
         tiles = list(_tiles(padded.shape[-2:], self.field_of_view))
         self.areas = np.zeros((passes, len(index), classes))
-        self.overlaps = np.zeros((passes - 1, len(index), classes))
         probabilities = torch.zeros(num_slices, classes, *padded.shape[-2:])
         entropies = torch.zeros(num_slices, *padded.shape[-2:])
         for number, start in enumerate(starts):
@@ -100,7 +98,6 @@ class Sampling:
                 entropies[inside] += blend * reducer.expected_entropy.cpu()
                 here = slice(start, start + num_slices)
                 self.areas[:, here] += slice_weights[number][:, None] * reducer.areas
-                self.overlaps[:, here] += slice_weights[number][:, None] * reducer.overlaps
             last = number + 1 == len(starts)
             done = num_slices if last else starts[number + 1] - start
             cut = (slice(top, top + image[0]), slice(left, left + image[1]))
@@ -112,7 +109,7 @@ class Sampling:
                 probabilities, entropies = (
                     torch.cat((buffer[done:], torch.zeros_like(buffer[:done]))) for buffer in (probabilities, entropies)
                 )
-        self.areas, self.overlaps = (a[:, before : before + count] for a in (self.areas, self.overlaps))
+        self.areas = self.areas[:, before : before + count]
 
     def _piece(self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
         """All samples of a window and tile, x (S, C, rows, columns): in smaller pieces, then on the CPU, if needed."""

@@ -58,29 +58,6 @@ def dice(first: Tensor, second: Tensor) -> float:
     return 2 * (first & second).sum().item() / total if total else 1.0
 
 
-def pairwise_dice(areas: np.ndarray, overlaps: np.ndarray) -> float:
-    """Mean Dice between pairs of samples: the case's quality, 0 to 1 (Roy et al. 2019, arXiv 1811.09800).
-
-    areas: (samples, structures), sizes of every sample. overlaps: (samples - 1, structures), size of the intersection
-    of each sample with the next. Samples are independent, so neighbours estimate the mean over all pairs without
-    bias, and no sample has to be kept. A structure that neither sample shows does not count; 1 when none does.
-    """
-    total = areas[:-1] + areas[1:]
-    shown = total > 0
-    return float((2 * overlaps[shown] / total[shown]).mean()) if shown.any() else 1.0
-
-
-def interval(samples: np.ndarray, doubt: float = 0.0, coverage: float = 0.9) -> tuple[float, float, float]:
-    """Mean and interval of sampled volumes, at least 0: quantiles of the samples, and no closer than ``doubt``.
-
-    doubt: the expected difference between the segmentation and the truth, in the samples' unit. Samples that agree do
-    not know what they all get wrong; the voxels' own probabilities do.
-    """
-    mean = float(np.mean(samples))
-    low, high = np.quantile(samples, [(1 - coverage) / 2, (1 + coverage) / 2])
-    return mean, max(0.0, mean - max(mean - low, doubt)), mean + max(high - mean, doubt)
-
-
 def expected_difference(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Expected size of the difference between each structure and its truth, in pixels: (S, K, H, W) → (K,).
 
@@ -95,8 +72,8 @@ def expected_difference(probabilities: Tensor, labels: Tensor) -> Tensor:
 class SampleReducer:
     """Takes in samples of a stack piece by piece and keeps sums only: its memory does not grow with their number.
 
-    ``add`` is called once a sample and slice chunk, samples in order; weights (H, W) say how much each pixel counts
-    in areas and overlaps, for tiles that share pixels with their neighbours.
+    ``add`` is called once a sample and slice chunk; weights (H, W) say how much each pixel counts in areas, for tiles
+    that share pixels with their neighbours.
     """
 
     def __init__(self, samples: int, shape: tuple[int, int, int, int], weights: Tensor):
@@ -106,10 +83,7 @@ class SampleReducer:
         self.weights = weights
         self.probability_sum = torch.zeros(shape, device=device)
         self.entropy_sum = torch.zeros(slices, *image, device=device)
-        self.previous = torch.zeros(slices, *image, dtype=torch.uint8, device=device)
-        # Indexed by sample, slice, class.
         self.areas = np.zeros((samples, slices, classes))
-        self.overlaps = np.zeros((max(0, samples - 1), slices, classes))
 
     def add(self, sample: int, logits: Tensor, slices: slice) -> None:
         """logits: (chunk, K, H, W) of the slices given."""
@@ -117,13 +91,8 @@ class SampleReducer:
         self.probability_sum[slices] += probabilities
         self.entropy_sum[slices] += entropy(probabilities)
         labels = most_probable(probabilities)
-        agreed = labels == self.previous[slices]
         for k in range(1, logits.shape[1]):
-            mask = labels == k
-            self.areas[sample, slices, k] = (mask * self.weights).sum((1, 2)).cpu()
-            if sample:
-                self.overlaps[sample - 1, slices, k] = (mask & agreed).mul(self.weights).sum((1, 2)).cpu()
-        self.previous[slices] = labels
+            self.areas[sample, slices, k] = ((labels == k) * self.weights).sum((1, 2)).cpu()
 
     @property
     def mean_probabilities(self) -> Tensor:

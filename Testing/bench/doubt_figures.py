@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from csam import measures
 from csam.calibrate import error_map
-from csam.uncertainty import error_probability, interval
+from csam.uncertainty import error_probability
 
 NOMINAL = 0.9
 
@@ -149,6 +149,13 @@ def _share(scores: np.ndarray, wrong: np.ndarray, first: int) -> float | None:
     """Share of the wrong area in the slices ranked first, relative to the most that so many slices hold."""
     best = np.sort(wrong)[::-1][:first].sum()
     return float(wrong[np.argsort(-scores, kind="stable")[:first]].sum() / best) if best else None
+
+
+def interval(samples: np.ndarray, doubt: float = 0.0) -> tuple[float, float, float]:
+    """Mean and 90 % interval of sampled volumes, ml: their quantiles, and no closer than ``doubt``."""
+    mean = float(np.mean(samples))
+    low, high = np.quantile(samples, [(1 - NOMINAL) / 2, (1 + NOMINAL) / 2])
+    return mean, max(0.0, mean - max(mean - low, doubt)), mean + max(high - mean, doubt)
 
 
 INTERVALS = {

@@ -1,7 +1,5 @@
 """Each measure against a few lines of numpy that say the same."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -17,10 +15,8 @@ from csam.uncertainty import (
     entropy,
     error_probability,
     expected_difference,
-    interval,
     most_probable,
     mutual_information,
-    pairwise_dice,
 )
 
 
@@ -83,58 +79,6 @@ def test_dice_of_two_masks():
     assert dice(a & ~a, b & ~b) == 1
 
 
-def masks_to_numbers(masks):
-    """Areas and overlaps of neighbours, as SampleReducer gives them: masks (samples, structures, pixels)."""
-    return masks.sum(2).astype(float), (masks[:-1] & masks[1:]).sum(2).astype(float)
-
-
-def test_pairwise_dice_of_two_samples_is_their_dice():
-    rng = np.random.default_rng(0)
-    masks = rng.random((2, 1, 50)) < 0.5
-    expected = dice(*(torch.from_numpy(m[0]) for m in masks))
-    assert pairwise_dice(*masks_to_numbers(masks)) == pytest.approx(expected)
-
-
-def test_pairwise_dice_estimates_the_mean_over_all_pairs():
-    rng = np.random.default_rng(1)
-    truth = rng.random((1, 2, 400)) < 0.4
-    masks = truth ^ (rng.random((300, 2, 400)) < 0.1)
-    everything = [
-        dice(torch.from_numpy(a[k]), torch.from_numpy(b[k]))
-        for (a, b), k in itertools.product(itertools.combinations(masks[:60], 2), range(2))
-    ]
-    assert pairwise_dice(*masks_to_numbers(masks)) == pytest.approx(np.mean(everything), abs=0.005)
-
-
-def test_a_structure_that_no_sample_shows_does_not_count_in_the_pairwise_dice():
-    masks = np.zeros((3, 2, 10), bool)
-    masks[:, 0, :4] = True
-    masks[1, 0, 3] = False
-    assert pairwise_dice(*masks_to_numbers(masks)) == pytest.approx(6 / 7)
-    assert pairwise_dice(*masks_to_numbers(np.zeros((3, 2, 10), bool))) == 1
-
-
-def test_the_interval_is_made_of_quantiles():
-    values = np.random.default_rng(2).gamma(3.0, 10.0, 500)
-    assert interval(values) == pytest.approx((values.mean(), np.quantile(values, 0.05), np.quantile(values, 0.95)))
-    mean, low, high = interval(values, coverage=0.5)
-    assert (low, high) == pytest.approx(tuple(np.quantile(values, [0.25, 0.75])))
-    assert low < mean < high
-
-
-def test_the_interval_is_no_closer_than_the_doubt_and_never_below_zero():
-    values = np.random.default_rng(3).normal(10, 2, 400)
-    mean, low, high = interval(values)
-    assert interval(values, 0.001) == (mean, low, high)
-    assert interval(values, 2 * (mean - low)) == pytest.approx((mean, mean - 2 * (mean - low), mean + 2 * (mean - low)))
-    assert interval(values, 1e6)[1] == 0
-
-
-def test_samples_that_agree_leave_the_doubt_of_the_voxels():
-    assert interval(np.full(20, 50.0), 3.0) == pytest.approx((50, 47, 53))
-    assert interval(np.zeros(20)) == (0, 0, 0)
-
-
 def test_the_expected_difference_counts_false_positives_and_false_negatives():
     probabilities = torch.tensor([0.3, 0.9, 0.005]).view(1, 1, 1, 3)
     probabilities = torch.cat((1 - probabilities, probabilities), 1)
@@ -162,9 +106,7 @@ def test_the_running_sums_equal_those_over_all_samples_at_once(chunk):
     for k in range(1, 4):
         mask = labels == k
         areas = (mask * weights.numpy()).sum((2, 3))
-        overlaps = ((mask[:-1] & mask[1:]) * weights.numpy()).sum((2, 3))
         np.testing.assert_allclose(reducer.areas[:, :, k], areas, rtol=1e-5)
-        np.testing.assert_allclose(reducer.overlaps[:, :, k], overlaps, rtol=1e-5)
 
 
 def test_the_running_sums_take_no_more_memory_for_more_samples():
