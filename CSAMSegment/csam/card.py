@@ -72,7 +72,7 @@ MEASURES = {
     "interval_relative_width": ("Width of the interval, share of the volume (median)", "narrow is good"),
     "energy_distance": ("Generalised energy distance of the samples", "0 is best"),
 }
-"""What the figures of csam.evaluate mean, in the order in which they are shown: words, and how to read them."""
+"""What the figures of ``csam evaluate`` mean, in the order in which they are shown: words, and how to read them."""
 
 
 def rows(before: dict, after: dict) -> list[tuple[str, str, str, str]]:

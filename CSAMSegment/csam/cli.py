@@ -130,9 +130,9 @@ def _bar():
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .plan import Plan
-    from .preparing import prepare
-    from .train import train
+    from .training.plan import Plan
+    from .training.preparing import prepare
+    from .training.train import train
 
     values = _read_json(options.plan)
     for field in fields(Plan):
@@ -151,11 +151,11 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from . import figures
-    from .calibrate import calibrated, how_judged
-    from .evaluate import evaluate, summarise
     from .model import Calibration
     from .result import Options
+    from .training import figures
+    from .training.calibrate import calibrated, how_judged
+    from .training.evaluate import evaluate, summarise
 
     model = find_model(options.model)
     data, cases = _cases(options, model)
@@ -171,7 +171,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from .calibrate import calibrate_on
+    from .training.calibrate import calibrate_on
 
     model = find_model(options.model)
     data, cases = _cases(options, model)
@@ -180,7 +180,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 def _cases(options: argparse.Namespace, model) -> tuple:
     """The data set and those of its cases that were asked for."""
-    from .dataset import read_dataset
+    from .training.dataset import read_dataset
 
     data = read_dataset(options.dataset, options.patient_pattern or "(.*)")
     cases = data.cases
@@ -227,7 +227,7 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from .phantom_dataset import write_dataset
+    from .phantom.dataset import write_dataset
 
     write_dataset(options.out, options.count, options.seed, options.structure)
     print(f"{options.count} phantoms written to {options.out}.")
@@ -323,7 +323,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_plan_options(command: argparse.ArgumentParser) -> None:
     """An option for every field of the plan, with its type and default."""
-    from .plan import AUTOMATIC, Plan
+    from .training.plan import AUTOMATIC, Plan
 
     group = command.add_argument_group("the plan")
     for field in fields(Plan):

@@ -255,7 +255,7 @@ TRAIN_OPTIONS = ("extra", "card", "device", "fine_tune", "split", "fold")
 
 def _train(request: Request, models: ModelCache) -> None:
     _import_torch()
-    from .train import train
+    from .training.train import train
 
     plan = request.header.get("plan") or {}
     more = {name: request.header[name] for name in TRAIN_OPTIONS if name in request.header}

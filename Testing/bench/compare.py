@@ -27,14 +27,14 @@ import paired
 import torch
 from rivals import RIVALS, parameters, plan_for, seeded
 
-from csam.augment import Augmenter
-from csam.calibrate import assemble, cross_fitted
-from csam.dataset import read_dataset
 from csam.devices import choose_device
-from csam.evaluate import evaluate, summarise
-from csam.plan import Plan
 from csam.result import Options
-from csam.train import Trainer, load_example
+from csam.training.augment import Augmenter
+from csam.training.calibrate import assemble, cross_fitted
+from csam.training.dataset import read_dataset
+from csam.training.evaluate import evaluate, summarise
+from csam.training.plan import Plan
+from csam.training.train import Trainer, load_example
 
 OUT = Path("out/bench/compare")
 

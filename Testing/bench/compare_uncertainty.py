@@ -28,11 +28,12 @@ from doubts import Judged, judge
 from paired import public
 from passes import IDENTITY, MIRRORED, ROTATIONS, Passes, relative_costs
 
-from csam import geometry, measures
+from csam import geometry
 from csam.cli import find_model
-from csam.dataset import Case, read_dataset
 from csam.model import Model
 from csam.stack import Stack, stack_of
+from csam.training import measures
+from csam.training.dataset import Case, read_dataset
 
 OUT = Path("out/bench/uncertainty")
 DRAWS = 20

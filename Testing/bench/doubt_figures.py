@@ -11,8 +11,8 @@ from doubts import Judged
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
-from csam import measures
-from csam.calibrate import error_map
+from csam.training import measures
+from csam.training.calibrate import error_map
 from csam.uncertainty import error_probability
 
 NOMINAL = 0.9

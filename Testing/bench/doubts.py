@@ -10,9 +10,9 @@ import SimpleITK as sitk
 import torch
 from scipy.ndimage import gaussian_filter
 
-from csam import measures
 from csam.continuity import largest_piece, missing_between
 from csam.stack import resize
+from csam.training import measures
 
 REGION_MM = 10.0
 DOUBT_AT_A_BREAK = 0.9

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rivals import WORDS
 
-from csam import measures
+from csam.training import measures
 
 DRAWS = 10_000
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from csam import posterior
 from csam.attention import CSAM
 from csam.networks import CSAMUNet, build
-from csam.plan import Plan
+from csam.training.plan import Plan
 
 OFF = {"semantic": False, "positional": False, "slice": False, "uncertainty": False}
 RIVALS = {

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import small  # noqa: F401 one thread
 
-from csam.augment import Augmenter, Example, ahead, choose_slices, crop, draw_example, thicken
+from csam.training.augment import Augmenter, Example, ahead, choose_slices, crop, draw_example, thicken
 
 
 def example(slices=6, rows=24, columns=20, channels=1):
@@ -195,8 +195,8 @@ def test_stacks_of_many_sizes_and_channels_give_examples_of_one_size():
 
 def test_no_slice_takes_anything_from_another_but_by_thickness(monkeypatch):
     """A stack in which one slice alone is not black: whatever is done in-plane, the others stay black."""
-    monkeypatch.setattr("csam.augment.THICKER", 0)
-    monkeypatch.setattr("csam.transforms.mt.RandGaussianNoised", lambda *_, **__: lambda data: data)
+    monkeypatch.setattr("csam.training.augment.THICKER", 0)
+    monkeypatch.setattr("csam.training.transforms.mt.RandGaussianNoised", lambda *_, **__: lambda data: data)
     augmenter = Augmenter(6, (16, 16), seed=1, empty_slices=False)
     values = torch.zeros(1, 6, 24, 20)
     values[:, 2] = 0.5 + 0.5 * torch.rand(24, 20)

@@ -18,8 +18,8 @@ import rivals
 import torch
 from unit import small
 
-from csam.plan import Plan
 from csam.sampling import mean_probabilities
+from csam.training.plan import Plan
 
 BENCH = Path(__file__).parents[1] / "bench"
 PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32), steps=2, validation_patients=1)

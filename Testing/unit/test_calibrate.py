@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from unit import small
 
-from csam.calibrate import (
+from csam.errors import InputError
+from csam.model import Calibration
+from csam.result import Options
+from csam.segment import segment
+from csam.training.calibrate import (
     apply,
     calibrate_on,
     calibrated,
@@ -20,13 +24,9 @@ from csam.calibrate import (
     how_judged,
     volume_scale,
 )
-from csam.dataset import Case
-from csam.errors import InputError
-from csam.evaluate import CaseMeasures, Voxels, measure
-from csam.measures import calibration_error
-from csam.model import Calibration
-from csam.result import Options
-from csam.segment import segment
+from csam.training.dataset import Case
+from csam.training.evaluate import CaseMeasures, Voxels, measure
+from csam.training.measures import calibration_error
 from csam.uncertainty import error_probability
 
 
@@ -166,7 +166,8 @@ def test_scans_of_one_patient_stay_in_one_half():
     cases = [replace(case(patient), name=f"{patient}_{n}") for patient in ("a", "b", "c") for n in range(2)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "csam.calibrate.fit", lambda cases, values: seen.append({c.patient for c in cases}) or Calibration()
+            "csam.training.calibrate.fit",
+            lambda cases, values: seen.append({c.patient for c in cases}) or Calibration(),
         )
         assert len(cross_fitted(cases, [1])) == 6
     assert seen == [{"b"}, {"a", "c"}]

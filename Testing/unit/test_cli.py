@@ -248,7 +248,7 @@ def test_an_interrupt_ends_with_code_130(place, monkeypatch, capsys):
 def test_the_help_names_every_field_of_the_plan(capsys):
     from dataclasses import fields
 
-    from csam.plan import Plan
+    from csam.training.plan import Plan
 
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit import small
 
-from csam.dataset import read_dataset, split
 from csam.errors import InputError
+from csam.training.dataset import read_dataset, split
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 import SimpleITK as sitk
 from unit import small
 
-from csam import measures
 from csam.card import MEASURES
-from csam.dataset import Case, read_dataset
 from csam.errors import Cancelled, InputError
-from csam.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth, summarise
 from csam.result import Options, Result, SliceScore, StructureVolume
+from csam.training import measures
+from csam.training.dataset import Case, read_dataset
+from csam.training.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth, summarise
 
 CASE = Case("p1_0", "p1", (), None)
 

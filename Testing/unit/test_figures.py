@@ -8,9 +8,9 @@ import pytest
 from unit import small
 from unit.test_evaluate import CASE, result
 
-from csam import figures
 from csam.card import MEASURES, rows
-from csam.evaluate import measure, summarise
+from csam.training import figures
+from csam.training.evaluate import measure, summarise
 
 
 @pytest.fixture

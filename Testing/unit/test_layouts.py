@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 from unit import small
 
-from csam.dataset import inspect, read_dataset, read_split
 from csam.errors import InputError
-from csam.facts import examine
-from csam.preparing import prepare
+from csam.training.dataset import inspect, read_dataset, read_split
+from csam.training.facts import examine
+from csam.training.preparing import prepare
 
 
 def decathlon(folder, channels=1, **changes):

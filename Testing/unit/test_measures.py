@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from csam import measures
+from csam.training import measures
 
 
 def mask(*corners, shape=(4, 12, 12)):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from csam import phantom
 from csam.errors import InputError
-from csam.phantom import LABELS, cine_stack
+from csam.phantom import LABELS, cine_stack, heart
 
 SEEDS = range(4)
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -144,17 +143,17 @@ def test_blood_is_about_three_times_as_bright_as_myocardium(stacks, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("phase", phantom.PHASES)
+@pytest.mark.parametrize("phase", heart.PHASES)
 def test_labels_are_what_fills_the_voxel(seed, phase, monkeypatch):
     """Counts 6 × 6 × 64 points in voxels that touch another label; the module counts fewer, and only in close calls."""
     seen = {}
-    labels_of = phantom._labels
+    labels_of = heart._labels
 
     def spy(anatomy, grid, fractions):
         seen["surfaces"], seen["grid"] = anatomy.ventricles, grid
         return labels_of(anatomy, grid, fractions)
 
-    monkeypatch.setattr(phantom, "_labels", spy)
+    monkeypatch.setattr(heart, "_labels", spy)
     spacing = (2.5, 2.5, 8.0) if seed % 2 else (3.0, 1.9, 12.0)
     labels = array(cine_stack(seed, phase=phase, size=64, spacing=spacing, direction=IDENTITY).labels)
     edge = np.zeros(labels.shape, bool)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from unit import small
 
-from csam.dataset import Case, Dataset
 from csam.errors import InputError
-from csam.facts import CaseFacts
-from csam.plan import AUTOMATIC, Plan
-from csam.planning import decide, patient_pattern, plan_from
+from csam.training.dataset import Case, Dataset
+from csam.training.facts import CaseFacts
+from csam.training.plan import AUTOMATIC, Plan
+from csam.training.planning import decide, patient_pattern, plan_from
 
 AXIAL = (1.0, 0, 0, 0, 1, 0, 0, 0, 1)
 SAGITTAL = (0.0, 0, -1, 1, 0, 0, 0, -1, 0)

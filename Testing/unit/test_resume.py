@@ -14,8 +14,8 @@ import pytest
 import torch
 from unit import small
 
-from csam.distributed import Group
 from csam.errors import InputError
+from csam.training.distributed import Group
 
 CSAM = Path(__file__).parents[2] / "CSAMSegment"
 PLAN = {

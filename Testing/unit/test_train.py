@@ -11,19 +11,19 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
-from csam.augment import Example
-from csam.dataset import read_dataset
 from csam.errors import Cancelled, InputError
-from csam.learning_curve import draw
 from csam.model import Model
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
-from csam.plan import Plan
 from csam.posterior import GatePosterior
-from csam.preparing import adopt
 from csam.result import Options
 from csam.segment import segment
-from csam.train import load_example, quick_dice, train
-from csam.trainer import Trainer, choose_precision, rate
+from csam.training.augment import Example
+from csam.training.dataset import read_dataset
+from csam.training.learning_curve import draw
+from csam.training.plan import Plan
+from csam.training.preparing import adopt
+from csam.training.train import load_example, quick_dice, train
+from csam.training.trainer import Trainer, choose_precision, rate
 
 PLAN = Plan(
     base_channels=4,
@@ -266,7 +266,7 @@ def test_nothing_is_written_for_a_data_set_with_faults(tmp_path):
 
 def test_a_training_stops_when_it_no_longer_gets_better_and_keeps_the_best_weights(data, tmp_path, monkeypatch):
     told = iter([0.3, 0.5, 0.4, 0.5, 0.45] + [0.9] * 9)
-    monkeypatch.setattr("csam.train._Training._validate", lambda self: next(told))
+    monkeypatch.setattr("csam.training.train._Training._validate", lambda self: next(told))
     seen, take = {}, Trainer.validated
 
     def keep(self, dice):
@@ -320,7 +320,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_training(data, tmp_path, 
     def refuse(history, path):
         raise PermissionError("open in another program")
 
-    monkeypatch.setattr("csam.train.write_log", refuse)
+    monkeypatch.setattr("csam.training.train.write_log", refuse)
     said = []
     train(data, tmp_path, replace(PLAN, steps=1), device="cpu", log=said.append)
     assert "The log was not written this time: open in another program" in said
@@ -515,9 +515,9 @@ def test_bfloat16_is_used_where_it_is_asked_for_or_computed_in_hardware(monkeypa
 
 
 def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeypatch):
-    monkeypatch.setattr("csam.trainer.choose_precision", lambda wanted, device: "bfloat16")
+    monkeypatch.setattr("csam.training.trainer.choose_precision", lambda wanted, device: "bfloat16")
     trainer(precision="auto").save(tmp_path / "checkpoint.pt")
-    monkeypatch.setattr("csam.trainer.choose_precision", lambda wanted, device: "float32")
+    monkeypatch.setattr("csam.training.trainer.choose_precision", lambda wanted, device: "float32")
     resumed = trainer(precision="auto")
     resumed.restore(tmp_path / "checkpoint.pt")
     assert resumed.precision == "bfloat16"

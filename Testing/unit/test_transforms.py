@@ -5,7 +5,7 @@ import pytest
 import torch
 from unit import small  # noqa: F401 one thread
 
-from csam.transforms import LowResolution, SlicesOutOfLine, transforms
+from csam.training.transforms import LowResolution, SlicesOutOfLine, transforms
 
 SLICES, CHANNELS = 4, 2
 

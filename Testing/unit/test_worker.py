@@ -112,8 +112,8 @@ if "no-torch" not in sys.argv:
     stand_in("torch", __version__="9.9")
 stand_in("csam.model", Model=Model)
 stand_in("csam.segment", segment=segment)
-stand_in("csam.plan", Plan=Plan)
-stand_in("csam.train", train=train)
+stand_in("csam.training.plan", Plan=Plan)
+stand_in("csam.training.train", train=train)
 cpu = {"id": "cpu", "name": "stand-in", "free_bytes": 1, "threads": 2}
 stand_in("csam.devices", describe_devices=lambda: [cpu], choose_device=lambda wanted: "cpu")
 stand_in("csam.pace", measure=lambda model, device: types.SimpleNamespace(fixed=0.5, sample=0.25))

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .phantom_anatomy import Anatomy
-from .phantom_scanner import Look
-from .phantom_shapes import Array, Grid, between, ellipse, smooth, wave
+from .anatomy import Anatomy
+from .scanner import Look
+from .shapes import Array, Grid, between, ellipse, smooth, wave
 
 
 class _Canvas:

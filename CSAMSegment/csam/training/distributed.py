@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from .errors import InputError
+from ..errors import InputError
 
 PATIENCE = timedelta(hours=6)
 """How long a process waits for another: the first one validates while the others have nothing to do."""

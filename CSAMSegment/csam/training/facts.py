@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from . import geometry
-from .errors import InputError
+from .. import geometry
+from ..errors import InputError
 
 SAMPLED = 2000
 """Voxels of the structures whose values are kept, spread evenly."""

@@ -19,20 +19,20 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from ..devices import choose_device
+from ..errors import Cancelled, InputError
+from ..model import Model
+from ..networks import build
+from ..result import Progress, ProgressCallback
+from ..stack import resize, stack_of
+from ..uncertainty import dice
 from .augment import Augmenter, Example, ahead
 from .dataset import Case
-from .devices import choose_device
 from .distributed import Group, joined
-from .errors import Cancelled, InputError
 from .learning_curve import draw, write_log, write_text
-from .model import Model
-from .networks import build
 from .plan import Plan
 from .preparing import Preparation, adopt, prepare
-from .result import Progress, ProgressCallback
-from .stack import resize, stack_of
 from .trainer import Trainer, read_checkpoint
-from .uncertainty import dice
 
 LOG_EVERY = 20
 
@@ -62,12 +62,12 @@ def train(
     split: str | Path | None = None,
     fold: int = 0,
 ) -> Model | None:
-    """Trains on a data set (``csam.layouts`` says which layouts) and returns the finished, calibrated Model.
+    """Trains on a data set (``csam.training.layouts`` says which layouts) and returns the finished, calibrated Model.
 
     plan: a whole one, or some of its fields, which override the automatic plan. extra: further data sets used for
     training only, such as phantoms. card: title, about, modality, licence and labels with colours and terminology for
     the model. fine_tune: a model to start from. split, fold: a file that says who is trained and who is validated on,
-    in the words of ``csam.dataset.read_split``.
+    in the words of ``csam.training.dataset.read_split``.
 
     OUT gets plan.json, reasons.txt, split.json, sources.json, log.csv, learning_curve.png, checkpoint.pt and model/.
     A run that was stopped goes on from its last checkpoint. Of several processes started by torchrun the first one
@@ -241,7 +241,7 @@ class _Training:
 @torch.no_grad()
 def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
     """Mean foreground Dice at the plan's spacing, gates at their mean, whole slices: a look during training."""
-    from .sampling import mean_probabilities
+    from ..sampling import mean_probabilities
 
     labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1)
     truth = example.labels.to(labels)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .errors import InputError
-from .phantom import LABELS, cine_stack
+from ..errors import InputError
+from .heart import LABELS, PHASES, cine_stack
 
-PHASES = ("diastole", "systole")
 SLICES = (12, 11, 13, 10)
 
 

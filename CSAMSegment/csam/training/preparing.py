@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from ..errors import InputError
+from ..model import Model
 from .dataset import Case, Dataset, inspect, read_split, report, split
-from .errors import InputError
-from .model import Model
 from .plan import Plan
 from .planning import Decision, decide, patient_pattern, plan_from
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
+from ..posterior import GatePosterior
 from .augment import Example
 from .distributed import Group
-from .errors import InputError
 from .plan import Plan
-from .posterior import GatePosterior
 
 
 class Objective(nn.Module):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .geometry import pad_amounts
+from ..geometry import pad_amounts
 from .transforms import transforms
 
 DROPPED = 0.15

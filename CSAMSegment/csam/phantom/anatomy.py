@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_shapes import Array, Waves, between, ellipse, profile, smooth, wave, waves
+from .shapes import Array, Waves, between, ellipse, profile, smooth, wave, waves
 
 
 def _clear_of_the_middle(z: float, thickness: float) -> float:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, figures
-from .card import write_card
+from .. import __version__
+from ..card import write_card
+from ..doubt import case_quality
+from ..errors import InputError
+from ..geometry import AXES, axis_for
+from ..model import COLORS, Calibration, Channel, Label, Model, TrainedOn
+from ..uncertainty import error_probability
+from . import figures
 from .dataset import Case, Dataset
-from .doubt import case_quality
-from .errors import InputError
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
-from .geometry import AXES, axis_for
-from .model import COLORS, Calibration, Channel, Label, Model, TrainedOn
-from .uncertainty import error_probability
 
 NOMINAL = 0.9
 KNOTS = 24

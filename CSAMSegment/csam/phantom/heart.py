@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import InputError
-from .phantom_anatomy import Anatomy
-from .phantom_picture import paint_slice
-from .phantom_scanner import Look, acquire
-from .phantom_shapes import Array, Grid
+from ..errors import InputError
+from .anatomy import Anatomy
+from .picture import paint_slice
+from .scanner import Look, acquire
+from .shapes import Array, Grid
 
 LABELS = {"left ventricular cavity": 1, "myocardium": 2, "right ventricular cavity": 3}
 PHASES = ("diastole", "systole")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..card import rows
 from . import measures
-from .card import rows
 from .evaluate import CaseMeasures, summarise
 
 COLOURS = {"before": "#9aa0a6", "after": "#1a73e8"}

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .errors import InputError, ModelError
-from .intensity import Intensity
-from .model import SLICE_AXES
+from ..errors import InputError, ModelError
+from ..intensity import Intensity
+from ..model import SLICE_AXES
 
 GATES = ("semantic", "positional", "slice", "uncertainty")
 AUTOMATIC = (
     "patient_pattern", "validation_patients", "validate_every", "patience", "slice_axis", "in_plane_spacing",
     "num_levels", "field_of_view", "num_slices", "empty_slices", "free_orientation", "intensity", "intensity_limits",
 )  # fmt: skip
-"""What ``csam.planning`` decides from the data set, where nothing is asked for."""
+"""What ``csam.training.planning`` decides from the data set, where nothing is asked for."""
 
 
 @dataclass(frozen=True)

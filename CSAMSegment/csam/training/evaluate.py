@@ -1,7 +1,7 @@
 """How good a model is, and how good its doubt: a model run on cases with known truth.
 
-The measures themselves are in ``csam.measures``; here a result is brought together with its truth, and figures of
-cases become figures of a data set.
+The measures themselves are in ``measures``; here a result is brought together with its truth, and figures of cases
+become figures of a data set.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from ..devices import choose_device
+from ..errors import InputError
+from ..model import Model
+from ..result import Options, Result
+from ..sampling import Sampling
+from ..segment import segment
+from ..stack import resize, stack_of
 from . import measures
 from .dataset import Case
-from .devices import choose_device
-from .errors import InputError
-from .model import Model
-from .result import Options, Result
-from .sampling import Sampling
-from .segment import segment
-from .stack import resize, stack_of
 
 REGION_MM = 10.0
 """Uncertainty is judged in the union of prediction and truth, dilated by this: background flatters every measure."""

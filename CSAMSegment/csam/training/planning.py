@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import geometry
+from .. import geometry
+from ..model import Model
 from .dataset import Dataset
 from .facts import CaseFacts
-from .model import Model
 from .plan import GATES, Plan
 
 LARGEST_FIELD = 192

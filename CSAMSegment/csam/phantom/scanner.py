@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_anatomy import Anatomy
-from .phantom_shapes import Array, Grid, smooth
+from .anatomy import Anatomy
+from .shapes import Array, Grid, smooth
 
 
 @dataclass(frozen=True)

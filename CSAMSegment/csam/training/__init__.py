@@ -1,0 +1,1 @@
+"""Training, calibration and evaluation: everything that needs cases with known truth. Needs MONAI and scikit-learn."""
