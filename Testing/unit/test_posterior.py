@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import small
 
-from csam.decoding import AfterUpsampling
+from csam.decoding import AfterUpsampling, decoding
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus
 from csam.posterior import GatePosterior, sample_logits
+from csam.team import Team
 
 NETWORKS = pytest.mark.parametrize("kind", [CSAMUNet, CSAMUNetPlusPlus], ids=lambda kind: kind.__name__)
 
@@ -49,39 +50,65 @@ def test_some_slices_alone_come_out_as_they_do_among_all(kind):
         torch.testing.assert_close(posterior.logits(gates, some), whole[some], atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=60)
-@given(
-    kind=st.sampled_from([CSAMUNet, CSAMUNetPlusPlus]),
-    levels=st.integers(2, 5),
-    base=st.integers(1, 6),
-    slices=st.integers(1, 5),
-    channels=st.integers(1, 3),
-    rows=st.integers(1, 4),
-    columns=st.integers(2, 4),
-    switches=st.tuples(*[st.booleans()] * 4),
-    seed=st.integers(0, 1000),
-)
-@torch.no_grad()
-def test_the_fast_way_equals_the_plain_way(kind, levels, base, slices, channels, rows, columns, switches, seed):
-    """Logits within 1e-4 for the same gates, whatever the network, its gates and the picture's shape."""
+SHAPES = {
+    "kind": st.sampled_from([CSAMUNet, CSAMUNetPlusPlus]),
+    "levels": st.integers(2, 5),
+    "slices": st.integers(1, 5),
+    "channels": st.integers(1, 3),
+    "switches": st.tuples(*[st.booleans()] * 4),
+    "seed": st.integers(0, 1000),
+}
+
+
+def fast_and_plain(kind, levels, base, slices, channels, rows, columns, switches, seed, dtype):
+    """Logits of two samples for the same gates, some slices of them; rows, columns: of the deepest level."""
     names = ("semantic", "positional", "slice", "uncertainty")
     numbers = {"num_levels": levels, "base_channels": base, "num_slices": slices, "input_channels": channels}
-    net = small.network(kind, seed, **numbers, **dict(zip(names, switches, strict=True)))
+    net = small.network(kind, seed, **numbers, **dict(zip(names, switches, strict=True))).to(dtype)
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(slices, channels, rows * 2 ** (levels - 1), columns * 2 ** (levels - 1), generator=generator)
-    posterior = GatePosterior(net, x)
-    gates = posterior.draws(3, generator)
+    size = (rows * 2 ** (levels - 1), columns * 2 ** (levels - 1))
+    x = torch.randn(slices, channels, *size, generator=generator).to(dtype)
+    gates = [torch.randn(2, slices, generator=generator).to(dtype) for _ in range(levels)]
     some = slice(seed % slices, slices)
-    fast = posterior.sampler(some)(gates)
-    for sample in range(3):
-        gated = [
-            content * torch.sigmoid(level[sample])[:, None, None, None]
-            for content, level in zip(
-                [g.content_gates(f) for g, f in zip(net.gates, net.encode(x), strict=True)], gates, strict=True
-            )
-        ]
-        plain = net.decode(net.encode(x), gated)
-        torch.testing.assert_close(fast[sample], plain[some], atol=1e-4, rtol=0)
+    features = net.encode(x)
+    content = [gate.content_gates(level) for gate, level in zip(net.gates, features, strict=True)]
+    plain = [
+        net.decode(
+            features, [c * torch.sigmoid(g[n])[:, None, None, None] for c, g in zip(content, gates, strict=True)]
+        )
+        for n in range(2)
+    ]
+    way = decoding(net, Team())
+    features = way.encode(x, 10000)
+    content = [gate.content_gates(level) for gate, level in zip(net.gates, features, strict=True)]
+    shared = way.shared([f[some] for f in features], [c[some] for c in content])
+    return way.logits(shared, [g[:, some] for g in gates]), torch.stack(plain)[:, some]
+
+
+@settings(max_examples=60)
+@given(base=st.integers(1, 6), rows=st.integers(1, 4), columns=st.integers(2, 4), **SHAPES)
+@torch.no_grad()
+def test_the_fast_way_is_the_plain_way_whatever_the_network_its_gates_and_the_shape(**numbers):
+    fast, plain = fast_and_plain(**numbers, dtype=torch.float64)
+    torch.testing.assert_close(fast, plain, atol=1e-7, rtol=0)
+
+
+@settings(max_examples=30)
+@given(base=st.integers(4, 8), rows=st.integers(4, 6), columns=st.integers(4, 6), **SHAPES)
+@torch.no_grad()
+def test_in_float32_it_rounds_no_worse_than_the_plain_way(**numbers):
+    """InstanceNorm over the few pixels of the deepest level blows rounding up in either way; beyond it 1e-4 is kept."""
+    _, exact = fast_and_plain(**numbers, dtype=torch.float64)
+    fast, plain = fast_and_plain(**numbers, dtype=torch.float32)
+    assert (fast - exact).abs().max() <= 1e-4 + 3 * (plain - exact).abs().max()
+
+
+@NETWORKS
+@torch.no_grad()
+def test_logits_differ_by_less_than_a_ten_thousandth_at_a_usual_size(kind):
+    numbers = {"levels": 4, "base": 8, "slices": 3, "channels": 1, "rows": 12, "columns": 16, "switches": [True] * 4}
+    fast, plain = fast_and_plain(kind, **numbers, seed=0, dtype=torch.float32)
+    torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
 
 
 @NETWORKS
