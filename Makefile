@@ -37,6 +37,9 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" --extra out/cardiac-lv/Phantoms --out out/cardiac-lv/second \
 	  --plan Resources/cardiac-lv/plan-2.json --card Resources/cardiac-lv/card.json \
 	  --fine-tune out/cardiac-lv/first/model
+	$(BIN)/python -m csam train "$(DATA)" --extra out/cardiac-lv/Phantoms --out out/cardiac-lv/third \
+	  --plan Resources/cardiac-lv/plan-3.json --card Resources/cardiac-lv/card.json \
+	  --fine-tune out/cardiac-lv/second/model
 
 bench: $(READY)
 	$(BIN)/python Testing/bench/posterior.py --quick

@@ -30,6 +30,9 @@ SPOT_MM = 10.0
 DOUBT_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
 """Doubt where a structure is missing between two slices that show it, and the least area that counts as one."""
 
+RIVAL = 0.2
+"""Share of a structure in pieces beside its largest from which on it is said that they were left out."""
+
 __all__ = ["Options", "Progress", "Result", "SliceScore", "StructureVolume", "segment"]
 
 
@@ -179,18 +182,24 @@ class _Output:
                 self._view(self.background)[here] = mean[0, 0].numpy()
 
     def _keep_largest(self, value: int) -> float:
-        """Turns all but the largest piece of a structure into background, with the doubt that this deserves.
+        """Turns all but the largest piece of a structure into background; returns the share of it that stays.
 
-        Returns the share of the structure that stays.
+        Which piece is the structure, their sizes tell: what is removed was right with its probability times its share.
         """
         labels, error, background = map(self._view, (self.labels, self.maps["error"], self.background))
         mask = labels == value
-        found, other = np.count_nonzero(mask), mask & ~continuity.largest_piece(mask)
+        other = mask & ~continuity.largest_piece(mask)
+        found, removed = np.count_nonzero(mask), np.count_nonzero(other)
+        if not removed:
+            return 1.0
+        kept = 1 - removed / found
+        before, chance = 1 - background[other], (1 - background[other]) * (1 - kept)
         labels[other] = 0
-        error[other] = error_probability(background[other], self.model.calibration.error_map)
-        self.found[value] -= np.count_nonzero(other)
-        self.difference[value] += float((1 - 2 * background[other]).sum())
-        return 1 - np.count_nonzero(other) / found if found else 1.0
+        error[other] = error_probability(1 - chance, self.model.calibration.error_map)
+        self.found[value] -= removed
+        self.difference[value] += float((chance - (1 - before)).sum())
+        self.expected[value] -= float((before - chance).sum())
+        return kept
 
     def _mark_breaks(self) -> tuple[str, ...]:
         """Doubts what is missing between two slices that show a structure; a sentence for every such slice."""
@@ -229,6 +238,12 @@ class _Output:
         kept = {
             label.value: self._keep_largest(label.value) for label in self.model.labels if whole and label.connected
         }
+        warnings += tuple(
+            f"{1 - kept[label.value]:.0%} of what looked like {label.name} lay apart from its largest piece and was "
+            "left out. Check that the right piece was kept."
+            for label in self.model.labels
+            if kept.get(label.value, 1.0) < 1 - RIVAL
+        )
         warnings += self._mark_breaks()
         scores = [self._score(here) for here in chosen]
         worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
