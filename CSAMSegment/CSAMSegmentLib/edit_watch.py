@@ -15,13 +15,14 @@ DELAY = 300
 
 
 class EditWatch:
-    """Follows the segments of the result that is shown. widget: gives addObserver and removeObserver.
+    """Follows the segments of the result that is shown.
 
     onMeasured: called with what ``edited`` gives, whenever it has changed.
     """
 
-    def __init__(self, widget, onMeasured):
-        self._widget, self._onMeasured = widget, onMeasured
+    def __init__(self, onMeasured):
+        self._onMeasured = onMeasured
+        self._tags: list[int] = []  # not through Slicer's mixin: that keeps every node it has ever observed
         self._result: ShownResult | None = None
         self._volumes: dict[int, float] = {}
         self._parts: Iterator[None] = iter(())
@@ -33,12 +34,13 @@ class EditWatch:
         """Watch the segments of a result, None for none; measures them a moment later."""
         before, self._result = self._result, result
         if _node(before) is not _node(result):
-            for event in _events():
-                if before is not None:
-                    self._widget.removeObserver(before.segmentation, event, self._onChange)
-                if result is not None:
-                    self._widget.addObserver(result.segmentation, event, self._onChange)
+            for tag in self._tags:
+                before.segmentation.RemoveObserver(tag)
+            self._tags = []
+            if result is not None:
+                self._tags = [result.segmentation.AddObserver(event, self._onChange) for event in _events()]
         if _tables(before) != _tables(result):
+            self._parts = iter(())  # what is half counted may be gone
             self._tell({})
             self._onChange()
 

@@ -37,15 +37,16 @@ class Panel:
     def __init__(self, widget, ui, logic):
         self.widget, self.ui, self.logic = widget, ui, logic
         self.parameters = None
-        self._guiTag = None
+        self._guiTag = self._parametersTag = None
         self._entered = False
         self._volume = self._segmentation = None
-        self._tables: list = []
+        # Not through Slicer's observation mixin: it keeps what it has ever observed, with its voxels.
+        self._tables: dict = {}
         self.input = InputView(ui, logic, self._onModified)
         self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
-        self.edits = EditWatch(widget, self.result.showEdits)
+        self.edits = EditWatch(self.result.showEdits)
         self.review = ReviewView(ui)
         self.overlay = OverlayView(self.review.goToSlice)
         # What follows a change is done in steps, so that the application can draw and react in between.
@@ -145,12 +146,12 @@ class Panel:
         modified = vtk.vtkCommand.ModifiedEvent
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
-            self.widget.removeObserver(self.parameters, modified, self._onModified)
+            self.parameters.RemoveObserver(self._parametersTag)
         self.parameters = self.runner.parameters = parameters
         self._volume = self._segmentation = None
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
-            self.widget.addObserver(parameters, modified, self._onModified)
+            self._parametersTag = parameters.AddObserver(modified, self._onModified)
         self.input.setParameters(parameters)
         self.worker.setParameters(parameters)
         self.refresh()
@@ -177,13 +178,11 @@ class Panel:
 
     def _followTables(self, tables: list) -> None:
         """The tables change with a tick, and where a sequence's browser goes to another image."""
-        if tables == self._tables:
+        if tables == list(self._tables):
             return
-        for node in self._tables:
-            self.widget.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
-        for node in tables:
-            self.widget.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
-        self._tables = tables
+        for node, tag in self._tables.items():
+            node.RemoveObserver(tag)
+        self._tables = {node: node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified) for node in tables}
 
     def _find(self):
         parameters = self.parameters

@@ -240,6 +240,15 @@ def windows(length: int, window: int, overlap: float = 0.25) -> tuple[list[int],
     return [int(s) for s in starts], np.stack([ramp / total[s : s + window] for s in starts]).astype(np.float32)
 
 
+def fields(length: int, field: int) -> tuple[list[int], np.ndarray]:
+    """As ``windows``, for the fields of view of a slice: half of each lies in the next.
+
+    So whatever is smaller than half a field lies whole in one of them, away from its edges; cut by all of them, a
+    structure in the middle of the image showed doubt where they met.
+    """
+    return windows(length, field, overlap=0.5)
+
+
 def pad_amounts(length: int, minimum: int) -> tuple[int, int]:
     """How many samples to add in front and behind so that there are at least ``minimum``."""
     missing = max(0, minimum - length)

@@ -78,7 +78,7 @@ def work(
     for other in (other for other in range(3) if other != axis):
         length = geometry.resized_length(size[other], spacing[other], model.in_plane_spacing)
         field = model.field_of_view[0]
-        tiles *= len(geometry.windows(max(length, field), field)[0])
+        tiles *= len(geometry.fields(max(length, field), field)[0])
     slices = max(1, int(size[axis]))
     if slices <= model.num_slices:
         return tiles * slices / model.num_slices

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import DeviceError
-from .geometry import pad_amounts, windows
+from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
 from .team import Team
 from .uncertainty import SampleReducer
@@ -190,7 +190,7 @@ class Sampling:
 
 def _tiles(image: tuple[int, int], field_of_view: tuple[int, int]) -> Iterator[tuple[int, int, Tensor]]:
     """Top, left and blending weights of every tile; the weights add up to 1 at every pixel."""
-    (tops, row_weights), (lefts, column_weights) = (windows(n, f) for n, f in zip(image, field_of_view, strict=True))
+    (tops, row_weights), (lefts, column_weights) = (fields(n, f) for n, f in zip(image, field_of_view, strict=True))
     for top, by_row in zip(tops, row_weights, strict=True):
         for left, by_column in zip(lefts, column_weights, strict=True):
             yield top, left, torch.from_numpy(np.outer(by_row, by_column))
