@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csam.geometry import pad_amounts, windows
+from csam.geometry import fields, pad_amounts, windows
 from csam.posterior import GatePosterior
 from csam.stack import resize
 
@@ -88,10 +88,8 @@ def run(
     padded = F.pad(seen[:, index], (left, right, top, bottom))
     classes = network.architecture["num_classes"]
     sums = torch.zeros(len(draws), len(index), classes, *padded.shape[-2:])
-    pieces = [
-        windows(n, size)
-        for n, size in zip(sums.shape[1:2] + sums.shape[3:], (network.num_slices, *field_of_view), strict=True)
-    ]
+    in_plane = (fields(n, size) for n, size in zip(sums.shape[3:], field_of_view, strict=True))
+    pieces = [windows(len(index), network.num_slices), *in_plane]
     for places in product(*(zip(*piece, strict=True) for piece in pieces)):
         (s, r, c), weights = zip(*places, strict=True)
         here = (

@@ -272,7 +272,7 @@ def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, mon
     for line in (
         "steps = 9: as asked for",
         "num_slices = 7: as asked for",
-        "in_plane_spacing = 1.75: as in cardiac-lv, from which the training starts",
+        "in_plane_spacing = 1.5: as in cardiac-lv, from which the training starts",
     ):
         assert line in said
     assert not out.exists()
