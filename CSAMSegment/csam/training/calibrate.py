@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import __version__
 from ..card import write_card
-from ..doubt import case_quality
+from ..doubt import case_quality, volume_interval
 from ..errors import InputError
 from ..geometry import AXES, axis_for
 from ..model import COLORS, Calibration, Channel, Label, Model, TrainedOn
@@ -87,7 +87,8 @@ def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -
     intervals = []
     for value, volume, (_, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
         scale = calibration.volume_scale.get(value, 1.0)
-        intervals.append((max(0.0, volume - scale * (high - volume)), mean, volume + scale * (high - volume)))
+        low, high = volume_interval(volume, high - volume, scale)
+        intervals.append((low, mean, high))
     doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
     wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
     return replace(
