@@ -21,6 +21,7 @@ from .errors import ModelError
 from .fields import Fields
 from .geometry import PLANES
 from .intensity import Intensity
+from .views import AS_IT_IS, ROTATIONS, View
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +113,7 @@ class Model:
 
     in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
     slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".
+    free_orientation: it was taught to take a stack any way up; then its samples are taken over the ``views``.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Model:
     slice_axis: str
     intensity: Intensity
     trained_on: TrainedOn
+    free_orientation: bool = False
     calibration: Calibration = Calibration()
     licence: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -137,6 +140,11 @@ class Model:
     @property
     def num_slices(self) -> int:
         return self.architecture["num_slices"]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """How a run looks at the stack."""
+        return ROTATIONS if self.free_orientation else AS_IT_IS
 
     @classmethod
     def load(cls, path: str | Path) -> Model:
@@ -313,6 +321,7 @@ def _from_json(json_: Fields) -> Model:
             slices=trained.numbers("slices", 2, 1, 1e6),
             patients=trained.integer("patients", 0, 10**9),
         ),
+        free_orientation=json_.flag("free_orientation", False),
         calibration=_calibration(calibration, classes),
         licence=json_.text("licence", ""),
         provenance=json_.mapping("provenance", {}),

@@ -28,14 +28,15 @@ MEASURED_PART = 4
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that one window of slices takes over the whole field of view: once, and for every sample."""
+    """Seconds that one window of slices takes over the whole field of view: once for every view, and every sample."""
 
     fixed: float
     sample: float
+    views: int = 1
 
     def seconds(self, work: float, samples: int) -> float:
         """For a run of this much work (see ``work``)."""
-        return work * (self.fixed + samples * self.sample)
+        return work * (min(self.views, samples) * self.fixed + samples * self.sample)
 
 
 def measure(model: Model, device: str) -> Pace:
@@ -59,7 +60,7 @@ def measure(model: Model, device: str) -> Pace:
     one = min(run(1), run(1))  # the first one also warms up
     sample = max(run(2) - one, one / 10)
     share = math.prod(model.field_of_view) / math.prod(piece)
-    return Pace(share * max(one - sample, 0.0), share * sample)
+    return Pace(share * max(one - sample, 0.0), share * sample, len(model.views))
 
 
 def work(

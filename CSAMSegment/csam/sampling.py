@@ -6,7 +6,7 @@ length of the stack, and does not grow with the number of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
 from .team import Team
 from .uncertainty import SampleReducer
+from .views import AS_IT_IS, View
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Sampling:
     """How a stack is run, and what the samples added up to.
 
     samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``csam.draws.draw_gates``.
+    views: how the network sees the stack; the samples are taken from one after the other, and again from the first.
     areas: (samples, S, K) in pixels; complete once all slabs have been taken.
     tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
     """
@@ -45,6 +47,7 @@ class Sampling:
     samples: int = 20
     seed: int = 0
     rule: str = "antithetic"
+    views: Sequence[View] = AS_IT_IS
     tick: Callable[[float], None] = lambda fraction: None
     pause: Callable[[], None] = lambda: None
     areas: np.ndarray = field(default=None, init=False)
@@ -160,30 +163,36 @@ class Sampling:
                 told = fraction
 
         team = Team(watch)
-        posterior = GatePosterior(self.network, x, team, chunk * self.network.elements_per_slice(x))
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
         # Every piece draws from the same seed: sample number i means the same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
-        gates = posterior.draws(passes, generator, self.rule if self.samples else "mean")
         slices = team.share(count, chunk, x.device)
+        pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]
         samples = max(1, chunk // slices) if chunk > count else 1
+        together = samples * torch.get_num_threads()  # one piece alone is shared out by its samples
 
-        def work(start: int) -> None:
-            some = slice(start, min(start + slices, wanted.stop))
-            sampler = posterior.sampler(some)
+        def look(view: View, numbers: range) -> None:
+            seen = view.apply(x).contiguous()
+            posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
+            gates = posterior.draws(len(numbers), generator, self.rule if self.samples else "mean")
 
-            def take(first: int) -> Tensor:
-                return sampler([level[first : first + samples] for level in gates])
+            def work(some: slice) -> None:
+                sampler = posterior.sampler(view.place(some, len(x)))
 
-            together = samples * torch.get_num_threads()  # one piece alone is shared out by its samples
-            for begin in range(0, passes, together):
-                firsts = range(begin, min(begin + together, passes), samples)
-                for sample, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
-                    reducer.add(sample, logits, some)
-                    finished.append(len(logits))
+                def take(first: int) -> Tensor:
+                    return sampler([level[first : first + samples] for level in gates])
 
-        team.map(work, range(wanted.start, wanted.stop, slices), x.device)
+                for begin in range(0, len(numbers), together):
+                    firsts = range(begin, min(begin + together, len(numbers)), samples)
+                    for number, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
+                        reducer.add(numbers[number], view.undo(logits), some)
+                        finished.append(len(logits))
+
+            team.map(work, pieces, x.device)
+
+        for first, view in enumerate(self.views[:passes]):
+            look(view, range(first, passes, len(self.views)))
         watch()
         return reducer
 

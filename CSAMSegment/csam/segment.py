@@ -90,6 +90,7 @@ def segment(
         device,
         options.samples,
         options.seed,
+        views=model.views,
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
         pause=pause,
     )

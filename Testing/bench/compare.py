@@ -3,15 +3,18 @@
     python Testing/bench/compare.py DATASET --patient-pattern '(.*)_p' --networks 2d-unet csam --seeds 0 1 2 \
         --folds 0 1 2 3 4 --steps 2000 --device auto --jobs 1
 
-A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<network>/seed<S>-fold<F>of<N>. A unit
-that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that are
-finished under the same plan. Nothing is chosen on the held-out patients: the averaged weights of the last step are
-measured. Prints the table, writes OUT/<data set>/comparison.json and .png.
+A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<plan>/<network>/seed<S>-fold<F>of<N>.
+A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that
+are finished under the same plan. With --begin-on every network first takes --begin-steps on a further data set,
+phantoms say, once a seed: its folds go on from there. Nothing is chosen on the held-out patients: the averaged weights
+of the last step are measured. Where the network is ours they are kept as a model, for compare_uncertainty.py. Prints
+the table, writes OUT/<data set>/<plan>/comparison.json and .png.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import shlex
@@ -28,6 +31,7 @@ import torch
 from rivals import RIVALS, parameters, plan_for, seeded
 
 from csam.devices import choose_device
+from csam.networks import CSAMUNet
 from csam.result import Options
 from csam.training.augment import Augmenter
 from csam.training.calibrate import assemble, cross_fitted
@@ -41,7 +45,10 @@ OUT = Path("out/bench/compare")
 
 @dataclass(frozen=True)
 class Unit:
-    """One training and its evaluation. plan: the shared one, with the unit's seed."""
+    """One training and its evaluation. plan: the shared one, with the unit's seed. begin_on: what it learns first.
+
+    card: as for csam train.
+    """
 
     dataset: Path
     network: str
@@ -51,11 +58,18 @@ class Unit:
     device: str
     samples: int
     out: Path
+    begin_on: Path | None
+    begin_steps: int
+    card: dict
+
+    @property
+    def of_network(self) -> Path:
+        before = f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
+        return self.out / self.dataset.name / f"{before}{self.plan.steps}-steps" / self.network
 
     @property
     def folder(self) -> Path:
-        place = f"seed{self.plan.seed}-fold{self.fold}of{self.of}"
-        return self.out / self.dataset.name / f"{self.plan.steps}-steps" / self.network / place
+        return self.of_network / f"seed{self.plan.seed}-fold{self.fold}of{self.of}"
 
     @property
     def result(self) -> Path:
@@ -79,9 +93,18 @@ def run(unit: Unit) -> str:
     plan = plan_for(unit.network, unit.plan)
     slice_spacing = float(np.median([max(case.read()[1].GetSpacing()) for case in training]))
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
-    trainer, seconds = train(unit, plan, network, training, device)
+    if unit.begin_on:
+        network.load_state_dict(beginning(unit, plan, network, device))
+    trainer, seconds = train(unit.folder, plan, network, training, device)
     network = trainer.averaged_network()
-    model = assemble(network, data, plan, training, {})
+    provenance = {
+        "training_patients": sorted({case.patient for case in training}),
+        "validation_patients": sorted(out),
+        "plan": asdict(plan),
+    }
+    model = replace(assemble(network, data, plan, training, unit.card), provenance=provenance)
+    if isinstance(network, CSAMUNet):
+        model.save(unit.folder / "model")
     model._networks[device] = network  # what a model file could not hold: a network that is not ours
     started = time.perf_counter()
     before = evaluate(model, validation, Options(unit.samples, device=device), log=lambda text: None)
@@ -108,13 +131,27 @@ def run(unit: Unit) -> str:
     return f"Dice {values['after_calibration']['dice_mean']:.4f}, {values['step_seconds']:.3f} s a step"
 
 
-def train(unit: Unit, plan: Plan, network, training: list, device: str) -> tuple[Trainer, float]:
+def beginning(unit: Unit, plan: Plan, network, device: str) -> dict:
+    """The weights with which every fold of a network and seed begins; the same network's, after the further data."""
+    folder = unit.of_network / f"seed{plan.seed}-beginning"
+    weights = folder / "weights.pt"
+    if not weights.exists():
+        further = read_dataset(unit.begin_on, plan.patient_pattern).cases
+        trainer, _ = train(folder, replace(plan, steps=unit.begin_steps), copy.deepcopy(network), further, device)
+        torch.save(trainer.averaged_network().state_dict(), folder / "weights.tmp")
+        os.replace(folder / "weights.tmp", weights)
+    return torch.load(weights, map_location=device, weights_only=True)
+
+
+def train(folder: Path, plan: Plan, network, training: list, device: str) -> tuple[Trainer, float]:
     """The trainer after the plan's steps, and the seconds they took."""
     examples = [load_example(case, plan) for case in training]
     trainer = Trainer(plan, network, device)
-    augment = Augmenter(plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices)
-    unit.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, clock = unit.folder / "checkpoint.pt", unit.folder / "seconds.json"
+    augment = Augmenter(
+        plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices, plan.free_orientation, plan.extra_share
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, clock = folder / "checkpoint.pt", folder / "seconds.json"
     spent = 0.0
     if checkpoint.exists():
         trainer.restore(checkpoint)
@@ -126,6 +163,11 @@ def train(unit: Unit, plan: Plan, network, training: list, device: str) -> tuple
             trainer.save(checkpoint)
             clock.write_text(json.dumps(spent + time.perf_counter() - started))
     return trainer, spent + time.perf_counter() - started
+
+
+def run_all(units: list[Unit]) -> None:
+    for unit in units:
+        print(f"{unit.folder.relative_to(unit.out)}: {run(unit)}", flush=True)
 
 
 def main() -> None:
@@ -142,15 +184,19 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10, help="draws of the gates when measuring")
     parser.add_argument("--jobs", type=int, default=1, help="units at a time: a GPU has room for several")
     parser.add_argument("--reference", default="2d-unet", choices=RIVALS, help="what the others are compared with")
+    parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
+    parser.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
+    parser.add_argument("--begin-steps", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    card = json.loads(options.card.read_text()) if options.card else {}
     fields = json.loads(options.plan.read_text()) if options.plan else {}
     plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
     # Round by round: whenever it is stopped, every network has had the same seeds and folds, but for the last round.
     units = [
         Unit(
             options.dataset, network, fold, options.of, replace(plan, seed=seed),
-            options.device, options.samples, options.out,
+            options.device, options.samples, options.out, options.begin_on, options.begin_steps, card,
         )
         for seed in options.seeds
         for fold in options.folds
@@ -158,13 +204,15 @@ def main() -> None:
     ]  # fmt: skip
     todo = [unit for unit in units if not unit.result.exists()]
     print(f"{len(units)} units, {len(todo)} to run.", flush=True)
+    # What begins with the same weights goes one after the other: the first one makes them.
+    groups: dict = {}
+    for unit in todo:
+        groups.setdefault(unit.folder if unit.begin_on is None else (unit.network, unit.plan.seed), []).append(unit)
     if options.jobs == 1:
-        for unit in todo:
-            print(f"{unit.folder.relative_to(options.out)}: {run(unit)}", flush=True)
+        run_all(todo)
     else:
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-            for unit, line in zip(todo, pool.map(run, todo), strict=True):
-                print(f"{unit.folder.relative_to(options.out)}: {line}", flush=True)
+            list(pool.map(run_all, groups.values()))
     folder = units[0].folder.parents[1]
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/result.json"))]
     table = paired.compare(results, options.reference)

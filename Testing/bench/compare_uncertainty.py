@@ -1,11 +1,13 @@
 """Which doubt deserves to be shown? Softmax, CSAM's gates, test-time augmentation, both, or an ensemble.
 
     python Testing/bench/compare_uncertainty.py DATASET [--model MODEL ...] [--shifts none noise ...] [--training]
+    python Testing/bench/compare_uncertainty.py DATASET --folds out/bench/compare/DATASET/2000-steps/csam
 
-Runs on the validation patients of the first model, which no model may have been trained on, as they are and made
-worse (see degrade.py). Several models of one plan make a deep ensemble of them. Every pass is kept in OUT, so that a
-stopped run goes on where it was. Prints tables, writes OUT/uncertainty.json and .png. --training adds the training
-patients as a check apart: nothing is to be chosen by them.
+Runs on the validation patients of a model, which it was not trained on, as they are and made worse (see degrade.py).
+Several models with the same validation patients make a deep ensemble. --folds takes all models that compare.py left of
+a network: every scan is judged by those of its own fold, whose seeds are the ensemble. Every pass is kept in OUT, so
+that a stopped run goes on where it was. Prints tables, writes OUT/uncertainty.json and .png. --training adds the
+training patients as a check apart: nothing is to be chosen by them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,7 @@ from doubt_figures import case_scores, slice_scores, volume_intervals, voxels
 from doubt_tables import draw, text
 from doubts import Judged, judge
 from paired import public
-from passes import IDENTITY, MIRRORED, ROTATIONS, Passes, relative_costs
+from passes import Passes, relative_costs
 
 from csam import geometry
 from csam.cli import find_model
@@ -34,9 +37,11 @@ from csam.model import Model
 from csam.stack import Stack, stack_of
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
+from csam.views import AS_IT_IS, MIRRORED, ROTATIONS
 
 OUT = Path("out/bench/uncertainty")
 DRAWS = 20
+(IDENTITY,) = AS_IT_IS
 METHODS = {
     "softmax": [(IDENTITY, None)],
     "gates": [(IDENTITY, n) for n in range(DRAWS)],
@@ -48,6 +53,14 @@ METHODS = {
 """Name → its passes: views and draws of the gates, None for the gates at their mean."""
 FULL = ("softmax", "gates", "8 rotations", "gates and rotations")
 SHORT = ("softmax", "gates, 6 draws", "8 rotations")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A case, and the models that were not trained on its patient: several are an ensemble."""
+
+    case: Case
+    models: Sequence[Model]
 
 
 def scan(case: Case, model: Model, shift: str) -> tuple[Stack, np.ndarray]:
@@ -68,11 +81,11 @@ def file_of(case: Case, model: Model, shift: str, out: Path) -> Path:
     return out / model.sha256[:12] / shift.replace(" ", "-") / f"{case.name}.npz"
 
 
-def collect(cases: Sequence[Case], models: Sequence[Model], shift: str, methods: Sequence[str], out: Path) -> None:
+def collect(cases: Sequence[HeldOut], shift: str, methods: Sequence[str], out: Path) -> None:
     """Computes the passes that are not on disk yet; of the models after the first, the plain one and the rotations."""
-    for case in cases:
-        started = time.perf_counter()
-        for number, model in enumerate(models):
+    for held in cases:
+        case, started = held.case, time.perf_counter()
+        for number, model in enumerate(held.models):
             wanted: dict = {}
             for name in methods if number == 0 else ("softmax", "8 rotations"):
                 for view, number_of_draw in METHODS[name]:
@@ -87,10 +100,11 @@ def collect(cases: Sequence[Case], models: Sequence[Model], shift: str, methods:
             print(f"{shift:18s}{case.name:24s}{seconds:8.1f} s", flush=True)
 
 
-def judged(cases: Sequence[Case], models: Sequence[Model], shift: str, method: str, out: Path) -> list[Judged]:
-    """Every case as a method sees it."""
+def judged(cases: Sequence[HeldOut], members: int, shift: str, method: str, out: Path) -> list[Judged]:
+    """Every case as a method sees it with so many of its models."""
     found = []
-    for case in cases:
+    for held in cases:
+        case, models = held.case, held.models[:members]
         stack, truth = scan(case, models[0], shift)
         stacked = [Passes(file_of(case, model, shift, out)).stacked(METHODS[method]) for model in models]
         one = judge(
@@ -123,36 +137,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--model", nargs="+", default=["cardiac-lv"], help="a shipped model's name, a folder or a zip")
+    parser.add_argument("--folds", type=Path, help="a network's folder that compare.py left, instead of models")
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
     parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
     parser.add_argument("--training", action="store_true", help="also the training patients, as a check apart")
     parser.add_argument("--all-symmetries", action="store_true", help="also the views that mirror the anatomy")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    models = [find_model(name) for name in options.model]
-    same = {(m.in_plane_spacing, m.slice_axis, m.intensity, m.architecture["num_classes"]) for m in models}
-    if len(same) > 1:
-        parser.error("the models must share in-plane spacing, slice axis, intensity and labels.")
-    first = models[0]
-    data = read_dataset(options.dataset, first.provenance["plan"]["patient_pattern"])
-    trained = {patient for model in models for patient in model.provenance["training_patients"]}
-    held_out = [c for c in data.cases if c.patient in first.provenance["validation_patients"]]
-    if any(case.patient in trained for case in held_out):
-        parser.error("a validation patient of the first model was trained on by another.")
+    ensembles = from_folds(options.folds) if options.folds else [[find_model(name) for name in options.model]]
+    first = ensembles[0][0]
+    try:
+        held_out, trained = split(options.dataset, ensembles)
+    except ValueError as error:
+        parser.error(str(error))
     groups = {shift: (held_out, shift, FULL if shift == "none" else SHORT) for shift in options.shifts}
     if options.training:
-        groups["training scans"] = ([c for c in data.cases if c.patient in trained], "none", SHORT)
+        groups["training scans"] = (trained, "none", SHORT)
     costs = relative_costs(first.network(), first.field_of_view)
     table: dict[str, dict[str, dict]] = {}
     seen: dict[str, list[Judged]] = {}
     for group, (cases, shift, methods) in groups.items():
         if shift != "none":
-            cases = [case for case in cases if re.search(options.worse_scans, case.name)]
+            cases = [held for held in cases if re.search(options.worse_scans, held.case.name)]
         if options.all_symmetries and group == "none":
             methods = (*methods, "16 symmetries")
-        collect(cases, models, shift, methods, options.out)
-        for name, method, members in named(methods, len(models)):
-            scans = judged(cases, models[:members], shift, method, options.out)
+        collect(cases, shift, methods, options.out)
+        for name, method, members in named(methods, len(ensembles[0])):
+            scans = judged(cases, members, shift, method, options.out)
             cost = members * costs(METHODS[method])
             table.setdefault(group, {})[name] = {"cost": cost} | figures(scans)
             print(text(group, name, table[group][name]), flush=True)
@@ -164,9 +175,41 @@ def main() -> None:
             print(text("all worse scans", name, table["all worse scans"][name]), flush=True)
     command = shlex.join(["python", "Testing/bench/compare_uncertainty.py", *public(sys.argv[1:])])
     options.out.mkdir(parents=True, exist_ok=True)
-    values = {"command": command, "models": [m.name for m in models], "data": data.name, "groups": table}
+    names = sorted({model.name for models in ensembles for model in models})
+    values = {"command": command, "models": names, "data": options.dataset.name, "groups": table}
     (options.out / "uncertainty.json").write_text(json.dumps(rounded(values), indent=1) + "\n")
-    draw(options.out / "uncertainty.png", table, f"{first.title}: {data.name}")
+    draw(options.out / "uncertainty.png", table, f"{first.title}: {options.dataset.name}")
+
+
+def from_folds(folder: Path) -> list[list[Model]]:
+    """The models that compare.py left of a network: the seeds of every fold."""
+    folds: dict[str, list[Model]] = {}
+    for path in sorted(folder.glob("seed*-fold*of*/model")):
+        folds.setdefault(path.parent.name.partition("-")[2], []).append(Model.load(path))
+    if not folds:
+        raise SystemExit(f"{folder} holds no models; give the folder of one network that compare.py has run.")
+    seeds = min(map(len, folds.values()))
+    return [models[:seeds] for models in folds.values()]
+
+
+def split(dataset: Path, ensembles: Sequence[Sequence[Model]]) -> tuple[list[HeldOut], list[HeldOut]]:
+    """The scans that each ensemble's models were validated on, and those they were trained on.
+
+    Raises ValueError for an ensemble whose models do not go together.
+    """
+    data = read_dataset(dataset, ensembles[0][0].provenance["plan"]["patient_pattern"])
+    held_out, trained = [], []
+    for models in ensembles:
+        same = {(m.in_plane_spacing, m.slice_axis, m.intensity, m.architecture["num_classes"]) for m in models}
+        if len(same) > 1:
+            raise ValueError("the models must share in-plane spacing, slice axis, intensity and labels.")
+        met = {patient for model in models for patient in model.provenance["training_patients"]}
+        validation = set(models[0].provenance["validation_patients"])
+        if met & validation:
+            raise ValueError("a validation patient of the first model was trained on by another.")
+        held_out += [HeldOut(case, models) for case in data.cases if case.patient in validation]
+        trained += [HeldOut(case, models) for case in data.cases if case.patient in met]
+    return held_out, trained
 
 
 def rounded(values):

@@ -1,8 +1,8 @@
 """Single passes of a network over a scan, kept on disk: what every way of telling uncertainty is made of.
 
-A pass is one view of the stack (turned, mirrored, its slices reversed, brightened, scaled) under one setting of the
-gates (at their mean, or a draw). Test-time augmentation averages views, CSAM's gates average draws, an ensemble
-averages models; so each pass is computed once and the ways are compared on the same ones.
+A pass is one view of the stack (csam.views) under one setting of the gates (at their mean, or a draw). Test-time
+augmentation averages views, CSAM's gates average draws, an ensemble averages models; so each pass is computed once and
+the ways are compared on the same ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -21,58 +20,16 @@ from torch import Tensor
 
 from csam.geometry import fields, pad_amounts, windows
 from csam.posterior import GatePosterior
-from csam.stack import resize
+from csam.views import View
 
 
-@dataclass(frozen=True)
-class View:
-    """One way to look at a stack. quarter_turns, mirrored (columns): in-plane. reversed: the order of the slices.
-
-    gamma: exponent of the intensities, which lie in 0 to 1. scale: factor on the number of pixels.
-    """
-
-    quarter_turns: int = 0
-    mirrored: bool = False
-    reversed: bool = False
-    gamma: float = 1.0
-    scale: float = 1.0
-
-    @property
-    def name(self) -> str:
-        parts = [f"turn{self.quarter_turns}", "mirrored" * self.mirrored, "reversed" * self.reversed]
-        parts += [f"gamma{self.gamma:g}" * (self.gamma != 1), f"scale{self.scale:g}" * (self.scale != 1)]
-        return "-".join(part for part in parts if part)
-
-    def apply(self, values: Tensor) -> Tensor:
-        """values: (C, S, h, w), 0 to 1."""
-        values = values**self.gamma
-        if self.scale != 1:
-            size = [round(n * self.scale) for n in values.shape[-2:]]
-            values = torch.stack([resize(channel, size) for channel in values]).clamp(0, 1)
-        values = values.flip(1) if self.reversed else values
-        values = values.flip(-1) if self.mirrored else values
-        return values.rot90(self.quarter_turns, (-2, -1))
-
-    def undo(self, probabilities: Tensor, size: tuple[int, int]) -> Tensor:
-        """probabilities: (S, K, ...) of the view → (S, K, *size) of the stack as it is."""
-        probabilities = probabilities.rot90(-self.quarter_turns, (-2, -1))
-        probabilities = probabilities.flip(-1) if self.mirrored else probabilities
-        probabilities = probabilities.flip(0) if self.reversed else probabilities
-        if tuple(probabilities.shape[-2:]) != tuple(size):
-            probabilities = F.interpolate(probabilities, size=tuple(size), mode="bilinear", align_corners=False)
-        return probabilities
-
-
-IDENTITY = View()
-ROTATIONS = tuple(View(turns, flip, flip) for flip, turns in product((False, True), range(4)))
-"""The eight rotations of space that keep the slices slices: ways to store the same anatomy without mirroring it."""
-MIRRORED = tuple(View(turns, flip, not flip) for flip, turns in product((False, True), range(4)))
-"""The other eight symmetries of a stack: those that turn left into right."""
+def name(view: View) -> str:
+    return f"turn{view.quarter_turns}" + "-mirrored" * view.mirrored + "-reversed" * view.reversed
 
 
 def key(view: View, draw: int | None) -> str:
     """The name of a pass. draw: number of the gates' draw, None for the gates at their mean."""
-    return f"{view.name}/{'mean' if draw is None else draw}"
+    return f"{name(view)}/{'mean' if draw is None else draw}"
 
 
 @torch.inference_mode()
@@ -80,7 +37,7 @@ def run(
     network, values: Tensor, field_of_view: tuple[int, int], view: View, draws: Sequence[int | None]
 ) -> Iterator[tuple[int | None, Tensor]]:
     """Probabilities (S, K, h, w) of a stack (C, S, h, w) under each draw, in windows and tiles as in a real run."""
-    seen = view.apply(values)
+    seen = view.apply(values.transpose(0, 1)).transpose(0, 1)
     count, *image = seen.shape[1:]
     before, behind = pad_amounts(count, network.num_slices)
     index = np.clip(np.arange(-before, count + behind), 0, count - 1)
@@ -101,10 +58,12 @@ def run(
         x = padded.transpose(0, 1)[here].contiguous()
         blend = torch.from_numpy(np.einsum("s,r,c->src", *weights))[:, None]
         posterior = GatePosterior(network, x)
+        sampler = posterior.sampler()
         for number, draw in enumerate(draws):
             # As in csam.sampling, draw number i is the same deviation in every window and tile.
-            gates = posterior.mean() if draw is None else posterior.draw(torch.Generator().manual_seed(draw))
-            sums[(number, *here)] += blend * posterior.logits(gates).float().softmax(1)
+            drawn = (None, "mean") if draw is None else (torch.Generator().manual_seed(draw), "independent")
+            (logits,) = sampler(posterior.draws(1, *drawn))
+            sums[(number, *here)] += blend * logits.softmax(1)
     inside = (
         slice(None),
         slice(before, before + count),
@@ -113,7 +72,7 @@ def run(
         slice(left, left + image[1]),
     )
     for draw, probabilities in zip(draws, sums[inside], strict=True):
-        yield draw, view.undo(probabilities, values.shape[-2:])
+        yield draw, view.undo(probabilities)
 
 
 class Passes:
@@ -132,7 +91,7 @@ class Passes:
             started = time.perf_counter()
             for draw, probabilities in run(network, values, field_of_view, view, draws):
                 self.values[key(view, draw)] = probabilities[:, 1:].transpose(0, 1).numpy().astype(np.float16)
-            self.values[f"seconds/{view.name}/{len(draws)}"] = np.float64(time.perf_counter() - started)
+            self.values[f"seconds/{name(view)}/{len(draws)}"] = np.float64(time.perf_counter() - started)
         if any(missing.values()):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.path.with_suffix(".tmp.npz")
@@ -146,24 +105,26 @@ class Passes:
 
 
 def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) -> Callable[[Sequence], float]:
-    """How long a method's passes take, in passes of the whole network with the gates at their mean.
+    """How long a method's passes take, in single passes of the whole network.
 
-    A view costs an encoder, a pass a decoder; medians of interleaved runs: the machine may be shared.
+    A view costs what its draws share, a draw the rest of the decoder; medians of interleaved runs: the machine may be
+    shared.
     """
     x = torch.rand(network.num_slices, network.architecture["input_channels"], *field_of_view)
-    encoders, decoders = [], []
+    once, every = [], []
     with torch.inference_mode():
         for _ in range(repeats + 1):  # the first warms up
             started = time.perf_counter()
             posterior = GatePosterior(network, x)
+            sampler, gates = posterior.sampler(), posterior.draws(1)
             between = time.perf_counter()
-            posterior.logits(posterior.mean())
-            encoders.append(between - started)
-            decoders.append(time.perf_counter() - between)
-    encoder, decoder = np.median(encoders[1:]), np.median(decoders[1:])
+            sampler(gates)
+            once.append(between - started)
+            every.append(time.perf_counter() - between)
+    view, draw = np.median(once[1:]), np.median(every[1:])
 
     def cost(method: Sequence[tuple[View, int | None]]) -> float:
         views = len({view for view, _ in method})
-        return float((views * encoder + len(method) * decoder) / (encoder + decoder))
+        return float((views * view + len(method) * draw) / (view + draw))
 
     return cost

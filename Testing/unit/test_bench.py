@@ -18,56 +18,31 @@ import rivals
 import torch
 from unit import small
 
+from csam.model import Model
 from csam.sampling import mean_probabilities
 from csam.training.plan import Plan
+from csam.views import AS_IT_IS, ROTATIONS
 
 BENCH = Path(__file__).parents[1] / "bench"
 PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32), steps=2, validation_patients=1)
 
 
-@pytest.mark.parametrize("view", [*passes.ROTATIONS, *passes.MIRRORED], ids=lambda view: view.name)
-def test_a_view_undoes_itself(view):
-    values = torch.rand(2, 4, 10, 14)
-    seen = view.apply(values)
-    assert torch.equal(view.undo(seen.transpose(0, 1), (10, 14)).transpose(0, 1), values)
-
-
-def test_the_sixteen_views_are_different_and_eight_of_them_mirror_nothing():
-    """A rotation of space keeps the handedness of any three directions; a mirror turns it round."""
-    values = torch.arange(2 * 3 * 3, dtype=torch.float).reshape(1, 2, 3, 3)
-    seen = [view.apply(values) for view in (*passes.ROTATIONS, *passes.MIRRORED)]
-    assert len({s.numpy().tobytes() for s in seen}) == 16
-    for view, handed in (*((v, 1) for v in passes.ROTATIONS), *((v, -1) for v in passes.MIRRORED)):
-        grid = torch.stack(torch.meshgrid(*(torch.arange(3.0) for _ in range(3)), indexing="ij"))
-        turned = torch.stack([view.apply(axis[None])[0] for axis in grid])
-        steps = [turned[:, 1, 0, 0], turned[:, 0, 1, 0], turned[:, 0, 0, 1]]
-        matrix = torch.stack([step - turned[:, 0, 0, 0] for step in steps])
-        assert torch.linalg.det(matrix).item() == pytest.approx(handed)
-
-
-def test_a_scaled_view_comes_back_to_its_size():
-    view = passes.View(quarter_turns=1, scale=1.3)
-    seen = view.apply(torch.rand(1, 4, 20, 30))
-    assert seen.shape == (1, 4, 39, 26)
-    assert view.undo(seen.transpose(0, 1), (20, 30)).shape == (4, 1, 20, 30)
-
-
 def test_a_pass_is_what_the_pipeline_computes():
     network, values = small.lively(small.network()), torch.rand(1, 8, 20, 36)
-    found = dict(passes.run(network, values, (16, 16), passes.IDENTITY, [None, 3]))
+    found = dict(passes.run(network, values, (16, 16), AS_IT_IS[0], [None, 3]))
     assert torch.allclose(found[None], mean_probabilities(network, values, (16, 16)), atol=1e-6)
     assert not torch.allclose(found[3], found[None], atol=1e-3)
 
 
 def test_passes_are_computed_once(tmp_path, monkeypatch):
     network, values = small.network(), torch.rand(1, 5, 16, 16)
-    wanted = {passes.IDENTITY: [None, 0], passes.ROTATIONS[1]: [None]}
+    wanted = {AS_IT_IS[0]: [None, 0], ROTATIONS[1]: [None]}
     first = passes.Passes(tmp_path / "scan.npz")
     first.complete(network, values, (16, 16), wanted)
     again = passes.Passes(tmp_path / "scan.npz")
     monkeypatch.setattr(passes, "run", lambda *_: pytest.fail("it was there"))
     again.complete(network, values, (16, 16), wanted)
-    stacked = again.stacked([(passes.IDENTITY, 0), (passes.ROTATIONS[1], None)])
+    stacked = again.stacked([(AS_IT_IS[0], 0), (ROTATIONS[1], None)])
     assert stacked.shape == (2, 3, 5, 16, 16)
     assert stacked.sum(1) == pytest.approx(1, abs=1e-3)
 
@@ -167,17 +142,25 @@ def test_no_patient_is_held_out_twice_and_nobody_is_forgotten():
 @pytest.mark.slow
 def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
-    (tmp_path / "plan.json").write_text(
-        json.dumps({"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16]})
-    )
+    plan = {"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16], "learning_rate": 1e-5}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    place = tmp_path / "out" / "Balls" / "1-on-Balls-then-2-steps"
+    begun = rivals.seeded("2d-unet", Plan.from_json(plan | {"seed": 5}), 1, 3, 8.0).state_dict()
+    (place / "2d-unet" / "seed0-beginning").mkdir(parents=True)
+    torch.save(begun, place / "2d-unet" / "seed0-beginning" / "weights.pt")
     command = [sys.executable, str(BENCH / "compare.py"), str(data), "--networks", "2d-unet", "dynunet-3d", "--of", "2"]
     command += ["--steps", "2", "--plan", str(tmp_path / "plan.json"), "--device", "cpu", "--samples", "2"]
-    command += ["--out", str(tmp_path / "out")]
+    command += ["--out", str(tmp_path / "out"), "--begin-on", str(data), "--begin-steps", "1"]
     environment = os.environ | {"PYTHONPATH": str(BENCH.parents[1] / "CSAMSegment")}
     for to_run in (2, 0):
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert f"2 units, {to_run} to run." in done.stdout
-    written = (tmp_path / "out" / "Balls" / "2-steps" / "comparison.json").read_text()
+    assert (place / "dynunet-3d" / "seed0-beginning" / "weights.pt").exists()
+    model = Model.load(place / "2d-unet" / "seed0-fold0of2" / "model")
+    assert len(model.provenance["validation_patients"]) == 2
+    for name, value in model.network().state_dict().items():
+        torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
+    written = (place / "comparison.json").read_text()
     assert set(json.loads(written)["networks"]) == {"2d-unet", "dynunet-3d"}
     assert str(tmp_path) not in written

@@ -39,6 +39,8 @@ def test_a_region_limits_the_work(model):
 
 def test_samples_count_on_top_of_what_is_done_once():
     assert Pace(10.0, 3.0).seconds(2.0, 20) == 140.0
+    assert Pace(10.0, 3.0, views=8).seconds(2.0, 20) == 280.0
+    assert Pace(10.0, 3.0, views=8).seconds(2.0, 3) == 78.0
 
 
 def test_the_pace_is_measured_on_the_network_itself(model):

@@ -279,5 +279,6 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
             (min(counts), max(counts)),
             len({case.patient for case in training}),
         ),
+        free_orientation=plan.free_orientation,
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
