@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth", help="labels on the scan's grid, to compare with")
     parser.add_argument("--frame", type=int, help="the volume of a 4-D image, from 0")
     parser.add_argument("--model", default="cardiac-lv", help="a model's name, folder or zip")
-    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--samples", type=int, default=Options.samples)
     parser.add_argument("--out", default="out/demo")
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from csam.errors import CSAMError, WorkerError
-from csam.pace import Pace, work
+from csam.pace import work
 
 from . import words
 from .geometry import raster_from_volume, region_from_roi
@@ -13,8 +13,8 @@ from .i18n import tr as _
 from .launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
 from .worker_status import WorkerStatus
 
-SPEED_SETTING = "CSAMSegment/SecondsPerSample/{model}/{device}"
-"""Seconds that the last run took for one sample of one unit of ``csam.pace.work``."""
+SPEED_SETTING = "CSAMSegment/Seconds/{model}/{device}/{samples}"
+"""Seconds that the last run with so many samples took for one unit of ``csam.pace.work``."""
 
 
 class WorkerView:
@@ -100,23 +100,22 @@ class WorkerView:
             return False
 
     def _estimate(self) -> str:
-        """How long a run of what is chosen will take: from the last run of the model, else from its measured pace."""
+        """How long a run of what is chosen will take: from the last such run of the model, else its measured pace."""
         parameters, model, run = self._parameters, self._input.model, self._logic.run
         running = run is not None and not run.finished  # its own progress says more
         if running or parameters is None or self._input.problem():
             return ""
-        device = self.device()["id"]
-        learnt = read_setting(SPEED_SETTING.format(model=model.name, device=device))
+        device, samples = self.device()["id"], parameters.samples
+        learnt = read_setting(SPEED_SETTING.format(model=model.name, device=device, samples=samples))
         pace = self.status.paces.get((str(self._input.modelPath), device))
-        if learnt:
-            pace = Pace(0.0, float(learnt))
-        if pace is None:
+        if pace is None and not learnt:
             self.status.askPace(str(self._input.modelPath), device)
             return ""
         try:
             region = region_from_roi(parameters.region) if parameters.region is not None else None
             image = raster_from_volume(parameters.inputVolume)
-            seconds = pace.seconds(work(image, model, parameters.sliceAxis.value, region), parameters.samples)
+            size = work(image, model, parameters.sliceAxis.value, region)
+            seconds = size * float(learnt) if learnt else pace.seconds(size, samples)
         except CSAMError:  # the fit check says it
             return ""
         return _(": about {time}").format(time=words.seconds(seconds))
@@ -126,9 +125,9 @@ class WorkerView:
         seconds = run.output.result.provenance.get("seconds")
         if application() is None or not seconds:
             return
-        name = SPEED_SETTING.format(model=run.model.name, device=self.device()["id"])
+        name = SPEED_SETTING.format(model=run.model.name, device=self.device()["id"], samples=samples)
         size = work(raster_from_volume(run.volumes[0]), run.model, self._parameters.sliceAxis.value)
-        application().userSettings().setValue(name, f"{float(seconds) / size / samples:.4g}")
+        application().userSettings().setValue(name, f"{float(seconds) / size:.4g}")
         self.refresh()
 
     def _fillDevices(self) -> None:

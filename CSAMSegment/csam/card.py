@@ -20,6 +20,8 @@ def card(model: Model) -> str:
         f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
+        "- Runs look at the stack from "
+        + (f"{len(model.views)} sides: it may be stored any way up" if model.free_orientation else "one side"),
         f"- Licence: {model.licence or 'not stated'}",
         "",
         "## What it learned from",

@@ -17,6 +17,7 @@ from pathlib import Path
 from . import __version__
 from .errors import Cancelled, CSAMError, InputError
 from .protocol import pack_result
+from .result import Options
 
 SHIPPED = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 
@@ -78,7 +79,6 @@ def _read_json(path: str | None) -> dict:
 def _segment(options: argparse.Namespace) -> None:
     import SimpleITK as sitk
 
-    from .result import Options
     from .segment import segment
 
     images = [read_image(path, options.frame) for path in options.images]
@@ -152,7 +152,6 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from .model import Calibration
-    from .result import Options
     from .training import figures
     from .training.calibrate import calibrated, how_judged
     from .training.evaluate import evaluate, summarise
@@ -255,7 +254,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_run_options(command: argparse.ArgumentParser) -> None:
         command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
-        command.add_argument("--samples", type=int, default=20, help="draws from the gates' posterior (default 20)")
+        command.add_argument(
+            "--samples", type=int, default=Options.samples, help="draws of the gates (default %(default)s)"
+        )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 

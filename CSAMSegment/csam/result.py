@@ -15,7 +15,8 @@ from .errors import InputError
 class Options:
     """How to run. Every field has a default that suits a first look.
 
-    samples: number of draws from the gates' posterior, 2 to 1000.
+    samples: number of draws from the gates' posterior, 2 to 1000; where the model has several views, each from another
+      one (csam.views). Eight are one from every rotation.
     seed: same seed, same device, same result.
     device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.
@@ -23,7 +24,7 @@ class Options:
     keep_probabilities: also return the mean probability of every class.
     """
 
-    samples: int = 20
+    samples: int = 8
     seed: int = 0
     device: str = "auto"
     slice_axis: str = "auto"

@@ -44,7 +44,7 @@ class Sampling:
     network: torch.nn.Module
     field_of_view: tuple[int, int]
     device: str = "cpu"
-    samples: int = 20
+    samples: int = 8
     seed: int = 0
     rule: str = "antithetic"
     views: Sequence[View] = AS_IT_IS

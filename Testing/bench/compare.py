@@ -136,7 +136,7 @@ def beginning(unit: Unit, plan: Plan, network, device: str) -> dict:
     folder = unit.of_network / f"seed{plan.seed}-beginning"
     weights = folder / "weights.pt"
     if not weights.exists():
-        further = read_dataset(unit.begin_on, plan.patient_pattern).cases
+        further = read_dataset(unit.begin_on).cases
         trainer, _ = train(folder, replace(plan, steps=unit.begin_steps), copy.deepcopy(network), further, device)
         torch.save(trainer.averaged_network().state_dict(), folder / "weights.tmp")
         os.replace(folder / "weights.tmp", weights)

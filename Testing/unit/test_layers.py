@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "raster", "result"},
     {
         "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
-        "networks", "phantom", "posterior", "protocol", "team", "uncertainty",
+        "networks", "phantom", "posterior", "protocol", "team", "uncertainty", "views",
     },
     {"model", "sampling", "stack"},
     {"card", "convert", "fit", "pace", "segment"},
