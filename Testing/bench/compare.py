@@ -28,14 +28,13 @@ from pathlib import Path
 import numpy as np
 import paired
 import torch
-from rivals import RIVALS, parameters, plan_for, seeded
+from rivals import RIVALS, Volumetric, parameters, plan_for, seeded
 
 from csam.devices import choose_device
-from csam.networks import CSAMUNet
 from csam.result import Options
 from csam.training.augment import Augmenter
 from csam.training.calibrate import assemble, cross_fitted
-from csam.training.dataset import read_dataset
+from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
 from csam.training.plan import Plan
 from csam.training.train import Trainer, load_example
@@ -47,7 +46,7 @@ OUT = Path("out/bench/compare")
 class Unit:
     """One training and its evaluation. plan: the shared one, with the unit's seed. begin_on: what it learns first.
 
-    card: as for csam train.
+    card: as for csam train. patients: train on so many of those that are not held out; None for all.
     """
 
     dataset: Path
@@ -61,6 +60,7 @@ class Unit:
     begin_on: Path | None
     begin_steps: int
     card: dict
+    patients: int | None = None
 
     @property
     def of_network(self) -> Path:
@@ -69,7 +69,8 @@ class Unit:
 
     @property
     def folder(self) -> Path:
-        return self.of_network / f"seed{self.plan.seed}-fold{self.fold}of{self.of}"
+        fewer = "" if self.patients is None else f"-{self.patients}patients"
+        return self.of_network / f"seed{self.plan.seed}-fold{self.fold}of{self.of}{fewer}"
 
     @property
     def result(self) -> Path:
@@ -83,13 +84,20 @@ def held_out(patients: list[str], fold: int, of: int, seed: int = 0) -> set[str]
     return set(np.random.default_rng(seed).permutation(sorted(patients))[fold::of].tolist())
 
 
+def divided(data: Dataset, unit: Unit) -> tuple[list[Case], list[Case]]:
+    """The cases to train on and those to measure on. Fewer patients are part of more."""
+    out = held_out(data.patients, unit.fold, unit.of)
+    others = sorted(set(data.patients) - out)
+    chosen = set(np.random.default_rng(unit.fold).permutation(others)[: unit.patients].tolist())
+    return [c for c in data.cases if c.patient in chosen], [c for c in data.cases if c.patient in out]
+
+
 def run(unit: Unit) -> str:
     """Trains and measures a unit, or goes on with it. Returns a line for people."""
     torch.set_num_threads(max(1, (os.cpu_count() or 1) if unit.device == "auto" else torch.get_num_threads()))
     device = choose_device(unit.device)
     data = read_dataset(unit.dataset, unit.plan.patient_pattern)
-    out = held_out(data.patients, unit.fold, unit.of)
-    training, validation = ([c for c in data.cases if (c.patient in out) == held] for held in (False, True))
+    training, validation = divided(data, unit)
     plan = plan_for(unit.network, unit.plan)
     slice_spacing = float(np.median([max(case.read()[1].GetSpacing()) for case in training]))
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
@@ -99,11 +107,11 @@ def run(unit: Unit) -> str:
     network = trainer.averaged_network()
     provenance = {
         "training_patients": sorted({case.patient for case in training}),
-        "validation_patients": sorted(out),
+        "validation_patients": sorted({case.patient for case in validation}),
         "plan": asdict(plan),
     }
     model = replace(assemble(network, data, plan, training, unit.card), provenance=provenance)
-    if isinstance(network, CSAMUNet):
+    if not isinstance(network, Volumetric):
         model.save(unit.folder / "model")
     model._networks[device] = network  # what a model file could not hold: a network that is not ours
     started = time.perf_counter()
@@ -115,10 +123,12 @@ def run(unit: Unit) -> str:
         "network": unit.network,
         "seed": plan.seed,
         "fold": unit.fold,
+        "training_patients": len(provenance["training_patients"]),
         "of": unit.of,
         "plan": asdict(plan),
         "device": device if device == "cpu" else torch.cuda.get_device_name(device),
         "parameters": parameters(network),
+        "training_seconds": seconds,
         "step_seconds": seconds / max(1, plan.steps),
         "scan_seconds": (time.perf_counter() - started) / max(1, len(validation)),
         "before_calibration": summarise(before, names),
@@ -214,7 +224,7 @@ def main() -> None:
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
             list(pool.map(run_all, groups.values()))
     folder = units[0].folder.parents[1]
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/result.json"))]
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/*of{options.of}/result.json"))]
     table = paired.compare(results, options.reference)
     print(paired.text(table))
     command = shlex.join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])

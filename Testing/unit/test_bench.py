@@ -10,6 +10,7 @@ from pathlib import Path
 import compare
 import degrade
 import doubts
+import first_cases
 import numpy as np
 import paired
 import passes
@@ -164,3 +165,20 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     written = (place / "comparison.json").read_text()
     assert set(json.loads(written)["networks"]) == {"2d-unet", "dynunet-3d"}
     assert str(tmp_path) not in written
+
+
+@pytest.mark.slow
+def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_path, monkeypatch, capsys):
+    data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
+    plan = {"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    line = ["first_cases", str(data), "--patients", "1", "--of", "2", "--steps", "1", "--device", "cpu"]
+    line += ["--plan", str(tmp_path / "plan.json"), "--samples", "2", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", line)
+    first_cases.main()
+    written = json.loads((tmp_path / "out" / "Balls" / "first-cases.json").read_text())
+    assert [point["patients"] for point in written["rows"]["from scratch"]] == [1, 2]
+    assert "from scratch" in capsys.readouterr().out
+    assert (tmp_path / "out" / "Balls" / "first-cases.png").stat().st_size > 0
+    monkeypatch.setattr(first_cases, "run", lambda unit: pytest.fail("it was there"))
+    first_cases.main()

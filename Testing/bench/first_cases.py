@@ -1,0 +1,114 @@
+"""How good will a model be that learns from my first ten patients? Dice over the number of training patients.
+
+    python Testing/bench/first_cases.py DATASET --patients 5 10 20 --folds 0 1 --steps 500 --plan plan.json \
+        --begin-on Phantoms --begin-steps 1000
+
+CSAM's U-Net is trained on so many of the patients that are not held out, always with the same steps: from scratch and,
+with --begin-on, from the weights that compare.py has after the further data set (made here where they are missing).
+Resumable as compare.py, in the same folders. Prints a table, writes OUT/first-cases.json and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from compare import OUT, Unit, run
+from paired import public
+
+from csam.training.plan import Plan
+
+
+def summary(units: list[Unit]) -> dict:
+    """Of all folds with one start and number of patients."""
+    results = [json.loads(unit.result.read_text()) for unit in units]
+    cases = [case for result in results for case in result["cases"].values()]
+    dice = [case["mean_dice"] for case in cases]
+    return {
+        "patients": results[0]["training_patients"],
+        "scans": len(dice),
+        "dice": float(np.mean(dice)),
+        "dice_lowest": min(dice),
+        "share_above_0.85": float(np.mean(np.array(dice) > 0.85)),
+        "training_seconds": float(np.mean([result["training_seconds"] for result in results])),
+    }
+
+
+def text(rows: dict[str, list[dict]]) -> str:
+    lines = [f"{'start':24s}{'patients':>9s}{'scans':>7s}{'Dice':>8s}{'lowest':>8s}{'> 0.85':>8s}{'training':>10s}"]
+    for start, points in rows.items():
+        lines += [
+            f"{start:24s}{p['patients']:9d}{p['scans']:7d}{p['dice']:8.3f}{p['dice_lowest']:8.3f}"
+            f"{p['share_above_0.85']:8.0%}{p['training_seconds'] / 60:7.1f} min"
+            for p in points
+        ]
+    return "\n".join(lines)
+
+
+def draw(path: Path, rows: dict[str, list[dict]], title: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained", facecolor="white")
+    for (start, points), colour in zip(rows.items(), ("#1a73e8", "#d93025"), strict=False):
+        axes.plot([p["patients"] for p in points], [p["dice"] for p in points], "o-", color=colour, label=start)
+    axes.set(title=title, xlabel="training patients", ylabel="mean Dice of held-out scans")
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--patients", nargs="+", type=int, default=[5, 10, 20], help="all that are left come last")
+    parser.add_argument("--folds", nargs="+", type=int, default=[0])
+    parser.add_argument("--of", type=int, default=5, help="number of folds")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--plan", type=Path, help="JSON file with fields of the plan, the same for all")
+    parser.add_argument("--patient-pattern", default="(.*)", help="its first group is the patient")
+    parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
+    parser.add_argument("--begin-on", type=Path, help="a further data set, from which the network learns first")
+    parser.add_argument("--begin-steps", type=int, default=1000)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--samples", type=int, default=4, help="draws of the gates when measuring")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    fields = json.loads(options.plan.read_text()) if options.plan else {}
+    plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
+    card = json.loads(options.card.read_text()) if options.card else {}
+    whole = Unit(
+        options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
+        options.begin_steps, card,
+    )  # fmt: skip
+    starts = {"from scratch": replace(whole, begin_on=None)}
+    if options.begin_on:
+        starts[f"after {options.begin_steps} steps on {options.begin_on.name}"] = whole
+    rows: dict[str, list[dict]] = {}
+    for start, unit in reversed(starts.items()):
+        for patients in (*options.patients, None):
+            units = [replace(unit, fold=fold, patients=patients) for fold in options.folds]
+            for one in units:
+                if not one.result.exists():
+                    print(f"{one.folder.relative_to(one.out)}: {run(one)}", flush=True)
+            rows.setdefault(start, []).append(summary(units))
+    print(text(rows))
+    command = shlex.join(["python", "Testing/bench/first_cases.py", *public(sys.argv[1:])])
+    folder = options.out / options.dataset.name
+    values = {"command": command, "plan": fields, "steps": options.steps, "rows": rows}
+    (folder / "first-cases.json").write_text(json.dumps(values, indent=2) + "\n")
+    draw(folder / "first-cases.png", rows, f"{options.dataset.name}: {options.steps} steps, whatever the number")
+    print(f"Written to {folder}/first-cases.json and .png")
+
+
+if __name__ == "__main__":
+    main()
