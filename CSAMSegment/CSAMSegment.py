@@ -16,7 +16,6 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from csam.result import Options
 from CSAMSegmentLib import about, logic, panel, sample_data, self_test
 from CSAMSegmentLib.parameters import OverlayKind, SliceAxis
 
@@ -48,7 +47,7 @@ class CSAMSegmentParameterNode:
     region: vtkMRMLMarkupsROINode
     segmentation: vtkMRMLSegmentationNode
     uncertainty: vtkMRMLScalarVolumeNode
-    samples: Annotated[int, WithinRange(2, 200)] = Options.samples
+    samples: Annotated[int, WithinRange(2, 200)] = 8
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     sliceAxis: SliceAxis = SliceAxis.AUTO
     device: str = "auto"

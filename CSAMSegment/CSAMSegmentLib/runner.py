@@ -174,7 +174,7 @@ class Runner:
         self._show(_("Done."))
         parameters = self.parameters  # None while a scene is being loaded
         if run.output.result is not None and parameters is not None and parameters.region is None:
-            self._worker.remember(run, parameters.samples)
+            self._worker.remember(run)
         self._onDone(run.output)
 
     def _end(self, error: CSAMError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import fields
 from typing import Any
 
 from csam.errors import CSAMError, WorkerError
@@ -71,7 +72,8 @@ class WorkerStatus:
             if isinstance(event, (dict, Exception)):
                 self._paceJob = None
             if isinstance(event, dict) and event.get("pace"):  # an older worker measures nothing
-                self.paces[key] = Pace(**event["pace"])
+                known = {field.name for field in fields(Pace)}  # a newer worker may tell more
+                self.paces[key] = Pace(**{name: value for name, value in event["pace"].items() if name in known})
                 return True
         return False
 

@@ -120,10 +120,11 @@ class WorkerView:
             return ""
         return _(": about {time}").format(time=words.seconds(seconds))
 
-    def remember(self, run, samples: int) -> None:
+    def remember(self, run) -> None:
         """Learn from a run how long the next one will take."""
-        seconds = run.output.result.provenance.get("seconds")
-        if application() is None or not seconds:
+        provenance = run.output.result.provenance
+        seconds, samples = provenance.get("seconds"), provenance.get("options", {}).get("samples")
+        if application() is None or not seconds or not samples:
             return
         name = SPEED_SETTING.format(model=run.model.name, device=self.device()["id"], samples=samples)
         size = work(raster_from_volume(run.volumes[0]), run.model, self._parameters.sliceAxis.value)

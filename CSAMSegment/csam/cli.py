@@ -255,7 +255,10 @@ def _parser() -> argparse.ArgumentParser:
     def add_run_options(command: argparse.ArgumentParser) -> None:
         command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
         command.add_argument(
-            "--samples", type=int, default=Options.samples, help="draws of the gates (default %(default)s)"
+            "--samples",
+            type=int,
+            default=Options.samples,
+            help="draws of the gates, one view after the other (default %(default)s)",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")

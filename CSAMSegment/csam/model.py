@@ -21,7 +21,7 @@ from .errors import ModelError
 from .fields import Fields
 from .geometry import PLANES
 from .intensity import Intensity
-from .views import AS_IT_IS, ROTATIONS, View
+from .views import View, views_of
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +144,7 @@ class Model:
     @property
     def views(self) -> tuple[View, ...]:
         """How a run looks at the stack."""
-        return ROTATIONS if self.free_orientation else AS_IT_IS
+        return views_of(self.field_of_view, self.free_orientation)
 
     @classmethod
     def load(cls, path: str | Path) -> Model:

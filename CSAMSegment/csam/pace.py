@@ -28,15 +28,15 @@ MEASURED_PART = 4
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that one window of slices takes over the whole field of view: once for every view, and every sample."""
+    """Seconds for one window of slices over the whole field of view: fixed for every view in use, sample for each."""
 
     fixed: float
     sample: float
-    views: int = 1
+    num_views: int = 1
 
     def seconds(self, work: float, samples: int) -> float:
         """For a run of this much work (see ``work``)."""
-        return work * (min(self.views, samples) * self.fixed + samples * self.sample)
+        return work * (min(self.num_views, samples) * self.fixed + samples * self.sample)
 
 
 def measure(model: Model, device: str) -> Pace:

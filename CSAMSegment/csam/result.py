@@ -15,8 +15,8 @@ from .errors import InputError
 class Options:
     """How to run. Every field has a default that suits a first look.
 
-    samples: number of draws from the gates' posterior, 2 to 1000; where the model has several views, each from another
-      one (csam.views). Eight are one from every rotation.
+    samples: number of draws from the gates' posterior, 2 to 1000. A model with several views (``csam.views``) takes
+      them from one after the other: a multiple of their number, eight, weights all alike.
     seed: same seed, same device, same result.
     device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.

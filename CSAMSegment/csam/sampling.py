@@ -19,7 +19,7 @@ from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
 from .team import Team
 from .uncertainty import SampleReducer
-from .views import AS_IT_IS, View
+from .views import View
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Sampling:
     samples: int = 8
     seed: int = 0
     rule: str = "antithetic"
-    views: Sequence[View] = AS_IT_IS
+    views: Sequence[View] = (View(),)
     tick: Callable[[float], None] = lambda fraction: None
     pause: Callable[[], None] = lambda: None
     areas: np.ndarray = field(default=None, init=False)
@@ -165,7 +165,7 @@ class Sampling:
         team = Team(watch)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
-        # Every piece draws from the same seed: sample number i means the same deviation everywhere.
+        # Every piece draws from the same seed, view after view: sample number i means the same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
         slices = team.share(count, chunk, x.device)
         pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]

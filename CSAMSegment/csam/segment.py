@@ -49,8 +49,9 @@ def segment(
     images: one scalar volume a channel of the model, on one grid. progress: called often with a Progress. cancelled:
     asked often; the run ends with Cancelled once it returns True, within a fraction of a second on a CPU.
     slices: indices along the slice axis of those wanted first, a few beside each other. The result holds these alone,
-    as the whole run gives them, but in a fraction of its time; elsewhere all is background, volumes are those of these
-    slices, and a structure that comes in one piece keeps all its pieces: which is the largest is not known yet.
+    as the whole run gives them, but in a fraction of its time (a larger one with several views); elsewhere all is
+    background, volumes are those of these slices, and a structure that comes in one piece keeps all its pieces: which
+    is the largest is not known yet.
     Raises InputError, ModelError or DeviceError, each with a sentence for a person.
 
     >>> result = segment([sitk.ReadImage("cine.nrrd")], Model.load("cardiac-lv"))  # doctest: +SKIP

@@ -40,8 +40,13 @@ class View:
         return slice(count - slices.stop, count - slices.start) if self.reversed else slices
 
 
-AS_IT_IS = (View(),)
 ROTATIONS = tuple(View(turns, turned, turned) for turns in range(4) for turned in (False, True))
 """The eight rotations of space that keep the slices slices: none turns left into right."""
-MIRRORED = tuple(View(turns, turned, not turned) for turns in range(4) for turned in (False, True))
-"""The other eight symmetries of a stack."""
+
+
+def views_of(field_of_view: tuple[int, int], free_orientation: bool) -> tuple[View, ...]:
+    """The rotations that a network was taught; quarter turns only where its field of view is a square."""
+    if not free_orientation:
+        return (View(),)
+    rows, columns = field_of_view
+    return tuple(view for view in ROTATIONS if rows == columns or view.quarter_turns % 2 == 0)

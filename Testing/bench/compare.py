@@ -3,12 +3,12 @@
     python Testing/bench/compare.py DATASET --patient-pattern '(.*)_p' --networks 2d-unet csam --seeds 0 1 2 \
         --folds 0 1 2 3 4 --steps 2000 --device auto --jobs 1
 
-A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<plan>/<network>/seed<S>-fold<F>of<N>.
+A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<steps>/<network>/seed<S>-fold<F>of<N>.
 A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that
-are finished under the same plan. With --begin-on every network first takes --begin-steps on a further data set,
-phantoms say, once a seed: its folds go on from there. Nothing is chosen on the held-out patients: the averaged weights
-of the last step are measured. Where the network is ours they are kept as a model, for compare_uncertainty.py. Prints
-the table, writes OUT/<data set>/<plan>/comparison.json and .png.
+are finished; it refuses those of another plan. With --begin-on every network first takes --begin-steps on a further
+data set, phantoms say, once a seed: its folds go on from there. Nothing is chosen on the held-out patients: the
+averaged weights of the last step are measured, all networks' over the product's views. Those of our networks are kept
+as models, for compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from csam.training.augment import Augmenter
 from csam.training.calibrate import assemble, cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
-from csam.training.plan import Plan
+from csam.training.plan import GATES, Plan
 from csam.training.train import Trainer, load_example
 
 OUT = Path("out/bench/compare")
@@ -123,12 +123,11 @@ def run(unit: Unit) -> str:
         "network": unit.network,
         "seed": plan.seed,
         "fold": unit.fold,
-        "training_patients": len(provenance["training_patients"]),
         "of": unit.of,
         "plan": asdict(plan),
+        "samples": unit.samples,
         "device": device if device == "cpu" else torch.cuda.get_device_name(device),
         "parameters": parameters(network),
-        "training_seconds": seconds,
         "step_seconds": seconds / max(1, plan.steps),
         "scan_seconds": (time.perf_counter() - started) / max(1, len(validation)),
         "before_calibration": summarise(before, names),
@@ -146,8 +145,11 @@ def beginning(unit: Unit, plan: Plan, network, device: str) -> dict:
     folder = unit.of_network / f"seed{plan.seed}-beginning"
     weights = folder / "weights.pt"
     if not weights.exists():
-        further = read_dataset(unit.begin_on).cases
-        trainer, _ = train(folder, replace(plan, steps=unit.begin_steps), copy.deepcopy(network), further, device)
+        further, data = (read_dataset(*at) for at in ((unit.begin_on,), (unit.dataset, plan.patient_pattern)))
+        if (len(further.channels), further.labels) != (len(data.channels), data.labels):
+            raise SystemExit(f"{further.name} has other channels or labels than {data.name}.")
+        plan = replace(plan, steps=unit.begin_steps)
+        trainer, _ = train(folder, plan, copy.deepcopy(network), further.cases, device)
         torch.save(trainer.averaged_network().state_dict(), folder / "weights.tmp")
         os.replace(folder / "weights.tmp", weights)
     return torch.load(weights, map_location=device, weights_only=True)
@@ -157,9 +159,7 @@ def train(folder: Path, plan: Plan, network, training: list, device: str) -> tup
     """The trainer after the plan's steps, and the seconds they took."""
     examples = [load_example(case, plan) for case in training]
     trainer = Trainer(plan, network, device)
-    augment = Augmenter(
-        plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices, plan.free_orientation, plan.extra_share
-    )
+    augment = Augmenter(plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices, plan.free_orientation)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, clock = folder / "checkpoint.pt", folder / "seconds.json"
     spent = 0.0
@@ -173,6 +173,17 @@ def train(folder: Path, plan: Plan, network, training: list, device: str) -> tup
             trainer.save(checkpoint)
             clock.write_text(json.dumps(spent + time.perf_counter() - started))
     return trainer, spent + time.perf_counter() - started
+
+
+def of_plan(result: dict, plan: Plan) -> dict:
+    """The result, if it was trained with this plan. Raises SystemExit if anything but seed and gates differs."""
+    own = Plan.from_json(result["plan"])
+    free = {name: getattr(own, name) for name in ("seed", "network", *GATES)}
+    if own != replace(plan, **free):
+        raise SystemExit(
+            f"{result['network']}, seed {result['seed']} was trained with another plan. Choose another --out."
+        )
+    return result
 
 
 def run_all(units: list[Unit]) -> None:
@@ -191,7 +202,7 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, help="JSON file with fields of the plan, the same for all")
     parser.add_argument("--patient-pattern", default="(.*)", help="its first group is the patient")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--samples", type=int, default=10, help="draws of the gates when measuring")
+    parser.add_argument("--samples", type=int, default=Options.samples, help="as for csam evaluate")
     parser.add_argument("--jobs", type=int, default=1, help="units at a time: a GPU has room for several")
     parser.add_argument("--reference", default="2d-unet", choices=RIVALS, help="what the others are compared with")
     parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
@@ -223,12 +234,12 @@ def main() -> None:
     else:
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
             list(pool.map(run_all, groups.values()))
-    folder = units[0].folder.parents[1]
+    folder = units[0].of_network.parent
     results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/*of{options.of}/result.json"))]
-    table = paired.compare(results, options.reference)
+    table = paired.compare([of_plan(result, plan) for result in results], options.reference)
     print(paired.text(table))
     command = shlex.join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])
-    values = {"command": command, "reference": options.reference, "networks": table}
+    values = {"command": command, "plan": asdict(plan), "reference": options.reference, "networks": table}
     (folder / "comparison.json").write_text(json.dumps(values, indent=2) + "\n")
     paired.draw(folder / "comparison.png", table, options.reference, f"{results[0]['dataset']}, {plan.steps} steps")
     print(f"Written to {folder}/comparison.json and .png")

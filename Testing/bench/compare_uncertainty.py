@@ -29,7 +29,7 @@ from doubt_figures import case_scores, slice_scores, volume_intervals, voxels
 from doubt_tables import draw, text
 from doubts import Judged, judge
 from paired import public
-from passes import Passes, relative_costs
+from passes import MIRRORED, Passes, relative_costs
 
 from csam import geometry
 from csam.cli import find_model
@@ -37,11 +37,11 @@ from csam.model import Model
 from csam.stack import Stack, stack_of
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
-from csam.views import AS_IT_IS, MIRRORED, ROTATIONS
+from csam.views import ROTATIONS, View
 
 OUT = Path("out/bench/uncertainty")
 DRAWS = 20
-(IDENTITY,) = AS_IT_IS
+IDENTITY = View()
 METHODS = {
     "softmax": [(IDENTITY, None)],
     "gates": [(IDENTITY, n) for n in range(DRAWS)],
@@ -183,11 +183,14 @@ def main() -> None:
 
 def from_folds(folder: Path) -> list[list[Model]]:
     """The models that compare.py left of a network: the seeds of every fold."""
-    folds: dict[str, list[Model]] = {}
-    for path in sorted(folder.glob("seed*-fold*of*/model")):
-        folds.setdefault(path.parent.name.partition("-")[2], []).append(Model.load(path))
+    folds: dict[tuple[str, str], list[Model]] = {}
+    for path in sorted(folder.glob("*/model")):
+        if found := re.fullmatch(r"seed\d+-fold(\d+)of(\d+)", path.parent.name):
+            folds.setdefault(found.groups(), []).append(Model.load(path))
     if not folds:
         raise SystemExit(f"{folder} holds no models; give the folder of one network that compare.py has run.")
+    if len({of for _, of in folds}) > 1:
+        raise SystemExit(f"{folder} holds folds of different numbers of them: every scan would count several times.")
     seeds = min(map(len, folds.values()))
     return [models[:seeds] for models in folds.values()]
 

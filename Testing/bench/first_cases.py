@@ -5,7 +5,7 @@
 
 CSAM's U-Net is trained on so many of the patients that are not held out, always with the same steps: from scratch and,
 with --begin-on, from the weights that compare.py has after the further data set (made here where they are missing).
-Resumable as compare.py, in the same folders. Prints a table, writes OUT/first-cases.json and .png.
+Resumable as compare.py, in the same folders. Prints a table, writes first-cases.json and .png beside the networks'.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import argparse
 import json
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from compare import OUT, Unit, run
+from compare import OUT, Unit, held_out, run
 from paired import public
 
+from csam.result import Options
+from csam.training.dataset import read_dataset
 from csam.training.plan import Plan
 
 
@@ -30,20 +32,19 @@ def summary(units: list[Unit]) -> dict:
     cases = [case for result in results for case in result["cases"].values()]
     dice = [case["mean_dice"] for case in cases]
     return {
-        "patients": results[0]["training_patients"],
         "scans": len(dice),
         "dice": float(np.mean(dice)),
         "dice_lowest": min(dice),
         "share_above_0.85": float(np.mean(np.array(dice) > 0.85)),
-        "training_seconds": float(np.mean([result["training_seconds"] for result in results])),
+        "training_seconds": float(np.mean([r["step_seconds"] * r["plan"]["steps"] for r in results])),
     }
 
 
 def text(rows: dict[str, list[dict]]) -> str:
-    lines = [f"{'start':24s}{'patients':>9s}{'scans':>7s}{'Dice':>8s}{'lowest':>8s}{'> 0.85':>8s}{'training':>10s}"]
+    lines = [f"{'start':36s}{'patients':>9s}{'scans':>7s}{'Dice':>8s}{'lowest':>8s}{'> 0.85':>8s}{'training':>10s}"]
     for start, points in rows.items():
         lines += [
-            f"{start:24s}{p['patients']:9d}{p['scans']:7d}{p['dice']:8.3f}{p['dice_lowest']:8.3f}"
+            f"{start:36s}{p['patients']:9d}{p['scans']:7d}{p['dice']:8.3f}{p['dice_lowest']:8.3f}"
             f"{p['share_above_0.85']:8.0%}{p['training_seconds'] / 60:7.1f} min"
             for p in points
         ]
@@ -70,7 +71,7 @@ def draw(path: Path, rows: dict[str, list[dict]], title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--patients", nargs="+", type=int, default=[5, 10, 20], help="all that are left come last")
+    parser.add_argument("--patients", nargs="+", type=int, default=[5, 10, 20], help="all there are come last")
     parser.add_argument("--folds", nargs="+", type=int, default=[0])
     parser.add_argument("--of", type=int, default=5, help="number of folds")
     parser.add_argument("--steps", type=int, default=500)
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--begin-on", type=Path, help="a further data set, from which the network learns first")
     parser.add_argument("--begin-steps", type=int, default=1000)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--samples", type=int, default=4, help="draws of the gates when measuring")
+    parser.add_argument("--samples", type=int, default=Options.samples, help="as for csam evaluate")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     fields = json.loads(options.plan.read_text()) if options.plan else {}
@@ -93,20 +94,27 @@ def main() -> None:
     starts = {"from scratch": replace(whole, begin_on=None)}
     if options.begin_on:
         starts[f"after {options.begin_steps} steps on {options.begin_on.name}"] = whole
+    patients = read_dataset(options.dataset, options.patient_pattern).patients
+    most = len(patients) - max(len(held_out(patients, fold, options.of)) for fold in options.folds)
     rows: dict[str, list[dict]] = {}
-    for start, unit in reversed(starts.items()):
-        for patients in (*options.patients, None):
-            units = [replace(unit, fold=fold, patients=patients) for fold in options.folds]
+    for start, unit in starts.items():
+        for number in [*sorted({n for n in options.patients if 0 < n < most}), most]:
+            # Those with all patients are compare.py's.
+            units = [replace(unit, fold=f, patients=None if number == most else number) for f in options.folds]
             for one in units:
                 if not one.result.exists():
                     print(f"{one.folder.relative_to(one.out)}: {run(one)}", flush=True)
-            rows.setdefault(start, []).append(summary(units))
+            rows.setdefault(start, []).append({"patients": number} | summary(units))
     print(text(rows))
     command = shlex.join(["python", "Testing/bench/first_cases.py", *public(sys.argv[1:])])
-    folder = options.out / options.dataset.name
-    values = {"command": command, "plan": fields, "steps": options.steps, "rows": rows}
+    folder = whole.of_network.parent
+    values = {"command": command, "plan": asdict(plan), "rows": rows}
     (folder / "first-cases.json").write_text(json.dumps(values, indent=2) + "\n")
-    draw(folder / "first-cases.png", rows, f"{options.dataset.name}: {options.steps} steps, whatever the number")
+    draw(
+        folder / "first-cases.png",
+        rows,
+        f"{options.dataset.name}: CSAM U-Net, {options.steps} steps for every number of patients",
+    )
     print(f"Written to {folder}/first-cases.json and .png")
 
 

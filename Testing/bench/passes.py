@@ -20,7 +20,10 @@ from torch import Tensor
 
 from csam.geometry import fields, pad_amounts, windows
 from csam.posterior import GatePosterior
-from csam.views import View
+from csam.views import ROTATIONS, View
+
+MIRRORED = tuple(View(view.quarter_turns, view.mirrored, not view.reversed) for view in ROTATIONS)
+"""The eight symmetries of a stack beside csam.views.ROTATIONS: those that turn left into right."""
 
 
 def name(view: View) -> str:
@@ -38,6 +41,7 @@ def run(
 ) -> Iterator[tuple[int | None, Tensor]]:
     """Probabilities (S, K, h, w) of a stack (C, S, h, w) under each draw, in windows and tiles as in a real run."""
     seen = view.apply(values.transpose(0, 1)).transpose(0, 1)
+    field_of_view = field_of_view[::-1] if view.quarter_turns % 2 else field_of_view
     count, *image = seen.shape[1:]
     before, behind = pad_amounts(count, network.num_slices)
     index = np.clip(np.arange(-before, count + behind), 0, count - 1)

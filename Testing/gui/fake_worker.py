@@ -19,7 +19,7 @@ import SimpleITK as sitk
 
 from csam import worker
 from csam.errors import Cancelled, ModelError
-from csam.protocol import pack_result
+from csam.protocol import pack_result, unpack_options
 from csam.result import Progress, Result, SliceScore, StructureVolume
 
 NO_TORCH = "PyTorch is not installed for the Python that runs the worker."
@@ -44,7 +44,7 @@ def hello(request, models):
 
 def load(request, models):
     model = models.get(request.field("model"))
-    pace = {"fixed": 1.0, "sample": 0.1} if mode() != "no-pace" else None
+    pace = {"fixed": 1.0, "sample": 0.1, "num_views": 1, "of_a_later_version": 7} if mode() != "no-pace" else None
     request.reply("loaded", model=model.description(), pace=pace)
 
 
@@ -59,11 +59,12 @@ def segment(request, models):
         if how != "deaf" and request.cancelled():
             raise Cancelled()
         request.progress(Progress(0.1 + step / 2000, f"Sample {step + 1} of 1200", 60 - step / 20))
-    fields, made = pack_result(result(images[0], labels, len(images)))
+    samples = unpack_options(request.header.get("options") or {}).samples
+    fields, made = pack_result(result(images[0], labels, len(images), samples))
     request.reply("result", made, result=fields)
 
 
-def result(image, labels, channels) -> Result:
+def result(image, labels, channels, samples=8) -> Result:
     """A ball in the middle for the first structure, doubt around its edge, most of it at the ends of the stack."""
     k, j, i = np.indices(image.GetSize()[::-1], dtype=np.float32)
     size = image.GetSize()
@@ -104,7 +105,13 @@ def result(image, labels, channels) -> Result:
         structures=tuple(structures),
         case_quality=0.93,
         warnings=("Made by a fake worker.",),
-        provenance={"model": "tiny", "seconds": 12.0, "device": "cuda:0", "channels": channels},
+        provenance={
+            "model": "tiny",
+            "seconds": 12.0,
+            "device": "cuda:0",
+            "channels": channels,
+            "options": {"samples": samples},
+        },
     )
 
 

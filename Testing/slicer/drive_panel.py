@@ -61,14 +61,14 @@ class Driver:
 
     def cancel(self) -> None:
         before = self.nodes()
-        self.ui.samplesSlider.value = 200
+        usual, self.ui.samplesSlider.value = self.ui.samplesSlider.value, 200
         self.ui.applyButton.click()
         self.until(lambda: self.ui.progressBar.value > 0, "progress", 120)
         start = time.monotonic()
         self.ui.cancelButton.click()
         self.until(lambda: not self.panel.isRunning, "the end of the cancelled run", 10)
         took = time.monotonic() - start
-        self.ui.samplesSlider.value = 20
+        self.ui.samplesSlider.value = usual
         self.settle()
         assert self.nodes() == before, f"The cancel has changed the scene: {self.nodes() ^ before}"
         assert took < 1.5, f"The cancel took {took:.1f} s"

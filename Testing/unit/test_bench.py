@@ -22,7 +22,7 @@ from unit import small
 from csam.model import Model
 from csam.sampling import mean_probabilities
 from csam.training.plan import Plan
-from csam.views import AS_IT_IS, ROTATIONS
+from csam.views import ROTATIONS, View
 
 BENCH = Path(__file__).parents[1] / "bench"
 PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32), steps=2, validation_patients=1)
@@ -30,20 +30,20 @@ PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32),
 
 def test_a_pass_is_what_the_pipeline_computes():
     network, values = small.lively(small.network()), torch.rand(1, 8, 20, 36)
-    found = dict(passes.run(network, values, (16, 16), AS_IT_IS[0], [None, 3]))
+    found = dict(passes.run(network, values, (16, 16), View(), [None, 3]))
     assert torch.allclose(found[None], mean_probabilities(network, values, (16, 16)), atol=1e-6)
     assert not torch.allclose(found[3], found[None], atol=1e-3)
 
 
 def test_passes_are_computed_once(tmp_path, monkeypatch):
     network, values = small.network(), torch.rand(1, 5, 16, 16)
-    wanted = {AS_IT_IS[0]: [None, 0], ROTATIONS[1]: [None]}
+    wanted = {View(): [None, 0], ROTATIONS[1]: [None]}
     first = passes.Passes(tmp_path / "scan.npz")
     first.complete(network, values, (16, 16), wanted)
     again = passes.Passes(tmp_path / "scan.npz")
     monkeypatch.setattr(passes, "run", lambda *_: pytest.fail("it was there"))
     again.complete(network, values, (16, 16), wanted)
-    stacked = again.stacked([(AS_IT_IS[0], 0), (ROTATIONS[1], None)])
+    stacked = again.stacked([(View(), 0), (ROTATIONS[1], None)])
     assert stacked.shape == (2, 3, 5, 16, 16)
     assert stacked.sum(1) == pytest.approx(1, abs=1e-3)
 

@@ -215,6 +215,9 @@ def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     assert len({labels.tobytes() for labels in found[:-1]}) == 3
     expected = measures.generalised_energy_distance(found[:-1], found[-1], 3)
     assert measured.energy_distance == pytest.approx(expected)
+    certain = small.model(small.lively(small.network(uncertainty=False)), free_orientation=True)
+    views = samples_and_truth(certain, images, truth, options)[:-1]
+    assert len({labels.tobytes() for labels in views}) == 3, "a sample from every view"
 
 
 def test_an_evaluation_can_be_cancelled(tmp_path):

@@ -1,5 +1,7 @@
 """How long a run takes is foretold from a piece of it and the size of the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from unit import small
@@ -39,11 +41,13 @@ def test_a_region_limits_the_work(model):
 
 def test_samples_count_on_top_of_what_is_done_once():
     assert Pace(10.0, 3.0).seconds(2.0, 20) == 140.0
-    assert Pace(10.0, 3.0, views=8).seconds(2.0, 20) == 280.0
-    assert Pace(10.0, 3.0, views=8).seconds(2.0, 3) == 78.0
+    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 20) == 280.0
+    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 3) == 78.0
 
 
 def test_the_pace_is_measured_on_the_network_itself(model):
     pace = measure(model, "cpu")
     assert pace.sample > 0
     assert pace.fixed >= 0
+    assert pace.num_views == 1
+    assert measure(replace(model, free_orientation=True), "cpu").num_views == 8

@@ -84,6 +84,7 @@ def test_a_training_ends_in_a_model_that_loads_and_runs(data, finished):
     assert model.trained_on.slice_spacing == (8.0, 8.0)
     assert model.trained_on.slices == (6, 6)
     assert model.trained_on.patients == 3
+    assert model.free_orientation is PLAN.free_orientation is True
     assert model.calibration.error_map[0] == (0.0, 0.0)
     assert set(model.calibration.volume_scale) == {1, 2}
     assert (out / "model" / "MODEL_CARD.md").read_text().startswith("# Balls")

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from passes import MIRRORED
 from unit import small
 
 from csam.posterior import GatePosterior
 from csam.sampling import Sampling
 from csam.segment import Options, segment
-from csam.views import AS_IT_IS, MIRRORED, ROTATIONS
+from csam.views import ROTATIONS, View, views_of
 
 ALL = (*ROTATIONS, *MIRRORED)
 
@@ -72,7 +73,6 @@ def test_what_a_run_over_all_rotations_says_turns_with_the_anatomy(view):
     net = small.lively(small.network(uncertainty=False))  # draws that differ would tell the views apart
     model = small.model(net, free_orientation=True)
     assert model.views == ROTATIONS
-    assert small.model().views == AS_IT_IS
     voxels = sitk.GetArrayFromImage(small.image((20, 20, 5)))
     turned = view.apply(torch.from_numpy(voxels[:, None])).contiguous().numpy()[:, 0]
     one, other = (segment(small.placed(v), model, Options(samples=8)) for v in (voxels, turned))
@@ -80,3 +80,10 @@ def test_what_a_run_over_all_rotations_says_turns_with_the_anatomy(view):
     expected = torch.from_numpy(sitk.GetArrayFromImage(one.error_probability)[:, None])
     torch.testing.assert_close(view.undo(found), expected, atol=1e-4, rtol=0)
     assert expected.std() > 0.01
+
+
+def test_quarter_turns_are_for_square_fields_of_view_only():
+    """Augmentation turns no others."""
+    assert small.model().views == (View(),)
+    assert views_of((96, 160), True) == tuple(view for view in ROTATIONS if view.quarter_turns in (0, 2))
+    assert len(views_of((96, 160), True)) == 4

@@ -31,7 +31,8 @@ class Plan:
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
     patience: stop after this many validations without a better Dice; 0 never stops.
     gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
-    structure. free_orientation: mirrors and quarter turns, where no structure is told by its side.
+    structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
+    then takes its samples from several sides.
     extra_share: share of the steps that draw from the further data sets, if there are any.
     validation_patients: how many, drawn with split_seed. seed: of everything else.
     patient_pattern: regular expression for a case's name; its first group is the patient.

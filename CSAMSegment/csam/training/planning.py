@@ -146,7 +146,10 @@ def patient_pattern(names: Sequence[str]) -> tuple[str, str]:
 
 def _orientation(data: Dataset) -> tuple[bool, str]:
     if len(data.labels) == 1:
-        return True, "there is one structure: it is itself in every mirror, and learns from all of them"
+        return (
+            True,
+            "there is one structure: it is itself from every side, learns from all of them, and runs look from several",
+        )
     return (
         False,
         f"there are {len(data.labels)} structures: a mirror could make one look like another, such as left right",

@@ -102,7 +102,7 @@ def transforms(size: tuple[int, int], free_orientation: bool = True) -> mt.Compo
             LowResolution(prob=0.15, coarsest=2.0),
             mt.RandGaussianSmoothd("image", prob=0.15, sigma_x=(0.3, 0.9), sigma_y=(0.3, 0.9)),
             mt.RandBiasFieldd("image", prob=0.3, degree=2, coeff_range=(0.0, 0.25)),
-            mt.RandAdjustContrastd("image", prob=0.5, gamma=(0.6, 1.7)),
-            mt.RandGaussianNoised("image", prob=0.3, std=0.05),
+            mt.RandAdjustContrastd("image", prob=0.5, gamma=(0.5, 2.2)),
+            mt.RandGaussianNoised("image", prob=0.3, std=0.1),
         ]
     )
