@@ -52,6 +52,7 @@ METHODS = {
 }
 """Name → its passes: views and draws of the gates, None for the gates at their mean."""
 FULL = ("softmax", "gates", "8 rotations", "gates and rotations")
+OF_ENSEMBLES = {"softmax": "ensemble of {}", "8 rotations": "ensemble of {}, rotations"}
 SHORT = ("softmax", "gates, 6 draws", "8 rotations")
 
 
@@ -87,7 +88,7 @@ def collect(cases: Sequence[HeldOut], shift: str, methods: Sequence[str], out: P
         case, started = held.case, time.perf_counter()
         for number, model in enumerate(held.models):
             wanted: dict = {}
-            for name in methods if number == 0 else ("softmax", "8 rotations"):
+            for name in methods if number == 0 else OF_ENSEMBLES.keys() & set(methods):
                 for view, number_of_draw in METHODS[name]:
                     wanted.setdefault(view, []).append(number_of_draw)
             stack, _ = scan(case, model, shift)
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
     parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
     parser.add_argument("--training", action="store_true", help="also the training patients, as a check apart")
-    parser.add_argument("--all-symmetries", action="store_true", help="also the views that mirror the anatomy")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="instead of the usual ones")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     ensembles = from_folds(options.folds) if options.folds else [[find_model(name) for name in options.model]]
@@ -150,17 +151,16 @@ def main() -> None:
         held_out, trained = split(options.dataset, ensembles)
     except ValueError as error:
         parser.error(str(error))
-    groups = {shift: (held_out, shift, FULL if shift == "none" else SHORT) for shift in options.shifts}
+    full, short = (options.methods or some for some in (FULL, SHORT))
+    groups = {shift: (held_out, shift, full if shift == "none" else short) for shift in options.shifts}
     if options.training:
-        groups["training scans"] = (trained, "none", SHORT)
+        groups["training scans"] = (trained, "none", short)
     costs = relative_costs(first.network(), first.field_of_view)
     table: dict[str, dict[str, dict]] = {}
     seen: dict[str, list[Judged]] = {}
     for group, (cases, shift, methods) in groups.items():
         if shift != "none":
             cases = [held for held in cases if re.search(options.worse_scans, held.case.name)]
-        if options.all_symmetries and group == "none":
-            methods = (*methods, "16 symmetries")
         collect(cases, shift, methods, options.out)
         for name, method, members in named(methods, len(ensembles[0])):
             scans = judged(cases, members, shift, method, options.out)
@@ -226,10 +226,7 @@ def named(methods: Sequence[str], models: int) -> list[tuple[str, str, int]]:
     """(name, method, how many of the models)."""
     found = [(name, name, 1) for name in methods]
     if models > 1:
-        found += [
-            (f"ensemble of {models}", "softmax", models),
-            (f"ensemble of {models}, rotations", "8 rotations", models),
-        ]
+        found += [(words.format(models), name, models) for name, words in OF_ENSEMBLES.items() if name in methods]
     return found
 
 
