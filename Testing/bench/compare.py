@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import paired
 import torch
-from rivals import RIVALS, Volumetric, parameters, plan_for, seeded
+from rivals import RIVALS, Outsider, parameters, plan_for, seeded
 
 from csam.devices import choose_device
 from csam.result import Options
@@ -111,7 +111,7 @@ def run(unit: Unit) -> str:
         "plan": asdict(plan),
     }
     model = replace(assemble(network, data, plan, training, unit.card), provenance=provenance)
-    if not isinstance(network, Volumetric):
+    if not isinstance(network, Outsider):
         model.save(unit.folder / "model")
     model._networks[device] = network  # what a model file could not hold: a network that is not ours
     started = time.perf_counter()

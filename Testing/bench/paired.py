@@ -101,10 +101,10 @@ COLUMNS = (
 
 
 def text(table: dict[str, dict]) -> str:
-    head = f"{'network':28s}{'M par.':>7s}{'units':>7s}" + "".join(f"{words:>9s}" for words, _, _ in COLUMNS)
+    head = f"{'network':40s}{'M par.':>7s}{'units':>7s}" + "".join(f"{words:>9s}" for words, _, _ in COLUMNS)
     lines = [head + "   difference of Dice [95 %]"]
     for name, row in table.items():
-        line = f"{WORDS[name]:28s}{row['parameters'] / 1e6:7.2f}{row['seeds']:>4d}×{row['folds']:<2d}"
+        line = f"{WORDS[name]:40s}{row['parameters'] / 1e6:7.2f}{row['seeds']:>4d}×{row['folds']:<2d}"
         line += "".join(f"{'-' if row[key] is None else format(row[key], form):>9s}" for _, key, form in COLUMNS)
         d = row["difference"]
         lines.append(line + (f"   {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d else ""))

@@ -1,4 +1,4 @@
-"""The networks of the comparison: ours with and without its gates, and MONAI's DynUNet in 3-D as nnU-Net plans it."""
+"""The networks of the comparison: ours with and without its gates, and with one change, and MONAI's DynUNet in 3-D."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ RIVALS = {
     "csam": {},
     "csam-unet++": {"network": "CSAMUNetPlusPlus"},
     "2d-unet++": OFF | {"network": "CSAMUNetPlusPlus"},
-    "dynunet-3d": None,
+    "2d-unet-together": OFF,
+    "csam-together": {},
+    "dynunet-3d": OFF,
 }
-"""Name → fields of the plan that differ from CSAM's U-Net; None for the network that is not ours."""
+"""Name → fields of the plan that differ from CSAM's U-Net."""
 WORDS = {
     "2d-unet": "2D U-Net (no gates)",
     "semantic": "semantic gate alone",
@@ -35,6 +37,8 @@ WORDS = {
     "csam": "CSAM U-Net",
     "csam-unet++": "CSAM UNet++",
     "2d-unet++": "2D UNet++ (no gates)",
+    "2d-unet-together": "2D U-Net, slices normalised together",
+    "csam-together": "CSAM U-Net, slices normalised together",
     "dynunet-3d": "DynUNet 3D (MONAI)",
 }
 SMALLEST = 4
@@ -43,15 +47,16 @@ WIDEST = 320
 
 
 def plan_for(rival: str, plan: Plan) -> Plan:
-    fields = RIVALS[rival]
-    return replace(plan, **(OFF if fields is None else fields))
+    return replace(plan, **RIVALS[rival])
 
 
 def network_for(rival: str, plan: Plan, channels: int, classes: int, slice_spacing: float) -> nn.Module:
     """Fresh weights from torch's present random state. slice_spacing: mm, for the 3-D network's kernels."""
-    if RIVALS[rival] is not None:
-        return build(plan_for(rival, plan).architecture(channels, classes))
-    return Volumetric(plan, channels, classes, slice_spacing)
+    if rival == "dynunet-3d":
+        return Volumetric(plan, channels, classes, slice_spacing)
+    if rival.endswith("-together"):
+        return NormalisedTogether(rival, plan, channels, classes)
+    return build(plan_for(rival, plan).architecture(channels, classes))
 
 
 def kernels_and_strides(
@@ -76,50 +81,89 @@ def kernels_and_strides(
     return kernels, strides
 
 
-class Volumetric(nn.Module):
-    """A 3-D network that passes for one of ours: a stack's slices come as a batch and are put together here.
+class Outsider(nn.Module):
+    """A network that passes for one of ours: a stack's slices come as a batch.
 
     ``encode`` runs the whole of it; its single gate is off and ``decode`` passes on what it is given.
     """
 
-    def __init__(self, plan: Plan, channels: int, classes: int, slice_spacing: float):
+    def __init__(self, plan: Plan, classes: int, architecture: dict):
         super().__init__()
-        from monai.networks.nets import DynUNet
-
-        shape = (plan.num_slices, *plan.field_of_view)
-        spacing = (slice_spacing, plan.in_plane_spacing, plan.in_plane_spacing)
-        kernels, strides = kernels_and_strides(shape, spacing, plan.num_levels)
         self.num_slices, self.num_levels = plan.num_slices, 1  # of gates: what goes on inside is its own affair
-        self.widths = [min(WIDEST, plan.base_channels * 2**level) for level in range(len(strides))]
-        self.architecture = plan_for("dynunet-3d", plan).architecture(channels, classes) | {
-            "network": "DynUNet",
-            "num_levels": len(strides),
-        }
-        self.network = DynUNet(
-            3, channels, classes, kernels, strides, strides[1:], filters=self.widths, norm_name="instance"
-        )
+        self.architecture, self.base = architecture, plan.base_channels
         self.gates = nn.Sequential(CSAM(plan.num_slices, classes, **OFF))
 
     check_input = CSAMUNet.check_input
 
     def elements_per_slice(self, x: Tensor) -> int:
-        return x.shape[-1] * x.shape[-2] * self.widths[0]
+        return x.shape[-1] * x.shape[-2] * self.base
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        return [self.network(x.transpose(0, 1)[None])[0].transpose(0, 1)]
+        return [self.whole(x)]
 
     def decode(self, features: list[Tensor], gated: list[Tensor]) -> Tensor:
         return gated[0]
 
     def forward(self, x: Tensor) -> Tensor:
         self.check_input(x)
-        return self.encode(x)[0]
+        return self.whole(x)
+
+    def whole(self, x: Tensor) -> Tensor:
+        """(S, C, H, W) → logits (S, K, H, W)."""
+        raise NotImplementedError
+
+
+class Volumetric(Outsider):
+    """MONAI's DynUNet in 3-D."""
+
+    def __init__(self, plan: Plan, channels: int, classes: int, slice_spacing: float):
+        from monai.networks.nets import DynUNet
+
+        shape = (plan.num_slices, *plan.field_of_view)
+        spacing = (slice_spacing, plan.in_plane_spacing, plan.in_plane_spacing)
+        kernels, strides = kernels_and_strides(shape, spacing, plan.num_levels)
+        changes = {"network": "DynUNet", "num_levels": len(strides)}
+        super().__init__(plan, classes, plan_for("dynunet-3d", plan).architecture(channels, classes) | changes)
+        widths = [min(WIDEST, plan.base_channels * 2**level) for level in range(len(strides))]
+        self.network = DynUNet(
+            3, channels, classes, kernels, strides, strides[1:], filters=widths, norm_name="instance"
+        )
+
+    def whole(self, x: Tensor) -> Tensor:
+        return self.network(x.transpose(0, 1)[None])[0].transpose(0, 1)
+
+
+class NormalisedTogether(Outsider):
+    """One of our networks, but InstanceNorm takes its mean and deviation from all slices: a gate's factor stays."""
+
+    def __init__(self, rival: str, plan: Plan, channels: int, classes: int):
+        architecture = plan_for(rival, plan).architecture(channels, classes)
+        super().__init__(plan, classes, architecture)
+        self.network = build(architecture)
+        for block in list(self.network.modules()):
+            for name, child in block.named_children():
+                if isinstance(child, nn.InstanceNorm2d):
+                    setattr(block, name, OverStack(child.eps))
+
+    def whole(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+class OverStack(nn.Module):
+    """Instance normalisation of a volume whose slices are the batch, without parameters."""
+
+    def __init__(self, eps: float):
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.instance_norm(x.transpose(0, 1)[None], eps=self.eps)[0].transpose(0, 1)
 
 
 class Whole:
     """What csam.decoding is for our networks: all samples of a network without gates are its one output."""
 
-    def __init__(self, network: Volumetric):
+    def __init__(self, network: Outsider):
         self.network = network
 
     def encode(self, x: Tensor, elements: int) -> list[Tensor]:
@@ -133,11 +177,11 @@ class Whole:
 
 
 def let_in() -> None:
-    """Lets the pipeline run a Volumetric, which csam.posterior does not know how to decode."""
+    """Lets the pipeline run an Outsider, which csam.posterior does not know how to decode."""
     ours = getattr(posterior, "decoding", None)
     if ours is not None:
         posterior.decoding = lambda network, team: (
-            Whole(network) if isinstance(network, Volumetric) else ours(network, team)
+            Whole(network) if isinstance(network, Outsider) else ours(network, team)
         )
 
 

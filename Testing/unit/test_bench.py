@@ -133,6 +133,18 @@ def test_every_rival_takes_a_stack_and_has_its_gates(name):
     assert has == (wanted or [name.startswith("csam")] * 3)
 
 
+def test_normalised_together_a_slice_keeps_its_place_among_the_others():
+    """Normalised by itself, a slice that is twice as bright comes out the same; among the others it does not."""
+    norm, x = rivals.OverStack(1e-5), torch.rand(5, 3, 8, 8)
+    brighter = x * torch.tensor([1.0, 1, 2, 1, 1])[:, None, None, None]
+    mean, deviation = norm(x).mean((0, 2, 3)), norm(x).var((0, 2, 3), correction=0).sqrt()
+    torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(deviation, torch.ones(3), atol=1e-3, rtol=0)
+    assert norm(brighter)[2].mean() > norm(x)[2].mean() + 0.5
+    network = rivals.seeded("2d-unet-together", PLAN, 1, 3, 8.0).eval()
+    assert not any(isinstance(module, torch.nn.InstanceNorm2d) for module in network.modules())
+
+
 def test_no_patient_is_held_out_twice_and_nobody_is_forgotten():
     patients = [f"p{n}" for n in range(11)]
     folds = [compare.held_out(patients, fold, 5) for fold in range(5)]
