@@ -3,7 +3,7 @@
     python Testing/bench/first_cases.py DATASET --patients 5 10 20 --folds 0 1 --steps 500 --plan plan.json \
         --begin-on Phantoms --begin-steps 1000
 
-CSAM's U-Net is trained on so many of the patients that are not held out, always with the same steps: from scratch and,
+CSAM's U-Net is trained on so many of the patients that are not held out, always with the same steps: from scratch or,
 with --begin-on, from the weights that compare.py has after the further data set (made here where they are missing).
 Resumable as compare.py, in the same folders. Prints a table, writes first-cases.json and .png beside the networks'.
 """
@@ -40,27 +40,27 @@ def summary(units: list[Unit]) -> dict:
     }
 
 
-def text(rows: dict[str, list[dict]]) -> str:
-    lines = [f"{'start':36s}{'patients':>9s}{'scans':>7s}{'Dice':>8s}{'lowest':>8s}{'> 0.85':>8s}{'training':>10s}"]
-    for start, points in rows.items():
-        lines += [
-            f"{start:36s}{p['patients']:9d}{p['scans']:7d}{p['dice']:8.3f}{p['dice_lowest']:8.3f}"
-            f"{p['share_above_0.85']:8.0%}{p['training_seconds'] / 60:7.1f} min"
-            for p in points
-        ]
+def text(rows: list[dict]) -> str:
+    lines = [f"{'patients':>9s}{'scans':>7s}{'Dice':>8s}{'lowest':>8s}{'> 0.85':>8s}{'training':>10s}"]
+    lines += [
+        f"{row['patients']:9d}{row['scans']:7d}{row['dice']:8.3f}{row['dice_lowest']:8.3f}"
+        f"{row['share_above_0.85']:8.0%}{row['training_seconds'] / 60:6.1f} min"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
-def draw(path: Path, rows: dict[str, list[dict]], title: str) -> None:
+def draw(path: Path, rows: list[dict], title: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained", facecolor="white")
-    for (start, points), colour in zip(rows.items(), ("#1a73e8", "#d93025"), strict=False):
-        axes.plot([p["patients"] for p in points], [p["dice"] for p in points], "o-", color=colour, label=start)
-    axes.set(title=title, xlabel="training patients", ylabel="mean Dice of held-out scans")
+    patients = [row["patients"] for row in rows]
+    for key, words, colour in (("dice", "mean", "#1a73e8"), ("dice_lowest", "poorest scan", "#d93025")):
+        axes.plot(patients, [row[key] for row in rows], "o-", color=colour, label=words)
+    axes.set(title=title, xlabel="training patients", ylabel="Dice of held-out scans")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
@@ -91,30 +91,23 @@ def main() -> None:
         options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
         options.begin_steps, card,
     )  # fmt: skip
-    starts = {"from scratch": replace(whole, begin_on=None)}
-    if options.begin_on:
-        starts[f"after {options.begin_steps} steps on {options.begin_on.name}"] = whole
     patients = read_dataset(options.dataset, options.patient_pattern).patients
     most = len(patients) - max(len(held_out(patients, fold, options.of)) for fold in options.folds)
-    rows: dict[str, list[dict]] = {}
-    for start, unit in starts.items():
-        for number in [*sorted({n for n in options.patients if 0 < n < most}), most]:
-            # Those with all patients are compare.py's.
-            units = [replace(unit, fold=f, patients=None if number == most else number) for f in options.folds]
-            for one in units:
-                if not one.result.exists():
-                    print(f"{one.folder.relative_to(one.out)}: {run(one)}", flush=True)
-            rows.setdefault(start, []).append({"patients": number} | summary(units))
+    rows = []
+    for number in [*sorted({n for n in options.patients if 0 < n < most}), most]:
+        # Those with all patients are compare.py's.
+        units = [replace(whole, fold=f, patients=None if number == most else number) for f in options.folds]
+        for one in units:
+            if not one.result.exists():
+                print(f"{one.folder.relative_to(one.out)}: {run(one)}", flush=True)
+        rows.append({"patients": number} | summary(units))
     print(text(rows))
     command = shlex.join(["python", "Testing/bench/first_cases.py", *public(sys.argv[1:])])
     folder = whole.of_network.parent
     values = {"command": command, "plan": asdict(plan), "rows": rows}
     (folder / "first-cases.json").write_text(json.dumps(values, indent=2) + "\n")
-    draw(
-        folder / "first-cases.png",
-        rows,
-        f"{options.dataset.name}: CSAM U-Net, {options.steps} steps for every number of patients",
-    )
+    start = f"{options.begin_steps} steps on {options.begin_on.name}, then " if options.begin_on else ""
+    draw(folder / "first-cases.png", rows, f"{options.dataset.name}: {start}{options.steps} steps on patients")
     print(f"Written to {folder}/first-cases.json and .png")
 
 
