@@ -40,6 +40,9 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" --extra out/cardiac-lv/Phantoms --out out/cardiac-lv/third \
 	  --plan Resources/cardiac-lv/plan-3.json --card Resources/cardiac-lv/card.json \
 	  --fine-tune out/cardiac-lv/second/model
+	$(BIN)/python -m csam train "$(DATA)" --extra out/cardiac-lv/Phantoms --out out/cardiac-lv/fourth \
+	  --plan Resources/cardiac-lv/plan-4.json --card Resources/cardiac-lv/card.json \
+	  --fine-tune out/cardiac-lv/third/model
 
 bench: $(READY)
 	$(BIN)/python Testing/bench/posterior.py --quick
