@@ -241,7 +241,9 @@ def main() -> None:
     command = shlex.join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])
     values = {"command": command, "plan": asdict(plan), "reference": options.reference, "networks": table}
     (folder / "comparison.json").write_text(json.dumps(values, indent=2) + "\n")
-    paired.draw(folder / "comparison.png", table, options.reference, f"{results[0]['dataset']}, {plan.steps} steps")
+    paired.draw(
+        folder / "comparison.png", table, options.reference, f"{results[0]['dataset']}: {folder.name.replace('-', ' ')}"
+    )
     print(f"Written to {folder}/comparison.json and .png")
 
 

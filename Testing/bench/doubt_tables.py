@@ -49,9 +49,12 @@ def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
     from matplotlib import pyplot as plt
 
     methods = list(dict.fromkeys(name for group in table.values() for name in group))
-    figure, panels = plt.subplots(3, 2, figsize=(14, 10), layout="constrained", facecolor="white")
+    shown = [p for p in PANELS if any(p[1](f) is not None for group in table.values() for f in group.values())]
+    figure, panels = plt.subplots(-(-len(shown) // 2), 2, figsize=(14, 10), layout="constrained", facecolor="white")
     figure.suptitle(title)
-    for axes, (words, value) in zip(panels.flat, PANELS, strict=True):
+    for axes in panels.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, (words, value) in zip(panels.flat, shown, strict=False):
         for number, method in enumerate(methods):
             found = [(p, value(group[method])) for p, group in enumerate(table.values()) if method in group]
             found = [(place, height) for place, height in found if height is not None]
