@@ -72,6 +72,13 @@ def test_the_reliability_diagram_shows_the_bins_that_hold_voxels():
     assert count.tolist() == [3, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"), [([3, 60, 49, 50], [0, 1, 0, 1]), ([3, 7, 7], [0, 1, 1]), ([], [])], ids=str
+)
+def test_a_bin_of_few_voxels_says_nothing_unless_all_have_few(count, expected):
+    assert measures.enough(np.array(count)).tolist() == expected
+
+
 def test_the_scores_of_the_stated_chance():
     assert measures.brier_score(DOUBT, WRONG) == pytest.approx((2 * 0.01 + 0.81 + 0.25 + 0.01 + 0.81) / 6)
     expected = -(2 * np.log(0.9) + np.log(0.1) + np.log(0.5) + np.log(0.9) + np.log(0.1)) / 6

@@ -15,13 +15,12 @@ from ..errors import InputError
 from ..geometry import AXES, axis_for
 from ..model import COLORS, Calibration, Channel, Label, Model, TrainedOn
 from ..uncertainty import error_probability
-from . import figures
+from . import figures, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
 
 NOMINAL = 0.9
 KNOTS = 24
-FEWEST_VOXELS = 50
 
 
 def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -41,7 +40,7 @@ def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float]
     edges = np.unique(np.concatenate([np.quantile(stated, steps), CERTAIN + (stated.max() - CERTAIN) * steps]))
     bins = np.digitize(stated, edges[1:-1])
     count, sums, observed = (np.bincount(bins, weights) for weights in (None, stated, fitted))
-    filled = count >= min(FEWEST_VOXELS, count.max())  # the mean of a bin: a single voxel says nothing of a chance
+    filled = measures.enough(count)
     pairs = [(0.0, 0.0)]
     for s, o in zip(sums[filled] / count[filled], observed[filled] / count[filled], strict=True):
         if round(float(s), 5) > pairs[-1][0]:

@@ -13,8 +13,6 @@ from . import measures
 from .evaluate import CaseMeasures, summarise
 
 COLOURS = {"before": "#9aa0a6", "after": "#1a73e8"}
-FEWEST_VOXELS = 50
-"""Of a point in the reliability diagram, if any point has so many."""
 
 
 def table(before: dict, after: dict, note: str) -> str:
@@ -61,8 +59,7 @@ def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:
     for name, measured in cases.items():
         doubt, wrong = (np.concatenate([getattr(case, part) for case in measured]) for part in ("doubt", "wrong"))
         points = measures.reliability(doubt, wrong)
-        # The share of a few voxels says nothing.
-        stated, observed, count = (part[points[2] >= min(FEWEST_VOXELS, points[2].max())] for part in points)
+        stated, observed, count = (part[measures.enough(points[-1])] for part in points)
         error = measures.calibration_error(doubt, wrong)
         label = f"{name} calibration, ECE {error:.3f}"
         axes.plot(stated, observed, color=COLOURS[name], linewidth=1, label=label)

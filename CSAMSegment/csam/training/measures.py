@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 BINS = 15
+FEWEST_VOXELS = 50
 SMALLEST_CHANCE = 1e-6
 """The negative log-likelihood takes no stated chance to be nearer to 0 or 1: one voxel would decide it."""
 
@@ -71,6 +72,11 @@ def reliability(doubt: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.nd
     count, stated, observed = (np.bincount(bins, weights, BINS) for weights in (None, doubt, wrong))
     filled = count > 0
     return stated[filled] / count[filled], observed[filled] / count[filled], count[filled]
+
+
+def enough(count: np.ndarray) -> np.ndarray:
+    """Which bins hold so many voxels that their mean says something: FEWEST_VOXELS, or as many as the fullest."""
+    return count >= min(FEWEST_VOXELS, count.max(initial=0))
 
 
 def brier_score(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
