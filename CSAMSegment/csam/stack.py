@@ -68,3 +68,12 @@ def resize(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if stack.shape[-2:] == tuple(size):
         return stack
     return F.interpolate(stack[:, None], size=size, mode="bilinear", antialias=True, align_corners=False)[:, 0]
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """Labels (S, H, W) → (S, *size), int64: the class that covers most of the new pixel.
+
+    A nearest neighbour would move the border.
+    """
+    shares = [resize(torch.from_numpy((labels == v).astype(np.float32)), size) for v in range(int(labels.max()) + 1)]
+    return torch.stack(shares).argmax(0)

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from csam.continuity import largest_piece, missing_between
-from csam.stack import resize
+from csam.stack import resize, resize_labels
 from csam.training import measures
 
 REGION_MM = 10.0
@@ -146,12 +146,7 @@ def judge(
         slices["wrong + disagreement"] = slices["expected wrong area"] + slices["samples' disagreement"]
     energy = None
     if len(passes) > 1:
-        reference = np.stack(
-            [
-                resize(torch.from_numpy((truth == k).astype(np.float32)), passes.shape[-2:]).numpy()
-                for k in range(classes)
-            ]
-        ).argmax(0)
+        reference = resize_labels(truth, passes.shape[-2:]).numpy()
         energy = measures.generalised_energy_distance(sampled, reference, classes)
     return Judged(
         name,

@@ -19,7 +19,7 @@ from ..model import Model
 from ..result import Options, Result
 from ..sampling import Sampling
 from ..segment import segment
-from ..stack import resize, stack_of
+from ..stack import resize_labels, stack_of
 from . import measures
 from .dataset import Case
 
@@ -256,8 +256,4 @@ def samples_and_truth(model: Model, images: Sequence[sitk.Image], truth: sitk.Im
         )
         found.append(torch.cat([slab.mean_probabilities for slab in run.slabs(stack.values)]).argmax(1))
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
-    shares = [
-        resize(torch.from_numpy((labels == value).astype(np.float32)), stack.values.shape[-2:])
-        for value in range(model.architecture["num_classes"])
-    ]
-    return torch.stack([*found, torch.stack(shares).argmax(0)]).numpy()
+    return torch.stack([*found, resize_labels(labels, stack.values.shape[-2:])]).numpy()

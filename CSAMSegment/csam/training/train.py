@@ -24,7 +24,7 @@ from ..errors import Cancelled, InputError
 from ..model import Model
 from ..networks import build
 from ..result import Progress, ProgressCallback
-from ..stack import resize, stack_of
+from ..stack import resize_labels, stack_of
 from ..uncertainty import dice
 from .augment import Augmenter, Example, ahead
 from .dataset import Case
@@ -42,10 +42,7 @@ def load_example(case: Case, plan: Plan) -> Example:
     images, truth = case.read()
     stack = stack_of(images, plan.in_plane_spacing, plan.normalisation, plan.slice_axis)
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
-    size = stack.values.shape[-2:]
-    # The class whose coverage of the new pixel is largest: a nearest neighbour would move the border.
-    shares = [resize(torch.from_numpy((labels == v).astype(np.float32)), size) for v in range(int(labels.max()) + 1)]
-    return Example(stack.values, torch.stack(shares).argmax(0).to(torch.uint8))
+    return Example(stack.values, resize_labels(labels, stack.values.shape[-2:]).to(torch.uint8))
 
 
 def train(
