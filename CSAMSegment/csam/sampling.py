@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import DeviceError
 from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
+from .result import Options
 from .team import Team
 from .uncertainty import SampleReducer
 from .views import View
@@ -44,7 +45,7 @@ class Sampling:
     network: torch.nn.Module
     field_of_view: tuple[int, int]
     device: str = "cpu"
-    samples: int = 8
+    samples: int = Options.samples
     seed: int = 0
     rule: str = "antithetic"
     views: Sequence[View] = (View(),)

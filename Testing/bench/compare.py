@@ -102,7 +102,7 @@ def run(unit: Unit) -> str:
     slice_spacing = float(np.median([max(case.read()[1].GetSpacing()) for case in training]))
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
     if unit.begin_on:
-        network.load_state_dict(beginning(unit, plan, network, device))
+        network.load_state_dict(beginning(unit, plan, data, network, device))
     trainer, seconds = train(unit.folder, plan, network, training, device)
     network = trainer.averaged_network()
     provenance = {
@@ -140,12 +140,12 @@ def run(unit: Unit) -> str:
     return f"Dice {values['after_calibration']['dice_mean']:.4f}, {values['step_seconds']:.3f} s a step"
 
 
-def beginning(unit: Unit, plan: Plan, network, device: str) -> dict:
+def beginning(unit: Unit, plan: Plan, data: Dataset, network, device: str) -> dict:
     """The weights with which every fold of a network and seed begins; the same network's, after the further data."""
     folder = unit.of_network / f"seed{plan.seed}-beginning"
     weights = folder / "weights.pt"
     if not weights.exists():
-        further, data = (read_dataset(*at) for at in ((unit.begin_on,), (unit.dataset, plan.patient_pattern)))
+        further = read_dataset(unit.begin_on)
         if (len(further.channels), further.labels) != (len(data.channels), data.labels):
             raise SystemExit(f"{further.name} has other channels or labels than {data.name}.")
         plan = replace(plan, steps=unit.begin_steps)
@@ -191,38 +191,51 @@ def run_all(units: list[Unit]) -> None:
         print(f"{unit.folder.relative_to(unit.out)}: {run(unit)}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of_units(description: str, steps: int) -> argparse.ArgumentParser:
+    """The options that every comparison of trainings has. steps: the default."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--networks", nargs="+", choices=RIVALS, default=["2d-unet", "csam"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--folds", nargs="+", type=int, default=[0])
     parser.add_argument("--of", type=int, default=5, help="number of folds")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--plan", type=Path, help="JSON file with fields of the plan, the same for all")
     parser.add_argument("--patient-pattern", default="(.*)", help="its first group is the patient")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--samples", type=int, default=Options.samples, help="as for csam evaluate")
-    parser.add_argument("--jobs", type=int, default=1, help="units at a time: a GPU has room for several")
-    parser.add_argument("--reference", default="2d-unet", choices=RIVALS, help="what the others are compared with")
     parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
     parser.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
     parser.add_argument("--begin-steps", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    return parser
+
+
+def unit_of(options: argparse.Namespace) -> Unit:
+    """CSAM's unit of seed 0 and fold 0, from which the others differ."""
     card = json.loads(options.card.read_text()) if options.card else {}
     fields = json.loads(options.plan.read_text()) if options.plan else {}
     plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
+    return Unit(
+        options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
+        options.begin_steps, card,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = parser_of_units(__doc__, steps=2000)
+    parser.add_argument("--networks", nargs="+", choices=RIVALS, default=["2d-unet", "csam"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--jobs", type=int, default=1, help="units at a time: a GPU has room for several")
+    parser.add_argument("--reference", default="2d-unet", choices=RIVALS, help="what the others are compared with")
+    options = parser.parse_args()
+    one = unit_of(options)
+    plan = one.plan
     # Round by round: whenever it is stopped, every network has had the same seeds and folds, but for the last round.
     units = [
-        Unit(
-            options.dataset, network, fold, options.of, replace(plan, seed=seed),
-            options.device, options.samples, options.out, options.begin_on, options.begin_steps, card,
-        )
+        replace(one, network=network, fold=fold, plan=replace(plan, seed=seed))
         for seed in options.seeds
         for fold in options.folds
         for network in options.networks
-    ]  # fmt: skip
+    ]
     todo = [unit for unit in units if not unit.result.exists()]
     print(f"{len(units)} units, {len(todo)} to run.", flush=True)
     # What begins with the same weights goes one after the other: the first one makes them.

@@ -10,7 +10,6 @@ Resumable as compare.py, in the same folders. Prints a table, writes first-cases
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
@@ -18,12 +17,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from compare import OUT, Unit, held_out, run
+from compare import Unit, held_out, parser_of_units, run, unit_of
 from paired import public
 
-from csam.result import Options
 from csam.training.dataset import read_dataset
-from csam.training.plan import Plan
 
 
 def summary(units: list[Unit]) -> dict:
@@ -69,28 +66,10 @@ def draw(path: Path, rows: list[dict], title: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path)
+    parser = parser_of_units(__doc__, steps=500)
     parser.add_argument("--patients", nargs="+", type=int, default=[5, 10, 20], help="all there are come last")
-    parser.add_argument("--folds", nargs="+", type=int, default=[0])
-    parser.add_argument("--of", type=int, default=5, help="number of folds")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--plan", type=Path, help="JSON file with fields of the plan, the same for all")
-    parser.add_argument("--patient-pattern", default="(.*)", help="its first group is the patient")
-    parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
-    parser.add_argument("--begin-on", type=Path, help="a further data set, from which the network learns first")
-    parser.add_argument("--begin-steps", type=int, default=1000)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--samples", type=int, default=Options.samples, help="as for csam evaluate")
-    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    fields = json.loads(options.plan.read_text()) if options.plan else {}
-    plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
-    card = json.loads(options.card.read_text()) if options.card else {}
-    whole = Unit(
-        options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
-        options.begin_steps, card,
-    )  # fmt: skip
+    whole = unit_of(options)
     patients = read_dataset(options.dataset, options.patient_pattern).patients
     most = len(patients) - max(len(held_out(patients, fold, options.of)) for fold in options.folds)
     rows = []
@@ -104,7 +83,7 @@ def main() -> None:
     print(text(rows))
     command = shlex.join(["python", "Testing/bench/first_cases.py", *public(sys.argv[1:])])
     folder = whole.of_network.parent
-    values = {"command": command, "plan": asdict(plan), "rows": rows}
+    values = {"command": command, "plan": asdict(whole.plan), "rows": rows}
     (folder / "first-cases.json").write_text(json.dumps(values, indent=2) + "\n")
     start = f"{options.begin_steps} steps on {options.begin_on.name}, then " if options.begin_on else ""
     draw(folder / "first-cases.png", rows, f"{options.dataset.name}: {start}{options.steps} steps on patients")

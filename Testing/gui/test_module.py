@@ -8,6 +8,8 @@ import qt
 import slicer
 from gui.panel_kit import MODULE
 
+from csam.result import Options
+
 LIBRARY = sorted((MODULE / "CSAMSegmentLib").glob("*.py"))
 
 
@@ -19,6 +21,12 @@ def test_the_module_says_what_it_is(person):
     assert "not a medical device" in parent.helpText
     assert "arXiv 2311.04942" in parent.acknowledgementText
     assert (MODULE / "Resources" / "Icons" / "CSAMSegment.png").is_file()
+
+
+def test_a_run_from_the_panel_takes_the_usual_options(person):
+    person.opens()
+    assert person.parameters.samples == person.ui.samplesSlider.value == Options.samples
+    assert person.parameters.seed == Options.seed
 
 
 def test_the_files_are_short():
