@@ -26,8 +26,9 @@ class Plan:
     semantic, positional, slice, uncertainty: the gates to build; without all of them it is a plain 2D U-Net.
     in_plane_spacing: mm. field_of_view: rows, columns in pixels of that spacing. slice_axis: as in a model.
     intensity, intensity_limits: scope, lower and upper of a model's Intensity, such as "fixed" and Hounsfield units.
-    steps, learning_rate, weight_decay: of AdamW. rate: how the learning rate falls to zero after a short warm-up,
-    "cosine" or "polynomial" (power 0.9, as nnU-Net's). ema: decay of the weights' running average.
+    optimizer: "muon" (csam.training.muon) or "adamw", with steps, learning_rate and weight_decay. rate: how the
+    learning rate falls to zero after a short warm-up, "cosine" or "polynomial" (power 0.9, as nnU-Net's). ema: decay of
+    the weights' running average.
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
     patience: stop after this many validations without a better Dice; 0 never stops.
     gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
@@ -56,7 +57,8 @@ class Plan:
     intensity_limits: tuple[float, float] = (0.5, 99.5)
     rank: int = 5
     steps: int = 4000
-    learning_rate: float = 1e-3
+    optimizer: str = "muon"
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     gate_samples: int = 2
     rate: str = "cosine"
@@ -99,6 +101,7 @@ class Plan:
             ("slice_axis", self.slice_axis in SLICE_AXES, ", ".join(SLICE_AXES)),
             ("intensity", self.intensity in ("slice", "volume", "fixed"), "slice, volume or fixed"),
             ("intensity_limits", len(self.intensity_limits) == 2, "two numbers"),
+            ("optimizer", self.optimizer in ("muon", "adamw"), "muon or adamw"),
             ("rate", self.rate in ("cosine", "polynomial"), "cosine or polynomial"),
             ("patience", 0 <= self.patience <= 10**9, "0 or more"),
             ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),

@@ -73,7 +73,7 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     if start is not None:
         for field, value in inherited(start).items():
             settle(field, value, f"as in {start.name}, from which the training starts")
-        settle("learning_rate", 3e-4, "a third of the usual: the weights are good already")
+        settle("learning_rate", 5e-4, "a quarter of the usual: the weights are good already")
         settle("steps", 1500, "fewer than from scratch: the weights are good already")
         return done()
     facts = [data.facts[case.name] for case in data.cases]

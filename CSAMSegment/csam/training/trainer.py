@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..posterior import GatePosterior
 from .augment import Example
 from .distributed import Group
+from .muon import optimizer
 from .plan import Plan
 
 
@@ -65,7 +66,8 @@ class Trainer:
     def __post_init__(self):
         plan, network = self.plan, self.network
         self.precision = choose_precision(plan.precision, self.device)
-        self.optimizer = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
+        width = plan.base_channels if plan.optimizer == "muon" else None
+        self.optimizer = optimizer(network, width, plan.learning_rate, plan.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(plan, step))
         self.average = torch.optim.swa_utils.AveragedModel(
             network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
@@ -159,6 +161,12 @@ class Trainer:
         self.restore_state(read_checkpoint(path))
 
     def restore_state(self, state: dict) -> None:
+        """Raises InputError when the optimiser is another version's."""
+        ours, theirs = (
+            [len(g["params"]) for g in o["param_groups"]] for o in (self.optimizer.state_dict(), state["optimizer"])
+        )
+        if ours != theirs:
+            raise InputError("The checkpoint cannot be gone on from: it is another version's. Remove it to start anew.")
         for part in self._PARTS:
             getattr(self, part).load_state_dict(state[part])
         for name in self._VALUES:
