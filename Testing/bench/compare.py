@@ -5,20 +5,22 @@
 
 A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<steps>/<network>/seed<S>-fold<F>of<N>.
 A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that
-are finished; it refuses those of another plan. --extra names further data sets to learn from, phantoms say, as for
-csam train. Nothing is chosen on the held-out patients: the averaged weights of the last step are measured, all
-networks' over the product's views. Those of our networks are kept as models, for compare_uncertainty.py. Prints the
-table, writes comparison.json and .png beside the networks' folders.
+are finished; it refuses those of another plan. With --begin-on every network first takes --begin-steps on a further
+data set, phantoms say, once a seed: its folds go on from there. Nothing is chosen on the held-out patients: the
+averaged weights of the last step are measured, all networks' over the product's views. Those of our networks are kept
+as models, for compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -43,7 +45,7 @@ OUT = Path("out/bench/compare")
 
 @dataclass(frozen=True)
 class Unit:
-    """One training and its evaluation. plan: the shared one, with the unit's seed.
+    """One training and its evaluation. plan: the shared one, with the unit's seed. begin_on: what it learns first.
 
     card, extra: as for csam train. patients: train on so many of those that are not held out; None for all.
     """
@@ -56,13 +58,16 @@ class Unit:
     device: str
     samples: int
     out: Path
-    extra: tuple[Path, ...]
+    begin_on: Path | None
+    begin_steps: int
     card: dict
+    extra: tuple[Path, ...] = ()
     patients: int | None = None
 
     @property
     def of_network(self) -> Path:
-        return self.out / self.dataset.name / f"{self.plan.steps}-steps" / self.network
+        before = f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
+        return self.out / self.dataset.name / f"{before}{self.plan.steps}-steps" / self.network
 
     @property
     def folder(self) -> Path:
@@ -98,8 +103,10 @@ def run(unit: Unit) -> str:
     plan = plan_for(unit.network, unit.plan)
     slice_spacing = float(np.median([max(case.read()[1].GetSpacing()) for case in training]))
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
+    if unit.begin_on:
+        network.load_state_dict(beginning(unit, plan, data, network, device))
     further = [case for folder in unit.extra for case in read_further(folder, data).cases]
-    trainer, seconds = train(unit.folder, plan, network, training, further, device)
+    trainer, seconds = train(unit.folder, plan, network, training, device, further)
     network = trainer.averaged_network()
     provenance = {
         "training_patients": sorted({case.patient for case in training}),
@@ -136,6 +143,19 @@ def run(unit: Unit) -> str:
     return f"Dice {values['after_calibration']['dice_mean']:.4f}, {values['step_seconds']:.3f} s a step"
 
 
+def beginning(unit: Unit, plan: Plan, data: Dataset, network, device: str) -> dict:
+    """The weights with which every fold of a network and seed begins; the same network's, after the further data."""
+    folder = unit.of_network / f"seed{plan.seed}-beginning"
+    weights = folder / "weights.pt"
+    if not weights.exists():
+        further = read_further(unit.begin_on, data)
+        plan = replace(plan, steps=unit.begin_steps)
+        trainer, _ = train(folder, plan, copy.deepcopy(network), further.cases, device)
+        torch.save(trainer.averaged_network().state_dict(), folder / "weights.tmp")
+        os.replace(folder / "weights.tmp", weights)
+    return torch.load(weights, map_location=device, weights_only=True)
+
+
 def read_further(folder: Path, data: Dataset) -> Dataset:
     further = read_dataset(folder)
     if (len(further.channels), further.labels) != (len(data.channels), data.labels):
@@ -144,7 +164,7 @@ def read_further(folder: Path, data: Dataset) -> Dataset:
 
 
 def train(
-    folder: Path, plan: Plan, network, training: list[Case], further: list[Case], device: str
+    folder: Path, plan: Plan, network, training: Sequence[Case], device: str, further: Sequence[Case] = ()
 ) -> tuple[Trainer, float]:
     """The trainer after the plan's steps, and the seconds they took."""
     examples, extra = ([load_example(case, plan) for case in cases] for cases in (training, further))
@@ -160,7 +180,7 @@ def train(
         spent = json.loads(clock.read_text()) if clock.exists() else 0.0
     started = time.perf_counter()
     while trainer.step < plan.steps:
-        trainer.train_step(*(augment(examples, trainer.step, item, extra) for item in trainer.share))
+        trainer.train_step(augment(examples, trainer.step, extra=extra))
         if trainer.step % plan.checkpoint_every == 0 or trainer.step == plan.steps:
             trainer.save(checkpoint)
             clock.write_text(json.dumps(spent + time.perf_counter() - started))
@@ -195,7 +215,9 @@ def parser_of_units(description: str, steps: int) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--samples", type=int, default=Options.samples, help="as for csam evaluate")
     parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
-    parser.add_argument("--extra", nargs="+", type=Path, default=[], help="as for csam train: further data sets")
+    parser.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
+    parser.add_argument("--begin-steps", type=int, default=1000)
+    parser.add_argument("--extra", nargs="+", type=Path, default=[], help="as for csam train: learnt from all along")
     parser.add_argument("--out", type=Path, default=OUT)
     return parser
 
@@ -206,8 +228,8 @@ def unit_of(options: argparse.Namespace) -> Unit:
     fields = json.loads(options.plan.read_text()) if options.plan else {}
     plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
     return Unit(
-        options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out,
-        tuple(options.extra), card,
+        options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
+        options.begin_steps, card, tuple(options.extra),
     )  # fmt: skip
 
 
@@ -229,11 +251,15 @@ def main() -> None:
     ]
     todo = [unit for unit in units if not unit.result.exists()]
     print(f"{len(units)} units, {len(todo)} to run.", flush=True)
+    # What begins with the same weights goes one after the other: the first one makes them.
+    groups: dict = {}
+    for unit in todo:
+        groups.setdefault(unit.folder if unit.begin_on is None else (unit.network, unit.plan.seed), []).append(unit)
     if options.jobs == 1:
         run_all(todo)
     else:
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-            list(pool.map(run_all, [[unit] for unit in todo]))
+            list(pool.map(run_all, groups.values()))
     folder = units[0].of_network.parent
     results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/*of{options.of}/result.json"))]
     table = paired.compare([of_plan(result, plan) for result in results], options.reference)

@@ -1,10 +1,11 @@
 """How good will a model be that learns from my first ten patients? Dice over the number of training patients.
 
     python Testing/bench/first_cases.py DATASET --patients 5 10 20 --folds 0 1 --steps 500 --plan plan.json \
-        --extra Phantoms
+        --begin-on Phantoms --begin-steps 1000
 
-CSAM's U-Net is trained on so many of the patients that are not held out, always with the same steps. Resumable as
-compare.py, in the same folders. Prints a table, writes first-cases.json and .png beside the networks'.
+CSAM's U-Net is trained on so many of the patients that are not held out, always with the same steps: from scratch or,
+with --begin-on, from the weights that compare.py has after the further data set (made here where they are missing).
+Resumable as compare.py, in the same folders. Prints a table, writes first-cases.json and .png beside the networks'.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def main() -> None:
     folder = whole.of_network.parent
     values = {"command": command, "plan": asdict(whole.plan), "rows": rows}
     (folder / "first-cases.json").write_text(json.dumps(values, indent=2) + "\n")
-    draw(folder / "first-cases.png", rows, f"{options.dataset.name}: {options.steps} steps")
+    start = f"{options.begin_steps} steps on {options.begin_on.name}, then " if options.begin_on else ""
+    draw(folder / "first-cases.png", rows, f"{options.dataset.name}: {start}{options.steps} steps on patients")
     print(f"Written to {folder}/first-cases.json and .png")
 
 

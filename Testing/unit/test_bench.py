@@ -157,17 +157,23 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
     plan = {"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16], "learning_rate": 1e-5}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    place = tmp_path / "out" / "Balls" / "2-steps"
+    place = tmp_path / "out" / "Balls" / "1-on-Balls-then-2-steps"
+    begun = rivals.seeded("2d-unet", Plan.from_json(plan | {"seed": 5}), 1, 3, 8.0).state_dict()
+    (place / "2d-unet" / "seed0-beginning").mkdir(parents=True)
+    torch.save(begun, place / "2d-unet" / "seed0-beginning" / "weights.pt")
     command = [sys.executable, str(BENCH / "compare.py"), str(data), "--networks", "2d-unet", "dynunet-3d", "--of", "2"]
     command += ["--steps", "2", "--plan", str(tmp_path / "plan.json"), "--device", "cpu", "--samples", "2"]
-    command += ["--out", str(tmp_path / "out"), "--extra", str(data)]
+    command += ["--out", str(tmp_path / "out"), "--begin-on", str(data), "--begin-steps", "1", "--extra", str(data)]
     environment = os.environ | {"PYTHONPATH": str(BENCH.parents[1] / "CSAMSegment")}
     for to_run in (2, 0):
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert f"2 units, {to_run} to run." in done.stdout
+    assert (place / "dynunet-3d" / "seed0-beginning" / "weights.pt").exists()
     model = Model.load(place / "2d-unet" / "seed0-fold0of2" / "model")
     assert len(model.provenance["validation_patients"]) == 2
+    for name, value in model.network().state_dict().items():
+        torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
     written = (place / "comparison.json").read_text()
     assert set(json.loads(written)["networks"]) == {"2d-unet", "dynunet-3d"}
     assert str(tmp_path) not in written
