@@ -34,13 +34,13 @@ def test_a_gradient_of_zero_gives_no_step_and_no_nan():
 
 
 def test_five_rounds_are_those_of_torch():
-    """On the Gram matrix instead of the matrix, in float32 instead of bfloat16: the same polynomial."""
+    """In float32 instead of bfloat16: the same polynomial, and little more rounding than float32 itself has."""
     matrix = torch.randn(12, 30, generator=torch.Generator().manual_seed(1))
     x = (matrix / matrix.norm()).double()
     for _ in range(5):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    torch.testing.assert_close(orthogonalised(matrix), x.float(), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(orthogonalised(matrix), x.float(), atol=1e-5, rtol=1e-4)
 
 
 def gradients(network, seed):
@@ -62,8 +62,9 @@ def test_hidden_convolutions_move_by_the_length_and_the_rest_by_adamw():
     ours, adamw = optimizer(network, 4, 0.01, 0.1), torch.optim.AdamW(reference.parameters(), 0.01, weight_decay=0.1)
     for step in range(3):
         before = {name: p.detach().clone() for name, p in network.named_parameters()}
-        gradients(network, step), gradients(reference, step)
-        ours.step(), adamw.step()
+        for net, opt in ((network, ours), (reference, adamw)):
+            gradients(net, step)
+            opt.step()
         for (name, ours_now), theirs in zip(network.named_parameters(), reference.parameters(), strict=True):
             if name in hidden(network):
                 moved = (ours_now.detach() - before[name] * (1 - 0.01 * 0.1)).flatten(1)

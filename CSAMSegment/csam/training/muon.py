@@ -54,19 +54,17 @@ class Muon(torch.optim.AdamW):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """U Vᵀ, about, of matrix = U S Vᵀ by Newton and Schulz's iteration.
 
-    The rounds work on the smaller of the two Gram matrices; only the first and last product see the matrix itself.
+    The same rounds on the Gram matrix alone are cheaper, but in float32 their rounding grows until two processes no
+    longer train like one.
     """
     if len(matrix) > matrix.shape[1]:
         return orthogonalised(matrix.T).T
     a, b, c = QUINTIC
     matrix = matrix / (matrix.norm() + 1e-7)
-    gram = matrix @ matrix.T
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    product = identity
     for _ in range(ROUNDS):
-        factor = a * identity + b * gram + c * gram @ gram
-        product, gram = factor @ product, factor @ gram @ factor
-    return product @ matrix
+        gram = matrix @ matrix.T
+        matrix = a * matrix + (b * gram + c * gram @ gram) @ matrix
+    return matrix
 
 
 def optimizer(network: nn.Module, width: int | None, learning_rate: float, weight_decay: float) -> Muon:
