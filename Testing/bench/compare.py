@@ -37,7 +37,7 @@ from csam.training.augment import Augmenter
 from csam.training.calibrate import assemble, cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
-from csam.training.plan import GATES, Plan
+from csam.training.plan import Plan
 from csam.training.train import Trainer, load_example
 
 OUT = Path("out/bench/compare")
@@ -67,7 +67,8 @@ class Unit:
     @property
     def of_network(self) -> Path:
         before = f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
-        return self.out / self.dataset.name / f"{before}{self.plan.steps}-steps" / self.network
+        beside = "".join(f"-with-{folder.name}" for folder in self.extra)
+        return self.out / self.dataset.name / f"{before}{self.plan.steps}-steps{beside}" / self.network
 
     @property
     def folder(self) -> Path:
@@ -157,6 +158,7 @@ def beginning(unit: Unit, plan: Plan, data: Dataset, network, device: str) -> di
 
 
 def read_further(folder: Path, data: Dataset) -> Dataset:
+    """A data set to learn from beside another. Raises SystemExit when its channels or labels are others."""
     further = read_dataset(folder)
     if (len(further.channels), further.labels) != (len(data.channels), data.labels):
         raise SystemExit(f"{further.name} has other channels or labels than {data.name}.")
@@ -188,10 +190,9 @@ def train(
 
 
 def of_plan(result: dict, plan: Plan) -> dict:
-    """The result, if it was trained with this plan. Raises SystemExit unless only seed, optimiser and gates differ."""
+    """The result, if it was trained with this plan, as its network takes it. Raises SystemExit otherwise."""
     own = Plan.from_json(result["plan"])
-    free = {name: getattr(own, name) for name in ("seed", "network", "optimizer", *GATES)}
-    if own != replace(plan, **free):
+    if own != replace(plan_for(result["network"], plan), seed=own.seed):
         raise SystemExit(
             f"{result['network']}, seed {result['seed']} was trained with another plan. Choose another --out."
         )

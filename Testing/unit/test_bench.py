@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import compare
@@ -152,12 +153,24 @@ def test_no_patient_is_held_out_twice_and_nobody_is_forgotten():
     assert all(not a & b for a, b in itertools.combinations(folds, 2))
 
 
+def test_results_of_another_plan_are_not_mixed_in():
+    def result(network, **changes):
+        plan = replace(rivals.plan_for(network, PLAN), seed=3, **changes)
+        return {"network": network, "seed": 3, "plan": asdict(plan)}
+
+    for network in rivals.RIVALS:
+        assert compare.of_plan(result(network), PLAN)["network"] == network
+    for changes in ({"optimizer": "adamw"}, {"semantic": False}, {"steps": PLAN.steps + 1}):
+        with pytest.raises(SystemExit, match="another plan"):
+            compare.of_plan(result("csam", **changes), PLAN)
+
+
 @pytest.mark.slow
 def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
     plan = {"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16], "learning_rate": 1e-5}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    place = tmp_path / "out" / "Balls" / "1-on-Balls-then-2-steps"
+    place = tmp_path / "out" / "Balls" / "1-on-Balls-then-2-steps-with-Balls"
     begun = rivals.seeded("2d-unet", Plan.from_json(plan | {"seed": 5}), 1, 3, 8.0).state_dict()
     (place / "2d-unet" / "seed0-beginning").mkdir(parents=True)
     torch.save(begun, place / "2d-unet" / "seed0-beginning" / "weights.pt")
