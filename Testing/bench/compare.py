@@ -240,6 +240,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--jobs", type=int, default=1, help="units at a time: a GPU has room for several")
     parser.add_argument("--reference", default="2d-unet", choices=RIVALS, help="what the others are compared with")
+    parser.add_argument(
+        "--without", help="regular expression: scans to leave out of the table, their labels being wrong"
+    )
     options = parser.parse_args()
     one = unit_of(options)
     plan = one.plan
@@ -263,15 +266,17 @@ def main() -> None:
             list(pool.map(run_all, groups.values()))
     folder = units[0].of_network.parent
     results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/*of{options.of}/result.json"))]
-    table = paired.compare([of_plan(result, plan) for result in results], options.reference)
+    results = [paired.without(of_plan(result, plan), options.without) for result in results]
+    table = paired.compare(results, options.reference)
     print(paired.text(table))
     command = shlex.join(["python", "Testing/bench/compare.py", *paired.public(sys.argv[1:])])
     values = {"command": command, "plan": asdict(plan), "reference": options.reference, "networks": table}
-    (folder / "comparison.json").write_text(json.dumps(values, indent=2) + "\n")
+    name = "comparison-without" if options.without else "comparison"
+    (folder / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
     paired.draw(
-        folder / "comparison.png", table, options.reference, f"{results[0]['dataset']}: {folder.name.replace('-', ' ')}"
+        folder / f"{name}.png", table, options.reference, f"{results[0]['dataset']}: {folder.name.replace('-', ' ')}"
     )
-    print(f"Written to {folder}/comparison.json and .png")
+    print(f"Written to {folder}/{name}.json and .png")
 
 
 if __name__ == "__main__":

@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--folds", type=Path, help="a network's folder that compare.py left, instead of models")
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
     parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
+    parser.add_argument("--without", help="regular expression: scans not to measure, their labels being wrong")
     parser.add_argument("--training", action="store_true", help="also the training patients, as a check apart")
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="instead of the usual ones")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -151,6 +152,10 @@ def main() -> None:
         held_out, trained = split(options.dataset, ensembles)
     except ValueError as error:
         parser.error(str(error))
+    if options.without:
+        held_out, trained = (
+            [h for h in some if not re.search(options.without, h.case.name)] for some in (held_out, trained)
+        )
     full, short = (options.methods or some for some in (FULL, SHORT))
     groups = {shift: (held_out, shift, full if shift == "none" else short) for shift in options.shifts}
     if options.training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,14 @@ def difference(results: Sequence[dict], reference: Sequence[dict]) -> dict | Non
         patients[patient].append(float(np.mean(values)))
     mean, low, high = bootstrap(patients)
     return {"mean": mean, "low": low, "high": high, "scans": len(seeds), "pairs": len(both)}
+
+
+def without(result: dict, pattern: str | None) -> dict:
+    """The result without the scans whose name the regular expression finds, and then without what pools all of them."""
+    if not pattern:
+        return result
+    cases = {name: case for name, case in result["cases"].items() if not re.search(pattern, name)}
+    return result | {"cases": cases, "after_calibration": dict.fromkeys(FIGURES)}
 
 
 def compare(results: Sequence[dict], reference: str) -> dict[str, dict]:

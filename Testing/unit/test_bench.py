@@ -112,6 +112,11 @@ def test_networks_are_compared_on_what_both_have_measured(tmp_path):
     assert table["csam"]["dice"] == pytest.approx(0.75)
     assert table["2d-unet"]["difference"] is None
     assert "CSAM U-Net" in paired.text(table)
+    table = paired.compare([paired.without(r, "^a_") for r in results], "2d-unet")
+    assert table["csam"]["difference"]["mean"] == pytest.approx(0)
+    assert table["csam"]["scans"] == 1
+    assert table["csam"]["voxel_error_auroc"] is None, "it pools all scans of a unit"
+    assert "CSAM U-Net" in paired.text(table)
     paired.draw(tmp_path / "t.png", table, "2d-unet", "title")
     assert (tmp_path / "t.png").stat().st_size > 0
 

@@ -66,6 +66,41 @@ def test_dice_volumes_and_the_region_are_those_of_the_voxels(pair):
     assert (measured.name, measured.patient, measured.case_quality) == ("p1_0", "p1", 0.8)
 
 
+def ball(shift, size=(6, 40, 44)):
+    """A structure of four slices, each moved by so many (rows, columns)."""
+    truth = np.zeros(size, np.uint8)
+    for k, (i, j) in zip(range(1, 5), shift, strict=True):
+        truth[k, 12 + i : 22 + i, 14 + j : 22 + j] = 1
+    return truth
+
+
+@pytest.mark.parametrize("slice_axis", [0, 2])
+def test_labels_that_lie_beside_what_they_label_are_told(slice_axis):
+    found = ball([(0, 0)] * 4)
+    for shift, away in (([(0, 0)] * 4, None), ([(0, 1)] * 4, None), ([(6, 0), (0, 8), (6, 8), (6, -8)], 17)):
+        truth = ball(shift)
+        turned = [np.ascontiguousarray(np.moveaxis(a, 0, 2 - slice_axis)) for a in (truth, found)]
+        spacing = np.full(3, 2.0)
+        spacing[slice_axis] = 8.0
+        image = small.placed(turned[0], tuple(spacing))
+        measured = measure(CASE, image, result(turned[1], turned[1].astype(np.float32), image, slice_axis), [1, 2])
+        if away is None:
+            assert (measured.moved_mm, measured.moved_dice, measured.remark) == (None, None, "")
+        else:
+            ways = 2 * np.array([6, 8, 10, 10])
+            assert (measured.moved_mm, measured.moved_dice) == (pytest.approx(ways.mean()), pytest.approx(1))
+            assert "Look whether its labels lie on the image" in measured.remark
+
+
+def test_a_poor_result_of_another_shape_does_not_blame_the_labels(pair):
+    truth, found, error = pair
+    found[:] = 0
+    image = small.placed(truth, (2.0, 2.0, 8.0))
+    assert measure(CASE, image, result(found, error, image), [1, 2]).moved_mm is None, "nothing was found"
+    found[1:4, 0:20, 3:5] = 1
+    assert measure(CASE, image, result(found, error, image), [1, 2]).moved_mm is None, "a strip"
+
+
 def test_the_region_holds_what_lies_within_ten_millimetres_and_little_more():
     mask = np.zeros((9, 31, 31), bool)
     mask[4, 15, 15] = True

@@ -24,6 +24,15 @@ def test_dice_is_twice_the_overlap_over_the_sum():
     assert measures.dice(NOTHING, NOTHING) is None
 
 
+def test_the_best_shift_is_the_one_that_overlaps_most_and_of_those_the_shortest():
+    one = mask((1, 3), (2, 5), (3, 9))
+    assert measures.best_shift(one, np.roll(one, (1, 4, -2), (0, 1, 2))) == ((1, 4, -2), 2 * 3 * 6)
+    assert measures.best_shift(one, one) == ((0, 0, 0), 2 * 3 * 6)
+    inside = mask((1, 3), (2, 5), (5, 7))  # lies in the other wherever it is moved from 3 to 7
+    assert measures.best_shift(inside, one) == ((0, 0, 0), 2 * 3 * 2)
+    assert measures.best_shift(one, NOTHING) == measures.best_shift(NOTHING, one) == ((0, 0, 0), 0)
+
+
 def test_the_surface_distance_is_in_millimetres_of_each_axis():
     one = mask((1, 2), (2, 8), (2, 8))
     assert measures.hausdorff_95(one, one, (8, 1, 2)) == 0

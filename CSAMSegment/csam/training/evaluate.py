@@ -29,6 +29,8 @@ CERTAIN = 1e-3
 """Voxels outside the region whose doubt is below this are not kept: nobody doubts them, next to none is wrong."""
 FIRST = 3
 """How many slices a reader is expected to look at."""
+DISPLACED = (0.2, 0.8)
+"""A truth counts as displaced where moving it gains so much Dice, and reaches so much."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class CaseMeasures:
     """One case. Tuples hold one value a structure, None where a measure is not defined; slices count as in the image.
 
     intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
-    energy_distance: of the samples, None unless it was asked for.
+    energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
+    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere.
     """
 
     name: str
@@ -68,6 +71,8 @@ class CaseMeasures:
     empty_slices_wrong: int
     voxels: Voxels
     energy_distance: float | None = None
+    moved_mm: float | None = None
+    moved_dice: float | None = None
 
     @property
     def mean_dice(self) -> float:
@@ -109,7 +114,19 @@ class CaseMeasures:
             "slice_spearman": measures.rank_correlation(self.slice_scores, self.slice_wrong_mm2),
             "qu_brats_score": measures.mean(filtered),
             "energy_distance": self.energy_distance,
+            "moved_mm": self.moved_mm,
+            "moved_dice": self.moved_dice,
         }
+
+    @property
+    def remark(self) -> str:
+        """What a person should look into, or nothing."""
+        if self.moved_mm is None:
+            return ""
+        return (
+            f"{self.name}: the truth would fit what was found if it lay {self.moved_mm:.0f} mm away, with a Dice of "
+            f"{self.moved_dice:.2f} instead of {self.mean_dice:.2f}. Look whether its labels lie on the image."
+        )
 
 
 def measure(
@@ -130,6 +147,8 @@ def measure(
     doubt = sitk.GetArrayViewFromImage(result.error_probability)
     region = region_of_interest((expected > 0) | (found > 0), truth)
     kept = region | (doubt > CERTAIN)
+    slices = (np.moveaxis(labels > 0, along, 0) for labels in (expected, found))
+    moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in axes])
     return CaseMeasures(
         name=case.name,
         patient=case.patient,
@@ -154,7 +173,28 @@ def measure(
         energy_distance=None
         if samples is None
         else measures.generalised_energy_distance(samples[:-1], samples[-1], len(values) + 1),
+        moved_mm=moved_mm,
+        moved_dice=moved_dice,
     )
+
+
+def displacement(
+    truth: np.ndarray, found: np.ndarray, pixel: Sequence[float]
+) -> tuple[float, float] | tuple[None, None]:
+    """How far the truth would have to lie elsewhere in its slices, in mm, and the Dice there: where DISPLACED, or None.
+
+    truth, found: (slices, rows, columns). pixel: mm of rows and columns. Slices move each for themselves, as labels do
+    that were drawn on another breath-hold or on another picture; the mean of their ways, by area.
+    """
+    gain, enough = DISPLACED
+    here = measures.dice(truth, found)
+    if here is None or here > 1 - gain:
+        return None, None
+    shifts, overlaps = zip(*map(measures.best_shift, truth, found), strict=True)
+    there = 2 * sum(overlaps) / float(truth.sum() + found.sum())
+    if there < max(enough, here + gain):
+        return None, None
+    return float(np.average(np.linalg.norm(np.multiply(shifts, pixel), axis=1), weights=overlaps)), there
 
 
 def region_of_interest(mask: np.ndarray, image: sitk.Image) -> np.ndarray:
@@ -241,6 +281,8 @@ def evaluate(
             for true, (low, mean, high) in zip(one.truth_ml, one.intervals_ml, strict=True)
         )
         log(f"{case.name:24s} Dice {dice}  case quality {one.case_quality:.3f}  volume {volumes}")
+        if one.remark:
+            log(one.remark)
         measured.append(one)
     return measured
 

@@ -43,6 +43,24 @@ def hausdorff_95(first: np.ndarray, second: np.ndarray, spacing: Sequence[float]
         return float(compute_hausdorff_distance(one, two, include_background=True, percentile=95, spacing=[*spacing]))
 
 
+def best_shift(truth: np.ndarray, found: np.ndarray) -> tuple[tuple[int, ...], int]:
+    """The whole steps along every axis by which the truth, moved, overlaps most with what was found; and their overlap.
+
+    Of shifts that overlap alike the shortest comes out; none where either is empty. Cross-correlation by Fourier
+    transform (SciPy), over the box that holds both masks.
+    """
+    from scipy.signal import correlate, correlation_lags
+
+    if not truth.any() or not found.any():
+        return (0,) * truth.ndim, 0
+    box = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in np.nonzero(truth | found))
+    overlap = np.rint(correlate(found[box].astype(np.float32), truth[box].astype(np.float32), method="fft"))
+    lags = np.meshgrid(*(correlation_lags(n, n) for n in truth[box].shape), indexing="ij")
+    length = np.where(overlap == overlap.max(), np.square(lags).sum(0), np.inf)
+    best = np.unravel_index(length.argmin(), length.shape)
+    return tuple(int(lag[best]) for lag in lags), int(overlap[best])
+
+
 def relative_volume_difference(truth: float, found: float) -> float | None:
     """(found - truth) / truth; None without a true volume."""
     return (found - truth) / truth if truth > 0 else None
