@@ -149,5 +149,6 @@ def draw(path: Path, table: dict[str, dict], reference: str, title: str) -> None
     right.set(xlabel=f"Dice minus that of {WORDS[reference]} (95 %, paired)")
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.3)
+        axes.locator_params(axis="x", nbins=5)
     figure.savefig(path, dpi=110)
     plt.close(figure)
