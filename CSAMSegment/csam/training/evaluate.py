@@ -125,7 +125,7 @@ class CaseMeasures:
             return ""
         return (
             f"{self.name}: the truth would fit what was found if it lay {self.moved_mm:.0f} mm away, with a Dice of "
-            f"{self.moved_dice:.2f} instead of {self.mean_dice:.2f}. Look whether its labels lie on the image."
+            f"{self.moved_dice:.2f} for all structures together. Look whether its labels lie on the image."
         )
 
 
@@ -183,8 +183,8 @@ def displacement(
 ) -> tuple[float, float] | tuple[None, None]:
     """How far the truth would have to lie elsewhere in its slices, in mm, and the Dice there: where DISPLACED, or None.
 
-    truth, found: (slices, rows, columns). pixel: mm of rows and columns. Slices move each for themselves, as labels do
-    that were drawn on another breath-hold or on another picture; the mean of their ways, by area.
+    truth, found: (slices, rows, columns), all structures as one. pixel: mm of rows and columns. Slices move each for
+    themselves, as labels do that were drawn on another breath-hold or picture; the mean of their ways, by area.
     """
     gain, enough = DISPLACED
     here = measures.dice(truth, found)
