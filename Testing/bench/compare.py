@@ -6,9 +6,10 @@
 A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<steps>/<network>/seed<S>-fold<F>of<N>.
 A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that
 are finished; it refuses those of another plan. With --begin-on every network first takes --begin-steps on a further
-data set, phantoms say, once a seed: its folds go on from there. Nothing is chosen on the held-out patients: the
-averaged weights of the last step are measured, all networks' over the product's views. Those of our networks are kept
-as models, for compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
+data set, phantoms say, once a seed: its folds go on from there. With --after every unit goes on from its own of an
+earlier comparison, with a finer plan say. Nothing is chosen on the held-out patients: the averaged weights of the last
+step are measured, all networks' over the product's views. Those of our networks are kept as models, for
+compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import copy
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -38,7 +40,8 @@ from csam.training.calibrate import assemble, cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
 from csam.training.plan import Plan
-from csam.training.train import Trainer, load_example
+from csam.training.train import load_example
+from csam.training.trainer import Trainer, read_checkpoint
 
 OUT = Path("out/bench/compare")
 
@@ -47,7 +50,9 @@ OUT = Path("out/bench/compare")
 class Unit:
     """One training and its evaluation. plan: the shared one, with the unit's seed. begin_on: what it learns first.
 
-    card, extra: as for csam train. patients: train on so many of those that are not held out; None for all.
+    card, extra: as for csam train. patients: train on so many of those that are not held out; None for all. after: the
+    folder of an earlier comparison, from whose unit this one goes on. untaught: regular expression, scans not to train
+    on.
     """
 
     dataset: Path
@@ -63,17 +68,35 @@ class Unit:
     card: dict
     extra: tuple[Path, ...] = ()
     patients: int | None = None
+    after: Path | None = None
+    untaught: str | None = None
 
     @property
     def of_network(self) -> Path:
         before = f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
+        before = f"{self.after.name}-then-" if self.after else before
         beside = "".join(f"-with-{folder.name}" for folder in self.extra)
+        beside += "-untaught" if self.untaught else ""
         return self.out / self.dataset.name / f"{before}{self.plan.steps}-steps{beside}" / self.network
 
     @property
-    def folder(self) -> Path:
+    def name(self) -> str:
         fewer = "" if self.patients is None else f"-{self.patients}patients"
-        return self.of_network / f"seed{self.plan.seed}-fold{self.fold}of{self.of}{fewer}"
+        return f"seed{self.plan.seed}-fold{self.fold}of{self.of}{fewer}"
+
+    @property
+    def folder(self) -> Path:
+        return self.of_network / self.name
+
+    @property
+    def checkpoint_before(self) -> Path | None:
+        """What it goes on from. Raises SystemExit where the earlier comparison has no such unit."""
+        if self.after is None:
+            return None
+        checkpoint = self.after / self.network / self.name / "checkpoint.pt"
+        if not (checkpoint.with_name("result.json").exists() and checkpoint.exists()):
+            raise SystemExit(f"There is no finished {self.network}/{self.name} with its checkpoint.pt in {self.after}.")
+        return checkpoint
 
     @property
     def result(self) -> Path:
@@ -92,7 +115,9 @@ def divided(data: Dataset, unit: Unit) -> tuple[list[Case], list[Case]]:
     out = held_out(data.patients, unit.fold, unit.of)
     others = sorted(set(data.patients) - out)
     chosen = set(np.random.default_rng(unit.fold).permutation(others)[: unit.patients].tolist())
-    return [c for c in data.cases if c.patient in chosen], [c for c in data.cases if c.patient in out]
+    wrong = re.compile(unit.untaught or "(?!)")
+    training = [c for c in data.cases if c.patient in chosen and not wrong.search(c.name)]
+    return training, [c for c in data.cases if c.patient in out]
 
 
 def run(unit: Unit) -> str:
@@ -106,6 +131,10 @@ def run(unit: Unit) -> str:
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
     if unit.begin_on:
         network.load_state_dict(beginning(unit, plan, data, network, device))
+    if unit.checkpoint_before:
+        averaged = read_checkpoint(unit.checkpoint_before)["average"]
+        prefix = "module."
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)})
     further = [case for folder in unit.extra for case in read_further(folder, data).cases]
     trainer, seconds = train(unit.folder, plan, network, training, device, further)
     network = trainer.averaged_network()
@@ -219,6 +248,8 @@ def parser_of_units(description: str, steps: int) -> argparse.ArgumentParser:
     parser.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
     parser.add_argument("--begin-steps", type=int, default=1000)
     parser.add_argument("--extra", nargs="+", type=Path, default=[], help="as for csam train: learnt from all along")
+    parser.add_argument("--after", type=Path, help="folder of an earlier comparison, from whose units to go on")
+    parser.add_argument("--untaught", help="regular expression: scans not to train on, their labels being wrong")
     parser.add_argument("--out", type=Path, default=OUT)
     return parser
 
@@ -230,7 +261,7 @@ def unit_of(options: argparse.Namespace) -> Unit:
     plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
     return Unit(
         options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
-        options.begin_steps, card, tuple(options.extra),
+        options.begin_steps, card, tuple(options.extra), None, options.after, options.untaught,
     )  # fmt: skip
 
 
