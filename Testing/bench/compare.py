@@ -151,6 +151,7 @@ def run(unit: Unit) -> str:
     before = evaluate(model, validation, Options(unit.samples, device=device), log=lambda text: None)
     after = cross_fitted(before, [label.value for label in model.labels])
     names = [label.name for label in model.labels]
+    expected = {case.name: case.case_quality for case in before}
     values = {
         "dataset": data.name,
         "network": unit.network,
@@ -165,7 +166,10 @@ def run(unit: Unit) -> str:
         "scan_seconds": (time.perf_counter() - started) / max(1, len(validation)),
         "before_calibration": summarise(before, names),
         "after_calibration": summarise(after, names),
-        "cases": {case.name: case.figures | {"mean_dice": case.mean_dice} for case in after},
+        "cases": {
+            case.name: case.figures | {"mean_dice": case.mean_dice, "expected_dice": expected[case.name]}
+            for case in after
+        },
     }
     temporary = unit.result.with_suffix(".tmp")
     temporary.write_text(json.dumps(values, indent=2, default=float) + "\n")
@@ -245,10 +249,11 @@ def parser_of_units(description: str, steps: int) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--samples", type=int, default=Options.samples, help="as for csam evaluate")
     parser.add_argument("--card", type=Path, help="as for csam train: which structures are one piece")
-    parser.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
+    before = parser.add_mutually_exclusive_group()
+    before.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
+    before.add_argument("--after", type=Path, help="folder of an earlier comparison, from whose units to go on")
     parser.add_argument("--begin-steps", type=int, default=1000)
     parser.add_argument("--extra", nargs="+", type=Path, default=[], help="as for csam train: learnt from all along")
-    parser.add_argument("--after", type=Path, help="folder of an earlier comparison, from whose units to go on")
     parser.add_argument("--untaught", help="regular expression: scans not to train on, their labels being wrong")
     parser.add_argument("--out", type=Path, default=OUT)
     return parser

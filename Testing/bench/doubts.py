@@ -105,9 +105,13 @@ def judge(
             total = areas[k - 1, [a, b]].sum()
             overlap.append(2 * both / total if total else 1.0)
         differ += (masks[a] != masks[b]).sum((1, 2)) / len(pairs)
-    foreground = native[1:]
+    foreground = native[1:].copy()
     chosen = np.stack([labels == k for k in range(1, classes)])
-    counted = np.where(chosen | (foreground > 0.01), foreground, 0)  # as csam.uncertainty.expected_difference
+    counts = chosen | (foreground > 0.01)  # as csam.uncertainty.expected_difference
+    for k in range(1, classes):  # a piece that was left out was right with its probability times its share
+        left_out = (raw == k) & ~chosen[k - 1]
+        foreground[k - 1][left_out] *= left_out.sum() / max(1, (raw == k).sum())
+    counted = np.where(counts, foreground, 0)
     false_positive = np.where(chosen, 1 - foreground, 0)
     false_negative = np.where(chosen, 0, counted)
     found = chosen.sum((2, 3))  # (K - 1, S)

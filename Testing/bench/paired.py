@@ -86,9 +86,10 @@ def compare(results: Sequence[dict], reference: str) -> dict[str, dict]:
             "hausdorff_95_mm": measures.mean(distances),
             **{figure: mean(figure) for figure in FIGURES},
             "case_quality_spearman": measures.mean(
-                [
-                    measures.rank_correlation([c["case_quality"] for c in cases], [c["mean_dice"] for c in cases])
+                [  # before calibration, which has another factor for every fold
+                    measures.rank_correlation([c["expected_dice"] for c in cases], [c["mean_dice"] for c in cases])
                     for cases in seeds.values()
+                    if all("expected_dice" in c for c in cases)
                 ]
             ),
         }

@@ -22,6 +22,7 @@ from unit import small
 
 from csam.model import Model
 from csam.sampling import mean_probabilities
+from csam.training.dataset import read_dataset
 from csam.training.plan import Plan
 from csam.views import ROTATIONS, View
 
@@ -79,6 +80,20 @@ def test_the_same_prediction_many_times_leaves_no_doubt_but_that_of_its_probabil
     assert found.energy_distance == pytest.approx(0)
 
 
+def test_a_piece_that_was_left_out_is_doubted_as_the_product_doubts_it():
+    """segment: what was removed was right with its probability times its share of what was found."""
+    truth = np.zeros((3, 20, 20), np.uint8)
+    truth[1, 2:8, 2:8] = 1
+    foreground = np.where(truth, 0.9, 0.0).astype(np.float32)
+    foreground[1, 14:16, 14:16] = 0.8
+    found = doubts.judge(np.stack([1 - foreground, foreground])[None], truth, (8.0, 2.0, 2.0), True, "a", "p")
+    stray = 4 * 0.8 * 4 / 40
+    assert found.dice == 1
+    difference, expected = 36 * 0.1 + stray, 36 * 0.9 + stray
+    assert found.case_scores["1 - expected Dice"] == pytest.approx(difference / (36 + expected), rel=1e-5)
+    assert found.difference_ml == pytest.approx(difference * 32 / 1000, rel=1e-5)
+
+
 def test_scans_of_one_patient_are_drawn_together():
     differences = {"a": [0.1, 0.1, 0.1], "b": [-0.1]}
     mean, low, high = paired.bootstrap(differences)
@@ -90,7 +105,7 @@ def test_scans_of_one_patient_are_drawn_together():
 def result(network, seed, dice):
     figures = dict.fromkeys(paired.FIGURES, 0.5)
     cases = {
-        f"{patient}_1": {"patient": patient, "mean_dice": d, "hausdorff_95_mm": [2.0], "case_quality": d}
+        f"{patient}_1": {"patient": patient, "mean_dice": d, "hausdorff_95_mm": [2.0], "expected_dice": d}
         for patient, d in dice.items()
     }
     return {
@@ -112,6 +127,8 @@ def test_networks_are_compared_on_what_both_have_measured(tmp_path):
     assert table["csam"]["dice"] == pytest.approx(0.75)
     assert table["2d-unet"]["difference"] is None
     assert "CSAM U-Net" in paired.text(table)
+    three = paired.compare([result("csam", 0, {"a": 0.9, "b": 0.8, "c": 0.7})], "csam")["csam"]
+    assert three["case_quality_spearman"] == pytest.approx(1)
     table = paired.compare([paired.without(r, "^a_") for r in results], "2d-unet")
     assert table["csam"]["difference"]["mean"] == pytest.approx(0)
     assert table["csam"]["scans"] == 1
@@ -195,6 +212,21 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     written = (place / "comparison.json").read_text()
     assert set(json.loads(written)["networks"]) == {"2d-unet", "dynunet-3d"}
     assert str(tmp_path) not in written
+
+    # A second comparison goes on from the first one's units, without a patient whose labels are wrong.
+    further = [*command[: command.index("--begin-on")], "--after", str(place), "--untaught"]
+    patients = read_dataset(data).patients
+    wrong = next(p for p in patients if p not in model.provenance["validation_patients"])
+    done = subprocess.run([*further, wrong], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    place = place.with_name(f"{place.name}-then-2-steps-untaught")
+    later = Model.load(place / "2d-unet" / "seed0-fold0of2" / "model")
+    assert len(later.provenance["training_patients"]) == 1
+    for name, value in later.network().state_dict().items():
+        torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
+    done = subprocess.run([*further, wrong, "--seeds", "1"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "There is no finished 2d-unet/seed1-fold0of2" in done.stderr
 
 
 @pytest.mark.slow

@@ -161,6 +161,16 @@ def test_no_case_is_measured_with_what_it_taught():
     assert len(found) == 4
 
 
+def test_halves_judged_apart_keep_the_order_of_their_scans():
+    """One half is far poorer than it expects: a factor for each half would put the poor scans first."""
+    cases = [
+        replace(case(f"p{n}"), case_quality=0.95 - 0.01 * n, dice=(0.9 - 0.05 * n - 0.2 * (n % 2),)) for n in range(4)
+    ]
+    before = sorted(cases, key=lambda one: one.case_quality)
+    after = sorted(cross_fitted(cases, [1]), key=lambda one: one.case_quality)
+    assert [one.patient for one in after] == [one.patient for one in before]
+
+
 def test_scans_of_one_patient_stay_in_one_half():
     seen = []
     cases = [replace(case(patient), name=f"{patient}_{n}") for patient in ("a", "b", "c") for n in range(2)]

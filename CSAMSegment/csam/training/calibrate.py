@@ -100,14 +100,18 @@ def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -
 
 
 def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[CaseMeasures]:
-    """Every case with the calibration that the other half of the patients gave: figures nobody has fitted."""
+    """Every case with the calibration that the other half of the patients gave: figures nobody has fitted.
+
+    But for the factor on the case quality, which is that of all of them: a model has one, which leaves the order of
+    its scans as it is, and that order is what is judged. A factor for each half would turn it about.
+    """
     patients = sorted({case.patient for case in cases})
     halves = [set(patients[::2]), set(patients[1::2])]
     if not all(halves):
         return list(cases)
-    out = []
+    out, scale = [], dice_scale(cases)
     for half in halves:
-        other = fit([case for case in cases if case.patient not in half], values)
+        other = replace(fit([case for case in cases if case.patient not in half], values), dice_scale=scale)
         out += [apply(case, other, values) for case in cases if case.patient in half]
     return out
 
