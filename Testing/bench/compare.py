@@ -309,9 +309,9 @@ def main() -> None:
     values = {"command": command, "plan": asdict(plan), "reference": options.reference, "networks": table}
     name = "comparison-without" if options.without else "comparison"
     (folder / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
-    paired.draw(
-        folder / f"{name}.png", table, options.reference, f"{results[0]['dataset']}: {folder.name.replace('-', ' ')}"
-    )
+    title = f"{results[0]['dataset']}: {folder.name.replace('-', ' ')}"
+    title += f", measured without {options.without}" if options.without else ""
+    paired.draw(folder / f"{name}.png", table, options.reference, title)
     print(f"Written to {folder}/{name}.json and .png")
 
 

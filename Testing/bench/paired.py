@@ -32,15 +32,28 @@ def by_scan(results: Sequence[dict]) -> dict[tuple, dict]:
     return {(r["seed"], r["fold"], r["of"], name): case for r in results for name, case in r["cases"].items()}
 
 
-def difference(results: Sequence[dict], reference: Sequence[dict]) -> dict | None:
-    """Of mean Dice, over the scans that both have measured with the same seed and fold."""
-    ours, theirs = by_scan(results), by_scan(reference)
+OF_SCANS = ("hausdorff_95_mm", "voxel_error_auroc", "worst_slice_in_first_three")
+"""Figures of single scans that are compared in pairs beside Dice; after calibration."""
+
+
+def of_scan(case: dict, figure: str) -> float | None:
+    """Of several structures the mean; None where there is none."""
+    value = case.get(figure)
+    return measures.mean(value) if isinstance(value, list) else value
+
+
+def difference(results: Sequence[dict], reference: Sequence[dict], figure: str = "mean_dice") -> dict | None:
+    """Of a figure, over the scans for which both have measured it with the same seed and fold."""
+    ours, theirs = (
+        {where: case for where, case in by_scan(some).items() if of_scan(case, figure) is not None}
+        for some in (results, reference)
+    )
     both = sorted(ours.keys() & theirs.keys())
     if not both:
         return None
     seeds: dict[tuple, list[float]] = defaultdict(list)
     for where in both:
-        seeds[ours[where]["patient"], where[-1]].append(ours[where]["mean_dice"] - theirs[where]["mean_dice"])
+        seeds[ours[where]["patient"], where[-1]].append(of_scan(ours[where], figure) - of_scan(theirs[where], figure))
     patients: dict[str, list[float]] = defaultdict(list)
     for (patient, _), values in seeds.items():
         patients[patient].append(float(np.mean(values)))
@@ -83,6 +96,9 @@ def compare(results: Sequence[dict], reference: str) -> dict[str, dict]:
             "dice": float(np.mean(dice)),
             "dice_spread_of_seeds": float(np.std(dice, ddof=1)) if len(dice) > 1 else None,
             "difference": None if name == reference else difference(own, groups.get(reference, [])),
+            "further_differences": None
+            if name == reference
+            else {figure: difference(own, groups.get(reference, []), figure) for figure in OF_SCANS},
             "hausdorff_95_mm": measures.mean(distances),
             **{figure: mean(figure) for figure in FIGURES},
             "case_quality_spearman": measures.mean(
@@ -117,8 +133,13 @@ def text(table: dict[str, dict]) -> str:
         line = f"{WORDS[name]:40s}{row['parameters'] / 1e6:7.2f}{row['seeds']:>4d}×{row['folds']:<2d}"
         line += "".join(f"{'-' if row[key] is None else format(row[key], form):>9s}" for _, key, form in COLUMNS)
         d = row["difference"]
-        lines.append(line + (f"   {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]" if d else ""))
+        lines.append(line + (f"   {interval(d)}" if d else ""))
+        lines += [f"    {words}: {interval(d)}" for words, d in (row["further_differences"] or {}).items() if d]
     return "\n".join(lines)
+
+
+def interval(difference: dict) -> str:
+    return "{mean:+.4f} [{low:+.4f}, {high:+.4f}]".format(**difference)
 
 
 def public(arguments: Sequence[str]) -> list[str]:

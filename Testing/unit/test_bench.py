@@ -127,6 +127,11 @@ def test_networks_are_compared_on_what_both_have_measured(tmp_path):
     assert table["csam"]["dice"] == pytest.approx(0.75)
     assert table["2d-unet"]["difference"] is None
     assert "CSAM U-Net" in paired.text(table)
+    for figures, distance in ((results[0], 1.5), (results[2], 3.5)):
+        figures["cases"]["b_1"]["hausdorff_95_mm"] = [distance, None]
+    further = paired.compare(results, "2d-unet")["csam"]["further_differences"]
+    assert further["hausdorff_95_mm"]["mean"] == pytest.approx((0 + 1.5 - 3.5) / 2)
+    assert further["voxel_error_auroc"] is None
     three = paired.compare([result("csam", 0, {"a": 0.9, "b": 0.8, "c": 0.7})], "csam")["csam"]
     assert three["case_quality_spearman"] == pytest.approx(1)
     table = paired.compare([paired.without(r, "^a_") for r in results], "2d-unet")
