@@ -73,10 +73,10 @@ class Unit:
 
     @property
     def of_network(self) -> Path:
-        before = f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
-        before = f"{self.after.name}-then-" if self.after else before
+        before = f"{self.after.name}-then-" if self.after else ""
+        before += f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
         beside = "".join(f"-with-{folder.name}" for folder in self.extra)
-        beside += "-untaught" if self.untaught else ""
+        beside += "-untaught-" + re.sub(r"[^\w.-]", "_", self.untaught) if self.untaught else ""
         return self.out / self.dataset.name / f"{before}{self.plan.steps}-steps{beside}" / self.network
 
     @property
@@ -87,16 +87,6 @@ class Unit:
     @property
     def folder(self) -> Path:
         return self.of_network / self.name
-
-    @property
-    def checkpoint_before(self) -> Path | None:
-        """What it goes on from. Raises SystemExit where the earlier comparison has no such unit."""
-        if self.after is None:
-            return None
-        checkpoint = self.after / self.network / self.name / "checkpoint.pt"
-        if not (checkpoint.with_name("result.json").exists() and checkpoint.exists()):
-            raise SystemExit(f"There is no finished {self.network}/{self.name} with its checkpoint.pt in {self.after}.")
-        return checkpoint
 
     @property
     def result(self) -> Path:
@@ -131,10 +121,8 @@ def run(unit: Unit) -> str:
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
     if unit.begin_on:
         network.load_state_dict(beginning(unit, plan, data, network, device))
-    if unit.checkpoint_before:
-        averaged = read_checkpoint(unit.checkpoint_before)["average"]
-        prefix = "module."
-        network.load_state_dict({k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)})
+    if unit.after:
+        network.load_state_dict(averaged_before(unit))
     further = [case for folder in unit.extra for case in read_further(folder, data).cases]
     trainer, seconds = train(unit.folder, plan, network, training, device, further)
     network = trainer.averaged_network()
@@ -188,6 +176,16 @@ def beginning(unit: Unit, plan: Plan, data: Dataset, network, device: str) -> di
         torch.save(trainer.averaged_network().state_dict(), folder / "weights.tmp")
         os.replace(folder / "weights.tmp", weights)
     return torch.load(weights, map_location=device, weights_only=True)
+
+
+def averaged_before(unit: Unit) -> dict:
+    """The averaged weights of the unit to go on from. Raises SystemExit where the earlier comparison lacks it."""
+    checkpoint = unit.after / unit.network / unit.name / "checkpoint.pt"
+    if not (checkpoint.with_name("result.json").exists() and checkpoint.exists()):
+        raise SystemExit(f"There is no finished {unit.network}/{unit.name} with its checkpoint.pt in {unit.after}.")
+    prefix = "module."
+    averaged = read_checkpoint(checkpoint)["average"]
+    return {name.removeprefix(prefix): value for name, value in averaged.items() if name.startswith(prefix)}
 
 
 def read_further(folder: Path, data: Dataset) -> Dataset:

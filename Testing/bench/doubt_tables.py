@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from paired import roomy
+
 COLOURS = ("#1a73e8", "#34a853", "#f9ab00", "#d93025", "#9334e6", "#12b5cb", "#9aa0a6")
-NARROWEST = 0.1
-"""The least that an axis spans: what differs by less looks alike."""
 PANELS = (
     ("Wrong voxels found by smoothed doubt, AUROC", lambda f: f["voxels"]["smoothed, isotonic"]["AUROC"]),
     ("Interval score of the volume, low is good", lambda f: f["intervals"]["doubt around volume"]["interval score"]),
@@ -72,9 +72,7 @@ def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
         axes.set_xticks(
             range(len(table)), ["as they are" if group == "none" else group.replace(" ", "\n") for group in table]
         )
-        low, high = axes.get_ylim()
-        room = max(0.0, NARROWEST - (high - low)) / 2
-        axes.set(title=words, xlim=(-0.5, len(table) - 0.5), ylim=(low - room, high + room))
+        axes.set(title=words, xlim=(-0.5, len(table) - 0.5), ylim=roomy(axes.get_ylim()))
         axes.grid(axis="y", alpha=0.3)
     figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=100)

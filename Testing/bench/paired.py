@@ -13,6 +13,8 @@ from rivals import WORDS
 from csam.training import measures
 
 DRAWS = 10_000
+NARROWEST = 0.1
+"""The least that an axis of figures spans: what differs by less looks alike."""
 
 
 def bootstrap(differences: dict[str, list[float]], seed: int = 0) -> tuple[float, float, float]:
@@ -147,6 +149,13 @@ def public(arguments: Sequence[str]) -> list[str]:
     return [Path(a).name if "/" in a and Path(a).exists() else a for a in arguments]
 
 
+def roomy(limits: tuple[float, float]) -> tuple[float, float]:
+    """The limits of an axis, or wider ones around the same middle."""
+    low, high = limits
+    room = max(0.0, NARROWEST - (high - low)) / 2
+    return low - room, high + room
+
+
 def draw(path: Path, table: dict[str, dict], reference: str, title: str) -> None:
     """Mean Dice of every network, and its difference from the reference with the interval."""
     import matplotlib
@@ -166,7 +175,11 @@ def draw(path: Path, table: dict[str, dict], reference: str, title: str) -> None
             error = [[d["mean"] - d["low"]], [d["high"] - d["mean"]]]
             right.errorbar(d["mean"], place, xerr=error, fmt="o", color="#1a73e8", capsize=3)
     left.set_yticks(range(len(names)), [WORDS[name] for name in names])
-    left.set(xlabel="mean Dice of held-out scans (bar: spread of seeds)", ylim=(-0.6, len(names) - 0.4))
+    left.set(
+        xlabel="mean Dice of held-out scans (bar: spread of seeds)",
+        ylim=(-0.6, len(names) - 0.4),
+        xlim=roomy(left.get_xlim()),
+    )
     right.axvline(0, color="black", linewidth=0.8, linestyle="dotted")
     right.set(xlabel=f"Dice minus that of {WORDS[reference]} (95 %, paired)")
     for axes in (left, right):

@@ -198,7 +198,7 @@ def test_a_cancel_ends_within_a_second_and_leaves_the_scene_as_it_was(person):
 
 def test_the_panel_never_holds_up_the_application(person):
     """Processor time of one turn of the event loop, against that of opening the panel on the same computer, which is
-    half a second or less; what the host itself needs the first time is not counted."""
+    about a quarter of a second; what the host itself needs the first time is not counted."""
     person.loads()
     begun = time.thread_time()
     person.opens(ready=False)
@@ -222,7 +222,7 @@ def test_the_panel_never_holds_up_the_application(person):
     person.cancels()
     timer.stop()
     assert len(turns) > 20
-    assert max(turns) < opening / 4
+    assert max(turns) < opening / 5
 
 
 # Review ---------------------------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     wrong = next(p for p in patients if p not in model.provenance["validation_patients"])
     done = subprocess.run([*further, wrong], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    place = place.with_name(f"{place.name}-then-2-steps-untaught")
+    place = place.with_name(f"{place.name}-then-2-steps-untaught-{wrong}")
     later = Model.load(place / "2d-unet" / "seed0-fold0of2" / "model")
     assert len(later.provenance["training_patients"]) == 1
     for name, value in later.network().state_dict().items():
