@@ -16,6 +16,11 @@ from .errors import InputError
 
 DIAGONAL_FLOOR = 1e-5
 """Added to the covariance's diagonal, as stochastic segmentation networks do: exp alone can reach zero."""
+OPEN = 2.0
+"""The logit of every gate before training: σ(2) = 0.88, the same for all, as an LSTM's forget gates begin open
+(Jozefowicz et al., 2015, https://proceedings.mlr.press/v37/jozefowicz15.html)."""
+SMALL_LOG_VARIANCE = -2.0
+"""Of the slice gates' logits before training."""
 LARGEST_LOG_VARIANCE = 20.0
 """A gate is fully open or shut long before; beyond 88 exp is infinite in float32 and its gradient not a number."""
 
@@ -61,6 +66,15 @@ class GateDistribution:
             return self.rsample(sample_shape, generator)
 
 
+def _begin(layer: nn.Linear | nn.Conv2d, value: float) -> None:
+    """Lets a layer give one value whatever comes in: a gate has to learn what to shut.
+
+    torch's usual weights shut a random half of the channels before the first step, for good with few channels.
+    """
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, value)
+
+
 class SemanticAttention(nn.Module):
     """x · σ(MLP(max over S,H,W) + MLP(mean over S,H,W)), one shared MLP C → C//16 → C (at least one hidden unit)."""
 
@@ -68,6 +82,7 @@ class SemanticAttention(nn.Module):
         super().__init__()
         hidden = max(1, num_channels // reduction)
         self.linear = nn.Sequential(nn.Linear(num_channels, hidden), nn.ReLU(), nn.Linear(hidden, num_channels))
+        _begin(self.linear[-1], OPEN / 2)  # it is counted twice
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.linear(x.amax((0, 2, 3))) + self.linear(x.mean((0, 2, 3)))
@@ -80,6 +95,7 @@ class PositionalAttention(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3)
+        _begin(self.conv, OPEN)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.stack((x.amax((0, 1)), x.mean((0, 1))))
@@ -106,6 +122,11 @@ class SliceAttention(nn.Module):
             self.mean = nn.Linear(num_slices, num_slices)
             self.log_diag = nn.Linear(num_slices, num_slices)
             self.factor = nn.Linear(num_slices, num_slices * rank)
+            _begin(self.mean, OPEN)
+            _begin(self.log_diag, SMALL_LOG_VARIANCE)
+            nn.init.zeros_(self.factor.weight)
+        else:
+            _begin(self.linear[-1], OPEN / 2)
 
     def gate_distribution(self, x: Tensor) -> GateDistribution:
         """The distribution of the gate's logits for x of shape (S, C, H, W), always in float32.

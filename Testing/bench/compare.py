@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import paired
 import torch
-from rivals import RIVALS, Outsider, parameters, plan_for, seeded
+from rivals import BEGINS_AS, RIVALS, Outsider, parameters, plan_for, seeded
 
 from csam.devices import choose_device
 from csam.result import Options
@@ -122,7 +122,7 @@ def run(unit: Unit) -> str:
     if unit.begin_on:
         network.load_state_dict(beginning(unit, plan, data, network, device))
     if unit.after:
-        network.load_state_dict(averaged_before(unit))
+        network.load_state_dict(network.state_dict() | averaged_before(unit))
     further = [case for folder in unit.extra for case in read_further(folder, data).cases]
     trainer, seconds = train(unit.folder, plan, network, training, device, further)
     network = trainer.averaged_network()
@@ -180,9 +180,10 @@ def beginning(unit: Unit, plan: Plan, data: Dataset, network, device: str) -> di
 
 def averaged_before(unit: Unit) -> dict:
     """The averaged weights of the unit to go on from. Raises SystemExit where the earlier comparison lacks it."""
-    checkpoint = unit.after / unit.network / unit.name / "checkpoint.pt"
+    network = BEGINS_AS.get(unit.network, unit.network)
+    checkpoint = unit.after / network / unit.name / "checkpoint.pt"
     if not (checkpoint.with_name("result.json").exists() and checkpoint.exists()):
-        raise SystemExit(f"There is no finished {unit.network}/{unit.name} with its checkpoint.pt in {unit.after}.")
+        raise SystemExit(f"There is no finished {network}/{unit.name} with its checkpoint.pt in {unit.after}.")
     prefix = "module."
     averaged = read_checkpoint(checkpoint)["average"]
     return {name.removeprefix(prefix): value for name, value in averaged.items() if name.startswith(prefix)}
@@ -278,6 +279,8 @@ def main() -> None:
         "--without", help="regular expression: scans to leave out of the table, their labels being wrong"
     )
     options = parser.parse_args()
+    if options.after is None and not BEGINS_AS.keys().isdisjoint(options.networks):
+        parser.error(f"{' and '.join(BEGINS_AS)} goes on from another network: --after says whose comparison.")
     one = unit_of(options)
     plan = one.plan
     # Round by round: whenever it is stopped, every network has had the same seeds and folds, but for the last round.

@@ -21,6 +21,7 @@ RIVALS = {
     "slice": OFF | {"slice": True, "uncertainty": True},
     "csam-certain": {"uncertainty": False},
     "csam": {},
+    "csam-after-2d": {},
     "csam-adamw": {"optimizer": "adamw"},
     "csam-unet++": {"network": "CSAMUNetPlusPlus"},
     "2d-unet++": OFF | {"network": "CSAMUNetPlusPlus"},
@@ -29,6 +30,8 @@ RIVALS = {
     "dynunet-3d": OFF,
 }
 """Name → fields of the plan that differ from CSAM's U-Net."""
+BEGINS_AS = {"csam-after-2d": "2d-unet"}
+"""What a network was in the comparison that it goes on from, where it was another: gates it lacked begin open."""
 WORDS = {
     "2d-unet": "2D U-Net (no gates)",
     "semantic": "semantic gate alone",
@@ -36,6 +39,7 @@ WORDS = {
     "slice": "slice gate alone, uncertain",
     "csam-certain": "CSAM U-Net, certain gates",
     "csam": "CSAM U-Net",
+    "csam-after-2d": "CSAM U-Net, its gates learned last",
     "csam-adamw": "CSAM U-Net, learned with AdamW",
     "csam-unet++": "CSAM UNet++",
     "2d-unet++": "2D UNet++ (no gates)",

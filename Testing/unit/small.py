@@ -33,7 +33,17 @@ def network(kind=CSAMUNet, seed: int = 7, **numbers):
     """A network of 3 classes, 2 levels, base 4 and 5 slices in evaluation mode, unless told otherwise."""
     torch.manual_seed(seed)
     small = {"input_channels": 1, "num_classes": 3, "num_levels": 2, "base_channels": 4, "num_slices": 5}
-    return kind(**(small | numbers)).eval()
+    made = kind(**(small | numbers)).eval()
+    unlike(made.gates)
+    return made
+
+
+def unlike(gates: torch.nn.Module) -> torch.nn.Module:
+    """The same gates with torch's usual random weights: fresh ones are all alike, which would hide faults."""
+    for layer in gates.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    return gates
 
 
 def lively(network, factor: float = 4.0):

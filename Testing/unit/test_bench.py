@@ -229,6 +229,16 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     assert len(later.provenance["training_patients"]) == 1
     for name, value in later.network().state_dict().items():
         torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
+    command[command.index("--networks") + 1 : command.index("--of")] = ["csam-after-2d"]
+    further = [*command[: command.index("--begin-on")], "--after"]
+    further += [str(place.with_name("1-on-Balls-then-2-steps-with-Balls")), "--untaught"]
+    done = subprocess.run([*further, wrong], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    gated = Model.load(place / "csam-after-2d" / "seed0-fold0of2" / "model").network()
+    assert gated.gates[0].slice
+    for name, value in gated.state_dict().items():
+        if name in begun:
+            torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
     done = subprocess.run([*further, wrong, "--seeds", "1"], capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert "There is no finished 2d-unet/seed1-fold0of2" in done.stderr

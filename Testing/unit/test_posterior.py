@@ -105,10 +105,11 @@ def test_in_float32_it_rounds_no_worse_than_the_plain_way(**numbers):
 
 @NETWORKS
 @torch.no_grad()
-def test_logits_differ_by_less_than_a_ten_thousandth_at_a_usual_size(kind):
+def test_logits_differ_by_less_than_a_ten_thousandth_of_the_largest_at_a_usual_size(kind):
     numbers = {"levels": 4, "base": 8, "slices": 3, "channels": 1, "rows": 12, "columns": 16, "switches": [True] * 4}
-    fast, plain = fast_and_plain(kind, **numbers, seed=0, dtype=torch.float32)
-    torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
+    for seed in range(3):
+        fast, plain = fast_and_plain(kind, **numbers, seed=seed, dtype=torch.float32)
+        torch.testing.assert_close(fast, plain, atol=1e-4 * plain.abs().max().item(), rtol=0)
 
 
 @NETWORKS
