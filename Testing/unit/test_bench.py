@@ -12,6 +12,7 @@ import compare
 import degrade
 import doubts
 import first_cases
+import gates
 import numpy as np
 import paired
 import passes
@@ -259,3 +260,33 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     assert (tmp_path / "out" / "Balls" / "1-steps" / "first-cases.png").stat().st_size > 0
     monkeypatch.setattr(first_cases, "run", lambda unit: pytest.fail("it was there"))
     first_cases.main()
+
+
+@torch.no_grad()
+def test_the_gates_that_are_told_are_those_the_features_meet():
+    net = small.network(num_levels=3)
+    x = torch.randn(5, 1, 16, 16)
+    told = gates.gates_of(net, x)
+    for module, features, level in zip(net.gates, net.encode(x), told, strict=True):
+        side = features.shape[-1]
+        gate = level["semantic"][None, :, None, None] * level["positional"].view(side, side)
+        gate = gate * level["slice"][:, None, None, None]
+        torch.testing.assert_close(module(features), features * gate, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gates_of_models_are_printed_level_by_level(tmp_path, monkeypatch, capsys):
+    data = small.dataset(tmp_path / "Balls", patients=2, size=(20, 20, 3))
+    small.model().save(tmp_path / "model")
+    plain = small.network(semantic=False, positional=False, slice=False, uncertainty=False)
+    small.model(plain).save(tmp_path / "plain")
+    line = ["gates", str(data), "p00_0", str(tmp_path / "model"), str(tmp_path / "plain")]
+    monkeypatch.setattr(sys, "argv", line)
+    gates.main()
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    assert [len(row) for row in rows] == [1, 5, 13, 13, 1, 5, 5, 5]
+    assert all(0 <= float(value) <= 1 for row in rows[2:4] for value in (*row[1:7], *row[8:]))
+    assert rows[6] == ["0", "-", "-", "-", "-"]
+    monkeypatch.setattr(sys, "argv", [*line[:2], "nobody", *line[3:]])
+    with pytest.raises(SystemExit):
+        gates.main()
+    assert "has no case nobody; it has p00_0, p01_0" in capsys.readouterr().err
