@@ -187,6 +187,20 @@ def test_a_training_starts_from_a_model_with_the_same_encoder_and_decoder_only(d
         train(data, tmp_path / "out", plan, device="cpu", log=silent)
 
 
+def test_gates_can_be_learned_last_by_a_network_that_has_learned_without_them(data, tmp_path):
+    off = dict.fromkeys(("semantic", "positional", "slice", "uncertainty"), False)
+    train(data, tmp_path / "first", replace(PLAN, steps=2, **off), device="cpu", log=silent)
+    start, said = Model.load(tmp_path / "first" / "model"), []
+    numbers = {"steps": 1, "learning_rate": 1e-6, "ema": 0.0, "patient_pattern": PLAN.patient_pattern}
+    numbers |= {"validation_patients": PLAN.validation_patients} | dict.fromkeys(off, True)
+    model = train(data, tmp_path / "last", numbers, device="cpu", fine_tune=start, log=said.append)
+    assert "the slice attention (semantic False → True" in "\n".join(said)
+    before, after = start.network().state_dict(), model.network().state_dict()
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+    gates = {name: value for name, value in after.items() if name not in before}
+    assert torch.allclose(gates["encoder.attentions.1.slice_att.mean.bias"], torch.tensor(2.0), atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("changes", "anew"),
     [
