@@ -69,7 +69,7 @@ class GateDistribution:
 def _begin(layer: nn.Linear | nn.Conv2d, value: float) -> None:
     """Lets a layer give one value whatever comes in: a gate has to learn what to shut.
 
-    torch's usual weights shut a random half of the channels before the first step, for good with few channels.
+    torch's usual weights open every gate by another, random amount, and the spread of the slice gates' logits is wide.
     """
     nn.init.zeros_(layer.weight)
     nn.init.constant_(layer.bias, value)
