@@ -31,11 +31,11 @@ def gates_of(network: CSAMUNet | CSAMUNetPlusPlus, x: torch.Tensor) -> list[dict
         gates = {}
         if module.semantic:
             # A gate is what it leaves of a value: its ratio to what came in, wherever that was not zero.
-            gates["semantic"] = _ratio(module.semantic_att(features), features, (0, 2, 3))
-            features = module.semantic_att(features)
+            before, features = features, module.semantic_att(features)
+            gates["semantic"] = _ratio(features, before, (0, 2, 3))
         if module.positional:
-            gates["positional"] = _ratio(module.positional_att(features), features, (0, 1)).flatten()
-            features = module.positional_att(features)
+            before, features = features, module.positional_att(features)
+            gates["positional"] = _ratio(features, before, (0, 1)).flatten()
         if module.slice:
             distribution = module.slice_att.gate_distribution(features)
             gates |= {"slice": distribution.mean.sigmoid(), "spread": distribution.variance.sqrt()}

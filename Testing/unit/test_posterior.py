@@ -64,7 +64,10 @@ def fast_and_plain(kind, levels, base, slices, channels, rows, columns, switches
     """Logits of two samples for the same gates, some slices of them; rows, columns: of the deepest level."""
     names = ("semantic", "positional", "slice", "uncertainty")
     numbers = {"num_levels": levels, "base_channels": base, "num_slices": slices, "input_channels": channels}
-    net = small.network(kind, seed, **numbers, **dict(zip(names, switches, strict=True))).to(dtype)
+    net = small.network(kind, seed, **numbers, **dict(zip(names, switches, strict=True)))
+    torch.manual_seed(seed)  # the U-Net's own draw: its gates are made first
+    small.unlike(net.gates)
+    net = net.to(dtype)
     generator = torch.Generator().manual_seed(seed)
     size = (rows * 2 ** (levels - 1), columns * 2 ** (levels - 1))
     x = torch.randn(slices, channels, *size, generator=generator).to(dtype)
@@ -105,11 +108,10 @@ def test_in_float32_it_rounds_no_worse_than_the_plain_way(**numbers):
 
 @NETWORKS
 @torch.no_grad()
-def test_logits_differ_by_less_than_a_ten_thousandth_of_the_largest_at_a_usual_size(kind):
+def test_logits_differ_by_less_than_a_ten_thousandth_at_a_usual_size(kind):
     numbers = {"levels": 4, "base": 8, "slices": 3, "channels": 1, "rows": 12, "columns": 16, "switches": [True] * 4}
-    for seed in range(3):
-        fast, plain = fast_and_plain(kind, **numbers, seed=seed, dtype=torch.float32)
-        torch.testing.assert_close(fast, plain, atol=1e-4 * plain.abs().max().item(), rtol=0)
+    fast, plain = fast_and_plain(kind, **numbers, seed=0, dtype=torch.float32)
+    torch.testing.assert_close(fast, plain, atol=1e-4, rtol=0)
 
 
 @NETWORKS

@@ -92,11 +92,11 @@ def test_two_processes_train_like_one_with_the_same_batch(place, tmp_path):
     assert [row["step"] for row in one] == [row["step"] for row in two] == ["20", "40", "60", "80"]
     for a, b in zip(one, two, strict=True):
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), abs=1e-3)
-        # A gate that begins with zero weights has next to no gradient at first, and Adam's steps are as long however
-        # small that is: what rounding decides there moves its spread, though not the loss.
-        assert [float(v) for v in a["gate_spread"].split()] == pytest.approx(
-            [float(v) for v in b["gate_spread"].split()], abs=0.1
-        )
+        # The deepest gate begins with next to no gradient, and Adam's steps are as long however small that is: what
+        # rounding decides there moves its spread, though not the loss.
+        (first, deepest), (first_of_two, deepest_of_two) = (map(float, row["gate_spread"].split()) for row in (a, b))
+        assert first == pytest.approx(first_of_two, abs=2e-3)
+        assert deepest == pytest.approx(deepest_of_two, abs=0.1)
     assert (tmp_path / "two" / "model" / "model.json").is_file()
 
 
