@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import slicer
 
+from .i18n import tr as _
 from .outputs import ROLE, SEGMENTATION
 from .tables import SLICE, WRONG_AREA
 
@@ -46,9 +47,9 @@ def ensure_chart(slices, name: str):
     chart.SetAttribute(ROLE, CHART_ROLE)
     chart.SetNodeReferenceID(SEGMENTATION, slices.GetNodeReferenceID(SEGMENTATION))
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetTitle("Uncertainty per slice")
-    chart.SetXAxisTitle("slice")
-    chart.SetYAxisTitle("expected wrong area (mm²)")
+    chart.SetTitle(_("Uncertainty per slice"))
+    chart.SetXAxisTitle(_("slice"))
+    chart.SetYAxisTitle(_("expected wrong area (mm²)"))
     chart.SetLegendVisibility(False)
     _place_beside(slices, chart, series)
     return chart

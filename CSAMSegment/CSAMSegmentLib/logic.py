@@ -29,6 +29,7 @@ import numpy as np
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Options, Progress, ProgressCallback, Result
 
+from .browser import shown_item
 from .geometry import ijk_to_world, raster_from_volume
 from .launcher import find_worker
 from .models import ModelLibrary
@@ -52,6 +53,10 @@ class ClientLike(Protocol):
     def cancel(self, job: JobLike) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Changed(InputError):
+    """An image is not what it was when its run began."""
 
 
 @dataclass
@@ -91,6 +96,7 @@ class CSAMSegmentLogic:
         self.library = library or ModelLibrary()
         self.run: Run | None = None
         self.lastOutput: Output | None = None
+        self._lastItem: str | None = None  # that the last output was written for
 
     # Runs ---------------------------------------------------------------------------------------------------------
 
@@ -150,7 +156,7 @@ class CSAMSegmentLogic:
         volumes = tuple(inputVolume) if isinstance(inputVolume, (list, tuple)) else (inputVolume,)
         path, loaded = self.library.find(model)
         _check_channels(volumes, loaded)
-        check_outputs(volumes[0], segmentation, uncertainty, maps)
+        check_outputs(volumes, segmentation, uncertainty, maps)
         for volume in volumes:
             if volume.GetScene() is None:
                 raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
@@ -182,6 +188,8 @@ class CSAMSegmentLogic:
         except Exception as error:
             logging.exception("The result of a run could not be written")
             run.error = CSAMError(f"The result could not be shown: {error}. The scene is as it was; the log has more.")
+        if run.finished:
+            run._states, run._job = [], None  # they hold the voxels
         return run
 
     def cancel(self) -> None:
@@ -211,9 +219,14 @@ class CSAMSegmentLogic:
 
     @property
     def canRestorePrevious(self) -> bool:
-        """Whether the last run replaced something that is still there to be restored."""
+        """Whether the last run replaced something that is still there to be restored.
+
+        In a sequence the nodes hold another image's result once its browser has moved: nothing is restored there.
+        """
         last = self.lastOutput
-        return bool(last and last.previous and last.previous.segmentation.GetScene())
+        if not (last and last.previous and last.previous.segmentation.GetScene()):
+            return False
+        return shown_item(last.segmentation) == self._lastItem
 
     def restorePrevious(self) -> None:
         """Put back what the last run replaced. Raises InputError when there is nothing."""
@@ -244,7 +257,7 @@ class CSAMSegmentLogic:
             _check_unchanged(run)
             run.output = write_result(event, run.volumes[0], run.model, run.segmentation, run.uncertainty, run.maps)
             run.progress = Progress(1.0, "Done", 0.0)
-            self.lastOutput = run.output
+            self.lastOutput, self._lastItem = run.output, shown_item(run.output.segmentation)
         elif isinstance(event, CSAMError):
             run.error = event
 
@@ -296,6 +309,6 @@ def _check_unchanged(run: Run) -> None:
     for volume, (matrix, data, time_of_voxels) in zip(run.volumes, run._states, strict=True):
         same = volume.GetImageData() is data and data.GetPointData().GetScalars().GetMTime() == time_of_voxels
         if not (same and np.allclose(ijk_to_world(volume), matrix, atol=1e-4)):
-            raise InputError(
+            raise Changed(
                 f'The volume "{volume.GetName()}" was moved or changed while it was being segmented. Run it again.'
             )

@@ -21,39 +21,60 @@ class OverlayView:
         self._shown: tuple | None = None
         self._look: tuple | None = None
         self._chart: tuple | None = None
+        self._charting = False
+        self._maps: dict = {}
         self._layout: int | None = None
         self._plots: list = []
 
     def show(self, result: ShownResult | None, parameters) -> None:
         """Show what the parameters say of a result."""
         if result is None or parameters is None:
+            if parameters is not None:  # not while a scene is being loaded
+                self._hide()
             self._shown = self._look = self._chart = None
+            self._maps = {}
             return
         kind = parameters.overlayKind.value
         volume = result.nodes.get(kind)
-        maps = [node for node in result.nodes.values() if node.IsA("vtkMRMLScalarVolumeNode")]
+        maps = {role: node for role, node in result.nodes.items() if node.IsA("vtkMRMLScalarVolumeNode")}
+        if not {*self._maps.values()} <= {*maps.values()}:
+            self._hide()
+        self._maps = maps
         shown = (result.segmentation.GetID(), kind if parameters.overlayVisible else None, volume)
         if shown != self._shown:
             self._shown, self._look = shown, None
             if volume is None or not parameters.overlayVisible:
-                views.hide_overlay(maps)
+                views.hide_overlay(maps.values())
         look = (parameters.overlayOpacity, parameters.overlayThreshold, parameters.legendVisible)
-        if volume is not None and look != self._look:
+        if look != self._look:
             self._look = look
-            views.set_threshold(volume, kind, result.classes, parameters.overlayThreshold / 100)
-            if parameters.overlayVisible:
-                views.show_overlay(volume, parameters.overlayOpacity)
-            for role, node in result.nodes.items():
-                if node in maps and role in views.MAPS:
-                    wanted = parameters.legendVisible and parameters.overlayVisible and node is volume
-                    views.show_legend(node, role, wanted)
+            if volume is not None:
+                views.set_threshold(volume, kind, result.classes, parameters.overlayThreshold / 100)
+                if parameters.overlayVisible:
+                    views.show_overlay(volume, parameters.overlayOpacity)
+            self._showLegends(volume if parameters.legendVisible and parameters.overlayVisible else None)
         self._showChart(result, parameters.chartVisible)
 
-    def showImage(self, result: ShownResult, parameters) -> None:
-        """Bring the segmented image into the slice views, in its own planes, filling them."""
+    def _hide(self) -> None:
+        """Take the maps that were shown off the views."""
+        self._maps = {role: node for role, node in self._maps.items() if node.GetScene() is not None}
+        views.hide_overlay(self._maps.values())
+        self._showLegends(None)
+
+    def _showLegends(self, volume) -> None:
+        """The legend of this map, and of no other."""
+        for role, node in self._maps.items():
+            if role in views.MAPS:
+                views.show_legend(node, role, node is volume)
+
+    def showImage(self, result: ShownResult, parameters, arrange: bool = True) -> None:
+        """Bring the segmented image into the slice views, in its own planes, filling them.
+
+        arrange: also choose the layout that has room for the chart.
+        """
         self._look = None  # ranges may have changed with the values
         manager = slicer.app.layoutManager()
-        if manager is not None and parameters.chartVisible:
+        if manager is not None and parameters.chartVisible and arrange:
             self._switchLayout(manager)  # first: it changes the views that are to be filled
         if result.volume is not None:
             views.show_image(result.volume)
@@ -67,11 +88,12 @@ class OverlayView:
         if state == self._chart:
             return
         self._chart = state
+        charting, self._charting = self._charting, visible
         manager = slicer.app.layoutManager()
         if visible:
             name = result.volume.GetName() if result.volume is not None else result.model
             chart = find_chart(result.slices) or ensure_chart(result.slices, name)
-            if manager is not None:
+            if manager is not None and not charting:  # else the layout is the reader's choice
                 self._switchLayout(manager)
             show_chart(chart)
         elif manager is not None and self._layout is not None:

@@ -11,9 +11,11 @@ import vtk
 
 from csam.errors import CSAMError
 
+from .browser import sequence_browser
 from .chart import remove_orphans
 from .display import ERROR_PROBABILITY
 from .edit_watch import EditWatch
+from .i18n import tr as _
 from .input_view import InputView
 from .outputs import INPUT, SEGMENTATION
 from .overlay_view import OverlayView
@@ -39,9 +41,9 @@ class Panel:
         self.parameters = None
         self._guiTag = self._parametersTag = None
         self._entered = False
-        self._volume = self._segmentation = None
+        self._volume = self._chosen = None
         # Not through Slicer's observation mixin: it keeps what it has ever observed, with its voxels.
-        self._tables: dict = {}
+        self._followed: dict = {}
         self.input = InputView(ui, logic, self._onModified)
         self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
@@ -53,7 +55,7 @@ class Panel:
         self._refreshTimer = make_timer(0, self.refresh, once=True)
         self._overlayTimer = make_timer(0, self._showOverlay, once=True)
         self._workerTimer = make_timer(0, self._startWorker, once=True)
-        self._newImage = False
+        self._newImage = self._arrange = False
         self._resume = False  # a scene is being closed or loaded while the panel shows one
         self._shortcuts = self._makeShortcuts()
         scene = slicer.mrmlScene
@@ -148,7 +150,7 @@ class Panel:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._parametersTag)
         self.parameters = self.runner.parameters = parameters
-        self._volume = self._segmentation = None
+        self._volume = self._chosen = None
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
             self._parametersTag = parameters.AddObserver(modified, self._onModified)
@@ -169,20 +171,26 @@ class Panel:
             self.input.refresh()
             self.worker.refresh()
         result = self._find()
-        self.result.show(result, self.logic.canRestorePrevious)
+        self.result.show(result, self._canRestore(result))
         self.edits.follow(result)
-        self._followTables([result.volumes, result.slices] if result is not None else [])
+        browser = sequence_browser(result.volume) if result is not None else None
+        self._follow([result.volumes, result.slices, *filter(None, [browser])] if result is not None else [])
         self.review.show(result)
         self.runner.check()
         self._overlayTimer.start()
 
-    def _followTables(self, tables: list) -> None:
+    def _follow(self, nodes: list) -> None:
         """The tables change with a tick, and where a sequence's browser goes to another image."""
-        if tables == list(self._tables):
+        if nodes == list(self._followed):
             return
-        for node, tag in self._tables.items():
+        for node, tag in self._followed.items():
             node.RemoveObserver(tag)
-        self._tables = {node: node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified) for node in tables}
+        self._followed = {node: node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified) for node in nodes}
+
+    def _canRestore(self, result) -> bool:
+        """Whether what the last run replaced can be put back where the person would see it."""
+        possible = self.logic.canRestorePrevious and result is not None
+        return possible and self.logic.lastOutput.previous.segmentation is result.segmentation
 
     def _find(self):
         parameters = self.parameters
@@ -191,8 +199,8 @@ class Panel:
     def _showOverlay(self) -> None:
         result = self._find()
         if result is not None and self._newImage:
-            self._newImage = False
-            self.overlay.showImage(result, self.parameters)
+            self.overlay.showImage(result, self.parameters, self._arrange)
+            self._newImage = self._arrange = False
             self._overlayTimer.start()
             return
         self.overlay.show(result, self.parameters)
@@ -202,34 +210,40 @@ class Panel:
         parameters = self.parameters
         volume, segmentation = parameters.inputVolume, parameters.segmentation
         if volume is not self._volume:
-            self._volume = volume
+            before, self._volume = self._volume, volume
             if segmentation is not None and segmentation.GetNodeReference(INPUT) not in (None, volume):
                 segmentation = None
             if segmentation is None and volume is not None:
                 segmentation = segmentation_of(volume, parameters.model)
             parameters.segmentation = segmentation
+            if before is not None and segmentation is not None:  # else a scene has come with views of its own
+                self._newImage = segmentation.GetNodeReference(INPUT) is volume
             if volume is not None:
                 self._workerTimer.start()
-        if segmentation is not self._segmentation:
-            self._segmentation = segmentation
+        if self._chosen != (segmentation, parameters.model):
+            self._chosen = segmentation, parameters.model
             uncertainty = parameters.uncertainty
             result = find_result(segmentation, parameters.model)
-            if result is not None:
+            if result is not None and result.model == parameters.model:
                 parameters.uncertainty = result.nodes.get(ERROR_PROBABILITY.name)
             elif uncertainty is not None and uncertainty.GetNodeReferenceID(SEGMENTATION) is not None:
                 parameters.uncertainty = None
 
     def _onDone(self, output) -> None:
-        """Show what a run has written."""
-        self.review.restart()
-        self._newImage = True
-        if self.parameters is not None:
-            self.parameters.segmentation, self.parameters.uncertainty = output.segmentation, output.uncertainty
-            self._segmentation = output.segmentation
+        """Show what a run has written, unless the person has gone on to another image meanwhile."""
+        parameters = self.parameters
+        if parameters is not None and parameters.inputVolume is output.segmentation.GetNodeReference(INPUT):
+            self.review.restart()
+            self._newImage = self._arrange = True
+            parameters.segmentation, parameters.uncertainty = output.segmentation, output.uncertainty
+            self._chosen = output.segmentation, parameters.model
         self._refreshTimer.start()
 
     def restorePrevious(self, *_arguments) -> None:
-        """Put back what the last run replaced."""
+        """Put back what the last run replaced; asks first where corrections would be lost."""
+        question = _("Corrections made since the run will be lost. Put back the result before it?")
+        if self.result.isEdited and not slicer.util.confirmYesNoDisplay(question):
+            return
         try:
             self.logic.restorePrevious()
         except CSAMError as error:

@@ -44,13 +44,19 @@ class ResultView:
         quality = report.get("case_quality")
         said = _("No result yet.") if quality is None else words.quality(quality, report.get("case_rank"))
         self._ui.qualityLabel.text = said
-        self._ui.warningsLabel.text = words.bullets(report.get("warnings") or ())
-        self._ui.warningsLabel.setVisible(bool(report.get("warnings")))
+        warnings = result.warnings() if result is not None else []
+        self._ui.warningsLabel.text = words.bullets(warnings)
+        self._ui.warningsLabel.setVisible(bool(warnings))
 
     def showEdits(self, volumes: dict[int, float]) -> None:
         """Show the volumes of structures that a person has edited, in ml by label value, in place of the run's."""
         self._edited = volumes
         self._fill()
+
+    @property
+    def isEdited(self) -> bool:
+        """Whether a person has changed a structure since the run."""
+        return bool(self._edited)
 
     def _fill(self) -> None:
         table = self._ui.resultTable

@@ -9,6 +9,8 @@ import slicer
 
 from csam.result import StructureVolume
 
+from .browser import shown_item
+from .i18n import tr as _
 from .outputs import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .segments import own_segments
 from .tables import SliceRow, read_slices, read_volumes
@@ -60,6 +62,13 @@ class ShownResult:
     def report(self) -> dict[str, Any]:
         return read_report(self.volumes)
 
+    def warnings(self) -> list[str]:
+        """What the run has said; first, where a sequence shows another image by now, which one was segmented."""
+        report, shown = self.report(), shown_item(self.volume)
+        item = report.get("sequence_item")
+        elsewhere = _("This is the result of {item}; the sequence shows {shown} now.").format(item=item, shown=shown)
+        return [elsewhere] * (item is not None and shown not in (None, item)) + list(report.get("warnings") or ())
+
 
 def find_result(segmentation, model: str = "") -> ShownResult | None:
     """What a model's last run has left beside a segmentation; of any model when that one has left nothing."""
@@ -76,8 +85,9 @@ def segmentation_of(volume, model: str):
     """The segmentation that a model's latest run on a volume went into, None when there is none."""
     for table in reversed(slicer.util.getNodesByClass("vtkMRMLTableNode")):
         same = table.GetNodeReferenceID(INPUT) == volume.GetID() and table.GetAttribute(MODEL) == model
-        if same and table.GetAttribute(ROLE) == SLICES_ROLE:
-            return table.GetNodeReference(SEGMENTATION)
+        segmentation = table.GetNodeReference(SEGMENTATION)
+        if same and segmentation is not None and table.GetAttribute(ROLE) == SLICES_ROLE:
+            return segmentation
     return None
 
 

@@ -84,10 +84,14 @@ class ReviewView:
     def _fillSegments(self) -> None:
         selector = self._ui.segmentComboBox
         segments = self._result.segments if self._result is not None else {}
-        if [selector.itemData(index) for index in range(selector.count)] != list(segments):
+        shown = [(selector.itemData(index), selector.itemText(index)) for index in range(selector.count)]
+        if shown != list(segments.items()):
+            chosen = selector.currentData
             selector.clear()
             for identifier, name in segments.items():
                 selector.addItem(name, identifier)
+            if chosen in segments:
+                selector.currentIndex = list(segments).index(chosen)
         selector.enabled = len(segments) > 1
 
     def _showCount(self) -> None:

@@ -15,10 +15,10 @@ from csam.job import BREATH
 from csam.result import Options
 
 from . import install, words
+from .browser import sequence_browser
 from .display import MAPS
 from .geometry import region_from_roi
 from .i18n import tr as _
-from .input_view import sequence_browser
 from .sequence import SequenceRun
 from .timers import make_timer
 
@@ -145,6 +145,10 @@ class Runner:
             self._active = self._makeRun()
         except CSAMError as error:
             self._end(error)
+            return
+        except Exception as error:
+            logging.exception("A run could not be started")
+            self._end(CSAMError(f"The run could not be started: {error}. The log has more."))
             return
         self._show(_("Sending the image"), 0.0)
         self._worker.refresh()

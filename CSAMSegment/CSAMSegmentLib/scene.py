@@ -24,6 +24,7 @@ from csam.errors import InputError
 from csam.raster import Raster, voxels_of
 from csam.result import Result
 
+from .browser import shown_item
 from .display import ERROR_PROBABILITY, MAPS, show_map, show_segmentation
 from .geometry import (
     array_from_matrix,
@@ -107,7 +108,7 @@ def write_result(
     structure comes with them when the result has probabilities.
     Raises InputError when a node cannot be used so, or the result does not fit the volume.
     """
-    check_outputs(volume, segmentation, uncertainty, maps)
+    check_outputs((volume,), segmentation, uncertainty, maps)
     scene = volume.GetScene()
     if scene is None:
         raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
@@ -129,7 +130,7 @@ def write_result(
             images[role], titles[role] = _float_data(component, volume), f"probability of {label.name}"
     place = {"matrix": own_matrix(volume), "transform": volume.GetTransformNodeID()}
     tables = {
-        VOLUMES_ROLE: {"table": volumes_table(result), "report": _report(result, model)},
+        VOLUMES_ROLE: {"table": volumes_table(result), "report": _report(result, model, volume)},
         SLICES_ROLE: {"table": slices_table(result), "report": None},
     }
 
@@ -161,8 +162,12 @@ def write_result(
     return Output(segmentation, segment_ids(model), nodes, result, previous)
 
 
-def check_outputs(volume, segmentation=None, uncertainty=None, maps: Sequence[str] = ()) -> None:
-    """Raise InputError when ``write_result`` would refuse the nodes or the maps; cheap, for before a run."""
+def check_outputs(volumes: Sequence, segmentation=None, uncertainty=None, maps: Sequence[str] = ()) -> None:
+    """Raise InputError when ``write_result`` would refuse the nodes or the maps; cheap, for before a run.
+
+    volumes: the image of every channel; results lie on the first.
+    """
+    volume = volumes[0]
     unknown = sorted(set(maps) - set(MAPS))
     if unknown:
         raise InputError(f"Unknown maps: {', '.join(unknown)}. Known are: {', '.join(MAPS)}.")
@@ -178,9 +183,9 @@ def check_outputs(volume, segmentation=None, uncertainty=None, maps: Sequence[st
             raise InputError(f'The output "{node.GetName()}" is a {node.GetClassName()}; choose a {what}.')
         if node.GetScene() is None or node.GetScene() is not volume.GetScene():
             raise InputError(f'The output "{node.GetName()}" is no longer in the scene. Choose another one.')
-    if uncertainty is not None and uncertainty is volume:
+    if any(uncertainty is image for image in volumes if image is not None):
         raise InputError(
-            f'"{volume.GetName()}" is the input and the output of the uncertainty. Choose another output volume.'
+            f'"{uncertainty.GetName()}" is the input and the output of the uncertainty. Choose another output volume.'
         )
     role = uncertainty.GetAttribute(ROLE) if uncertainty is not None else None
     if role not in (None, ERROR_PROBABILITY.name):
@@ -239,10 +244,11 @@ def _float_data(voxels: np.ndarray, volume):
     return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), volume.GetImageData().GetExtent())
 
 
-def _report(result: Result, model: ModelLike) -> str:
+def _report(result: Result, model: ModelLike, volume) -> str:
     """What has no column of its own, as JSON, so that a saved scene still tells it."""
     report = {
         "model": model.name,
+        "sequence_item": shown_item(volume),
         "case_quality": result.case_quality,
         "case_rank": result.case_rank,
         "warnings": list(result.warnings),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
+import slicer
+
 from csam.errors import Cancelled, CSAMError
 from csam.result import Progress
 
-from .logic import Run
+from .i18n import tr as _
+from .logic import Changed, Run
 from .outputs import Output
+from .transaction import Transaction
+
+ATTEMPTS = 3
+"""How often an image is segmented that somebody browsed away from meanwhile."""
 
 
 class SequenceRun:
@@ -21,6 +30,8 @@ class SequenceRun:
         self._logic, self._browser, self._volumes = logic, browser, list(volumes)
         self._arguments = (model, options, maps)
         self._selected = browser.GetSelectedItemNumber()
+        self._outputBefore = logic.lastOutput
+        self._attempts = 0
         self._count = browser.GetNumberOfItems()
         self._item = 0
         self._output: Output | None = None
@@ -29,7 +40,11 @@ class SequenceRun:
         self.output: Output | None = None
         self.error: CSAMError | None = None
         self.cancelling = False
-        self._next()
+        try:
+            self._next()
+        except BaseException:
+            browser.SetSelectedItemNumber(self._selected)
+            raise
         self.model = self._run.model
 
     @property
@@ -43,7 +58,9 @@ class SequenceRun:
         left = inner.seconds_left
         if left is not None and inner.fraction < 1:
             left += (self._count - self._item - 1) * left / (1 - inner.fraction)
-        stage = f"Image {self._item + 1} of {self._count}: {inner.stage}"
+        stage = _("Image {number} of {count}: {stage}").format(
+            number=self._item + 1, count=self._count, stage=inner.stage
+        )
         return Progress((self._item + inner.fraction) / self._count, stage, left)
 
     def cancel(self) -> None:
@@ -55,36 +72,40 @@ class SequenceRun:
         if self.finished:
             return
         if self._browser.GetScene() is None:
-            self._logic.cancel()
             self._end(CSAMError("The sequence browser was removed while its images were being segmented."))
             return
         self._logic.poll()
         if not self._run.finished:
             return
-        if self._run.error is not None or self.cancelling:
+        again = isinstance(self._run.error, Changed) and self._attempts < ATTEMPTS
+        if self.cancelling or (self._run.error is not None and not again):
             self._end(self._run.error or Cancelled())
             return
         try:
-            self._record(self._run.output)
-            self._item += 1
+            if not again:
+                self._record(self._run.output)
+                self._item, self._attempts = self._item + 1, 0
             if self._item < self._count:
                 self._next()
             else:
                 self._publish()
         except CSAMError as error:
             self._end(error)
+        except Exception as error:
+            logging.exception("The images of a sequence could not all be segmented")
+            self._end(CSAMError(f"The sequence could not be segmented: {error}. The scene is as it was."))
 
     def _next(self) -> None:
         """Start on the next image; the first one's outputs serve all."""
         model, options, maps = self._arguments
+        self._attempts += 1
+        self._browser.SetPlaybackActive(False)
         self._browser.SetSelectedItemNumber(self._item)
         outputs = (self._output.segmentation, self._output.uncertainty) if self._output is not None else (None, None)
         self._run = self._logic.start(self._volumes, model, *outputs, options, maps)
 
     def _record(self, output: Output) -> None:
         """Copy the output nodes into sequences of their own, which join the scene at the end."""
-        import slicer
-
         self._output = self._output or output
         master = self._browser.GetMasterSequenceNode()
         value = master.GetNthIndexValue(self._item)
@@ -105,19 +126,17 @@ class SequenceRun:
             self._browser.SetRecording(sequence, False)
             self._browser.SetSaveChanges(sequence, True)  # corrections and ticks stay with their image
         self._browser.SetSelectedItemNumber(self._selected)
+        self._logic.lastOutput = None  # what its last image replaced is another image's
         self.output = Output(self._output.segmentation, self._output.segment_ids, self._output.nodes, None, None)
 
     def _end(self, error: CSAMError) -> None:
         """Leave the scene as it was: the outputs of the images that were done go again."""
         self.error = error
+        self._logic.forget()
+        self._logic.lastOutput = self._outputBefore
         if self._output is not None:
-            from .transaction import Transaction
-
-            scene = self._output.segmentation.GetScene()
-            if scene is not None:
-                with Transaction(scene) as transaction:
-                    for node in (*self._output.nodes.values(), self._output.segmentation):
-                        transaction.remove(node)
-            self._logic.forget()
+            with Transaction(slicer.mrmlScene) as transaction:
+                for node in (*self._output.nodes.values(), self._output.segmentation):
+                    transaction.remove(node)
         if self._browser.GetScene() is not None:
             self._browser.SetSelectedItemNumber(self._selected)

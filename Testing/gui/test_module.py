@@ -1,10 +1,9 @@
-"""The module as Slicer lists it: its words, its sample data, its size; and sequences."""
+"""The module as Slicer lists it: its words, its sample data, its size."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import qt
 import slicer
 from gui.panel_kit import MODULE
 
@@ -83,96 +82,3 @@ def test_no_two_letters_lead_to_different_places(person):
             letters[letter] = name
     assert len(letters) > 12
     assert not set("fevh") & set(letters), "these open Slicer's own menus"
-
-
-def make_sequence(person, count: int = 3):
-    """A sequence of a stack at several times with its browser; the proxy volume comes back."""
-    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
-    sequence.SetIndexName("time")
-    sequence.SetIndexUnit("ms")
-    for number in range(count):
-        volume = person.loads(f"phase {number}", seed=number)
-        sequence.SetDataNodeAtValue(volume, str(40 * number))
-        slicer.mrmlScene.RemoveNode(volume)
-    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    browser.SetSelectedItemNumber(1)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    return browser, browser.GetProxyNode(sequence)
-
-
-def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
-    browser, proxy = make_sequence(person)
-    person.opens()
-    start, sent = person.panel.logic.start, []
-    monkeypatch.setattr(
-        person.panel.logic,
-        "start",
-        lambda volumes, *more: sent.append(slicer.util.arrayFromVolume(volumes[0]).copy()) or start(volumes, *more),
-    )
-    person.parameters.inputVolume = proxy
-    person.looks()
-    assert person.ui.wholeSequenceCheckBox.isVisible()
-    assert person.ui.wholeSequenceCheckBox.text == "All 3 images of the &sequence"
-    person.ui.wholeSequenceCheckBox.click()
-    person.looks()
-    person.sees("11-sequence")
-    person.applies()
-    images = [browser.GetMasterSequenceNode().GetNthDataNode(number) for number in range(3)]
-    assert all(map(np.array_equal, sent, map(slicer.util.arrayFromVolume, images)))
-    assert not np.array_equal(sent[0], sent[1])
-    sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
-    assert len(sequences) == 7  # the images, the segmentation, three maps, two tables
-    for sequence in sequences:
-        assert sequence.GetNumberOfDataNodes() == 3
-        assert [sequence.GetNthIndexValue(number) for number in range(3)] == ["0", "40", "80"]
-        assert browser.IsSynchronizedSequenceNodeID(sequence.GetID(), True)
-    assert browser.GetSelectedItemNumber() == 1
-    maps = [sequence for sequence in sequences if sequence.GetName() == person.nodes["error_probability"].GetName()]
-    assert maps
-    assert person.ui.sliceTable.rowCount == 6
-
-
-def test_the_results_of_a_sequence_follow_its_browser(person):
-    browser, proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = proxy
-    person.parameters.wholeSequence = True
-    person.looks()
-    person.applies()
-    shown = []
-    for number in range(3):
-        browser.SetSelectedItemNumber(number)
-        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-        shown.append(slicer.util.arrayFromVolume(person.nodes["error_probability"]).copy())
-        person.looks()
-        assert person.ui.reviewedLabel.text == "0 of 6 slices reviewed"
-        person.ui.sliceTable.item(number, 3).setCheckState(qt.Qt.Checked)
-        person.looks()
-        assert person.ui.reviewedLabel.text == "1 of 6 slices reviewed"
-        assert person.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
-    assert all(np.isfinite(values).all() for values in shown)
-
-
-def test_a_cancelled_sequence_leaves_the_scene_as_it_was(person):
-    browser, proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = proxy
-    person.parameters.wholeSequence = True
-    person.looks()
-    before = slicer.mrmlScene.GetNumberOfNodes()
-    person.makes_the_worker("quick")
-    person.ui.applyButton.click()
-    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == 1)
-    person.makes_the_worker("slow")
-    person.cancels()
-    person.looks()
-    assert slicer.mrmlScene.GetNumberOfNodes() == before
-    assert browser.GetSelectedItemNumber() == 1
-    assert person.ui.stageLabel.text == "Cancelled. The scene is as it was."
-
-
-def test_a_volume_of_its_own_offers_no_sequence(person):
-    person.loads()
-    person.opens()
-    assert not person.ui.wholeSequenceCheckBox.isVisible()

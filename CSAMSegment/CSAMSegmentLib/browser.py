@@ -1,0 +1,25 @@
+"""Sequences: which browser a node stands for an image of, and which image it shows."""
+
+from __future__ import annotations
+
+import slicer
+
+
+def sequence_browser(node):
+    """The browser of the sequence that a node stands for, None when it stands for itself."""
+    if node is None or node.GetScene() is None:
+        return None
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode", node.GetScene()):
+        if browser.IsProxyNode(node.GetID()):
+            return browser
+    return None
+
+
+def shown_item(node) -> str | None:
+    """The place in its sequence that a node shows at present, as "time 40 ms"; None when it stands for itself."""
+    browser = sequence_browser(node)
+    master = browser.GetMasterSequenceNode() if browser is not None else None
+    if master is None or browser.GetSelectedItemNumber() < 0:
+        return None
+    value = master.GetNthIndexValue(browser.GetSelectedItemNumber())
+    return " ".join(filter(None, (master.GetIndexName(), value, master.GetIndexUnit())))

@@ -1,0 +1,218 @@
+"""Sequences: a run over all images of one, and what a panel says while its browser moves."""
+
+import numpy as np
+import pytest
+import qt
+import slicer
+
+
+def make_sequence(person, count: int = 3):
+    """A sequence of a stack at several times with its browser; the proxy volume comes back."""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    for number in range(count):
+        volume = person.loads(f"phase {number}", seed=number)
+        sequence.SetDataNodeAtValue(volume, str(40 * number))
+        slicer.mrmlScene.RemoveNode(volume)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser, browser.GetProxyNode(sequence)
+
+
+def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
+    browser, proxy = make_sequence(person)
+    person.opens()
+    start, sent = person.panel.logic.start, []
+    monkeypatch.setattr(
+        person.panel.logic,
+        "start",
+        lambda volumes, *more: sent.append(slicer.util.arrayFromVolume(volumes[0]).copy()) or start(volumes, *more),
+    )
+    person.parameters.inputVolume = proxy
+    person.looks()
+    assert person.ui.wholeSequenceCheckBox.isVisible()
+    assert person.ui.wholeSequenceCheckBox.text == "All 3 images of the &sequence"
+    person.ui.wholeSequenceCheckBox.click()
+    person.looks()
+    person.sees("11-sequence")
+    person.applies()
+    images = [browser.GetMasterSequenceNode().GetNthDataNode(number) for number in range(3)]
+    assert all(map(np.array_equal, sent, map(slicer.util.arrayFromVolume, images)))
+    assert not np.array_equal(sent[0], sent[1])
+    sequences = slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+    assert len(sequences) == 7  # the images, the segmentation, three maps, two tables
+    for sequence in sequences:
+        assert sequence.GetNumberOfDataNodes() == 3
+        assert [sequence.GetNthIndexValue(number) for number in range(3)] == ["0", "40", "80"]
+        assert browser.IsSynchronizedSequenceNodeID(sequence.GetID(), True)
+    assert browser.GetSelectedItemNumber() == 1
+    maps = [sequence for sequence in sequences if sequence.GetName() == person.nodes["error_probability"].GetName()]
+    assert maps
+    assert person.ui.sliceTable.rowCount == 6
+
+
+def test_the_results_of_a_sequence_follow_its_browser(person):
+    browser, proxy = make_sequence(person)
+    person.opens()
+    person.parameters.inputVolume = proxy
+    person.parameters.wholeSequence = True
+    person.looks()
+    person.applies()
+    shown = []
+    for number in range(3):
+        browser.SetSelectedItemNumber(number)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        shown.append(slicer.util.arrayFromVolume(person.nodes["error_probability"]).copy())
+        person.looks()
+        assert person.ui.reviewedLabel.text == "0 of 6 slices reviewed"
+        person.ui.sliceTable.item(number, 3).setCheckState(qt.Qt.Checked)
+        person.looks()
+        assert person.ui.reviewedLabel.text == "1 of 6 slices reviewed"
+        assert person.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+    assert all(np.isfinite(values).all() for values in shown)
+
+
+def test_a_cancelled_sequence_leaves_the_scene_as_it_was(person):
+    browser, proxy = make_sequence(person)
+    person.opens()
+    person.parameters.inputVolume = proxy
+    person.parameters.wholeSequence = True
+    person.looks()
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    person.makes_the_worker("quick")
+    person.ui.applyButton.click()
+    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == 1)
+    person.makes_the_worker("slow")
+    person.cancels()
+    person.looks()
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert browser.GetSelectedItemNumber() == 1
+    assert person.ui.stageLabel.text == "Cancelled. The scene is as it was."
+
+
+def test_a_volume_of_its_own_offers_no_sequence(person):
+    person.loads()
+    person.opens()
+    assert not person.ui.wholeSequenceCheckBox.isVisible()
+
+
+@pytest.fixture
+def sequence(person):
+    """A person in front of a sequence of three images, all of which Apply segments."""
+    person.browser, person.proxy = make_sequence(person)
+    person.opens()
+    person.parameters.inputVolume = person.proxy
+    person.parameters.wholeSequence = True
+    person.looks()
+    return person
+
+
+def browse(person, number: int) -> None:
+    person.browser.SetSelectedItemNumber(number)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(person.browser)
+    person.looks()
+
+
+def doubt(person) -> np.ndarray:
+    return slicer.util.arrayFromVolume(person.nodes["error_probability"])
+
+
+def reaches(person, item: int) -> None:
+    """Presses Apply and waits until the run is at an image."""
+    person.makes_the_worker("quick")
+    person.ui.applyButton.click()
+    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == item)
+
+
+def test_after_a_sequence_no_image_gets_the_result_of_another(sequence):
+    person = sequence
+    person.applies()
+    assert not person.ui.restoreButton.enabled
+    person.parameters.wholeSequence = False
+    browse(person, 0)
+    person.applies()
+    assert person.ui.restoreButton.enabled
+    browse(person, 2)
+    assert not person.ui.restoreButton.enabled
+    doubt(person)[:] = 0.25
+    person.panel.restorePrevious()
+    assert "no previous result" in person.is_told()
+    assert (doubt(person) == 0.25).all()
+    browse(person, 0)
+    assert person.ui.restoreButton.enabled
+
+
+def test_a_result_of_one_image_says_so_where_the_sequence_shows_another(sequence):
+    person = sequence
+    person.parameters.wholeSequence = False
+    person.applies()
+    assert "time 40 ms" not in person.ui.warningsLabel.text
+    browse(person, 2)
+    assert "This is the result of time 40 ms; the sequence shows time 80 ms now." in person.ui.warningsLabel.text
+    browse(person, 1)
+    assert "time 40 ms" not in person.ui.warningsLabel.text
+
+
+def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
+    person = sequence
+    person.starts("slow")
+    slicer.mrmlScene.RemoveNode(person.browser)
+    person.ends()
+    assert "browser was removed" in person.is_told()
+    person.parameters.inputVolume = person.loads("other", seed=5)
+    person.looks()
+    person.applies()
+    assert person.ui.stageLabel.text == "Done."
+
+
+def test_the_segmentation_is_removed_while_a_sequence_runs(sequence):
+    person = sequence
+    before = {
+        node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode") if not node.IsA("vtkMRMLDisplayNode")
+    }
+    reaches(person, 1)
+    person.makes_the_worker("slow")
+    slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0])
+    person.ends()
+    assert "was removed from the scene" in person.is_told()
+    left = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode") if not node.IsA("vtkMRMLDisplayNode")}
+    assert left == before
+
+
+def test_a_sequence_that_cannot_start_stays_where_it_was(sequence):
+    person = sequence
+    person.panel.logic.start = lambda *_arguments: (_ for _ in ()).throw(RuntimeError("no room"))
+    person.applies()
+    assert "could not be started: no room" in person.is_told()
+    assert person.browser.GetSelectedItemNumber() == 1
+    assert not person.panel.isRunning
+
+
+def test_an_image_that_was_browsed_away_from_is_segmented_again(sequence):
+    person = sequence
+    reaches(person, 2)
+    browse(person, 0)
+    browse(person, 2)
+    person.ends()
+    assert person.ui.stageLabel.text == "Done."
+    assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 7
+
+
+def test_a_cancelled_sequence_leaves_what_could_be_restored(sequence):
+    person = sequence
+    person.parameters.inputVolume = person.loads("other", seed=5)
+    person.looks()
+    person.applies()
+    person.applies()
+    before = person.panel.logic.lastOutput
+    assert before.previous is not None
+    person.parameters.inputVolume = person.proxy
+    person.parameters.wholeSequence = True
+    person.looks()
+    reaches(person, 1)
+    person.makes_the_worker("slow")
+    person.cancels()
+    assert person.panel.logic.lastOutput is before
