@@ -27,8 +27,8 @@ class CSAMSegment(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []
         parent.contributors = list(about.CONTRIBUTORS)
-        parent.helpText = _(about.HELP)
-        parent.acknowledgementText = _(about.ACKNOWLEDGEMENT)
+        parent.helpText = about.HELP
+        parent.acknowledgementText = about.ACKNOWLEDGEMENT
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 

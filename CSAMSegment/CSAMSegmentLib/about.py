@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from .i18n import tr as _
+
 CONTRIBUTORS = ("CSAMSegment developers",)
 
-HELP = """
+HELP = _("""
 <p>Segments thick-slice scans (cardiac cine MR; prostate, spine, placenta and brain with models of their own) with CSAM,
 a 2D network whose slices attend to each other, and shows slice by slice where the result is not to be trusted.</p>
 <ol>
@@ -17,14 +19,14 @@ tick it as reviewed (key M).</li>
 </ol>
 <p>The overlay is the chance that a voxel's label is wrong. To try it: module Sample Data, "CSAM cardiac phantom".</p>
 <p>Research software, not a medical device. No image leaves this computer unless you name a worker elsewhere.</p>
-"""
+""")
 
-ACKNOWLEDGEMENT = """
+ACKNOWLEDGEMENT = _("""
 <p>The method: Hung ALY, Zheng H, Zhao K, Du X, Pang K, Miao Q, Raman SS, Terzopoulos D, Sung K. CSAM: A 2.5D
 Cross-Slice Attention Module for Anisotropic Volumetric Medical Image Segmentation. WACV 2024, pp. 5923-5932.
 <a href="https://arxiv.org/abs/2311.04942">arXiv 2311.04942</a>. Please cite it when you use this module.</p>
 <p>This extension was written independently; the authors of the paper have not endorsed it.</p>
-"""
+""")
 
 
 def forget_library() -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 import qt
 import slicer
 
-from csam.errors import CSAMError, InputError
+from csam.errors import CSAMError, InputError, ModelError
+from csam.geometry import check_channels
 
 from . import words
-from .geometry import check_volume, fit_region, raster_from_volume
+from .browser import sequence_browser
+from .geometry import fit_region, ijk_to_world, raster_from_volume
 from .i18n import tr as _
+from .image_watch import ImageWatch
 from .model_store import add_model, is_users, remove_model
+from .outputs import ROLE
 from .timers import make_timer
 
 CHECK_DELAY = 150
@@ -31,9 +35,10 @@ class InputView:
         self._parameters = None
         self._channels: list = []
         self._labels: list = []
-        self._paths: list[Path] = []
-        self._checked = None
+        self._names: dict[Path, str] = {}
+        self._listed = self._checked = None
         self._card = None
+        self._images = ImageWatch(self._onImageChanged)
         self._timer = make_timer(CHECK_DELAY, self.checkFit, once=True)
         ui.modelSelector.connect("activated(int)", self._onModelChosen)
         ui.addModelButton.clicked.connect(self._onAdd)
@@ -47,24 +52,27 @@ class InputView:
     def setParameters(self, parameters) -> None:
         """Follow a parameter node; None when there is none."""
         self._parameters, self._checked = parameters, None
-        if parameters is not None:
-            if not parameters.model and self._paths:
-                parameters.model = self._logic.library.load(self._paths[0]).name
-            if parameters.inputVolume is None:
-                parameters.inputVolume = _first_image()
-            self.refresh()
+        if parameters is None:
+            self._images.follow(())
+            return
+        if parameters.inputVolume is None:
+            parameters.inputVolume = _first_image()
+        self.refresh()
 
     @property
     def model(self):
-        """The chosen model, None when it is not installed."""
+        """The chosen model, None when it is not installed or cannot be read any more."""
         path = self.modelPath
-        return None if path is None else self._logic.library.load(path)
+        try:
+            return None if path is None else self._logic.library.load(path)
+        except ModelError:
+            return None
 
     @property
     def modelPath(self) -> Path | None:
         """Where the chosen model is, None when it is not installed."""
         index = self._ui.modelSelector.currentIndex
-        return self._paths[index] if 0 <= index < len(self._paths) else None
+        return list(self._names)[index] if 0 <= index < len(self._names) else None
 
     def volumes(self) -> list:
         """The chosen image for each channel of the model; None where none is chosen."""
@@ -76,8 +84,13 @@ class InputView:
         parameters = self._parameters
         if parameters is None:
             return
+        if self._logic.library.stamps() != self._listed:
+            self.fillModels()
+        if not parameters.model and self._names:
+            parameters.model = next(iter(self._names.values()))
         self._selectModel(parameters.model)
         self._makeChannels()
+        self._images.follow(self.volumes())
         browser = sequence_browser(parameters.inputVolume)
         count = browser.GetNumberOfItems() if browser is not None else 0
         self._ui.wholeSequenceCheckBox.setVisible(count > 1)
@@ -85,7 +98,13 @@ class InputView:
         self._timer.start()
 
     def stop(self) -> None:
+        """Watch no image and check none."""
         self._timer.stop()
+        self._images.follow(())
+
+    def _onImageChanged(self) -> None:
+        self._timer.start()
+        self._onChanged()
 
     def _onRegionAdded(self, region) -> None:
         """A new region is the whole image at first: its handles are there to be drawn in."""
@@ -100,17 +119,18 @@ class InputView:
         selector = self._ui.modelSelector
         selector.blockSignals(True)
         selector.clear()
+        self._listed, self._checked = self._logic.library.stamps(), None
         models = self._logic.models()
-        self._paths = list(models)
+        self._names = {path: model.name for path, model in models.items()}
         for path, model in models.items():
             selector.addItem(model.title)
             selector.setItemData(selector.count - 1, str(path), qt.Qt.ToolTipRole)
         selector.blockSignals(False)
-        selector.setEnabled(bool(self._paths))
+        selector.setEnabled(bool(self._names))
         self._selectModel(self._parameters.model if self._parameters is not None else "")
 
     def _selectModel(self, name: str) -> None:
-        names = [self._logic.library.load(path).name for path in self._paths]
+        names = list(self._names.values())
         selector = self._ui.modelSelector
         wanted = names.index(name) if name in names else -1 if name else min(0, len(names) - 1)
         if selector.currentIndex != wanted:
@@ -121,8 +141,8 @@ class InputView:
         self._ui.aboutModelButton.enabled = self.modelPath is not None
 
     def _onModelChosen(self, index: int) -> None:
-        if self._parameters is not None and 0 <= index < len(self._paths):
-            self._parameters.model = self._logic.library.load(self._paths[index]).name
+        if self._parameters is not None and 0 <= index < len(self._names):
+            self._parameters.model = list(self._names.values())[index]
 
     def _onAdd(self) -> None:
         path = qt.QFileDialog.getOpenFileName(
@@ -144,8 +164,8 @@ class InputView:
         self.refresh()
 
     def _onRemove(self) -> None:
-        path, model = self.modelPath, self.model
-        question = _('Delete the model "{title}" from your model folder?').format(title=model.title)
+        path, title = self.modelPath, self._ui.modelSelector.currentText
+        question = _('Delete the model "{title}" from your model folder?').format(title=title)
         if not slicer.util.confirmYesNoDisplay(question):
             return
         try:
@@ -153,23 +173,28 @@ class InputView:
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
         self.fillModels()
-        if self._parameters is not None and self._paths:
-            self._parameters.model = self._logic.library.load(self._paths[0]).name
+        if self._parameters is not None and self._names:
+            self._parameters.model = next(iter(self._names.values()))
         self.refresh()
 
     def _onAbout(self) -> None:
         from csam.card import card
 
+        model = self.model
+        if model is None:
+            self.refresh()
+            return
         dialog = qt.QDialog(slicer.util.mainWindow())
-        dialog.setWindowTitle(self.model.title)
+        dialog.setAttribute(qt.Qt.WA_DeleteOnClose)
+        dialog.setWindowTitle(model.title)
         text = qt.QTextBrowser()
-        text.setMarkdown(card(self.model))
+        text.setMarkdown(card(model))
         text.setOpenExternalLinks(True)
         layout = qt.QVBoxLayout(dialog)
         layout.addWidget(text)
         dialog.resize(620, 640)
         dialog.show()
-        self._card = dialog
+        self._card = dialog  # keeps it where there is no main window; not to be used, for closing deletes it
 
     # Channels -----------------------------------------------------------------------------------------------------
 
@@ -225,6 +250,7 @@ class InputView:
         for selector in self._channels:
             if selector.currentNode() is node:
                 selector.setCurrentNode(None)
+        self._images.follow(volume for volume in self.volumes() if volume is not node)
 
     # The check ----------------------------------------------------------------------------------------------------
 
@@ -233,7 +259,7 @@ class InputView:
         if self._parameters is None or self._parameters.inputVolume is None:
             return _("There is no input volume. Choose the image to segment.")
         if self.model is None:
-            if not self._paths:
+            if not self._names:
                 return _("There is no model. Add one from a file.")
             return _('The model "{name}" is not installed here. Add it from a file, or choose another model.').format(
                 name=self._parameters.model
@@ -241,9 +267,14 @@ class InputView:
         missing = [label.text for label, volume in zip(self._labels, self.volumes()[1:], strict=True) if volume is None]
         if missing:
             return _("The model needs one more image: {name}").format(name=missing[0].rstrip(":"))
+        volumes = self.volumes()
+        maps = [volume.GetName() for volume in volumes if volume.GetAttribute(ROLE) is not None]
+        if maps:
+            return _('"{name}" is a map of a result, not an image. Choose the image that was segmented.').format(
+                name=maps[0]
+            )
         try:
-            for volume in self.volumes():
-                check_volume(volume)
+            check_channels([raster_from_volume(volume) for volume in volumes])
         except InputError as error:
             return str(error)
         return ""
@@ -273,19 +304,7 @@ class InputView:
         return self._parameters.sliceAxis.value
 
 
-def sequence_browser(volume):
-    """The browser of the sequence that a volume node stands for, None when it stands for itself."""
-    if volume is None:
-        return None
-    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
-        if browser.IsProxyNode(volume.GetID()):
-            return browser
-    return None
-
-
 def _first_image():
-    from .outputs import ROLE
-
     for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if volume.GetClassName() == "vtkMRMLScalarVolumeNode" and volume.GetAttribute(ROLE) is None:
             return volume
@@ -293,5 +312,5 @@ def _first_image():
 
 
 def _state(volume) -> tuple:
-    data = volume.GetImageData()
-    return volume.GetID(), volume.GetMTime(), data.GetPointData().GetScalars().GetMTime(), volume.GetTransformNodeID()
+    scalars = volume.GetImageData().GetPointData().GetScalars()
+    return volume.GetID(), volume.GetMTime(), scalars.GetMTime(), *ijk_to_world(volume).ravel()

@@ -9,15 +9,17 @@ import sysconfig
 
 from csam.errors import WorkerError
 
+from .i18n import tr as _
+
 REQUIREMENT = ">=2.4"
 
-CONSENT = (
+CONSENT = _(
     "The network needs PyTorch, which is not installed in Slicer's Python yet. The PyTorch extension will download and "
     "install it: about 200 MB, or up to 3 GB with support for an NVIDIA graphics card. This takes some minutes, and "
     "Slicer may not respond meanwhile. Nothing else is installed and no image leaves this computer.\n\nInstall PyTorch?"
 )
 
-NO_EXTENSION = (
+NO_EXTENSION = _(
     "The network needs PyTorch, which is not installed in Slicer's Python, and the PyTorch extension that installs it "
     'is not there either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart Slicer and '
     "press Apply again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
@@ -44,20 +46,21 @@ def install_torch(logic) -> None:
         wanted = {"askConfirmation": False, "torchVersionRequirement": REQUIREMENT}
         done = logic.installTorch(**{name: value for name, value in wanted.items() if name in offered})
     except Exception as error:  # pip, the network, a full disk: the extension raises what it met
-        raise WorkerError(f"PyTorch was not installed: {error}\n\n{offline_advice()}") from error
+        said = _("PyTorch was not installed: {error}").format(error=error)
+        raise WorkerError(f"{said}\n\n{offline_advice()}") from error
     if done is None:
-        raise WorkerError(f"PyTorch was not installed: the PyTorch extension gave up.\n\n{offline_advice()}")
+        said = _("PyTorch was not installed: the PyTorch extension gave up.")
+        raise WorkerError(f"{said}\n\n{offline_advice()}")
 
 
 def offline_advice() -> str:
     """How to install from a file on a computer without the internet: which file, and what to do with it."""
-    return (
-        "Without the internet: on another computer, download "
-        f"{wheel_name()} from PyTorch's download site with the packages that it requires "
-        f'("pip download torch{REQUIREMENT}" there, with the same Python version, fetches all), bring them here, and '
-        f"type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
+    return _(
+        "Without the internet: on another computer, download {wheel} from PyTorch's download site with the packages "
+        'that it requires ("pip download torch{version}" there, with the same Python version, fetches all), bring them '
+        "here, and type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
         "Then press Apply again."
-    )
+    ).format(wheel=wheel_name(), version=REQUIREMENT)
 
 
 def wheel_name(version: str = "2.x") -> str:

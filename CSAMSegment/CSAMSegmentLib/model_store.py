@@ -72,7 +72,7 @@ def remove_model(path: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise ModelError(f"The model {path} could not be deleted: {error.strerror or error}.") from error
 

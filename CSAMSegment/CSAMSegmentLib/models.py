@@ -34,14 +34,19 @@ class ModelLibrary:
         self._folders = folders
         self._load = load
         self._known: dict[Path, tuple[tuple[int, int], Any]] = {}
+        self._left_out: set[str] = set()
 
     def paths(self) -> list[Path]:
-        """The model folders and zips that there are, readable or not, those that ship first."""
-        found = []
-        for folder in self._folders():
-            entries = sorted(folder.iterdir()) if folder.is_dir() else []
-            found += [entry for entry in entries if entry.suffix == ".zip" or (entry / "model.json").is_file()]
-        return found
+        """The model folders and zips that there are, readable or not, those that ship first.
+
+        A folder that may not be looked into is left out and said in the log.
+        """
+        entries = [entry for folder in self._folders() for entry in self._look(_entries, folder)]
+        return [entry for entry in entries if self._look(_is_model, entry)]
+
+    def stamps(self) -> dict[Path, tuple[int, int] | None]:
+        """The paths with the time and size of their files: equal to earlier ones as long as nothing has changed."""
+        return {path: _stamp(path) for path in self.paths()}
 
     def models(self) -> dict[Path, Any]:
         """The models by path. One that cannot be read is left out and said in the log."""
@@ -52,6 +57,16 @@ class ModelLibrary:
             except ModelError as error:
                 logging.warning("A model is left out of the list: %s", error)
         return found
+
+    def _look(self, function: Callable[[Path], Any], path: Path) -> Any:
+        """What a function says of a path; an empty tuple where that may not be looked into, said once in the log."""
+        try:
+            return function(path)
+        except OSError as error:
+            if str(error) not in self._left_out:
+                logging.warning("A model folder is left out: %s", error)
+            self._left_out.add(str(error))
+            return ()
 
     def find(self, model: str | os.PathLike) -> tuple[Path, Any]:
         """The path and the model for a name ("cardiac-lv"), a folder or a zip. Raises ModelError when there is none."""
@@ -70,9 +85,20 @@ class ModelLibrary:
         stamp = _stamp(path)
         known, model = self._known.get(path, (None, None))
         if known is None or known != stamp:
-            model = (self._load or _load_model)(path)
+            try:
+                model = (self._load or _load_model)(path)
+            except OSError as error:
+                raise ModelError(f"The model {path} cannot be read: {error.strerror or error}.") from error
             self._known[path] = (stamp, model)
         return model
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_model(entry: Path) -> bool:
+    return entry.suffix == ".zip" or (entry / "model.json").is_file()
 
 
 def _load_model(path: Path):

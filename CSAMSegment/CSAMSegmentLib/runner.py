@@ -219,7 +219,7 @@ class Runner:
             self._end(WorkerError(install.NO_EXTENSION))
             return
         self._show("")
-        if not slicer.util.confirmOkCancelDisplay(_(install.CONSENT), _("Install PyTorch")):
+        if not slicer.util.confirmOkCancelDisplay(install.CONSENT, _("Install PyTorch")):
             return
         self._pending = True
         self._show(_("Installing PyTorch. This takes some minutes."))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from .i18n import tr as _
+
 GOOD, FAIR = 0.9, 0.8
 """Case quality (the Dice to expect) from which on a result of an uncalibrated model is good or fair."""
 
@@ -15,12 +17,15 @@ GOOD_RANK, FAIR_RANK = 0.5, 0.2
 def quality(value: float, rank: float | None = None) -> str:
     """The case quality in words, with its number; rank: its place among the validation scans, where known."""
     measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
-    place = "" if rank is None else f", higher than in {rank:.0%} of the validation scans".replace("%", " %")
+    number = _("expected Dice {dice}").format(dice=f"{value:.2f}")
+    if rank is not None:
+        place = _("higher than in {share} % of the validation scans").format(share=f"{100 * rank:.0f}")
+        number = f"{number}, {place}"
     if measured >= good:
-        return f"Case quality: good (expected Dice {value:.2f}{place})."
+        return _("Case quality: good ({number}).").format(number=number)
     if measured >= fair:
-        return f"Case quality: fair (expected Dice {value:.2f}{place}). Look at the uncertain slices."
-    return f"Case quality: poor (expected Dice {value:.2f}{place}). Look at every slice before you use this result."
+        return _("Case quality: fair ({number}). Look at the uncertain slices.").format(number=number)
+    return _("Case quality: poor ({number}). Look at every slice before you use this result.").format(number=number)
 
 
 def seconds(value: float | None) -> str:
@@ -28,25 +33,26 @@ def seconds(value: float | None) -> str:
     if value is None or value < 0:
         return ""
     if value < 90:
-        return f"{max(1, round(value))} s"
-    return f"{round(value / 60)} min"
+        return _("{count} s").format(count=max(1, round(value)))
+    return _("{count} min").format(count=round(value / 60))
 
 
 def memory(size: float) -> str:
     """A size in bytes as gigabytes."""
     gigabytes = size / 2**30
-    return f"{gigabytes:.0f} GB" if gigabytes >= 10 else f"{gigabytes:.1f} GB"
+    return _("{size} GB").format(size=f"{gigabytes:.0f}" if gigabytes >= 10 else f"{gigabytes:.1f}")
 
 
 def device(entry: Mapping) -> str:
     """A device of the worker's hello: its name, with free memory or threads where known."""
     name = entry.get("name") or entry["id"]
     if entry["id"] == "cpu":
-        name = "CPU"
         threads = entry.get("threads")
-        return f"{name}, {threads} thread{'' if threads == 1 else 's'}" if threads else name
+        if not threads:
+            return _("CPU")
+        return _("CPU, 1 thread") if threads == 1 else _("CPU, {count} threads").format(count=threads)
     free = entry.get("free_bytes")
-    return f"{name}, {memory(free)} free" if free else name
+    return _("{name}, {size} free").format(name=name, size=memory(free)) if free else name
 
 
 def millilitres(value: float) -> str:
@@ -55,16 +61,18 @@ def millilitres(value: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    return f"{millilitres(low)} to {millilitres(high)}"
+    return _("{low} to {high}").format(low=millilitres(low), high=millilitres(high))
 
 
 def edits(structures: Iterable[tuple[str, float, float]]) -> str:
     """What a person has changed: name, volume now and volume found by the run, in ml, of each edited structure."""
     said = [
-        f"{name} was edited: {millilitres(now)} ml now, {millilitres(before)} ml before."
+        _("{name} was edited: {now} ml now, {before} ml before.").format(
+            name=name, now=millilitres(now), before=millilitres(before)
+        )
         for name, now, before in structures
     ]
-    return " ".join([*said, "Interval and uncertainty are those of the automatic result."]) if said else ""
+    return " ".join([*said, _("Interval and uncertainty are those of the automatic result.")]) if said else ""
 
 
 def bullets(sentences, color: str = "#b35900") -> str:
@@ -73,7 +81,7 @@ def bullets(sentences, color: str = "#b35900") -> str:
 
 
 def fits() -> str:
-    return '<span style="color:#2e8b57">✓</span> The image fits what the model was trained on.'
+    return '<span style="color:#2e8b57">✓</span> ' + _("The image fits what the model was trained on.")
 
 
 def cannot_run(reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,22 +26,36 @@ def chosen_axis(image: sitk.Image, model: Model, slice_axis: str = "auto") -> in
 def check(images: Sequence[sitk.Image | Raster], model: Model, slice_axis: str = "auto") -> tuple[str, ...]:
     """One sentence for everything that does not fit, nothing when all does.
 
-    Raises InputError for what cannot be run at all: the wrong number of channels, or images that are no scalar volume.
+    Raises InputError for what cannot be run at all: the wrong number of channels, or images that are no scalar volumes
+    on one grid.
     """
     if len(images) != len(model.channels):
         names = ", ".join(channel.name for channel in model.channels)
         raise InputError(
             f"{len(images)} image(s) were given; the model {model.title} takes {len(model.channels)}: {names}."
         )
-    for number, image in enumerate(images, 1):
-        geometry.check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
-    warnings = [w for image, channel in zip(images, model.channels, strict=True) for w in _intensity(image, channel)]
-    return tuple(dict.fromkeys([*warnings, *_geometry(images[0], model, slice_axis)]))
+    geometry.check_channels(images)
+    samples = [_sample(image) for image in images]
+    warnings = [w for sample, channel in zip(samples, model.channels, strict=True) for w in _intensity(sample, channel)]
+    return tuple(dict.fromkeys([*warnings, *_twins(samples, model), *_geometry(images[0], model, slice_axis)]))
 
 
-def _intensity(image: sitk.Image, channel) -> list[str]:
+def _sample(image: sitk.Image | Raster) -> np.ndarray:
+    """Some hundred thousand voxels from all over the image, float32."""
     values = voxels_of(image)
-    sample = values[tuple(slice(None, None, max(1, n // 64)) for n in values.shape)].astype(np.float32)
+    return values[tuple(slice(None, None, max(1, n // 64)) for n in values.shape)].astype(np.float32)
+
+
+def _twins(samples: Sequence[np.ndarray], model: Model) -> list[str]:
+    named = zip((channel.name for channel in model.channels), samples, strict=True)
+    return [
+        f"{first} and {second} are the same image; the model was trained on a different one for each."
+        for (first, one), (second, other) in itertools.combinations(named, 2)
+        if np.array_equal(one, other)
+    ]
+
+
+def _intensity(sample: np.ndarray, channel) -> list[str]:
     if not np.isfinite(sample).all():
         return ["The image holds values that are not finite; they are treated as the darkest value."]
     low, high = float(sample.min()), float(sample.max())

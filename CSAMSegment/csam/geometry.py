@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputError
+from .raster import Raster
 
 AXES = "ijk"
 PATIENT_AXES = "LPS"
@@ -138,7 +139,7 @@ def orientation(direction: Sequence[float], axis: int) -> Orientation:
     return Orientation(axes, tuple(flips), tuple(PATIENT_AXES[patient_axis[a]] for a in axes))
 
 
-def check_image(image: sitk.Image, name: str = "The image") -> None:
+def check_image(image: sitk.Image | Raster, name: str = "The image") -> None:
     """Raises InputError unless the image is a three-dimensional scalar image with slices."""
     size = image.GetSize()
     if image.GetDimension() == 4:
@@ -190,15 +191,27 @@ def like(array: np.ndarray, image: sitk.Image) -> sitk.Image:
     return result
 
 
-def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
+def check_channels(images: Sequence[sitk.Image | Raster]) -> None:
+    """Raises InputError unless the images, one for each channel, are scalar volumes on one grid."""
+    for number, image in enumerate(images, 1):
+        check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
+        if not same_grid(images[0], image):
+            raise InputError(
+                f"Channel {number} ({'×'.join(map(str, image.GetSize()))} voxels) does not lie on the grid of channel "
+                f"1 ({'×'.join(map(str, images[0].GetSize()))} voxels). Resample it to that volume first."
+            )
+
+
+def same_grid(first: sitk.Image | Raster, second: sitk.Image | Raster) -> bool:
     """Whether two images have the same voxels in patient space, within 1 % of a voxel."""
     tolerance = 0.01 * min(first.GetSpacing())
-    size = first.GetSize()
-    corners = list(itertools.product(*((0, n - 1) for n in size)))
-    return size == second.GetSize() and all(
-        np.allclose(first.TransformIndexToPhysicalPoint(c), second.TransformIndexToPhysicalPoint(c), atol=tolerance)
-        for c in corners
-    )
+    return first.GetSize() == second.GetSize() and np.allclose(_corners(first), _corners(second), atol=tolerance)
+
+
+def _corners(image: sitk.Image | Raster) -> np.ndarray:
+    """The centres of the eight outermost voxels in patient space, (8, 3)."""
+    indices = np.array(list(itertools.product(*((0, n - 1) for n in image.GetSize()))))
+    return indices * image.GetSpacing() @ np.reshape(image.GetDirection(), (3, 3)).T + image.GetOrigin()
 
 
 def region_indices(image: sitk.Image, low: Sequence[float], high: Sequence[float]) -> tuple[slice, slice, slice]:

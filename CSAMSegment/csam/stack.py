@@ -40,14 +40,8 @@ def stack_of(images: Sequence[sitk.Image], in_plane_spacing: float, intensity: I
     slice_axis: "auto", "i", "j", "k", or "sagittal", "coronal", "axial": the image axis nearest to that plane's normal.
     Raises InputError for images that are not scalar volumes, or channels on different grids.
     """
+    geometry.check_channels(images)
     first = images[0]
-    for number, image in enumerate(images, 1):
-        geometry.check_image(image, "The image" if len(images) == 1 else f"Channel {number}")
-        if not geometry.same_grid(first, image):
-            raise InputError(
-                f"Channel {number} ({'×'.join(map(str, image.GetSize()))} voxels) does not lie on the grid of channel "
-                f"1 ({'×'.join(map(str, first.GetSize()))} voxels). Resample it to that volume first."
-            )
     axis = geometry.axis_for(first, slice_axis)
     oriented = geometry.orientation(first.GetDirection(), axis)
     spacing = tuple(first.GetSpacing()[a] for a in oriented.axes)

@@ -1,5 +1,7 @@
 """Models: choosing, adding, removing, reading about, and those that want several images."""
 
+from pathlib import Path
+
 import pytest
 import qt
 import slicer
@@ -8,6 +10,7 @@ from gui.panel_kit import make_model
 from csam.errors import ModelError
 from CSAMSegmentLib.launcher import read_setting
 from CSAMSegmentLib.model_store import add_model, user_folder
+from CSAMSegmentLib.models import FOLDER_SETTING
 
 
 def adds(person, name: str, **arguments) -> None:
@@ -82,6 +85,81 @@ def test_a_scene_whose_model_is_not_installed_says_so(person):
     assert person.ui.applyButton.toolTip == problem
     assert "is not installed here" in person.ui.fitLabel.text
     assert not person.ui.aboutModelButton.enabled
+
+
+def test_a_model_whose_file_was_deleted_is_not_installed_any_more(person):
+    person.loads()
+    person.opens()
+    adds(person, "mine")
+    (user_folder() / "mine.zip").unlink()
+    assert person.panel.input.model is None
+    assert 'The model "mine" is not installed here' in person.panel.input.problem()
+    person.panel.refresh()
+    person.looks()
+    assert 'The model "mine" is not installed here' in person.ui.applyButton.toolTip
+    assert "is not installed here" in person.ui.fitLabel.text
+    assert person.ui.modelSelector.count == 2
+    assert person.ui.modelSelector.currentIndex == -1
+    assert not person.ui.removeModelButton.enabled
+    person.ui.modelSelector.currentIndex = 0
+    person.ui.modelSelector.activated.emit(0)
+    person.looks()
+    assert person.parameters.model == "tiny"
+    assert person.ui.applyButton.enabled
+
+
+def test_the_buttons_of_a_model_whose_file_was_just_deleted_do_no_harm(person):
+    person.opens()
+    adds(person, "mine")
+    (user_folder() / "mine.zip").unlink()
+    person.ui.aboutModelButton.click()
+    assert not person.ui.aboutModelButton.enabled
+    adds(person, "mine")
+    (user_folder() / "mine.zip").unlink()
+    person.host.dialogs.answer(qt.QMessageBox.Yes)
+    person.ui.removeModelButton.click()
+    [question] = person.host.dialogs.take()
+    assert question.text == 'Delete the model "mine" from your model folder?'
+    assert person.parameters.model == "tiny"
+
+
+def test_a_model_that_came_into_the_folder_is_listed_when_the_module_is_entered(person):
+    (person.folder / "own").mkdir()
+    slicer.app.userSettings().setValue(FOLDER_SETTING, str(person.folder / "own"))
+    person.opens()
+    person.host.open_module("Data")
+    make_model("mine", title="Brought by hand").save(person.folder / "own" / "mine.zip")
+    person.host.open_module("CSAMSegment")
+    person.looks()
+    assert person.ui.modelSelector.itemText(2) == "Brought by hand"
+    assert person.ui.modelSelector.currentText == "Tiny heart"
+
+
+def test_a_model_folder_that_may_not_be_read_keeps_the_module_from_nothing(person, monkeypatch, caplog):
+    locked, iterdir = person.folder / "locked", Path.iterdir
+    locked.mkdir()
+
+    def guarded(self):
+        if self == locked:
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    slicer.app.userSettings().setValue(FOLDER_SETTING, str(locked))
+    person.loads()
+    person.opens()
+    assert person.ui.modelSelector.count == 2
+    assert person.ui.applyButton.enabled
+    assert caplog.text.count("Permission denied") == 1
+
+
+def test_no_closed_card_stays_behind(person):
+    person.opens()
+    for _time in range(3):
+        person.ui.aboutModelButton.click()
+        person.panel.input._card.close()
+        person.looks()
+    assert not slicer.util.mainWindow().findChildren(qt.QDialog)
 
 
 def test_a_model_of_two_channels_asks_for_two_images(person):

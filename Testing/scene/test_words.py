@@ -1,3 +1,5 @@
+import pytest
+
 from CSAMSegmentLib import words
 
 
@@ -11,3 +13,26 @@ def test_without_validation_scans_the_number_itself_decides():
     assert words.quality(0.93).startswith("Case quality: good (expected Dice 0.93)")
     assert words.quality(0.85).startswith("Case quality: fair")
     assert words.quality(0.5).startswith("Case quality: poor")
+
+
+@pytest.mark.parametrize(
+    ("said", "words_of_a_person"),
+    [
+        (lambda: words.seconds(0.2), "1 s"),
+        (lambda: words.seconds(300), "5 min"),
+        (lambda: words.memory(11 * 2**30), "11 GB"),
+        (lambda: words.memory(1.5 * 2**30), "1.5 GB"),
+        (lambda: words.device({"id": "cpu"}), "CPU"),
+        (lambda: words.device({"id": "cpu", "threads": 1}), "CPU, 1 thread"),
+        (lambda: words.device({"id": "cpu", "threads": 8}), "CPU, 8 threads"),
+        (lambda: words.device({"id": "cuda:0", "name": "Card", "free_bytes": 2**31}), "Card, 2.0 GB free"),
+        (lambda: words.interval(1.25, 120.4), "1.2 to 120"),
+        (lambda: words.quality(0.93), "Case quality: good (expected Dice 0.93)."),
+        (lambda: words.edits([("LV", 90, 80)]), "LV was edited: 90.0 ml now, 80.0 ml before."),
+        (words.fits, "The image fits what the model was trained on."),
+    ],
+)
+def test_every_sentence_goes_through_the_translation(said, words_of_a_person, monkeypatch):
+    assert words_of_a_person in said()
+    monkeypatch.setattr(words, "_", lambda text: f"«{text}»")
+    assert "«" in said()

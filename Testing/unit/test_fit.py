@@ -8,6 +8,7 @@ from unit import small
 from csam import fit
 from csam.errors import InputError
 from csam.model import Channel, TrainedOn
+from csam.raster import Raster
 
 AXIAL = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORONAL = (1, 0, 0, 0, 0, 1, 0, -1, 0)  # slices along P
@@ -99,10 +100,41 @@ def test_the_axis_is_the_users_or_the_models_or_that_of_the_largest_spacing():
     assert fit.chosen_axis(image, model(slice_axis="axial")) == 1
 
 
+def two_channels():
+    return small.model(small.network(input_channels=2), trained_on=TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9))
+
+
 def test_the_same_fault_of_two_channels_is_said_once():
-    two = small.model(small.network(input_channels=2), trained_on=TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9))
     image = WARNINGS["not finite"][0]
-    assert len(fit.check([image, image], two)) == 1
+    assert len(fit.check([image, image], two_channels())) == 1
+
+
+def test_the_same_image_for_both_channels_is_said():
+    assert fit.check([fitting(), fitting(seed=1)], two_channels()) == ()
+    [said] = fit.check([fitting(), fitting()], two_channels())
+    assert said == "channel 0 and channel 1 are the same image; the model was trained on a different one for each."
+
+
+OTHER_GRIDS = {
+    "size": {"size": (24, 22, 9)},
+    "spacing": {"spacing": (1.5, 1.5, 7.5)},
+    "origin": {"origin": (-12.0, 7.0, 35.0)},
+    "direction": {"direction": CORONAL},
+}
+
+
+@pytest.mark.parametrize("as_raster", [False, True], ids=["SimpleITK", "raster"])
+@pytest.mark.parametrize("change", OTHER_GRIDS.values(), ids=OTHER_GRIDS)
+def test_channels_on_different_grids_are_refused_before_the_run(change, as_raster):
+    images = [fitting(), fitting(seed=1, **change)]
+    if as_raster:
+        images = [as_a_raster(image) for image in images]
+    with pytest.raises(InputError, match=r"Channel 2 .*does not lie on the grid of channel 1"):
+        fit.check(images, two_channels())
+
+
+def as_a_raster(image: sitk.Image) -> Raster:
+    return Raster(sitk.GetArrayFromImage(image), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
 
 def test_another_number_of_images_than_channels_is_refused_by_their_names():

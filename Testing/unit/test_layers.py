@@ -10,7 +10,7 @@ import pytest
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
 
 LAYERS = (
-    {"errors", "raster", "result"},
+    {"errors", "nifti", "raster", "result"},
     {
         "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
         "networks", "phantom", "posterior", "protocol", "team", "uncertainty", "views",

@@ -152,6 +152,12 @@ def test_the_description_is_one_or_two_sentences(evaluated):
     assert 1 <= len(re.findall(r"[.!?](?:\s|$)", evaluated["DESCRIPTION"])) <= 2
 
 
+def test_no_text_of_the_extension_is_cut_at_a_semicolon(evaluated):
+    # SlicerExtensionCPack passes them unquoted, as lists: what follows a semicolon is lost.
+    for name in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS"):
+        assert ";" not in evaluated[name], f"Put EXTENSION_{name} without a semicolon"
+
+
 def test_the_icons_are_128_pixels_square():
     for path in (ROOT / "CSAMSegment.png", MODULE / "Resources" / "Icons" / "CSAMSegment.png"):
         header = path.read_bytes()[:24]

@@ -1,0 +1,193 @@
+"""Images that cannot be run, or fit no longer, are told before Apply; what is no longer chosen is let go."""
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from gui.panel_kit import make_model
+
+
+@pytest.fixture
+def two(person):
+    """A person with the model of two channels and one image in the first."""
+    person.loads("T2")
+    person.opens()
+    person.parameters.model = "two"
+    person.looks()
+    return person
+
+
+def second(person, volume) -> None:
+    person.panel.input._channels[0].setCurrentNode(volume)
+    person.looks()
+
+
+def another(person):
+    """A second image on the grid of the first."""
+    volume = person.loads("ADC")
+    slicer.util.arrayFromVolume(volume)[:] //= 2
+    return volume
+
+
+def moved(volume, matrix):
+    """The volume under a new linear transform."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.asarray(matrix, float)))
+    volume.SetAndObserveTransformNodeID(node.GetID())
+    return node
+
+
+# Several channels -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", [{"slices": 5}, {"spacing": (4.0, 4.0, 7.0)}], ids=["size", "spacing"])
+def test_channels_on_different_grids_cannot_be_run(two, other):
+    second(two, two.loads("ADC", **other))
+    assert "does not lie on the grid of channel 1" in two.ui.fitLabel.text
+    assert not two.ui.applyButton.enabled
+
+
+def test_a_channel_that_is_moved_away_from_the_other_cannot_be_run(two):
+    adc = another(two)
+    second(two, adc)
+    assert two.ui.applyButton.enabled
+    shifted = np.eye(4)
+    shifted[0, 3] = 20.0
+    moved(adc, shifted)
+    two.looks()
+    assert "does not lie on the grid of channel 1" in two.ui.applyButton.toolTip
+
+
+def test_the_same_image_for_both_channels_is_said(two):
+    second(two, two.volume)
+    assert "T2 and ADC are the same image" in two.ui.fitLabel.text
+    assert two.ui.applyButton.enabled
+    second(two, another(two))
+    assert "same image" not in two.ui.fitLabel.text
+    assert two.ui.applyButton.enabled
+
+
+# What is no image, or not yet -----------------------------------------------------------------------------------------
+
+
+def test_a_map_of_a_result_is_no_image(person):
+    person.loads()
+    person.opens().applies()
+    person.parameters.inputVolume = person.nodes["entropy"]
+    person.looks()
+    assert person.ui.applyButton.toolTip == (
+        '"cine entropy" is a map of a result, not an image. Choose the image that was segmented.'
+    )
+    assert not person.ui.applyButton.enabled
+
+
+def test_an_image_under_a_transform_that_bends_space_cannot_be_run(person):
+    person.loads()
+    person.opens()
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bent")
+    node.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    person.volume.SetAndObserveTransformNodeID(node.GetID())
+    person.looks()
+    assert "bends space" in person.ui.applyButton.toolTip
+    assert not person.ui.applyButton.enabled
+
+
+def test_an_empty_image_can_be_run_once_it_is_filled(person):
+    full = person.loads()
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "arrives")
+    person.opens()
+    person.parameters.inputVolume = empty
+    person.looks()
+    assert not person.ui.applyButton.enabled
+    empty.CopyOrientation(full)
+    empty.SetAndObserveImageData(full.GetImageData())
+    person.looks()
+    assert person.ui.applyButton.enabled
+    assert "The image fits" in person.ui.fitLabel.text
+
+
+def test_a_transform_that_is_edited_later_is_looked_at_again(person):
+    person.loads()
+    person.opens()
+    node = moved(person.volume, np.eye(4))
+    person.looks()
+    assert "The image fits" in person.ui.fitLabel.text
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([2.0, 1, 1, 1])))
+    person.looks()
+    assert "stretches or shears" in person.ui.fitLabel.text
+    assert not person.ui.applyButton.enabled
+    node.SetMatrixTransformToParent(vtk.vtkMatrix4x4())
+    person.looks()
+    assert "The image fits" in person.ui.fitLabel.text
+    assert person.ui.applyButton.enabled
+
+
+def test_a_rotation_is_compared_with_the_planes_of_the_model_again(person):
+    from dataclasses import replace
+
+    volume = person.loads()
+    directions = np.zeros((3, 3))
+    volume.GetIJKToRASDirections(directions)
+    upright, lying = np.eye(4), np.eye(4)
+    upright[:3, :3] = np.linalg.inv(directions)
+    lying[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    replace(make_model("planes"), slice_axis="axial").save(person.folder / "shipped" / "planes")
+    person.opens()
+    person.parameters.model = "planes"
+    node = moved(volume, upright)
+    person.looks()
+    assert "The image fits" in person.ui.fitLabel.text
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(lying @ upright))
+    person.looks()
+    assert "Slices are 4 mm apart; the model was trained on 8 mm." in person.ui.fitLabel.text
+
+
+# Letting go -----------------------------------------------------------------------------------------------------------
+
+
+def watched(volume) -> bool:
+    return bool(volume.HasObserver(slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent))
+
+
+def test_only_chosen_images_are_watched(two):
+    adc = two.loads("ADC")
+    second(two, adc)
+    assert watched(two.volume)
+    assert watched(adc)
+    second(two, None)
+    assert not watched(adc)
+    two.parameters.inputVolume = adc
+    two.looks()
+    assert watched(adc)
+    assert not watched(two.volume)
+    two.panel.setParameters(None)
+    assert not watched(adc)
+
+
+def test_a_deleted_image_is_let_go_at_once(two):
+    adc = two.loads("ADC")
+    second(two, adc)
+    for volume in (adc, two.volume):
+        slicer.mrmlScene.RemoveNode(volume)
+        assert not watched(volume)
+    two.looks()
+
+
+def test_no_image_outlives_its_scene(person):
+    person.loads()
+    person.opens()
+    volume, person.volume = person.volume, None
+    gone = []
+    volume.AddObserver(vtk.vtkCommand.DeleteEvent, lambda *_event: gone.append(True))
+    slicer.mrmlScene.Clear(0)
+    person.looks()
+    assert not watched(volume)
+    del volume
+    assert gone
+
+
+def test_a_closed_panel_watches_nothing(person):
+    person.loads()
+    person.opens()
+    person.panel.close()
+    assert not watched(person.volume)
