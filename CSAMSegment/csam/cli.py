@@ -6,9 +6,9 @@ Bad input ends with exit code 2 and one line that says what to do.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -16,10 +16,13 @@ from pathlib import Path
 
 from . import __version__
 from .errors import Cancelled, CSAMError, InputError
+from .interrupts import interruptible
 from .protocol import pack_result
 from .result import Options
 
 SHIPPED = Path(__file__).resolve().parent.parent / "Resources" / "Models"
+EXTRAS = {"monai": "MONAI", "sklearn": "scikit-learn", "matplotlib": "Matplotlib"}
+"""What training and measuring need beyond the engine: module and name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,14 +57,18 @@ def read_image(path: str, frame: int | None = None):
     import SimpleITK as sitk
 
     from . import geometry
+    from .nifti import fault_of
 
     if not Path(path).exists():
         raise InputError(f"There is no file {path}.")
     try:
+        fault = fault_of(path)
         image = sitk.ReadImage(path)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f"{path} cannot be read as an image: {reason} Give a NIfTI, NRRD or other volume.") from error
+    if fault:
+        raise InputError(f"{fault}.")
     return image if frame is None else geometry.frame(image, frame)
 
 
@@ -76,16 +83,27 @@ def _read_json(path: str | None) -> dict:
     return values
 
 
+def _check_extras() -> None:
+    """Raises InputError now, not after hours, where a library is missing that training or measuring needs."""
+    missing = [name for module, name in EXTRAS.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise InputError(f"{', '.join(missing)} cannot be found and is needed. Run: pip install csamsegment[train]")
+
+
 def _segment(options: argparse.Namespace) -> None:
     import SimpleITK as sitk
 
+    from . import geometry
     from .segment import segment
 
+    model = find_model(options.model)
     images = [read_image(path, options.frame) for path in options.images]
+    if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
+        images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
     run = Options(
         options.samples, options.seed, options.device, options.slice_axis, keep_probabilities=options.probabilities
     )
-    result = segment(images, find_model(options.model), run, progress=_bar())
+    result = segment(images, model, run, progress=_bar())
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(result.labels, str(out / "labels.nrrd"), useCompression=True)
@@ -134,6 +152,7 @@ def _train(options: argparse.Namespace) -> None:
     from .training.preparing import prepare
     from .training.train import train
 
+    _check_extras()
     values = _read_json(options.plan)
     for field in fields(Plan):
         given = getattr(options, f"plan_{field.name}")
@@ -142,12 +161,13 @@ def _train(options: argparse.Namespace) -> None:
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
-        print(*prepared.decisions, sep="\n")
+        print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), sep="\n")
         return
-    train(
-        options.dataset, options.out, values, options.extra, _read_json(options.card), options.device, start,
-        split=options.split, fold=options.fold,
-    )  # fmt: skip
+    with interruptible() as asked:
+        train(
+            options.dataset, options.out, values, options.extra, _read_json(options.card), options.device, start,
+            cancelled=asked, split=options.split, fold=options.fold,
+        )  # fmt: skip
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -155,9 +175,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training import figures
     from .training.calibrate import calibrated, how_judged
     from .training.evaluate import evaluate, summarise
+    from .training.matching import in_values_of
 
+    _check_extras()
     model = find_model(options.model)
     data, cases = _cases(options, model)
+    cases = in_values_of(model, data.labels, cases)
     run = Options(options.samples, options.seed, options.device)
     before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
     after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)
@@ -172,30 +195,43 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     from .training.calibrate import calibrate_on
 
+    _check_extras()
     model = find_model(options.model)
     data, cases = _cases(options, model)
     calibrate_on(model, data, cases, Path(options.out))
 
 
 def _cases(options: argparse.Namespace, model) -> tuple:
-    """The data set and those of its cases that were asked for."""
+    """The data set and those of its cases that were asked for.
+
+    Without a pattern the model's own tells the patients of its own data, under whatever name the folder goes now.
+    """
     from .training.dataset import read_dataset
+    from .training.matching import own_patient
 
     data = read_dataset(options.dataset, options.patient_pattern or "(.*)")
-    cases = data.cases
-    if not options.patient_pattern and (options.patients or data.name == model.provenance.get("data")):
-        # The model's own patients are told by its own pattern; another data set has other names.
-        own = re.compile(model.provenance.get("plan", {}).get("patient_pattern", "(.*)"))
-        found = [own.match(case.name) for case in cases]
-        cases = [replace(c, patient=m.group(1)) if m and own.groups else c for c, m in zip(cases, found, strict=True)]
-    if options.patients:
-        wanted = options.patients.split(",")
-        if wanted == ["validation"]:
-            wanted = model.provenance.get("validation_patients", [])
-        cases = [case for case in cases if case.patient in wanted]
-        if not cases:
-            raise InputError(f"{options.dataset} holds none of the patients {', '.join(wanted) or 'validation'}.")
-    return data, cases
+    cases, wanted = data.cases, options.patients.split(",") if options.patients else []
+    trained, validated = (model.provenance.get(f"{part}_patients", []) for part in ("training", "validation"))
+    if wanted == ["validation"]:
+        wanted = validated
+        if not wanted:
+            raise InputError(f"{model.name} does not say whom it was validated on. Name the patients.")
+    if not options.patient_pattern:
+        read = [replace(case, patient=own_patient(model, case.name)) for case in cases]
+        familiar = {case.patient for case in read} & {*trained, *validated, *wanted}
+        if familiar or data.name == model.provenance.get("data"):
+            cases = read
+    if not wanted:
+        return data, cases
+    there = sorted({case.patient for case in cases})
+    unknown = [patient for patient in wanted if patient not in there]
+    if unknown and (wanted != validated or len(unknown) == len(wanted)):
+        raise InputError(
+            f"{options.dataset} holds no patient {', '.join(unknown)}. Choose of these: {', '.join(there)}."
+        )
+    if unknown:
+        print(f"Of the validation patients {', '.join(unknown)} are not in {options.dataset}.")
+    return data, [case for case in cases if case.patient in wanted]
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -264,7 +300,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
     command = add("segment", _segment, "Segment an image; writes labels, uncertainty maps and report.json.")
-    command.add_argument("images", nargs="+", metavar="IMAGE", help="one file per channel of the model")
+    command.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="one file per channel of the model, or a 4-D file of all"
+    )
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
     command.add_argument("--frame", type=int, help="the volume of a 4-D image, from 0")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .fields import Fields
 from .intensity import Intensity
 from .model import COLORS, Channel, Label, Model, TrainedOn
 from .networks import from_state_dict
@@ -18,20 +19,20 @@ def convert(state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Model:
     """The model of these weights. card: what the weights do not say, each with a default from the published recipe.
 
     name, title, about, licence; channels (names) and modality; labels (names); in_plane_spacing in mm,
-    field_of_view in pixels, slice_axis. The model is not calibrated: its error probability is 1 - the mean
-    probability of the label.
+    field_of_view in pixels, slice_axis; intensity (slice, volume or fixed) and intensity_limits: percentiles, or
+    values, which fixed needs. The model is not calibrated: its error probability is 1 - the mean probability of the
+    label.
+
+    Raises InputError or ModelError for a field that cannot be used, and for weights that are not finite.
     """
     network = from_state_dict(state_dict)
     numbers = network.architecture
-    channels = card.get("channels", [f"channel {i}" for i in range(1, numbers["input_channels"] + 1)])
-    labels = card.get("labels", [f"structure {i}" for i in range(1, numbers["num_classes"])])
-    for name, given, needed in (
-        ("channels", channels, numbers["input_channels"]),
-        ("labels", labels, numbers["num_classes"] - 1),
-    ):
-        if len(given) != needed:
-            raise InputError(f"The card names {len(given)} {name}; the network has {needed}.")
-    return Model(
+    channels = _names(card, "channels", "channel", numbers["input_channels"])
+    labels = _names(card, "labels", "structure", numbers["num_classes"] - 1)
+    fields = Fields({key: list(v) if isinstance(v, tuple) else v for key, v in card.items()}, "The card")
+    scope = card.get("intensity", "volume")
+    usual = {} if scope == "fixed" else {"default": (0.5, 99.5)}
+    model = Model(
         name=card.get("name", "converted"),
         version=card.get("version", "1.0.0"),
         title=card.get("title", "Converted CSAM network"),
@@ -39,10 +40,21 @@ def convert(state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Model:
         architecture=numbers,
         channels=tuple(Channel(name, card.get("modality", "MR")) for name in channels),
         labels=tuple(Label(v, name, COLORS[(v - 1) % len(COLORS)]) for v, name in enumerate(labels, 1)),
-        in_plane_spacing=float(card.get("in_plane_spacing", 1.0)),
-        field_of_view=tuple(card.get("field_of_view", (128, 128))),
+        in_plane_spacing=fields.number("in_plane_spacing", 0.01, 100, 1.0),
+        field_of_view=fields.numbers("field_of_view", 2, 1, 2048, (128, 128)),
         slice_axis=card.get("slice_axis", "auto"),
-        intensity=Intensity(card.get("intensity", "volume")),
+        intensity=Intensity(scope, *fields.numbers("intensity_limits", 2, -1e9, 1e9, **usual)),
         trained_on=TrainedOn((0.0, 1e6), (0.0, 1e6), (1, numbers["num_slices"]), 0),
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
+    model.network()
+    return model
+
+
+def _names(card: Mapping[str, Any], field: str, usual: str, count: int) -> list[str]:
+    names = card.get(field, [f"{usual} {i}" for i in range(1, count + 1)])
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"The card's {field} are {names!r}; a list of {count} names was expected.")
+    if len(names) != count:
+        raise InputError(f"The card names {len(names)} {field}; the network has {count}.")
+    return list(names)

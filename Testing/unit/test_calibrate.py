@@ -1,5 +1,6 @@
 """Calibration: the map rises from zero to what was observed, intervals cover what they promise."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,12 @@ from hypothesis.extra.numpy import arrays
 from unit import small
 
 from csam.errors import InputError
-from csam.model import Calibration
+from csam.model import Calibration, Model
 from csam.result import Options
 from csam.segment import segment
 from csam.training.calibrate import (
     apply,
+    calibrate,
     calibrate_on,
     calibrated,
     cross_fitted,
@@ -24,7 +26,7 @@ from csam.training.calibrate import (
     how_judged,
     volume_scale,
 )
-from csam.training.dataset import Case
+from csam.training.dataset import Case, read_dataset
 from csam.training.evaluate import CaseMeasures, Voxels, measure
 from csam.training.measures import calibration_error
 from csam.uncertainty import error_probability
@@ -183,9 +185,36 @@ def test_scans_of_one_patient_stay_in_one_half():
     assert seen == [{"b"}, {"a", "c"}]
 
 
-def test_a_single_patient_is_left_as_measured():
-    only = [case("p")]
-    assert cross_fitted(only, [1]) == only
+def test_a_single_patient_is_left_as_measured_and_not_judged():
+    only = case("p")
+    assert cross_fitted([only], [1]) == [replace(only, judged=False)]
+
+
+def test_a_model_calibrated_on_one_patient_says_that_its_doubt_was_not_judged(tmp_path):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=1))
+    model = calibrate(small.model(), data.cases, tmp_path, log=lambda text: None)
+    assert "one patient: not judged" in model.metrics["note"]
+    assert "half" not in model.metrics["note"]
+    assert model.metrics["before_calibration"]["roi_calibration_error"] > 0
+    assert model.metrics["validation"]["roi_calibration_error"] is None
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "one patient: not judged" in card
+    (line,) = [line for line in card.splitlines() if "ROI-ECE" in line]
+    assert line.split(" | ")[2] == "-"
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written["after_calibration"]["interval_coverage"] is None
+    assert written["cases"]["p00_0"]["case_quality"] is None
+
+
+def test_the_model_is_saved_before_its_figures_are_drawn(tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError("no place left")
+
+    monkeypatch.setattr("csam.training.figures.draw", fails)
+    data = read_dataset(small.dataset(tmp_path / "data", patients=1))
+    with pytest.raises(OSError, match="no place left"):
+        calibrate(small.model(), data.cases, tmp_path, log=lambda text: None)
+    assert Model.load(tmp_path / "model").metrics
 
 
 def test_a_fit_holds_a_map_and_a_scale_for_every_structure():
@@ -235,6 +264,28 @@ def test_patients_who_calibrated_the_model_are_judged_by_each_other():
     np.testing.assert_allclose(found[2].doubt, 0.5 * cases[2].doubt, atol=1e-6)
     assert [c.name for c in found] == [c.name for c in cases]
     assert "2 of the 3 patients calibrated the model" in said
+
+
+def test_a_single_patient_of_those_who_calibrated_the_model_is_not_judged():
+    found, said = judged([case("a"), case("stranger")], validation_patients=["a", "b"])
+    assert [c.judged for c in found] == [False, True]
+    assert "1 of the 2 patients calibrated the model: after calibration, one patient: not judged." in said
+
+
+def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
+    cases = [replace(case(name), name=f"{name}_1", patient=f"other name of {name}") for name in "abc"]
+    plan = {"patient_pattern": "(.*)_."}
+    found, said = judged(cases, plan=plan, training_patients=["a"], validation_patients=["b", "c"])
+    assert "1 of the 3 patients were trained on" in said
+    assert "2 of the 3 patients calibrated the model" in said
+    np.testing.assert_array_equal(found[1].doubt, cross_fitted(cases[1:], [1])[0].doubt)
+
+
+def test_a_renamed_copy_of_the_training_data_does_not_calibrate_the_model(tmp_path):
+    provenance = {"training_patients": ["a"], "plan": {"patient_pattern": "(.*)_."}}
+    model = small.model(MODEL_NETWORK, provenance=provenance)
+    with pytest.raises(InputError, match="was trained on a_1:"):
+        calibrate_on(model, None, [Case("a_1", "a_1", (), tmp_path)], tmp_path)
 
 
 def test_patients_who_were_trained_on_are_told():

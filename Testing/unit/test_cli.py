@@ -1,8 +1,10 @@
 """The command line: files where they were asked for, and for bad input exit code 2 and one line."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from unit import small
 
 import csam
 from csam import cli
-from csam.model import Model
+from csam.interrupts import interruptible
+from csam.model import Label, Model
 
 COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
@@ -73,6 +76,18 @@ def test_segment_takes_one_volume_of_a_series_and_writes_probabilities(place, mo
     np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
 
 
+def test_one_file_of_as_many_volumes_as_the_model_has_channels_holds_its_channels(place, monkeypatch, tmp_path):
+    small.model(small.lively(small.network(input_channels=2))).save(tmp_path / "two")
+    sitk.WriteImage(small.image(), str(tmp_path / "0.nii.gz"))
+    sitk.WriteImage(small.image(seed=1), str(tmp_path / "1.nii.gz"))
+    found = []
+    for images in (("series.nii.gz",), (str(tmp_path / "0.nii.gz"), str(tmp_path / "1.nii.gz"))):
+        more = ("--model", str(tmp_path / "two"), "--samples", "2", "--device", "cpu", "--out", str(tmp_path / "out"))
+        assert run(place, monkeypatch, "segment", *images, *more) == 0
+        found.append(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "error_probability.nrrd"))))
+    np.testing.assert_array_equal(*found)
+
+
 def test_evaluate_prints_and_writes_the_figures(place, monkeypatch, capsys, tmp_path):
     figures, picture = tmp_path / "figures.json", tmp_path / "figures.png"
     more = ("--patients", "p00_0,p02_0", "--json", str(figures), "--png", str(picture), "--energy-distance")
@@ -83,6 +98,40 @@ def test_evaluate_prints_and_writes_the_figures(place, monkeypatch, capsys, tmp_
     assert list(written["cases"]) == ["p00_0", "p02_0"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "Dice, mean of the structures" in capsys.readouterr().out
+
+
+def test_evaluate_and_calibrate_take_the_labels_by_their_names(place, monkeypatch, capsys, tmp_path):
+    named = {"labels": tuple(Label(v, name, (9, 9, 9)) for v, name in ((2, "Bright ball"), (1, "Grey ball")))}
+    small.model(**named).save(tmp_path / "turned")
+    one = ("--patients", "p00_0", "--model")
+    assert run(place, monkeypatch, "evaluate", "data", *one, "model", "--samples", "2") == 0
+    assert "taken in their order: bright ball for structure 1" in capsys.readouterr().out
+    seen = []
+    monkeypatch.setattr("csam.training.evaluate.measure", lambda case, truth, *_: seen.append(truth) or 1 / 0)
+    for command in (("evaluate",), ("calibrate", "--out", str(tmp_path / "out"))):
+        with pytest.raises(ZeroDivisionError):
+            run(place, monkeypatch, *command, "data", *one, str(tmp_path / "turned"))
+    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(place / "data" / "labelsTr" / "p00_0.nii.gz")))
+    for mapped in seen:
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(mapped), np.array([0, 2, 1])[truth])
+    assert len(seen) == 2
+
+
+def test_a_copy_of_the_training_data_under_another_name_is_known_by_its_patients(monkeypatch, capsys, tmp_path):
+    data = small.dataset(tmp_path / "copy", patients=2, scans=2)
+    provenance = {"data": "Original", "training_patients": ["p00"], "plan": {"patient_pattern": "(.*)_."}}
+    small.model(provenance=provenance).save(tmp_path / "model")
+    model = ("--model", str(tmp_path / "model"))
+    assert cli.main(["evaluate", str(data), *model, "--samples", "2", "--device", "cpu"]) == 0
+    assert "1 of the 2 patients were trained on" in capsys.readouterr().out
+    for more in ((), ("--patient-pattern", "(.*)")):
+        assert cli.main(["calibrate", str(data), *model, "--out", str(tmp_path / "out"), *more]) == 2
+        assert "was trained on p00" in capsys.readouterr().err
+
+
+def test_patients_who_are_not_there_are_named(place, monkeypatch, capsys):
+    assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--patients", "p00_0,zz,p9") == 2
+    assert "holds no patient zz, p9. Choose of these: p00_0, p01_0, p02_0." in capsys.readouterr().err
 
 
 def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, monkeypatch, tmp_path):
@@ -143,6 +192,110 @@ def test_train_trains_with_the_plan_of_a_file_and_options_on_top(place, monkeypa
         False,
     )
     assert Model.load(out / "model").num_slices == 4
+
+
+TRAIN = (
+    "train", "data", "--validation-patients", "1", "--base-channels", "2", "--num-levels", "2", "--num-slices", "4",
+    "--field-of-view", "16", "16", "--precision", "float32", "--device", "cpu",
+)  # fmt: skip
+
+
+def test_the_device_of_a_training_is_that_of_its_calibration_too(place, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("csam.segment.choose_device", lambda wanted: asked.append(wanted) or "cpu")
+    assert run(place, monkeypatch, *TRAIN, "--steps", "1", "--out", str(tmp_path / "out")) == 0
+    assert set(asked) == {"cpu"}
+
+
+def test_a_model_knows_its_own_data_set_by_the_names_there_where_its_card_has_other_titles(
+    place, monkeypatch, capsys, tmp_path
+):
+    card, out = tmp_path / "card.json", tmp_path / "out"
+    card.write_text(json.dumps({"labels": [{"name": "bright ball", "title": "Ball"}]}))
+    assert run(place, monkeypatch, *TRAIN, "--steps", "1", "--out", str(out), "--card", str(card)) == 0
+    assert [label.name for label in Model.load(out / "model").labels] == ["Ball", "grey ball"]
+    capsys.readouterr()
+    more = ("--model", str(out / "model"), "--samples", "2", "--patients", "validation")
+    assert run(place, monkeypatch, "evaluate", "data", *more) == 0
+    assert "order" not in capsys.readouterr().out.split("Scans")[0]
+
+
+def test_ctrl_c_ends_a_training_with_a_checkpoint(place, monkeypatch, capsys, tmp_path):
+    from csam.training.trainer import Trainer
+
+    def interrupted(trainer, *examples):
+        if trainer.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer, *examples)
+
+    before, step = signal.getsignal(signal.SIGINT), Trainer.train_step
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    assert run(place, monkeypatch, *TRAIN, "--steps", "9", "--out", str(tmp_path / "out")) == 130
+    assert "Stopped at step 2; the same command goes on from there." in capsys.readouterr().err
+    assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_while_a_training_calibrates_says_that_the_same_command_goes_on(place, monkeypatch, capsys, tmp_path):
+    from csam.training import calibrate
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate(*arguments)
+
+    evaluate = calibrate.evaluate
+    monkeypatch.setattr(calibrate, "evaluate", interrupted)
+    assert run(place, monkeypatch, *TRAIN, "--steps", "1", "--out", str(tmp_path / "out")) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_is_as_before(monkeypatch, number):
+    came = []
+    before = signal.signal(number, lambda *_: came.append(number))
+    try:
+        with interruptible() as asked:
+            assert not asked()
+            signal.raise_signal(number)
+            assert asked()
+            assert not came
+            signal.raise_signal(number)
+            assert came == [number]
+        with interruptible():
+            pass
+        signal.raise_signal(number)
+        assert came == [number, number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_signals_are_left_alone_outside_the_main_thread():
+    def enter():
+        with interruptible() as asked:
+            found.append(asked())
+
+    found = []
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [False]
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "calibrate"])
+def test_a_missing_library_is_told_before_anything_runs(place, monkeypatch, capsys, tmp_path, command):
+    monkeypatch.setattr(cli, "EXTRAS", {"numpy": "NumPy", "no_such_module": "Painter"})
+    out = () if command == "evaluate" else ("--out", str(tmp_path / "out"))
+    assert run(place, monkeypatch, command, "nowhere", *out) == 2
+    said = capsys.readouterr().err
+    assert said == (f"csam {command}: Painter cannot be found and is needed. Run: pip install csamsegment[train]\n")
+
+
+def test_an_image_that_is_cut_short_is_not_segmented(place, monkeypatch, capsys):
+    whole = place / "image.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(place / "image.nrrd")), str(whole))
+    whole.write_bytes(whole.read_bytes()[:-200])
+    assert run(place, monkeypatch, "segment", "image.nii.gz", "--model", "model", "--out", "out") == 2
+    assert "image.nii.gz is cut short or damaged" in capsys.readouterr().err
 
 
 SEGMENT = ("segment", "image.nrrd", "--model", "model", "--out", "out")

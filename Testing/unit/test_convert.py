@@ -5,7 +5,8 @@ import torch
 from unit import small
 
 from csam.convert import convert
-from csam.errors import InputError, ModelError
+from csam.errors import CSAMError, InputError, ModelError
+from csam.intensity import Intensity
 from csam.model import Model
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus
 from csam.result import Options
@@ -50,6 +51,42 @@ def test_a_converted_model_finds_no_fault_with_the_stack_it_was_not_told_about()
 def test_a_card_with_other_numbers_than_the_network_is_refused(card, said):
     with pytest.raises(InputError, match=said):
         convert(small.network().state_dict(), card)
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"in_plane_spacing": "abc"}, "in_plane_spacing is 'abc'; a number from 0.01 to 100"),
+        ({"in_plane_spacing": None}, "in_plane_spacing is None"),
+        ({"field_of_view": 32}, "field_of_view is 32; a list of 2 numbers"),
+        ({"channels": 1}, "channels are 1; a list of 1 names"),
+        ({"labels": [{"name": "a"}, {"name": "b"}]}, "labels are .*; a list of 2 names"),
+        ({"labels": {"1": "a", "2": "b"}}, "labels are .*; a list of 2 names"),
+        ({"labels": "ab"}, "labels are 'ab'; a list of 2 names"),
+        ({"intensity": {"scope": "fixed"}}, "must be slice, volume or fixed"),
+        ({"intensity": "fixed"}, "intensity_limits is missing; a list of 2 numbers"),
+        ({"intensity_limits": ["1", "2"]}, "intensity_limits is"),
+    ],
+    ids=str,
+)
+def test_a_card_of_the_wrong_types_is_refused_by_the_fields_name(card, said):
+    with pytest.raises(CSAMError, match=said):
+        convert(small.network().state_dict(), card)
+
+
+def test_the_limits_of_fixed_intensities_are_those_of_the_card():
+    card = {"intensity": "fixed", "intensity_limits": [-100, 300], "field_of_view": [16, 16]}
+    model = convert(small.network().state_dict(), card)
+    model.check()
+    assert model.intensity == Intensity("fixed", -100, 300)
+    assert convert(small.network().state_dict(), {}).intensity == Intensity("volume", 0.5, 99.5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e6], ids=["not a number", "too large for half precision"])
+def test_weights_that_are_not_finite_are_refused(value):
+    weights = {name: value * torch.ones_like(tensor) for name, tensor in small.network().state_dict().items()}
+    with pytest.raises(ModelError, match="not finite"):
+        convert(weights, {})
 
 
 def test_a_card_that_no_model_could_hold_is_refused_when_it_is_saved(tmp_path):

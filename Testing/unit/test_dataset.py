@@ -1,6 +1,8 @@
 """Data sets in nnU-Net's raw layout: every fault is found, and found together; patients stay whole."""
 
+import gzip
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from unit import small
 
 from csam.errors import InputError
-from csam.training.dataset import read_dataset, split
+from csam.nifti import fault_of
+from csam.training.dataset import inspect, read_dataset, split
 
 
 @pytest.fixture
@@ -147,3 +150,53 @@ def test_another_seed_splits_otherwise():
 def test_a_split_that_leaves_nobody_on_one_side_is_refused(wanted):
     with pytest.raises(InputError, match="leave at least one"):
         split(["a", "b", "c"], wanted)
+
+
+def test_files_that_are_cut_short_are_faults_though_itk_fills_them_with_zeros(folder):
+    cut = ["imagesTr/p00_0_0000.nii.gz", "labelsTr/p00_0.nii.gz", "labelsTr/p01_0.nii.gz"]
+    for name in cut:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    _, faults = inspect(folder)
+    assert [fault.split(" is cut short")[0] for fault in faults] == [
+        "p00_0: p00_0_0000.nii.gz",
+        "p00_0: p00_0.nii.gz",
+        "p01_0: p01_0.nii.gz",
+    ]
+
+
+def test_a_nifti_file_is_whole_when_it_holds_what_its_header_promises(tmp_path):
+    whole, packed = tmp_path / "a.nii", tmp_path / "a.nii.gz"
+    sitk.WriteImage(small.image(), str(whole))
+    data = whole.read_bytes()
+    for held, said in ((data, None), (data[:-1], "promises 4672 bytes and it holds 4671"), (data[:400], "holds 400")):
+        whole.write_bytes(held)
+        packed.write_bytes(gzip.compress(held))
+        for path in (whole, packed):
+            found = fault_of(path)
+            assert found is None if said is None else said in found
+    packed.write_bytes(data)  # named as if it were compressed, which ITK reads
+    assert fault_of(packed) is None
+    damaged = bytearray(gzip.compress(data))
+    damaged[-6] ^= 1
+    packed.write_bytes(damaged)
+    assert "damaged" in fault_of(packed)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_second_version_of_nifti_is_measured_too_in_either_order_of_bytes(tmp_path, order):
+    header = bytearray(544)
+    struct.pack_into(order + "i8s", header, 0, 540, b"n+2\0\r\n\x1a\n")
+    struct.pack_into(order + "hh8q", header, 12, 4, 16, 3, 20, 18, 6, 1, 1, 1, 1)
+    struct.pack_into(order + "q", header, 168, 544)
+    path = tmp_path / "a.nii"
+    path.write_bytes(header + bytes(2 * 20 * 18 * 6))
+    assert fault_of(path) is None
+    path.write_bytes(header + bytes(2 * 20 * 18 * 6 - 1))
+    assert "promises 4864 bytes" in fault_of(path)
+
+
+def test_what_is_no_nifti_file_is_left_to_its_reader(tmp_path):
+    for name in ("a.nii", "a.nii.gz", "a.nrrd"):
+        (tmp_path / name).write_bytes(b"no image")
+        assert fault_of(tmp_path / name) is None

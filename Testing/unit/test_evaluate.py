@@ -14,6 +14,7 @@ from csam.result import Options, Result, SliceScore, StructureVolume
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
 from csam.training.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth, summarise
+from csam.training.matching import in_values_of
 
 CASE = Case("p1_0", "p1", (), None)
 
@@ -90,6 +91,15 @@ def test_labels_that_lie_beside_what_they_label_are_told(slice_axis):
             ways = 2 * np.array([6, 8, 10, 10])
             assert (measured.moved_mm, measured.moved_dice) == (pytest.approx(ways.mean()), pytest.approx(1))
             assert "Look whether its labels lie on the image" in measured.remark
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_the_way_to_the_labels_counts_rows_and_columns_in_their_own_millimetres(slice_axis):
+    turned = [np.ascontiguousarray(np.moveaxis(ball([(d, 0)] * 4), 0, 2 - slice_axis)) for d in (8, 0)]
+    spacing = np.insert([3.0, 1.0], 2 - slice_axis, 8.0)[::-1]  # rows, columns and slices of 3, 1 and 8 mm
+    image = small.placed(turned[0], tuple(spacing))
+    measured = measure(CASE, image, result(turned[1], turned[1].astype(np.float32), image, slice_axis), [1, 2])
+    assert measured.moved_mm == pytest.approx(8 * 3)
 
 
 def test_a_poor_result_of_another_shape_does_not_blame_the_labels(pair):
@@ -253,6 +263,65 @@ def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     certain = small.model(small.lively(small.network(uncertainty=False)), free_orientation=True)
     views = samples_and_truth(certain, images, truth, options)[:-1]
     assert len({labels.tobytes() for labels in views}) == 3, "a sample from every view"
+
+
+def truth_for(model, tmp_path, names, said):
+    """The values 0, 1 ... of a data set with labels of these names, as the model has them."""
+    sitk.WriteImage(small.placed(np.arange(len(names) + 1, dtype=np.uint8)[None, None]), str(tmp_path / "truth.nrrd"))
+    (case,) = in_values_of(model, names, [Case("a_1", "a", (), tmp_path / "truth.nrrd")], said.append)
+    _, truth = case.read()
+    assert truth.GetSpacing() == (2, 2, 8)
+    return sitk.GetArrayFromImage(truth).ravel().tolist()
+
+
+def test_labels_are_the_models_of_the_same_name_in_large_or_small_letters(tmp_path):
+    said = []
+    assert truth_for(small.model(), tmp_path, ("structure 1", "structure 2"), said) == [0, 1, 2]
+    assert truth_for(small.model(), tmp_path, ("Structure 2", "STRUCTURE 1"), said) == [0, 2, 1]
+    assert said == []
+
+
+def test_what_the_model_does_not_know_is_background_and_told(tmp_path):
+    said = []
+    assert truth_for(small.model(), tmp_path, ("cyst", "structure 1", "structure 2"), said) == [0, 0, 1, 2]
+    assert said == ["small does not know cyst: background in the truth."]
+
+
+def test_labels_of_quite_other_names_are_taken_in_their_order_and_told(tmp_path):
+    said = []
+    assert truth_for(small.model(), tmp_path, ("ball", "ring"), said) == [0, 1, 2]
+    assert "in their order: ball for structure 1, ring for structure 2" in said[0]
+
+
+def test_a_model_knows_its_labels_by_the_names_of_its_training_data_too(tmp_path):
+    said, model = [], small.model(provenance={"data_labels": ["s1", "structure 1"]})
+    assert truth_for(model, tmp_path, ("structure 1", "S1"), said) == [0, 2, 1]
+    assert said == []
+
+
+@pytest.mark.parametrize("names", [("structure 1",), ("structure 1", "cyst"), ("a", "b", "c"), ("a",)], ids=", ".join)
+def test_a_structure_of_the_model_without_a_truth_is_refused_with_both_sets(tmp_path, names):
+    with pytest.raises(InputError) as caught:
+        truth_for(small.model(), tmp_path, names, [])
+    assert f"labels {', '.join(names)}; small has structure 1, structure 2." in str(caught.value)
+
+
+def test_cases_that_are_not_judged_have_no_figures_of_doubt(pair):
+    truth, found, error = pair
+    image = small.placed(truth)
+    one, other = (measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, truth))
+    alone = summarise([replace(one, judged=False)], ["one", "two"])
+    known = {name for name, value in alone.items() if value is not None}
+    assert list(alone) == list(MEASURES)
+    assert known == {
+        "cases", "patients", "dice", "dice_mean", "dice_lowest", "hausdorff_95_mm", "relative_volume_difference",
+        "empty_slices", "empty_slices_with_structure",
+    }  # fmt: skip
+    mixed, rest = (summarise(cases, ["one", "two"]) for cases in ([replace(one, judged=False), other], [other]))
+    assert mixed["dice_mean"] == pytest.approx((one.mean_dice + 1) / 2, abs=1e-4)
+    assert mixed["roi_brier_score"] == rest["roi_brier_score"]
+    assert replace(one, judged=False).figures["roi_calibration_error"] is None
+    assert replace(one, judged=False).figures["dice"] == one.dice
 
 
 def test_an_evaluation_can_be_cancelled(tmp_path):

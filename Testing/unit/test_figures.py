@@ -1,6 +1,7 @@
 """An evaluation's table, JSON and picture."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
@@ -59,6 +60,18 @@ def test_the_picture_shows_both_diagrams(cases, tmp_path):
     picture = matplotlib.image.imread(tmp_path / "f.png")
     halves = np.split(picture[..., :3], [picture.shape[1] // 2], axis=1)
     assert all(half.std() > 0.05 for half in halves)
+
+
+def test_cases_that_are_not_judged_have_a_dash_in_the_table_and_are_drawn_as_before(cases, tmp_path):
+    after = [replace(case, judged=False) for case in cases]
+    said = figures.table(summarise(cases, ["ball", "ring"]), summarise(after, ["ball", "ring"]), "A note.")
+    (line,) = [line for line in said.splitlines() if "ROI-ECE" in line]
+    assert line.split()[-4] == "-"
+    figures.write_json(tmp_path / "f.json", {}, cases, after, ["ball", "ring"])
+    assert json.loads((tmp_path / "f.json").read_text())["after_calibration"]["voxel_error_auroc"] is None
+    figures.draw(tmp_path / "f.png", "Title", cases, after)
+    figures.draw(tmp_path / "mixed.png", "Title", cases, [cases[0], *after[1:]])
+    assert (tmp_path / "f.png").stat().st_size > 0
 
 
 def test_a_single_case_without_doubt_can_be_drawn(cases, tmp_path):

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from unit import small
 
 from csam.errors import InputError
-from csam.training.dataset import inspect, read_dataset, read_split
+from csam.training.dataset import Case, Dataset, inspect, read_dataset, read_split
 from csam.training.facts import examine
 from csam.training.preparing import prepare
 
@@ -84,6 +84,38 @@ def test_faults_of_a_listed_data_set_are_listed_together(tmp_path):
     ]
 
 
+def test_files_of_the_same_name_in_several_folders_are_named_by_their_folders(tmp_path):
+    folder = decathlon(tmp_path)
+    listed = [{"image": f"./p{n}/image.nii.gz", "label": f"p{n}/label.nii.gz"} for n in range(3)]
+    for n in range(3):
+        (folder / f"p{n}").mkdir()
+        shutil.move(folder / "imagesTr" / f"p0{n}_0.nii.gz", folder / f"p{n}" / "image.nii.gz")
+        shutil.move(folder / "labelsTr" / f"p0{n}_0.nii.gz", folder / f"p{n}" / "label.nii.gz")
+    info = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(info | {"training": listed}))
+    assert [case.name for case in read_dataset(folder).cases] == ["p0_image", "p1_image", "p2_image"]
+
+
+def test_an_image_without_the_number_of_a_channel_is_a_fault_that_says_so(tmp_path):
+    folder = small.dataset(tmp_path, patients=2)
+    shutil.copy(folder / "imagesTr" / "p00_0_0000.nii.gz", folder / "imagesTr" / "zz.nii.gz")
+    shutil.copy(folder / "imagesTr" / "p00_0_0000.nii.gz", folder / "imagesTr" / "p09_0_0000.nii.gz")
+    assert inspect(folder)[1] == [
+        "imagesTr/zz.nii.gz: its name has no number of a channel, as in zz_0000.nii.gz",
+        "p09_0: there is an image but no labelsTr/p09_0.nii.gz",
+    ]
+
+
+def test_a_file_ending_may_lack_its_dot_and_must_not_be_empty(tmp_path):
+    folder = small.dataset(tmp_path, patients=2)
+    info = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(info | {"file_ending": "nii.gz"}))
+    assert len(read_dataset(folder).cases) == 2
+    (folder / "dataset.json").write_text(json.dumps(info | {"file_ending": ""}))
+    with pytest.raises(InputError, match='neither "file_ending"'):
+        read_dataset(folder)
+
+
 def test_every_fault_of_the_table_is_in_one_report(tmp_path):
     folder = decathlon(tmp_path, modality={}, labels={"0": "background", "2": "x"}, training=["a.nii.gz"])
     with pytest.raises(InputError) as caught:
@@ -141,6 +173,19 @@ def test_an_image_without_a_finite_value_is_a_fault():
     assert examine([image], labels, ["a.nrrd"], 2) == (None, ["a.nrrd holds no finite value"])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_structures_without_a_finite_value_are_a_fault_and_a_few_such_voxels_are_none(value):
+    labels = np.zeros((6, 18, 20), np.uint8)
+    labels[2:4, 5:9, 5:9] = 1
+    picture = np.where(labels, value, 7).astype(np.float32)
+    faults = examine([small.placed(picture)], small.placed(labels), ["a.nrrd"], 2)[1]
+    assert faults == ["a.nrrd holds no finite value inside the structures"]
+    picture[2:4, 5:9, 5:8] = 300
+    facts, faults = examine([small.placed(picture)], small.placed(labels), ["a.nrrd"], 2)
+    assert faults == []
+    assert facts.lowest == (7.0,)
+
+
 def test_the_facts_of_a_case_are_where_the_structures_are_and_what_values_they_have():
     labels = np.zeros((4, 10, 8), np.uint8)
     labels[1:3, 2:7, 3] = 2
@@ -156,14 +201,35 @@ def test_the_facts_of_a_case_are_where_the_structures_are_and_what_values_they_h
     assert examine([small.placed(image)], small.placed(labels), ["a"], 3)[0].scaled_slices
 
 
+def sides(path, data, fold=0):
+    *cases, faults = read_split(path, data, fold)
+    assert faults == []
+    return [[case.name for case in side] for side in cases]
+
+
 def test_a_split_names_patients_or_cases_and_leaves_out_the_rest(tmp_path):
     data = read_dataset(small.dataset(tmp_path / "data", patients=4, scans=2), "(p..)_")
     path = tmp_path / "split.json"
-    path.write_text(json.dumps({"training": ["p00", "p03"], "validation": ["p01"]}))
-    assert read_split(path, data) == (["p00", "p03"], ["p01"], [])
+    path.write_text(json.dumps({"training": ["p03", "p00_1"], "validation": ["p01"]}))
+    assert sides(path, data) == [["p00_1", "p03_0", "p03_1"], ["p01_0", "p01_1"]]
     folds = [{"train": ["p00_0", "p00_1"], "val": ["p01_0"]}, {"train": ["p02_0"], "val": ["p03_1"]}]
     path.write_text(json.dumps(folds))
-    assert read_split(path, data, fold=1) == (["p02"], ["p03"], [])
+    assert sides(path, data, fold=1) == [["p02_0"], ["p03_1"]]
+
+
+def test_a_name_that_is_a_cases_and_a_patients_stands_for_the_case(tmp_path):
+    cases = tuple(Case(name, name[0], (), None) for name in ("a", "a_1", "b_0", "b_1"))
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"training": ["a"], "validation": ["b"]}))
+    assert sides(path, Dataset("made", "", ("x",), ("ball",), cases)) == [["a"], ["b_0", "b_1"]]
+
+
+@pytest.mark.parametrize("fold", [-1, 2])
+def test_a_fold_that_is_not_there_is_a_fault_that_counts_them(tmp_path, fold):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=2))
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps([{"train": ["p00_0"], "val": ["p01_0"]}] * 2))
+    assert read_split(path, data, fold)[2] == [f"{path} holds 2 split(s), counted from 0; there is no split {fold}"]
 
 
 def test_a_split_with_faults_has_all_of_them_told(tmp_path):
@@ -175,12 +241,16 @@ def test_a_split_with_faults_has_all_of_them_told(tmp_path):
         "p09 (training) is neither a patient nor a case",
         "p01 is named twice for training",
         "the patient p00 is on both sides of the split",
+        "who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "
+        '"(.*)" where every case is a patient',
     ]
     for text in (
         "{}",
         "[]",
         '{"training": [], "validation": ["p00"]}',
         '{"training": "p01", "validation": ["p00"]}',
+        '{"training": [["p01"]], "validation": ["p00"]}',
+        '{"training": ["p01", null], "validation": ["p00"]}',
         "?",
     ):
         path.write_text(text)
@@ -208,3 +278,92 @@ def test_further_data_of_other_structures_is_refused(tmp_path):
     (further / "dataset.json").write_text(json.dumps(info | {"labels": {"background": 0, "a": 1, "b": 2}}))
     with pytest.raises(InputError, match=r"the labels a, b; .* bright ball, grey ball"):
         prepare(folder, extra=[further])
+
+
+def emptied(folder, *names, value=None):
+    """The data set without one of the structures, or without all of them, in some cases."""
+    for name in names:
+        path = folder / "labelsTr" / f"{name}.nii.gz"
+        truth = sitk.ReadImage(str(path))
+        sitk.WriteImage(truth * 0 if value is None else truth * (truth != value), str(path))
+    return folder
+
+
+def split_file(folder, training, validation):
+    path = folder / "split.json"
+    path.write_text(json.dumps({"training": training, "validation": validation}))
+    return path
+
+
+def test_a_case_that_a_split_does_not_name_is_left_out_though_its_patient_has_others(tmp_path):
+    folder = small.dataset(tmp_path / "data", patients=3, scans=2)
+    path = split_file(tmp_path, ["p00_1", "p01_0", "p01_1"], ["p02_0"])
+    prepared = prepare(folder, split_file=path)
+    assert [case.name for case in prepared.training_cases] == ["p00_1", "p01_0", "p01_1"]
+    assert [case.name for case in prepared.validation_cases] == ["p02_0"]
+    assert (prepared.training, prepared.validation) == (["p00", "p01"], ["p02"])
+    assert prepared.split == {"training": ["p00_1", "p01"], "validation": ["p02_0"]}
+    path.write_text(json.dumps(prepared.split))
+    assert prepare(folder, split_file=path).training_cases == prepared.training_cases
+
+
+@pytest.mark.parametrize("side", ["training", "validation"])
+def test_a_side_without_any_structure_is_refused(tmp_path, side):
+    folder = emptied(small.dataset(tmp_path / "data"), "p00_0", "p01_0")
+    names = [["p00_0", "p01_0"], ["p02_0", "p03_0"]]
+    path = split_file(tmp_path, *(names if side == "training" else names[::-1]))
+    with pytest.raises(InputError, match=f"No {side} scan shows a structure"):
+        prepare(folder, split_file=path)
+
+
+def test_what_a_side_does_not_show_is_told(tmp_path):
+    folder = emptied(small.dataset(tmp_path / "data"), "p00_0", "p01_0", value=1)
+    assert prepare(folder, split_file=split_file(tmp_path, ["p00_0", "p02_0"], ["p03_0"])).notes == ()
+    notes = prepare(folder, split_file=split_file(tmp_path, ["p00_0", "p01_0"], ["p03_0"])).notes
+    assert notes == ("no training scan shows bright ball: nothing teaches it",)
+    notes = prepare(folder, split_file=split_file(tmp_path, ["p02_0", "p03_0"], ["p00_0"])).notes
+    assert notes == ("no validation scan shows bright ball: how well it is found is not measured",)
+    further = small.dataset(tmp_path / "further", patients=1)
+    path = split_file(tmp_path, ["p00_0", "p01_0"], ["p03_0"])
+    assert prepare(folder, extra=[further], split_file=path).notes == ()
+    emptied(folder, "p02_0")
+    notes = prepare(folder, split_file=split_file(tmp_path, ["p00_0"], ["p02_0", "p03_0"])).notes
+    assert any(note.startswith("1 of 2 validation scans show no structure") for note in notes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_is_validated_on_is_drawn_among_those_with_structures(tmp_path, seed):
+    folder = emptied(small.dataset(tmp_path / "data", patients=6), "p00_0", "p02_0", "p03_0")
+    prepared = prepare(folder, {"validation_patients": 2, "split_seed": seed})
+    assert set(prepared.validation) < {"p01_0", "p04_0", "p05_0"}
+    assert len(prepared.validation) == 2
+    assert sorted(prepared.training + prepared.validation) == prepared.data.patients
+
+
+def test_where_too_few_show_a_structure_the_draw_is_among_all(tmp_path):
+    folder = emptied(small.dataset(tmp_path / "data", patients=3), "p00_0", "p01_0")
+    with pytest.raises(InputError, match="scan shows a structure"):
+        prepare(folder)
+
+
+def test_a_further_data_set_that_holds_a_validation_scan_is_refused(tmp_path):
+    folder = small.dataset(tmp_path / "data")
+    with pytest.raises(InputError, match="would be trained on and is the validation case p0"):
+        prepare(folder, extra=[folder])
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(InputError, match="would be trained on and is the validation case p0"):
+        prepare(folder, extra=[tmp_path / "link"])
+
+
+def test_further_cases_with_the_names_of_validation_cases_are_told(tmp_path):
+    folder, further = small.dataset(tmp_path / "data"), small.dataset(tmp_path / "further", seed=5)
+    prepared = prepare(folder, extra=[further])
+    assert f"have the names of validation cases ({prepared.validation[0]})" in prepared.notes[0]
+    assert prepare(folder).notes == ()
+
+
+def test_a_data_set_without_cases_is_refused_before_a_training_in_words(tmp_path):
+    folder = small.dataset(tmp_path / "data")
+    shutil.rmtree(folder / "labelsTr")
+    with pytest.raises(InputError, match=r"no labelsTr/\*\.nii\.gz was found"):
+        prepare(folder)

@@ -41,6 +41,13 @@ def test_the_surface_distance_is_in_millimetres_of_each_axis():
     assert measures.hausdorff_95(one, mask((2, 3), (2, 8), (2, 8)), (8, 1, 2)) == pytest.approx(8)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_single_slice_is_measured_in_its_plane(axis):
+    one, two = (np.expand_dims(mask(rows, (4, 34), shape=(40, 40)), axis) for rows in ((2, 32), (6, 36)))
+    spacing = np.insert([1.5, 1.0], axis, 8.0)
+    assert measures.hausdorff_95(one, two, spacing) == pytest.approx(4 * 1.5)
+
+
 def test_the_surface_distance_of_nothing_is_defined():
     assert measures.hausdorff_95(NOTHING, NOTHING, (8, 1, 2)) is None
     diagonal = np.sqrt((4 * 8) ** 2 + 12**2 + (12 * 2) ** 2)

@@ -1,5 +1,6 @@
 """The automatic plan: what the data set says, in numbers and in words."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,31 @@ def test_scans_without_a_largest_spacing_name_the_plane_of_the_others():
     assert "1 scan(s) have no single largest spacing" in said["slice_axis"]
 
 
+def test_where_no_scan_has_a_largest_spacing_the_plane_is_that_of_the_fewest_slices():
+    def thin(direction, slices=1):
+        return facts(size=(40, 36, slices), spacing=(1.0,) * 3, direction=direction, box=((10, 20), (10, 20), (0, 0)))
+
+    plan, _ = planned(thin(SAGITTAL), thin(SAGITTAL))
+    assert (plan.slice_axis, plan.num_slices) == ("sagittal", 2)
+    plan, said = planned(thin(SAGITTAL), thin(SAGITTAL), thin(AXIAL))
+    assert plan.slice_axis == "sagittal"
+    assert "a run takes them for 2 sagittal, 1 axial" in said["slice_axis"]
+    assert planned(thin(SAGITTAL, 3), thin(SAGITTAL, 2))[0].slice_axis == "sagittal"
+    assert planned(thin(SAGITTAL), thin(AXIAL))[0].slice_axis == "axial"
+    assert planned(thin(SAGITTAL), thin(SAGITTAL), facts())[0].slice_axis == "axial"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_have_no_say_in_the_intensities(value):
+    values = np.linspace(40, 140, 200)[None]
+    spoilt = np.where(np.arange(220) < 200, np.resize(values, 220), value)[None]
+    plans = [
+        planned(*[facts(values=v, lowest=(-1024.0,))] * 2, modalities=("CT",))[0].intensity_limits
+        for v in (values, spoilt)
+    ]
+    assert plans[0] == plans[1]
+
+
 def test_ct_keeps_hounsfield_units_and_mr_is_scaled_by_the_scan():
     liver = facts(values=np.linspace(40, 140, 200)[None], lowest=(-1024.0,))
     plan, said = planned(liver, liver, modalities=("CT",))
@@ -150,6 +176,24 @@ def test_slices_without_a_structure_are_made_up_only_where_there_are_next_to_non
 def test_scans_of_one_patient_are_told_by_their_names(names, patients):
     pattern, _ = patient_pattern(names)
     assert set(data(*[facts()] * len(names), names=names).by_patient(pattern).patients) == set(patients)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a_1", "a_2", "b_1", "b_2", "c_1"], "a_1 and a_2 differ .* of whom there are 3$"),
+        (["anna", "bert"], "no two names look like scans of one patient"),
+        (["u_1", "u_2", "u_3"], "u_1 and u_2 differ .* as all names do: .* give --patient-pattern"),
+        (
+            [f"{s}_{n}" for s in "AB" for n in range(10)],
+            r'of whom there are 2\. If .* give --patient-pattern "\(\.\*\)"',
+        ),
+        ([f"{s}_{n}" for s in "AB" for n in range(30)], "30 scans are many .* give --patient-pattern"),
+    ],
+    ids=lambda names: names[0] if isinstance(names, list) else "",
+)
+def test_a_doubt_about_who_is_who_is_told_with_the_way_out(names, said):
+    assert re.search(said, patient_pattern(names)[1])
 
 
 def test_a_quarter_of_the_patients_and_at_least_one_is_held_out():

@@ -18,6 +18,7 @@ from csam.posterior import GatePosterior
 from csam.result import Options
 from csam.segment import segment
 from csam.training.augment import Example
+from csam.training.calibrate import assemble
 from csam.training.dataset import read_dataset
 from csam.training.learning_curve import draw
 from csam.training.plan import Plan
@@ -153,6 +154,38 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before(tmp_path, monkeypatc
     with pytest.raises(ZeroDivisionError):
         trainer.save(tmp_path / "checkpoint.pt")
     assert checkpoint(tmp_path)["step"] == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("file write failed\nand more"), OSError(28, "No space left on device")])
+def test_a_checkpoint_that_cannot_be_written_is_told_and_the_one_before_stays_alone(tmp_path, monkeypatch, error):
+    def fail(state, path):
+        path.write_bytes(b"half")
+        raise error
+
+    trainer = Trainer(PLAN, small.network(), "cpu")
+    trainer.save(tmp_path / "checkpoint.pt")
+    trainer.step = 7
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(InputError, match=r"checkpoint\.pt of step 7 cannot be written \(.*\)\. Make room"):
+        trainer.save(tmp_path / "checkpoint.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert checkpoint(tmp_path)["step"] == 0
+
+
+def test_weights_that_are_lost_end_the_training():
+    training = trainer()
+    training.train_step(example(0))
+    with torch.no_grad():
+        next(training.network.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match=r"The loss is nan .* at step 2: .* a learning_rate below 0\.02"):
+        training.train_step(example(1))
+
+
+def test_a_gradient_that_is_lost_ends_the_training_before_a_checkpoint_holds_what_it_did():
+    training = trainer()
+    training.network.conv_final.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(InputError, match=r"The loss is \d.* and its gradient (nan|inf) at step 1"):
+        training.train_step(example(0))
 
 
 def test_another_plan_or_other_patients_in_the_same_folder_are_refused(data, finished, tmp_path):
@@ -348,12 +381,14 @@ def test_the_plans_reasons_are_written_for_people(data, tmp_path):
     assert "steps = 1: as asked for" in said
 
 
-@pytest.mark.parametrize("damage", [b"half a file", None])
-def test_a_checkpoint_that_cannot_be_read_is_refused_in_words(data, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "said"), [(b"half a file", "empty or damaged"), (b"", "empty or damaged"), (None, "another version's")]
+)
+def test_a_checkpoint_that_cannot_be_read_is_refused_in_words(data, tmp_path, damage, said):
     tmp_path.joinpath("out").mkdir()
     path = tmp_path / "out" / "checkpoint.pt"
-    path.write_bytes(damage) if damage else torch.save({"step": 3}, path)
-    with pytest.raises(InputError, match=r"cannot be gone on from.* Remove it to start anew"):
+    torch.save({"step": 3}, path) if damage is None else path.write_bytes(damage)
+    with pytest.raises(InputError, match=rf"cannot be gone on from: it is {said}\. Remove it to start anew"):
         train(data, tmp_path / "out", PLAN, device="cpu", log=silent)
 
 
@@ -374,6 +409,32 @@ def test_a_card_that_cannot_be_used_is_refused_before_the_training(data, tmp_pat
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+def test_every_channel_has_its_own_modality_unless_the_card_says_one(data, tmp_path):
+    two = replace(read_dataset(data), channels=("CT", "PET"), modalities=("CT", "PT"))
+    made = [
+        assemble(small.network(input_channels=2), two, PLAN, two.cases[:1], card) for card in ({}, {"modality": "MR"})
+    ]
+    assert [[channel.modality for channel in model.channels] for model in made] == [["CT", "PT"], ["MR", "MR"]]
+
+
+def test_a_dice_of_zero_is_told_as_a_number(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("csam.training.train._Training._validate", lambda self: 0.0)
+    said = []
+    train(data, tmp_path, replace(PLAN, steps=1), device="cpu", log=said.append)
+    assert "Dice 0.0 " in next(line for line in said if line.startswith("step 1/1"))
+
+
+def test_what_is_odd_about_the_sides_is_told_and_written(data, tmp_path):
+    folder = small.dataset(tmp_path / "data", patients=4)
+    for path in (folder / "labelsTr").iterdir():
+        truth = sitk.ReadImage(str(path))
+        sitk.WriteImage(truth * (truth != 2), str(path))
+    said = []
+    train(folder, tmp_path / "out", replace(PLAN, steps=1), device="cpu", log=said.append)
+    assert said[0] == "Note: no training scan shows grey ball: nothing teaches it"
+    assert "no validation scan shows grey ball" in (tmp_path / "out" / "reasons.txt").read_text()
+
+
 def test_the_card_dresses_the_model(data, tmp_path):
     label = {"name": "grey ball", "title": "Grey ball", "color": [1, 2, 3], "connected": True}
     card = {
@@ -386,7 +447,7 @@ def test_the_card_dresses_the_model(data, tmp_path):
     }
     model = train(data, tmp_path, replace(PLAN, steps=1), card=card, device="cpu", log=silent)
     assert (model.name, model.version, model.title, model.licence) == ("balls", "2.0", "Two balls", "MIT")
-    assert model.channels[0].modality == "CT"
+    assert [channel.modality for channel in model.channels] == ["CT"]
     assert [label.name for label in model.labels] == ["bright ball", "Grey ball"]
     assert (model.labels[1].color, model.labels[1].connected) == ((1, 2, 3), True)
 
@@ -408,6 +469,9 @@ def test_the_card_dresses_the_model(data, tmp_path):
         ({"slice_axis": "k"}, "auto, sagittal, coronal, axial"),
         ({"intensity": "percent"}, "slice, volume or fixed"),
         ({"intensity_limits": [5.0, 1.0]}, "intensity and intensity_limits"),
+        ({"intensity_limits": ["1", "2"]}, r"intensity_limits is \('1', '2'\); two numbers"),
+        ({"intensity_limits": [None, 1]}, "two numbers"),
+        ({"intensity": "fixed", "intensity_limits": [0, float("inf")]}, "two numbers"),
         ({"intensity_limits": [-1000.0, 400.0]}, "percentiles"),
         ({"precision": "float16"}, "auto, float32 or bfloat16"),
         ({"validate_every": 0}, "validate_every"),

@@ -11,15 +11,18 @@ import numpy as np
 from .. import __version__
 from ..card import write_card
 from ..doubt import case_quality, volume_interval
-from ..errors import InputError
+from ..errors import Cancelled, InputError
 from ..geometry import AXES, axis_for
 from ..model import COLORS, Calibration, Channel, Label, Model, TrainedOn
+from ..result import Options
 from ..uncertainty import error_probability
 from . import figures, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
+from .matching import in_values_of, met
 
 NOMINAL = 0.9
+ALONE = "one patient: not judged"
 KNOTS = 24
 
 
@@ -103,12 +106,13 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
     """Every case with the calibration that the other half of the patients gave: figures nobody has fitted.
 
     But for the factor on the case quality, which is that of all of them: a model has one, which leaves the order of
-    its scans as it is, and that order is what is judged. A factor for each half would turn it about.
+    its scans as it is, and that order is what is judged. A factor for each half would turn it about. A single patient
+    has no other half: her cases stay as measured, and are not judged.
     """
     patients = sorted({case.patient for case in cases})
     halves = [set(patients[::2]), set(patients[1::2])]
     if not all(halves):
-        return list(cases)
+        return [replace(case, judged=False) for case in cases]
     out, scale = [], dice_scale(cases)
     for half in halves:
         other = replace(fit([case for case in cases if case.patient not in half], values), dice_scale=scale)
@@ -122,7 +126,7 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures
     Patients who taught the model its calibration are judged by what the other half of them teaches.
     """
     values = [label.value for label in model.labels]
-    teachers = set(model.provenance.get("validation_patients", []))
+    teachers = met(model, cases, "validation")
     crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
     return [crossed.get(case.name) or apply(case, model.calibration, values) for case in cases]
 
@@ -130,17 +134,13 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures
 def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
     """In words: which of the patients the model has met, and what calibration judged them."""
     patients = {case.patient for case in cases}
-    trained, taught = (
-        len(patients & set(model.provenance.get(f"{part}_patients", []))) for part in ("training", "validation")
-    )
+    trained, taught = (len(met(model, cases, part)) for part in ("training", "validation"))
     lines = []
     if trained:
         lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
     if taught:
-        lines.append(
-            f"{taught} of the {len(patients)} patients calibrated the model: after calibration, each half of them is "
-            "judged by the calibration that the other half gives."
-        )
+        how = "each half of them is judged by the calibration that the other half gives" if taught > 1 else ALONE
+        lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
     if not trained and not taught:
         lines.append("The model has not met these patients, as far as their names tell.")
     return " ".join(lines)
@@ -157,15 +157,14 @@ def finish(
     start: Model | None,
     log: Callable[[str], None],
     cancelled: Callable[[], bool] | None,
+    device: str = "auto",
 ) -> Model:
     """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
     training = [case for case in data.cases if case not in validation]
-    raw = assemble(network, data, plan, training, card)
-    log("Calibrating on the validation patients.")
-    model = calibrate(raw, validation, out, log, cancelled)
     provenance = {
         "data": data.name,
         "data_licence": data.licence,
+        "data_labels": list(data.labels),
         "extra_data": [Path(folder).name for folder in extra],
         "training_patients": sorted({case.patient for case in training}),
         "validation_patients": sorted({case.patient for case in validation}),
@@ -173,7 +172,12 @@ def finish(
         "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
         "csam": __version__,
     }
-    return save(replace(model, provenance=provenance), out / "model", log)
+    raw = replace(assemble(network, data, plan, training, card), provenance=provenance)
+    log("Calibrating on the validation patients.")
+    try:
+        return calibrate(raw, validation, out, log, cancelled, device)
+    except Cancelled as error:
+        raise Cancelled("Stopped while calibrating; the same command goes on from the end of the training.") from error
 
 
 def calibrate(
@@ -182,28 +186,32 @@ def calibrate(
     out: Path,
     log: Callable[[str], None] = print,
     cancelled: Callable[[], bool] | None = None,
+    device: str = "auto",
 ) -> Model:
     """The model with a calibration and metrics of these cases, which it must not have been trained on.
 
-    OUT gets evaluation.json and evaluation.png.
+    OUT gets model/ with its card, evaluation.json and evaluation.png.
     """
     values, names = [label.value for label in model.labels], [label.name for label in model.labels]
-    before = evaluate(replace(model, calibration=Calibration()), cases, log=log, cancelled=cancelled)
+    before = evaluate(replace(model, calibration=Calibration()), cases, Options(device=device), log, cancelled)
     after = cross_fitted(before, values)
-    note = (
-        "Dice and measures of uncertainty on the validation patients. The calibration behind the second was "
-        "fitted on one half of them and measured on the other, both ways round; the stored one is fitted on all."
+    how = (
+        "The calibration behind the second was fitted on one half of them and measured on the other, both ways round; "
+        "the stored one is fitted on all."
     )
+    if not all(case.judged for case in after):
+        how = f"After calibration, {ALONE}."
+    note = f"Dice and measures of uncertainty on the validation patients. {how}"
     metrics = {
         "before_calibration": summarise(before, names),
         "validation": summarise(after, names),
         "note": note,
         "cases": {case.name: round(case.mean_dice, 4) for case in after},
     }
-    out.mkdir(parents=True, exist_ok=True)
+    model = save(replace(model, calibration=fit(before, values), metrics=metrics), out / "model", log)
     figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, before, after, names)
     figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} validation scans", before, after)
-    return replace(model, calibration=fit(before, values), metrics=metrics)
+    return model
 
 
 def calibrate_on(
@@ -216,17 +224,18 @@ def calibrate_on(
 ) -> Model:
     """Calibrates a finished model again, on these cases of a data set, and writes it to OUT/model.
 
-    Raises InputError where the model was trained on one of the patients.
+    Raises InputError where the model was trained on one of the patients, or has other labels than the data set.
     """
-    patients = {case.patient for case in cases}
-    known = sorted(patients & set(model.provenance.get("training_patients", [])))
+    known = sorted(met(model, cases, "training"))
     if known:
         raise InputError(
             f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
             "patients, or validation for those it was validated on."
         )
-    provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": sorted(patients)}
-    return save(replace(calibrate(model, cases, out, log, cancelled), provenance=provenance), out / "model", log)
+    patients = sorted({case.patient for case in cases})
+    provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": patients}
+    cases = in_values_of(model, data.labels, cases, log)
+    return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled)
 
 
 def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
@@ -264,13 +273,17 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
     if unknown:
         raise InputError(f"The card describes the label {unknown[0]}; the data set has {', '.join(data.labels)}.")
     name = card.get("name", data.name)
+    modalities = data.modalities or ("MR",) * len(data.channels)
     return Model(
         name=name,
         version=card.get("version", "1.0.0"),
         title=card.get("title", name),
         about=card.get("about", ""),
         architecture=network.architecture,
-        channels=tuple(Channel(channel, card.get("modality", "MR")) for channel in data.channels),
+        channels=tuple(
+            Channel(channel, card.get("modality", modality))
+            for channel, modality in zip(data.channels, modalities, strict=True)
+        ),
         labels=tuple(labels),
         in_plane_spacing=plan.in_plane_spacing,
         field_of_view=plan.field_of_view,

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from .. import geometry
 from ..errors import InputError
+from ..nifti import fault_of
 from .facts import CaseFacts, examine
 from .layouts import Contents, read_contents
 
@@ -104,9 +105,11 @@ def _examine(case: Case, contents: Contents) -> tuple[CaseFacts | None, list[str
     if missing:
         return None, [f"{path.name} is missing" for path in missing]
     try:
-        images = case.read_images()
-        truth = sitk.ReadImage(str(case.labels))
-    except RuntimeError as error:
+        short = [fault for path in (*case.images, case.labels) if (fault := fault_of(path))]
+        if short:
+            return None, short
+        images, truth = case.read()
+    except (RuntimeError, OSError) as error:
         return None, [f"a file cannot be read ({str(error).strip().splitlines()[-1]})"]
     files = [path.name for path in case.images]
     if len(images) != len(contents.channels):
@@ -148,33 +151,42 @@ def split(patients: Sequence[str], validation: int, seed: int = 0) -> tuple[list
     return [p for p in patients if p not in chosen], sorted(chosen)
 
 
-def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[list[str], list[str], list[str]]:
-    """Training and validation patients of a file, and its faults: unknown names, a patient on both sides, nobody.
+def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[tuple[Case, ...], tuple[Case, ...], list[str]]:
+    """Training and validation cases of a file, and its faults: unknown names, a patient on both sides, nobody.
 
     The file is {"training": [...], "validation": [...]}, or nnU-Net's splits_final.json: a list of such objects, with
-    "train" and "val", of which ``fold`` is taken. Names are patients or cases; who is not named is left out.
+    "train" and "val", of which ``fold`` is taken. A case's name stands for that case, any other for all cases of the
+    patient of that name; what is not named is left out.
     """
     try:
         given = json.loads(Path(path).read_text(encoding="utf-8"))
-        given = given[fold] if isinstance(given, list) else given
+        folds = given if isinstance(given, list) else [given]
+        if not 0 <= fold < len(folds):
+            return (), (), [f"{path} holds {len(folds)} split(s), counted from 0; there is no split {fold}"]
+        given = folds[fold]
         sides = {
             "training": given["training"] if "training" in given else given["train"],
             "validation": given["validation"] if "validation" in given else given["val"],
         }
-        if not all(isinstance(side, list) for side in sides.values()):
+        if not all(isinstance(side, list) and all(isinstance(name, str) for name in side) for side in sides.values()):
             raise TypeError("the two sides must be lists of names")
     except (OSError, ValueError, LookupError, TypeError) as error:
-        return [], [], [f'{path} is no split ({error!r}): {{"training": [...], "validation": [...]}} was expected']
-    patient_of = {case.name: case.patient for case in data.cases} | {patient: patient for patient in data.patients}
-    faults, patients = [], {}
+        return (), (), [f'{path} is no split ({error!r}): {{"training": [...], "validation": [...]}} was expected']
+    names_of = {patient: {case.name for case in data.of([patient])} for patient in data.patients}
+    names_of |= {case.name: {case.name} for case in data.cases}
+    faults, cases = [], {}
     for side, names in sides.items():
-        faults += [
-            f"{path}: {name} ({side}) is neither a patient nor a case" for name in names if name not in patient_of
-        ]
+        faults += [f"{path}: {name} ({side}) is neither a patient nor a case" for name in names if name not in names_of]
         faults += [f"{path}: {name} is named twice for {side}" for name, n in Counter(names).items() if n > 1]
-        patients[side] = sorted({patient_of[name] for name in names if name in patient_of})
+        wanted = set().union(*(names_of.get(name, ()) for name in names))
+        cases[side] = tuple(case for case in data.cases if case.name in wanted)
         if not names:
             faults.append(f"{path}: nobody is left for {side}")
-    both = [patient for patient in patients["training"] if patient in patients["validation"]]
+    both = sorted(set.intersection(*({case.patient for case in side} for side in cases.values())))
     faults += [f"{path}: the patient {patient} is on both sides of the split" for patient in both]
-    return patients["training"], patients["validation"], faults
+    if any(len(data.of([patient])) > 1 for patient in both):
+        faults.append(
+            f"{path}: who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "
+            '"(.*)" where every case is a patient'
+        )
+    return cases["training"], cases["validation"], faults

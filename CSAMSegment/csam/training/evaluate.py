@@ -53,7 +53,8 @@ class CaseMeasures:
 
     intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
     energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
-    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere.
+    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. judged: whether the
+    doubt is one to judge the model by; if not, the figures of doubt are None.
     """
 
     name: str
@@ -73,11 +74,16 @@ class CaseMeasures:
     energy_distance: float | None = None
     moved_mm: float | None = None
     moved_dice: float | None = None
+    judged: bool = True
 
     @property
     def mean_dice(self) -> float:
         found = measures.mean(self.dice)
         return 1.0 if found is None else found
+
+    @property
+    def relative_volume_difference(self) -> list[float | None]:
+        return list(map(measures.relative_volume_difference, self.truth_ml, self.volume_ml))
 
     @property
     def doubt(self) -> np.ndarray:
@@ -92,19 +98,12 @@ class CaseMeasures:
     @property
     def figures(self) -> dict:
         """Every measure of the case by itself, by name, as JSON has them."""
-        differences = zip(self.truth_ml, self.volume_ml, strict=True)
         kept = self.voxels
         filtered = [
             measures.filtered_score(kept.truth == value, kept.found == value, kept.doubt)
             for value in range(1, len(self.dice) + 1)
         ]
-        return {
-            "patient": self.patient,
-            "dice": self.dice,
-            "hausdorff_95_mm": self.hausdorff_mm,
-            "relative_volume_difference": [measures.relative_volume_difference(*pair) for pair in differences],
-            "truth_ml": self.truth_ml,
-            "volume_ml": self.volume_ml,
+        doubt = {
             "intervals_ml": self.intervals_ml,
             "case_quality": self.case_quality,
             "roi_calibration_error": measures.calibration_error(self.doubt, self.wrong),
@@ -113,6 +112,15 @@ class CaseMeasures:
             "worst_slice_in_first_three": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, FIRST),
             "slice_spearman": measures.rank_correlation(self.slice_scores, self.slice_wrong_mm2),
             "qu_brats_score": measures.mean(filtered),
+        }
+        return {
+            "patient": self.patient,
+            "dice": self.dice,
+            "hausdorff_95_mm": self.hausdorff_mm,
+            "relative_volume_difference": self.relative_volume_difference,
+            "truth_ml": self.truth_ml,
+            "volume_ml": self.volume_ml,
+            **(doubt if self.judged else dict.fromkeys(doubt)),
             "energy_distance": self.energy_distance,
             "moved_mm": self.moved_mm,
             "moved_dice": self.moved_dice,
@@ -148,7 +156,7 @@ def measure(
     region = region_of_interest((expected > 0) | (found > 0), truth)
     kept = region | (doubt > CERTAIN)
     slices = (np.moveaxis(labels > 0, along, 0) for labels in (expected, found))
-    moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in axes])
+    moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in sorted(axes)])
     return CaseMeasures(
         name=case.name,
         patient=case.patient,
@@ -204,16 +212,36 @@ def region_of_interest(mask: np.ndarray, image: sitk.Image) -> np.ndarray:
 
 
 def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
-    """Figures over all cases, by name; ``csam.card`` has the words for them. Those of doubt pool the regions' voxels.
+    """Figures over all cases, by name; ``csam.card`` has the words for them. Those of doubt are of the judged cases."""
+
+    def by_structure(measure: str) -> dict[str, float | None]:
+        return {n: _round(measures.mean([getattr(case, measure)[i] for case in cases])) for i, n in enumerate(names)}
+
+    means = [case.mean_dice for case in cases]
+    judged = [case for case in cases if case.judged]
+    doubt = _summary_of_doubt(judged or cases)
+    return {
+        "cases": len(cases),
+        "patients": len({case.patient for case in cases}),
+        "dice": by_structure("dice"),
+        "dice_mean": _round(np.mean(means)),
+        "dice_lowest": _round(np.min(means)),
+        "hausdorff_95_mm": by_structure("hausdorff_mm"),
+        "relative_volume_difference": by_structure("relative_volume_difference"),
+        "empty_slices": int(sum(case.empty_slices for case in cases)),
+        "empty_slices_with_structure": int(sum(case.empty_slices_wrong for case in cases)),
+        **(doubt if judged else dict.fromkeys(doubt)),
+        "energy_distance": _round(measures.mean([case.energy_distance for case in cases])),
+    }
+
+
+def _summary_of_doubt(cases: Sequence[CaseMeasures]) -> dict:
+    """The figures of doubt, which pool the regions' voxels.
 
     The case quality is good when high: its Spearman correlation with Dice is best at 1, and the area under the
     risk-coverage curve (risk 1 - Dice) lies between that of the perfect order and that of none.
     """
     figures = [case.figures for case in cases]
-
-    def by_structure(name: str) -> dict[str, float | None]:
-        return {label: _round(measures.mean([f[name][i] for f in figures])) for i, label in enumerate(names)}
-
     doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
     volumes = [
         (true, low, high)
@@ -225,15 +253,6 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
     risks = 1 - np.array(means)
     widths = [(high - low) / true for true, low, high in volumes]
     return {
-        "cases": len(cases),
-        "patients": len({case.patient for case in cases}),
-        "dice": by_structure("dice"),
-        "dice_mean": _round(np.mean(means)),
-        "dice_lowest": _round(np.min(means)),
-        "hausdorff_95_mm": by_structure("hausdorff_95_mm"),
-        "relative_volume_difference": by_structure("relative_volume_difference"),
-        "empty_slices": int(sum(case.empty_slices for case in cases)),
-        "empty_slices_with_structure": int(sum(case.empty_slices_wrong for case in cases)),
         "roi_calibration_error": _round(measures.calibration_error(doubt, wrong)),
         "roi_adaptive_calibration_error": _round(measures.adaptive_calibration_error(doubt, wrong)),
         "roi_brier_score": _round(measures.brier_score(doubt, wrong)),
@@ -251,7 +270,6 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
         "slice_spearman": _round(measures.mean([f["slice_spearman"] for f in figures])),
         "interval_coverage": _round(measures.mean([low <= true <= high for true, low, high in volumes])),
         "interval_relative_width": _round(np.median(widths)) if widths else None,
-        "energy_distance": _round(measures.mean([case.energy_distance for case in cases])),
     }
 
 

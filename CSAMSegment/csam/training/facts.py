@@ -22,9 +22,9 @@ class CaseFacts:
     """size, spacing (mm), direction (9 cosines): of the image.
 
     box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
-    of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest value of each
-    channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for somebody
-    scaled each of them.
+    of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
+    of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
+    somebody scaled each of them.
     """
 
     size: tuple[int, int, int]
@@ -62,15 +62,17 @@ def examine(
     if unknown:
         faults.append(f"its labels hold the values {unknown[:5]}, which dataset.json does not name")
     arrays = [sitk.GetArrayViewFromImage(image) for image in images]
-    faults += [
-        f"{name} holds no finite value"
-        for array, name in zip(arrays, names, strict=True)
-        if not np.isfinite(array).any()
-    ]
+    finite = [np.isfinite(array) for array in arrays]
+    faults += [f"{name} holds no finite value" for mask, name in zip(finite, names, strict=True) if not mask.any()]
     if faults:
         return None, faults
     inside = np.flatnonzero(labels)
     some = inside[:: max(1, len(inside) // SAMPLED)]
+    for mask, name in zip(finite, names, strict=True):
+        if len(some) and not mask.ravel()[some].any():
+            faults.append(f"{name} holds no finite value inside the structures")
+    if faults:
+        return None, faults
     corners = np.unravel_index(inside, labels.shape)[::-1]
     first = images[0]
     axis = 2 - geometry.slice_axis(first.GetSize(), first.GetSpacing(), first.GetDirection())
@@ -82,7 +84,7 @@ def examine(
         box=tuple((int(c.min()), int(c.max())) for c in corners) if len(inside) else None,
         voxels={int(v): int(n) for v, n in zip(present, counts, strict=True) if v},
         values=np.stack([a.ravel()[some] for a in arrays]).astype(np.float32),
-        lowest=tuple(float(np.nanmin(a)) for a in arrays),
+        lowest=tuple(float(a[mask].min()) for a, mask in zip(arrays, finite, strict=True)),
         scaled_slices=bool((np.ptp(brightest, 1) <= ALIKE * np.abs(brightest).max(1)).all())
         and first.GetSize()[2 - axis] > 1,
     )

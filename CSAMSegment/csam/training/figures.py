@@ -40,7 +40,10 @@ def write_json(
 
 
 def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures]) -> None:
-    """Writes a PNG: the reliability diagram of the voxels' doubt, and the risk-coverage curve of the cases."""
+    """Writes a PNG: the reliability diagram of the voxels' doubt, and the risk-coverage curve of the cases.
+
+    Where nobody is judged after calibration, both are as before.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -48,8 +51,9 @@ def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Se
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained", facecolor="white")
     figure.suptitle(title)
-    _draw_reliability(left, {"before": before, "after": after})
-    _draw_risk(right, after)
+    judged = [case for case in after if case.judged]
+    _draw_reliability(left, {"before": before, "after": judged} if judged else {"before": before})
+    _draw_risk(right, judged or before)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

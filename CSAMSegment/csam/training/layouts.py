@@ -55,14 +55,15 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     labels, more = _labels(info)
     faults += more
     listed = None if "file_ending" in info else info.get("training")
-    if listed is None and not isinstance(info.get("file_ending"), str):
+    ending = info.get("file_ending")
+    if listed is None and not (isinstance(ending, str) and ending):
         faults.append('neither "file_ending" (nnU-Net), such as ".nii.gz", nor "training" (Decathlon), a list of files')
     elif listed is not None and not _is_list_of_pairs(listed):
         faults.append('"training" must be a list of objects with "image" and "label", each a file')
     if faults:
         raise InputError(f"{folder}/dataset.json cannot be used:\n  " + "\n  ".join(faults))
     if listed is None:
-        files, faults = _found(folder, info["file_ending"], len(channels))
+        files, faults = _found(folder, "." + ending.lstrip("."), len(channels))
     else:
         files, faults = _listed(folder, listed, len(channels))
     names = (str(info.get(key) or "") for key in ("name", "licence"))
@@ -128,8 +129,15 @@ def _found(folder: Path, ending: str, channels: int) -> tuple[list[Files], list[
         images = tuple(folder / "imagesTr" / f"{name}_{i:04d}{ending}" for i in range(channels))
         files.append(Files(name, images, truth))
     known = {case.name for case in files}
-    orphans = {path.name.removesuffix(ending)[:-5] for path in (folder / "imagesTr").glob(f"[!.]*{ending}")} - known
-    faults = [f"{name}: there is an image but no labelsTr/{name}{ending}" for name in sorted(orphans)]
+    faults, orphans = [], set()
+    for path in sorted((folder / "imagesTr").glob(f"[!.]*{ending}")):
+        name = path.name.removesuffix(ending)
+        numbered = re.fullmatch(r"(.+)_\d{4}", name)
+        if numbered is None:
+            faults.append(f"imagesTr/{path.name}: its name has no number of a channel, as in {name}_0000{ending}")
+        elif numbered[1] not in known:
+            orphans.add(numbered[1])
+    faults += [f"{name}: there is an image but no labelsTr/{name}{ending}" for name in sorted(orphans)]
     surplus = [
         path.name for case in files for path in (folder / "imagesTr").glob(f"{case.name}_{channels:04d}{ending}")
     ]
@@ -138,13 +146,16 @@ def _found(folder: Path, ending: str, channels: int) -> tuple[list[Files], list[
 
 
 def _listed(folder: Path, listed: list[dict], channels: int) -> tuple[list[Files], list[str]]:
-    """The cases by the list in dataset.json."""
+    """The cases by the list in dataset.json, named by their files, or by folders and files where files share names."""
+    paths = [Path(item["image"]) for item in listed]
+    shared = len({path.name for path in paths}) < len(set(paths))
     files = []
-    for item in listed:
-        image, truth = folder / item["image"], folder / item["label"]
+    for item, path in zip(listed, paths, strict=True):
+        image, truth = folder / path, folder / item["label"]
         suffix = next((s for s in SUFFIXES if image.name.endswith(s)), image.suffix)
-        name = image.name.removesuffix(suffix)
-        single = tuple(image.with_name(f"{name}_{i:04d}{suffix}") for i in range(channels))
+        stem = image.name.removesuffix(suffix)
+        name = "_".join((*path.relative_to(path.anchor).parts[:-1], stem)) if shared else stem
+        single = tuple(image.with_name(f"{stem}_{i:04d}{suffix}") for i in range(channels))
         files.append(Files(name, single if not image.is_file() and single[0].is_file() else (image,), truth))
     twice = [name for name, count in Counter(case.name for case in files).items() if count > 1]
     faults = [f"{name}: listed more than once in dataset.json" for name in twice]

@@ -28,12 +28,16 @@ def hausdorff_95(first: np.ndarray, second: np.ndarray, spacing: Sequence[float]
     """95th percentile of the distances between the surfaces, in mm, the larger of both directions (MONAI).
 
     spacing: mm, in the order of the arrays' axes. None when both are empty; the image's diagonal, which no distance
-    exceeds, when one of them is.
+    exceeds, when one of them is. A single slice is measured in its plane. At both ends of a stack all of the end slice
+    counts as surface, as in MONAI and medpy: the fewer the slices, the more it flatters.
     """
     if not first.any() and not second.any():
         return None
     if not first.any() or not second.any():
         return float(np.linalg.norm(np.multiply(first.shape, spacing)))
+    if first.ndim == 3 and 1 in first.shape:
+        flat = first.shape.index(1)
+        first, second, spacing = first.squeeze(flat), second.squeeze(flat), np.delete(spacing, flat)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch

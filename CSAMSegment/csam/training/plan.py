@@ -100,7 +100,11 @@ class Plan:
             ),
             ("slice_axis", self.slice_axis in SLICE_AXES, ", ".join(SLICE_AXES)),
             ("intensity", self.intensity in ("slice", "volume", "fixed"), "slice, volume or fixed"),
-            ("intensity_limits", len(self.intensity_limits) == 2, "two numbers"),
+            (
+                "intensity_limits",
+                len(self.intensity_limits) == 2 and all(_is_limit(value) for value in self.intensity_limits),
+                "two numbers from -1e9 to 1e9",
+            ),
             ("optimizer", self.optimizer in ("muon", "adamw"), "muon or adamw"),
             ("rate", self.rate in ("cosine", "polynomial"), "cosine or polynomial"),
             ("patience", 0 <= self.patience <= 10**9, "0 or more"),
@@ -153,3 +157,7 @@ class Plan:
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """Raises InputError that names an unknown field, one of the wrong type or one out of range."""
         return cls(**cls.checked(values))
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e9 <= value <= 1e9

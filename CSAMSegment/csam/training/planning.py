@@ -135,13 +135,17 @@ def patient_pattern(names: Sequence[str]) -> tuple[str, str]:
     groups = defaultdict(list)
     for name in names:
         groups[name.rpartition("_")[0] or name].append(name)
-    largest = max(groups.values(), key=len)
-    if len(groups) > 1 and 1 < len(names) / len(groups) <= SCANS_OF_A_PATIENT:
-        return r"(.+?)(?:_[^_]*)?$", (
-            f"{largest[0]} and {largest[1]} differ behind the last underscore only: taken for scans of one patient, of "
-            f"whom there are {len(groups)}"
-        )
-    return "(.*)", "no two names look like scans of one patient: every case is one"
+    largest, scans = max(groups.values(), key=len), len(names) / len(groups)
+    if len(largest) == 1:
+        return "(.*)", "no two names look like scans of one patient: every case is one"
+    alike = f"{largest[0]} and {largest[1]} differ behind the last underscore only"
+    if len(groups) == 1 or scans > SCANS_OF_A_PATIENT:
+        why = "as all names do" if len(groups) == 1 else f"but {scans:.0f} scans are many for one patient"
+        return "(.*)", f"{alike}, {why}: every case is taken for a patient. If that is wrong, give --patient-pattern"
+    doubt = ""
+    if scans > len(groups):
+        doubt = '. If that is a site or a series and every case a patient, give --patient-pattern "(.*)"'
+    return r"(.+?)(?:_[^_]*)?$", f"{alike}: taken for scans of one patient, of whom there are {len(groups)}{doubt}"
 
 
 def _orientation(data: Dataset) -> tuple[bool, str]:
@@ -157,23 +161,25 @@ def _orientation(data: Dataset) -> tuple[bool, str]:
 
 
 def _slice_axis(facts: Sequence[CaseFacts]) -> tuple[str, str]:
-    planes, unclear = Counter(), 0
+    planes, assumed = Counter(), Counter()
     for fact in facts:
         axis = geometry.slice_axis(fact.size, fact.spacing, fact.direction)
         others = [fact.spacing[a] for a in range(3) if a != axis]
         clear = fact.spacing[axis] > geometry.SPACING_TIE * max(others)
-        unclear += not clear
-        if clear:
-            cosines = np.abs(np.reshape(fact.direction, (3, 3))[:, axis])
-            planes[geometry.PLANES[int(cosines.argmax())]] += 1
-    told = ", ".join(f"{count} {plane}" for plane, count in planes.most_common())
-    if not unclear:
-        return "auto", f"in every scan one spacing is the largest: the slices run along it ({told})"
-    plane = planes.most_common(1)[0][0] if planes else "axial"
+        cosines = np.abs(np.reshape(fact.direction, (3, 3))[:, axis])
+        (planes if clear else assumed)[geometry.PLANES[int(cosines.argmax())]] += 1
+    if not assumed:
+        return "auto", f"in every scan one spacing is the largest: the slices run along it ({_told(planes)})"
+    counts = planes or assumed
+    others = f"the others: {_told(planes)}" if planes else f"a run takes them for {_told(assumed)}"
     return (
-        plane,
-        f"{unclear} scan(s) have no single largest spacing, so the plane must be named; the others: {told or 'none'}",
+        max(counts, key=lambda plane: (counts[plane], plane == "axial")),
+        f"{assumed.total()} scan(s) have no single largest spacing, so the plane must be named; {others}",
     )
+
+
+def _told(planes: Counter) -> str:
+    return ", ".join(f"{count} {plane}" for plane, count in planes.most_common())
 
 
 @dataclass(frozen=True)
@@ -238,7 +244,7 @@ def _levels(pixels: float, exact: bool) -> tuple[int, str]:
 
 def _settle_intensity(settle, data: Dataset, facts: Sequence[CaseFacts]) -> None:
     values = np.concatenate([fact.values.ravel() for fact in facts])
-    low, high = (float(round(v)) for v in np.nanpercentile(values, (0.5, 99.5)))
+    low, high = (float(round(v)) for v in np.percentile(values[np.isfinite(values)], (0.5, 99.5)))
     lowest = min(min(fact.lowest) for fact in facts)
     scaled = sum(fact.scaled_slices for fact in facts)
     if set(data.modalities) == {"CT"} and lowest < -100:

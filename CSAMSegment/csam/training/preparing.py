@@ -14,16 +14,18 @@ import torch
 
 from ..errors import InputError
 from ..model import Model
-from .dataset import Case, Dataset, inspect, read_split, report, split
+from .dataset import Case, Dataset, inspect, read_split, report
 from .plan import Plan
 from .planning import Decision, decide, patient_pattern, plan_from
+from .sides import drawn, look_over, named
 
 
 @dataclass(frozen=True)
 class Preparation:
     """data: without the cases that a given split leaves out. decisions: how the plan came to be, in words.
 
-    training, validation: patients. start: the model to start from.
+    training, validation: patients. split: both sides as a split file names them. start: the model to start from.
+    notes: what is odd about the cases of the two sides, a sentence each.
     """
 
     data: Dataset
@@ -32,7 +34,9 @@ class Preparation:
     decisions: tuple[Decision, ...]
     training: list[str]
     validation: list[str]
+    split: Mapping[str, list[str]]
     start: Model | None
+    notes: tuple[str, ...]
 
     @property
     def training_cases(self) -> tuple[Case, ...]:
@@ -57,7 +61,8 @@ def prepare(
 ) -> Preparation:
     """plan: a whole one, or some fields of it that override the automatic plan.
 
-    Raises InputError with one line for every fault of the data set, the further ones and the split.
+    Raises InputError with one line for every fault of the data set, the further ones and the split, and where a side
+    has nothing to learn or to validate on, or a further data set holds a validation scan.
     """
     given = asdict(plan) if isinstance(plan, Plan) else Plan.checked(plan or {})
     Plan(**(LENIENT | given))
@@ -66,7 +71,7 @@ def prepare(
     further = [_read(folder, "(.*)", reports) for folder in extra]
     sides = None
     if data is not None:
-        if "patient_pattern" not in given:
+        if "patient_pattern" not in given and data.cases:
             data = data.by_patient(patient_pattern([case.name for case in data.cases])[0])
         for folder, other in zip(extra, further, strict=True):
             if other is not None and (len(other.channels), other.labels) != (len(data.channels), data.labels):
@@ -81,9 +86,13 @@ def prepare(
         raise InputError("\n".join(reports))
     decisions = tuple(decide(data, start, given))
     made = plan_from(decisions)
-    training, validation = sides or split(data.patients, made.validation_patients, made.split_seed)
-    used = replace(data, cases=data.of([*training, *validation]))
-    return Preparation(used, tuple(further), made, decisions, training, validation, start)
+    training, validation = sides or drawn(data, made)
+    notes = look_over(data, training, validation, further)
+    patients = [sorted({case.patient for case in side}) for side in (training, validation)]
+    names = {"training": named(data, training), "validation": named(data, validation)}
+    chosen = {*training, *validation}
+    used = replace(data, cases=tuple(case for case in data.cases if case in chosen))
+    return Preparation(used, tuple(further), made, decisions, *patients, names, start, notes)
 
 
 def _read(folder: str | Path, pattern: str, reports: list[str]) -> Dataset | None:

@@ -74,9 +74,8 @@ def train(
     with joined() as group:
         start = fine_tune if isinstance(fine_tune, Model | None) else Model.load(fine_tune)
         prepared = prepare(dataset, plan, extra, start, split, fold)
-        card = _card(prepared, card)
         log = log if group.first else lambda text: None
-        return _Training(prepared, Path(out), card, extra, device, group, log).run(progress, cancelled)
+        return _Training(prepared, Path(out), card or {}, extra, device, group, log).run(progress, cancelled)
 
 
 class _Training:
@@ -113,6 +112,8 @@ class _Training:
     def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
         self.group.agree(self._claim)
         training, validation = self.prepared.training, self.prepared.validation
+        for note in self.prepared.notes:
+            self.log(f"Note: {note}")
         self.log(
             f"{len(self.examples)} training scans of {len(training)} patients, {len(self.extra_examples)} further "
             f"ones, {len(self.watched)} validation scans of {len(validation)} patients: {', '.join(validation)}"
@@ -129,7 +130,7 @@ class _Training:
         prepared, start = self.prepared, self.prepared.start
         facts = {
             "plan.json": asdict(self.plan),
-            "split.json": {"training": prepared.training, "validation": prepared.validation},
+            "split.json": prepared.split,
             "sources.json": {
                 "data": prepared.data.name,
                 "further": [other.name for other in prepared.further],
@@ -145,7 +146,7 @@ class _Training:
         self.out.mkdir(parents=True, exist_ok=True)
         for name, wanted in texts.items():
             write_text(self.out / name, wanted)
-        write_text(self.out / "reasons.txt", "".join(f"{d}\n" for d in prepared.decisions))
+        write_text(self.out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
 
     def _go_on(self) -> None:
         """Takes up the last checkpoint, if there is one: the first process's, wherever the others run."""
@@ -206,8 +207,9 @@ class _Training:
         trainer.history.append(row)
         trainer.recent = []
         if look or trainer.step % (5 * LOG_EVERY) == 0:
+            score = row["validation_dice"] if look else "-"
             self.log(
-                f"step {row['step']}/{self.plan.steps}  loss {row['loss']}  Dice {row['validation_dice'] or '-'}  "
+                f"step {row['step']}/{self.plan.steps}  loss {row['loss']}  Dice {score}  "
                 f"gate spread {row['gate_spread']}  {row['seconds']:.0f} s"
             )
             self._show()
@@ -231,7 +233,7 @@ class _Training:
         )
         return finish(
             trainer.best_network(), prepared.data, self.plan, prepared.validation_cases, self.out, self.card,
-            self.extra, prepared.start, self.log, cancelled,
+            self.extra, prepared.start, self.log, cancelled, self.device,
         )  # fmt: skip
 
 
@@ -248,9 +250,3 @@ def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
         if (a | b).any():
             scores.append(dice(a, b))
     return float(np.mean(scores)) if scores else 1.0
-
-
-def _card(prepared: Preparation, card: dict | None) -> dict:
-    """The card, with the modality that the data set tells where the card tells none."""
-    modalities = set(prepared.data.modalities)
-    return ({"modality": modalities.pop()} if len(modalities) == 1 else {}) | (card or {})

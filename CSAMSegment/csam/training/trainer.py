@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,7 +82,8 @@ class Trainer:
     def train_step(self, *examples: Example) -> tuple[float, list[float]]:
         """One step on this process's share of the batch: its stacks go through one by one, their gradients add up.
 
-        Returns the batch's loss over all processes, and the mean spread of every level's gate logits.
+        Returns the batch's loss over all processes, and the mean spread of every level's gate logits. Raises InputError
+        when the loss or its gradient is not finite, before a checkpoint holds such weights.
         """
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -102,12 +103,18 @@ class Trainer:
                     loss, spread = self.objective(x, truth)
                 (weight * loss).backward()
             measured = measured + torch.cat((loss.detach()[None], spread))
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.schedule.step()
         self.average.update_parameters(self.network)
         self.step += 1
         loss, *spreads = (self.group.sum(measured) / batch).tolist()
+        if not math.isfinite(loss + length.item()):
+            raise InputError(
+                f"The loss is {loss:g} and its gradient {length.item():g} at step {self.step}: the training failed. "
+                "The last checkpoint is kept; train anew, into another --out, with a learning_rate below "
+                f"{self.plan.learning_rate:g}."
+            )
         self.recent.append(loss)
         return loss, spreads
 
@@ -151,10 +158,21 @@ class Trainer:
         }
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint; a crash while writing leaves the one before."""
+        """Writes a checkpoint; a crash while writing leaves the one before. Raises InputError when it cannot be."""
         temporary = path.with_suffix(".tmp")
-        torch.save(self.state(), temporary)
-        os.replace(temporary, path)
+        try:
+            torch.save(self.state(), temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except (RuntimeError, OSError) as error:  # torch's writer tells of a full disk by the former
+            with suppress(OSError):
+                temporary.unlink()
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"The checkpoint {path} of step {self.step} cannot be written ({reason}). Make room on its disk; the "
+                "same command then goes on from the checkpoint before."
+            ) from error
 
     def restore(self, path: Path) -> None:
         """Goes on from a checkpoint, in its precision: another would round otherwise."""
@@ -177,10 +195,12 @@ def read_checkpoint(path: Path) -> dict:
     """What ``Trainer.restore_state`` takes. Raises InputError when the file is no checkpoint of this version."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not {*Trainer._PARTS, *Trainer._VALUES} <= state.keys():
-            raise ValueError("it was written by another version")
-    except Exception as error:  # torch.load raises whatever its reader met
-        raise InputError(f"{path} cannot be gone on from: {error}. Remove it to start anew.") from error
+    except OSError:
+        raise
+    except Exception as error:  # torch.load raises whatever its reader met, and advises to trust the file
+        raise InputError(f"{path} cannot be gone on from: it is empty or damaged. Remove it to start anew.") from error
+    if not isinstance(state, dict) or not {*Trainer._PARTS, *Trainer._VALUES} <= state.keys():
+        raise InputError(f"{path} cannot be gone on from: it is another version's. Remove it to start anew.")
     return state
 
 

@@ -1,0 +1,75 @@
+"""A finished model beside a data set: which of its labels are the model's, and which patients it has met."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..model import Model
+from .dataset import Case
+from .evaluate import CaseMeasures
+
+
+@dataclass(frozen=True)
+class Relabelled(Case):
+    """A case whose truth is read in a model's values. values: the model's of each of the data set's, from 0 on."""
+
+    values: tuple[int, ...] = ()
+
+    def read(self) -> tuple[list[sitk.Image], sitk.Image]:
+        images, truth = super().read()
+        values = np.asarray(self.values, np.min_scalar_type(max(self.values)))
+        labels = sitk.GetImageFromArray(values[sitk.GetArrayFromImage(truth).astype(int)])
+        labels.CopyInformation(truth)
+        return images, labels
+
+
+def in_values_of(
+    model: Model, names: Sequence[str], cases: Sequence[Case], log: Callable[[str], None] = print
+) -> list[Case]:
+    """The cases with the truth in the model's values: labels of one name, large or small letters, are the same.
+
+    names: of the data set's labels, from value 1 on. The model's go by their own names, and by those that its training
+    data had for them. What the model does not know becomes background; where no name is the same but both have as
+    many labels, their order counts: the log is told of either. Raises InputError with both sets where one of the
+    model's labels is nobody's.
+    """
+    titles = {label.name.casefold(): label.value for label in model.labels}
+    learned = {str(name).casefold(): value for value, name in enumerate(model.provenance.get("data_labels", []), 1)}
+    values = [(titles | learned).get(name.casefold(), 0) for name in names]
+    ours = [label.name for label in sorted(model.labels, key=lambda label: label.value)]
+    if not any(values) and len(names) == len(ours):
+        values = [*range(1, len(ours) + 1)]
+        pairs = ", ".join(f"{name} for {own}" for name, own in zip(names, ours, strict=True))
+        log(f"The data set's labels have other names than the model's; they are taken in their order: {pairs}.")
+    if sorted(filter(None, values)) != [*range(1, len(ours) + 1)]:
+        raise InputError(
+            f"The data set has the labels {', '.join(names)}; {model.name} has {', '.join(ours)}. Each of the model's "
+            "needs one of the same name: name them so in dataset.json."
+        )
+    unknown = [name for name, value in zip(names, values, strict=True) if not value]
+    if unknown:
+        log(f"{model.name} does not know {', '.join(unknown)}: background in the truth.")
+    if values == [*range(1, len(names) + 1)]:
+        return list(cases)
+    return [Relabelled(**vars(case), values=(0, *values)) for case in cases]
+
+
+def own_patient(model: Model, name: str) -> str:
+    """The patient of a case's name as the model's training read it, or the whole name where that does not fit it."""
+    found = re.match(model.provenance.get("plan", {}).get("patient_pattern", "(.*)"), name)
+    return (found.group(1) if found and found.re.groups else None) or name
+
+
+def met(model: Model, cases: Iterable[Case | CaseMeasures], part: str) -> set[str]:
+    """Those patients of the cases who had part in the model's "training" or "validation".
+
+    They are looked for under the case's patient and under the model's own reading of the case's name.
+    """
+    known = set(model.provenance.get(f"{part}_patients", []))
+    return {case.patient for case in cases if {case.patient, own_patient(model, case.name)} & known}

@@ -1,0 +1,72 @@
+"""The two sides of a training, who is trained and who is validated on: drawn, named and looked over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import InputError
+from .dataset import Case, Dataset, split
+from .plan import Plan
+
+
+def drawn(data: Dataset, plan: Plan) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases of both sides; to validate on, patients with structures, where more of them are there than needed."""
+    shown = sorted({case.patient for case in data.cases if data.facts[case.name].voxels})
+    among = shown if len(shown) > plan.validation_patients else data.patients
+    _, validation = split(among, plan.validation_patients, plan.split_seed)
+    return data.of([patient for patient in data.patients if patient not in validation]), data.of(validation)
+
+
+def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
+    """A side as a split file names it: patients who are on it with all their cases, and the cases of the others."""
+    parted = {case.patient for case in set(data.cases) - set(cases)}
+    return sorted({case.name if case.patient in parted else case.patient for case in cases})
+
+
+def look_over(
+    data: Dataset, training: Sequence[Case], validation: Sequence[Case], further: Sequence[Dataset]
+) -> tuple[str, ...]:
+    """What is odd about the two sides, a sentence each; the cases of the further data sets are trained on.
+
+    Raises InputError where a side has no structure at all, or a further data set holds a validation case.
+    """
+    more = [case for other in further for case in other.cases]
+    _check_apart(more, validation)
+    found = {
+        side: [data.facts[case.name].voxels for case in cases]
+        for side, cases in (("training", training), ("validation", validation))
+    }
+    found["training"] += [other.facts[case.name].voxels for other in further for case in other.cases]
+    notes = []
+    for side, meaning in (("training", "nothing teaches it"), ("validation", "how well it is found is not measured")):
+        if not any(found[side]):
+            raise InputError(
+                f"No {side} scan shows a structure: the labels of all {len(found[side])} are empty. Put patients with "
+                "structures on both sides, with --split or another --validation-patients."
+            )
+        missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[side])]
+        notes += [f"no {side} scan shows {name}: {meaning}" for name in missing]
+    empty = sum(not voxels for voxels in found["validation"])
+    if empty:
+        notes.append(
+            f"{empty} of {len(validation)} validation scans show no structure: in the choice of the weights, each "
+            "counts as a Dice of 1 if nothing is found in it, and of 0 otherwise"
+        )
+    twins = sorted({case.name for case in more} & {case.name for case in validation})
+    if twins:
+        notes.append(
+            f"further cases, to train on, have the names of validation cases ({', '.join(twins[:5])}): make sure that "
+            "they are other scans"
+        )
+    return tuple(notes)
+
+
+def _check_apart(more: Sequence[Case], validation: Sequence[Case]) -> None:
+    held_out = {path.resolve(): case.name for case in validation for path in (*case.images, case.labels)}
+    for case in more:
+        for path in (*case.images, case.labels):
+            if path.resolve() in held_out:
+                raise InputError(
+                    f"The further data set's case {case.name} would be trained on and is the validation case "
+                    f"{held_out[path.resolve()]} (both have {path}). Leave it out of the further data set."
+                )
