@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 
+from csam.errors import InputError
 from csam.result import StructureVolume
 
 from .browser import shown_item
+from .display import ERROR_PROBABILITY
+from .geometry import ijk_to_world
 from .i18n import tr as _
 from .outputs import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .segments import own_segments
@@ -61,6 +65,18 @@ class ShownResult:
 
     def report(self) -> dict[str, Any]:
         return read_report(self.volumes)
+
+    def place_now(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Where a point of the run, world RAS, lies now: a transform may have moved the image since."""
+        before, image = self.report().get("ijk_to_world"), self.nodes.get(ERROR_PROBABILITY.name) or self.volume
+        if before is None or image is None:
+            return point
+        try:
+            after = ijk_to_world(image)
+        except InputError:  # bent since: where to, no matrix can say
+            return point
+        moved = after @ np.linalg.inv(before) @ [*point, 1.0]
+        return tuple(moved[:3].tolist())
 
     def warnings(self) -> list[str]:
         """What the run has said; first, where a sequence shows another image by now, which one was segmented."""

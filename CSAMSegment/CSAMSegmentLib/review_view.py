@@ -119,7 +119,7 @@ class ReviewView:
         table.blockSignals(True)
         table.setCurrentCell(position, ORDER)
         table.blockSignals(False)
-        views.jump(self._rows[position].point)
+        views.jump(self._result.place_now(self._rows[position].point))
 
     def goToSlice(self, index: int) -> None:
         """To the slice with an index from 0 along the axis, as the chart counts its points."""

@@ -249,6 +249,7 @@ def _report(result: Result, model: ModelLike, volume) -> str:
     report = {
         "model": model.name,
         "sequence_item": shown_item(volume),
+        "ijk_to_world": ijk_to_world(volume).tolist(),
         "case_quality": result.case_quality,
         "case_rank": result.case_rank,
         "warnings": list(result.warnings),

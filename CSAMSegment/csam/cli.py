@@ -198,7 +198,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     _check_extras()
     model = find_model(options.model)
     data, cases = _cases(options, model)
-    calibrate_on(model, data, cases, Path(options.out))
+    calibrate_on(model, data, cases, Path(options.out), device=options.device)
 
 
 def _cases(options: argparse.Namespace, model) -> tuple:
@@ -288,6 +288,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    def add_device(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
     def add_run_options(command: argparse.ArgumentParser) -> None:
         command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
         command.add_argument(
@@ -297,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
             help="draws of the gates, one view after the other (default %(default)s)",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
-        command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+        add_device(command)
 
     command = add("segment", _segment, "Segment an image; writes labels, uncertainty maps and report.json.")
     command.add_argument(
@@ -323,7 +326,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    add_device(command)
     _add_plan_options(command)
 
     def add_cases(command: argparse.ArgumentParser) -> None:
@@ -335,6 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     add_cases(command)
     command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
     command.add_argument("--out", required=True, help="folder for the model, its card and the figures")
+    add_device(command)
 
     command = add("evaluate", _evaluate, "Measure a model on a data set with known truth.")
     add_cases(command)

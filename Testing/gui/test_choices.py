@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import slicer
-from gui.panel_kit import make_model
+import vtk
+from gui.panel_kit import MAPS, make_model
 
 from csam.errors import InputError
 
@@ -191,3 +192,26 @@ def test_a_finished_run_holds_no_voxels(two):
     assert run.finished
     assert run._job is None
     assert run._states == []
+
+
+def test_the_way_to_a_slice_follows_the_image_when_it_is_moved(two, monkeypatch):
+    from CSAMSegmentLib import views
+
+    person, places = two, []
+    monkeypatch.setattr(views, "jump", places.append)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "there")
+    person.a.SetAndObserveTransformNodeID(transform.GetID())
+    person.looks()
+    person.applies()
+    person.ui.nextButton.click()
+    move = vtk.vtkMatrix4x4()
+    move.SetElement(0, 3, 100.0)
+    transform.SetMatrixTransformToParent(move)
+    person.panel.review.go(0)
+    for node in (person.a, *(person.nodes[name] for name in MAPS)):
+        node.HardenTransform()
+    person.panel.review.go(0)
+    first, *others = (np.array(place) for place in places)
+    assert len(others) == 2
+    for place in others:
+        assert place - first == pytest.approx([100, 0, 0], abs=1e-6)

@@ -146,6 +146,14 @@ def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, 
     assert (out / "evaluation.png").is_file()
 
 
+def test_calibrate_runs_on_the_device_that_was_asked_for(place, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("csam.segment.choose_device", lambda wanted: asked.append(wanted) or "cpu")
+    more = ("--model", "model", "--patients", "p00_0", "--device", "cuda:1", "--out", str(tmp_path / "out"))
+    assert run(place, monkeypatch, "calibrate", "data", *more) == 0
+    assert set(asked) == {"cuda:1"}
+
+
 def test_convert_makes_a_model_of_a_bare_state_dict(place, monkeypatch, tmp_path):
     card = tmp_path / "card.json"
     card.write_text(json.dumps({"labels": ["a", "b"], "title": "Mine"}))

@@ -221,6 +221,7 @@ def calibrate_on(
     out: Path,
     log: Callable[[str], None] = print,
     cancelled: Callable[[], bool] | None = None,
+    device: str = "auto",
 ) -> Model:
     """Calibrates a finished model again, on these cases of a data set, and writes it to OUT/model.
 
@@ -235,7 +236,7 @@ def calibrate_on(
     patients = sorted({case.patient for case in cases})
     provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": patients}
     cases = in_values_of(model, data.labels, cases, log)
-    return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled)
+    return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)
 
 
 def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
