@@ -37,6 +37,7 @@ class InputView:
         self._labels: list = []
         self._names: dict[Path, str] = {}
         self._listed = self._checked = None
+        self._imageChanged = False
         self._card = None
         self._images = ImageWatch(self._onImageChanged)
         self._timer = make_timer(CHECK_DELAY, self.checkFit, once=True)
@@ -84,8 +85,8 @@ class InputView:
         parameters = self._parameters
         if parameters is None:
             return
-        if self._logic.library.stamps() != self._listed:
-            self.fillModels()
+        if self.modelPath is not None and self.model is None:
+            self.lookForModels()  # its file has gone
         if not parameters.model and self._names:
             parameters.model = next(iter(self._names.values()))
         self._selectModel(parameters.model)
@@ -103,8 +104,8 @@ class InputView:
         self._images.follow(())
 
     def _onImageChanged(self) -> None:
+        self._imageChanged = True  # told once it is at rest: a sequence that plays is many changes
         self._timer.start()
-        self._onChanged()
 
     def _onRegionAdded(self, region) -> None:
         """A new region is the whole image at first: its handles are there to be drawn in."""
@@ -113,6 +114,11 @@ class InputView:
             fit_region(region, volume)
 
     # Models -------------------------------------------------------------------------------------------------------
+
+    def lookForModels(self) -> None:
+        """List the models anew where files of theirs have come, changed or gone."""
+        if self._logic.library.stamps() != self._listed:
+            self.fillModels()
 
     def fillModels(self) -> None:
         """List the models that there are now."""
@@ -282,6 +288,9 @@ class InputView:
     def checkFit(self) -> None:
         """Say how the image compares with what the model was trained on; nothing is computed twice."""
         self._timer.stop()
+        if self._imageChanged:
+            self._imageChanged = False
+            self._onChanged()
         problem = self.problem()
         state = problem or (*map(_state, self.volumes()), self.modelPath, self._axis())
         if state == self._checked:

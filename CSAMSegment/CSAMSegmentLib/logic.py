@@ -82,6 +82,10 @@ class Run:
     def finished(self) -> bool:
         return self.output is not None or self.error is not None
 
+    def release(self) -> None:
+        """Let go of the voxels that it was started with."""
+        self._states, self._job = [], None
+
 
 class CSAMSegmentLogic:
     """Segments volume nodes with a worker that stays warm between runs.
@@ -96,7 +100,7 @@ class CSAMSegmentLogic:
         self.library = library or ModelLibrary()
         self.run: Run | None = None
         self.lastOutput: Output | None = None
-        self._lastItem: str | None = None  # that the last output was written for
+        self.lastItem: str | None = None  # that the last output was written for
 
     # Runs ---------------------------------------------------------------------------------------------------------
 
@@ -189,7 +193,7 @@ class CSAMSegmentLogic:
             logging.exception("The result of a run could not be written")
             run.error = CSAMError(f"The result could not be shown: {error}. The scene is as it was; the log has more.")
         if run.finished:
-            run._states, run._job = [], None  # they hold the voxels
+            run.release()
         return run
 
     def cancel(self) -> None:
@@ -226,7 +230,7 @@ class CSAMSegmentLogic:
         last = self.lastOutput
         if not (last and last.previous and last.previous.segmentation.GetScene()):
             return False
-        return shown_item(last.segmentation) == self._lastItem
+        return shown_item(last.segmentation) == self.lastItem
 
     def restorePrevious(self) -> None:
         """Put back what the last run replaced. Raises InputError when there is nothing."""
@@ -257,7 +261,7 @@ class CSAMSegmentLogic:
             _check_unchanged(run)
             run.output = write_result(event, run.volumes[0], run.model, run.segmentation, run.uncertainty, run.maps)
             run.progress = Progress(1.0, "Done", 0.0)
-            self.lastOutput, self._lastItem = run.output, shown_item(run.output.segmentation)
+            self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
         elif isinstance(event, CSAMError):
             run.error = event
 
@@ -265,6 +269,7 @@ class CSAMSegmentLogic:
         if not run.finished:
             run.error = error
             self.client.cancel(run._job)
+            run.release()
 
 
 def _start_client() -> ClientLike:

@@ -7,7 +7,6 @@ name of the model as attributes, and refers to the segmentation that it belongs 
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,14 +84,11 @@ def find_outputs(segmentation, model_name: str) -> dict[str, Any]:
 
 def read_report(volumes_node) -> dict[str, Any]:
     """What the table of volumes keeps beside its rows: model, warnings, provenance and others."""
-    try:
+    try:  # it may come from a damaged scene
         report = json.loads(volumes_node.GetAttribute(REPORT) or "{}")
     except ValueError:
         report = None
-    if isinstance(report, dict):
-        return report
-    logging.warning("The report of %s cannot be read.", volumes_node.GetName())
-    return {}
+    return report if isinstance(report, dict) else {}
 
 
 def snapshot(segmentation, model_name: str, *others, hand_over: bool = False) -> Snapshot:

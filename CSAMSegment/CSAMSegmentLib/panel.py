@@ -11,7 +11,6 @@ import vtk
 
 from csam.errors import CSAMError
 
-from .browser import sequence_browser
 from .chart import remove_orphans
 from .display import ERROR_PROBABILITY
 from .edit_watch import EditWatch
@@ -43,7 +42,7 @@ class Panel:
         self._entered = False
         self._volume = self._chosen = None
         # Not through Slicer's observation mixin: it keeps what it has ever observed, with its voxels.
-        self._followed: dict = {}
+        self._tables: dict = {}
         self.input = InputView(ui, logic, self._onModified)
         self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
@@ -79,6 +78,7 @@ class Panel:
     def enter(self) -> None:
         """The person opens the module: the worker starts, so that it is warm when it is needed."""
         self._entered = True
+        self.input.lookForModels()
         for shortcut in self._shortcuts:
             shortcut.setEnabled(True)
         if self.parameters is None:
@@ -173,19 +173,18 @@ class Panel:
         result = self._find()
         self.result.show(result, self._canRestore(result))
         self.edits.follow(result)
-        browser = sequence_browser(result.volume) if result is not None else None
-        self._follow([result.volumes, result.slices, *filter(None, [browser])] if result is not None else [])
+        self._followTables([result.volumes, result.slices] if result is not None else [])
         self.review.show(result)
         self.runner.check()
         self._overlayTimer.start()
 
-    def _follow(self, nodes: list) -> None:
+    def _followTables(self, tables: list) -> None:
         """The tables change with a tick, and where a sequence's browser goes to another image."""
-        if nodes == list(self._followed):
+        if tables == list(self._tables):
             return
-        for node, tag in self._followed.items():
+        for node, tag in self._tables.items():
             node.RemoveObserver(tag)
-        self._followed = {node: node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified) for node in nodes}
+        self._tables = {node: node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified) for node in tables}
 
     def _canRestore(self, result) -> bool:
         """Whether what the last run replaced can be put back where the person would see it."""
@@ -216,7 +215,7 @@ class Panel:
             if segmentation is None and volume is not None:
                 segmentation = segmentation_of(volume, parameters.model)
             parameters.segmentation = segmentation
-            if before is not None and segmentation is not None:  # else a scene has come with views of its own
+            if None not in (before, volume, segmentation):  # else a scene has come with views of its own
                 self._newImage = segmentation.GetNodeReference(INPUT) is volume
             if volume is not None:
                 self._workerTimer.start()
@@ -237,6 +236,11 @@ class Panel:
             self._newImage = self._arrange = True
             parameters.segmentation, parameters.uncertainty = output.segmentation, output.uncertainty
             self._chosen = output.segmentation, parameters.model
+        elif parameters is not None:  # outputs that were chosen for the image before are not for this one
+            if parameters.segmentation is output.segmentation:
+                parameters.segmentation = None
+            if parameters.uncertainty is output.uncertainty:
+                parameters.uncertainty = None
         self._refreshTimer.start()
 
     def restorePrevious(self, *_arguments) -> None:

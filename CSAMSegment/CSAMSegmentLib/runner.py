@@ -62,6 +62,7 @@ class Runner:
 
     def close(self) -> None:
         self._timer.stop()
+        self._abandon()
         self._active, self._pending = None, False
 
     # Buttons ------------------------------------------------------------------------------------------------------
@@ -92,7 +93,12 @@ class Runner:
     def stop(self) -> None:
         """End a run because its worker is about to end."""
         if self.isRunning:
+            self._abandon()
             self._end(Cancelled())
+
+    def _abandon(self) -> None:
+        if self._active is not None:
+            self._active.abandon()
 
     def check(self) -> None:
         """Show whether Apply can be pressed; a run for a model that is no longer chosen is of no use any more."""
@@ -249,6 +255,9 @@ class SingleRun:
     def cancel(self) -> None:
         self.cancelling = True
         self._logic.cancel()
+
+    def abandon(self) -> None:
+        """Nothing is in the scene yet; the logic lets go when the worker ends."""
 
     def __getattr__(self, name: str):
         return getattr(self._run, name)  # finished, progress, error, output, model

@@ -30,7 +30,7 @@ class SequenceRun:
         self._logic, self._browser, self._volumes = logic, browser, list(volumes)
         self._arguments = (model, options, maps)
         self._selected = browser.GetSelectedItemNumber()
-        self._outputBefore = logic.lastOutput
+        self._before = logic.lastOutput, logic.lastItem
         self._attempts = 0
         self._count = browser.GetNumberOfItems()
         self._item = 0
@@ -66,6 +66,11 @@ class SequenceRun:
     def cancel(self) -> None:
         self.cancelling = True
         self._logic.cancel()
+
+    def abandon(self) -> None:
+        """End at once, as when the worker is about to end."""
+        if not self.finished:
+            self._end(Cancelled())
 
     def poll(self) -> None:
         """Bring the run forward; never raises, never waits."""
@@ -133,10 +138,11 @@ class SequenceRun:
         """Leave the scene as it was: the outputs of the images that were done go again."""
         self.error = error
         self._logic.forget()
-        self._logic.lastOutput = self._outputBefore
+        self._logic.lastOutput, self._logic.lastItem = self._before
         if self._output is not None:
             with Transaction(slicer.mrmlScene) as transaction:
-                for node in (*self._output.nodes.values(), self._output.segmentation):
+                nodes = (*self._output.nodes.values(), self._output.segmentation)
+                for node in (*self._recorded.values(), *nodes):
                     transaction.remove(node)
         if self._browser.GetScene() is not None:
             self._browser.SetSelectedItemNumber(self._selected)

@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -21,8 +22,8 @@ from .protocol import pack_result
 from .result import Options
 
 SHIPPED = Path(__file__).resolve().parent.parent / "Resources" / "Models"
-EXTRAS = {"monai": "MONAI", "sklearn": "scikit-learn", "matplotlib": "Matplotlib"}
-"""What training and measuring need beyond the engine: module and name."""
+EXTRAS = {"monai": "monai", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""What training and measuring need beyond the engine: module, and what pip knows it by."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +88,7 @@ def _check_extras() -> None:
     """Raises InputError now, not after hours, where a library is missing that training or measuring needs."""
     missing = [name for module, name in EXTRAS.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise InputError(f"{', '.join(missing)} cannot be found and is needed. Run: pip install csamsegment[train]")
+        raise InputError(f"{', '.join(missing)} cannot be found and is needed. Run: pip install {' '.join(missing)}")
 
 
 def _segment(options: argparse.Namespace) -> None:
@@ -99,6 +100,7 @@ def _segment(options: argparse.Namespace) -> None:
     model = find_model(options.model)
     images = [read_image(path, options.frame) for path in options.images]
     if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
+        print(f"The 4-D image's volumes are taken for {', '.join(channel.name for channel in model.channels)}.")
         images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
     run = Options(
         options.samples, options.seed, options.device, options.slice_axis, keep_probabilities=options.probabilities
@@ -152,7 +154,6 @@ def _train(options: argparse.Namespace) -> None:
     from .training.preparing import prepare
     from .training.train import train
 
-    _check_extras()
     values = _read_json(options.plan)
     for field in fields(Plan):
         given = getattr(options, f"plan_{field.name}")
@@ -163,6 +164,7 @@ def _train(options: argparse.Namespace) -> None:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
         print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), sep="\n")
         return
+    _check_extras()
     with interruptible() as asked:
         train(
             options.dataset, options.out, values, options.extra, _read_json(options.card), options.device, start,
@@ -204,10 +206,12 @@ def _calibrate(options: argparse.Namespace) -> None:
 def _cases(options: argparse.Namespace, model) -> tuple:
     """The data set and those of its cases that were asked for.
 
-    Without a pattern the model's own tells the patients of its own data, under whatever name the folder goes now.
+    Without a pattern the model's own tells the patients of its own data, under whatever name the folder goes now; those
+    of other data are told by the names of the cases, as before a training.
     """
     from .training.dataset import read_dataset
     from .training.matching import own_patient
+    from .training.planning import patient_pattern
 
     data = read_dataset(options.dataset, options.patient_pattern or "(.*)")
     cases, wanted = data.cases, options.patients.split(",") if options.patients else []
@@ -221,17 +225,20 @@ def _cases(options: argparse.Namespace, model) -> tuple:
         familiar = {case.patient for case in read} & {*trained, *validated, *wanted}
         if familiar or data.name == model.provenance.get("data"):
             cases = read
+        elif cases:
+            pattern = re.compile(patient_pattern([case.name for case in cases])[0])
+            cases = [replace(case, patient=pattern.match(case.name).group(1)) for case in cases]
     if not wanted:
         return data, cases
     there = sorted({case.patient for case in cases})
-    unknown = [patient for patient in wanted if patient not in there]
+    unknown = [name for name in wanted if name not in {*there, *(case.name for case in cases)}]
     if unknown and (wanted != validated or len(unknown) == len(wanted)):
         raise InputError(
             f"{options.dataset} holds no patient {', '.join(unknown)}. Choose of these: {', '.join(there)}."
         )
     if unknown:
         print(f"Of the validation patients {', '.join(unknown)} are not in {options.dataset}.")
-    return data, [case for case in cases if case.patient in wanted]
+    return data, [case for case in cases if {case.patient, case.name} & {*wanted}]
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 CHUNK = 2**20
-HEADERS = ((348, 344, b"n+1", "8h", 40, 72, "f", 108), (540, 4, b"n+2", "8q", 16, 14, "q", 168))
+HEADERS = ((348, 344, b"n+1", "8h", 40, 70, "f", 108), (540, 4, b"n+2", "8q", 16, 12, "q", 168))
 """Of version 1 and 2: bytes of the header; place and text of the magic; format and place of the dimensions; place of
-the bits of a voxel; format and place of the offset of the voxels."""
+the type of a voxel; format and place of the offset of the voxels."""
+BYTES = {
+    2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 1536: 16, 1792: 16,
+    2048: 32, 2304: 4,
+}  # fmt: skip
+"""Of a voxel, by its type. The header's own number of bits is not what readers go by."""
+LONGEST = max(length for length, *_ in HEADERS)
+MAGIC = b"\x1f\x8b"
 
 
 def fault_of(path: str | Path) -> str | None:
@@ -22,14 +30,17 @@ def fault_of(path: str | Path) -> str | None:
     path = Path(path)
     if not path.name.lower().endswith((".nii", ".gz")):
         return None
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path) if compressed else path.open("rb") as file:
-            header = file.read(540)
-            rest = iter(lambda: file.read(CHUNK), b"")
-            held = len(header) + sum(map(len, rest)) if compressed else path.stat().st_size
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                file.seek(0)
+                header, held = b"", 0
+                for part in _inflated(file):
+                    header, held = header + part if len(header) < LONGEST else header, held + len(part)
+            else:
+                file.seek(0)
+                header, held = file.read(CHUNK), path.stat().st_size
+    except (EOFError, zlib.error) as error:
         return f"{path.name} is cut short or damaged ({error}); copy it again from where it is whole"
     promised = _promised(header)
     if held < promised:
@@ -40,16 +51,33 @@ def fault_of(path: str | Path) -> str | None:
     return None
 
 
+def _inflated(file: BinaryIO) -> Iterator[bytes]:
+    """The content of a gzip file, a piece at a time; what follows its last member is padding."""
+    stream, rest = zlib.decompressobj(31), file.read(CHUNK)
+    while True:
+        part = stream.decompress(rest, CHUNK)
+        yield part
+        if stream.eof:
+            rest = stream.unused_data + file.read(CHUNK)
+            if not rest.startswith(MAGIC):
+                return
+            stream = zlib.decompressobj(31)
+            continue
+        rest = stream.unconsumed_tail or file.read(CHUNK)
+        if not (part or rest):
+            raise EOFError("the compressed data ends early")
+
+
 def _promised(header: bytes) -> int:
     """Bytes of the whole file; 0 where this is no header of a NIfTI file that holds its voxels, too."""
     for order in "<>":
-        for length, at, magic, sizes, sizes_at, bits_at, offset, offset_at in HEADERS:
+        for length, at, magic, sizes, sizes_at, type_at, offset, offset_at in HEADERS:
             fits = len(header) >= length and header.startswith(struct.pack(order + "i", length))
             if not fits or not header.startswith(magic, at):
                 continue
             dimensions, *size = struct.unpack_from(order + sizes, header, sizes_at)
-            (bits,) = struct.unpack_from(order + "h", header, bits_at)
+            (kind,) = struct.unpack_from(order + "h", header, type_at)
             (begin,) = struct.unpack_from(order + offset, header, offset_at)
             begin = int(begin) if length <= begin < 2**40 else length
-            return begin + prod(max(1, n) for n in size[:dimensions]) * bits // 8
+            return begin + prod(max(1, n) for n in size[:dimensions]) * BYTES[kind] if kind in BYTES else 0
     return 0

@@ -150,6 +150,7 @@ def run(unit: Unit) -> str:
         "samples": unit.samples,
         "device": device if device == "cpu" else torch.cuda.get_device_name(device),
         "parameters": parameters(network),
+        "precision": trainer.precision,
         "step_seconds": seconds / max(1, plan.steps),
         "scan_seconds": (time.perf_counter() - started) / max(1, len(validation)),
         "before_calibration": summarise(before, names),

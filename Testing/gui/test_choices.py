@@ -49,6 +49,24 @@ def test_a_run_that_ends_after_another_image_was_chosen_leaves_that_choice_alone
     assert person.parameters.segmentation is segmentations[0]
 
 
+def test_outputs_chosen_for_one_image_are_not_written_over_by_the_next(two):
+    person = two
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    doubt = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "my map")
+    person.parameters.segmentation, person.parameters.uncertainty = mine, doubt
+    person.looks()
+    person.makes_the_worker("quick")
+    person.ui.applyButton.click()
+    person.until(lambda: person.panel.runner._active is not None)
+    person.parameters.inputVolume = person.b
+    person.ends()
+    assert person.parameters.segmentation is person.parameters.uncertainty is None
+    person.applies()
+    assert mine.GetNodeReference("CSAMSegment.Input") is person.a
+    assert doubt.GetNodeReference("CSAMSegment.Input") is person.a
+    assert person.parameters.segmentation is not mine
+
+
 def test_each_model_keeps_its_own_map(two, tmp_path):
     person = two
     make_model("tiny2", title="Second").save(tmp_path / "shipped" / "tiny2")

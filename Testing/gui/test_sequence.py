@@ -182,6 +182,18 @@ def test_the_segmentation_is_removed_while_a_sequence_runs(sequence):
     assert left == before
 
 
+def test_a_restart_of_the_worker_takes_the_images_that_were_done_with_it(sequence):
+    person = sequence
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    reaches(person, 1)
+    person.makes_the_worker("slow")
+    person.ui.restartWorkerButton.click()
+    person.looks()
+    assert not person.panel.isRunning
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert person.browser.GetSelectedItemNumber() == 1
+
+
 def test_a_sequence_that_cannot_start_stays_where_it_was(sequence):
     person = sequence
     person.panel.logic.start = lambda *_arguments: (_ for _ in ()).throw(RuntimeError("no room"))

@@ -295,7 +295,7 @@ def test_a_missing_library_is_told_before_anything_runs(place, monkeypatch, caps
     out = () if command == "evaluate" else ("--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, command, "nowhere", *out) == 2
     said = capsys.readouterr().err
-    assert said == (f"csam {command}: Painter cannot be found and is needed. Run: pip install csamsegment[train]\n")
+    assert said == (f"csam {command}: Painter cannot be found and is needed. Run: pip install Painter\n")
 
 
 def test_an_image_that_is_cut_short_is_not_segmented(place, monkeypatch, capsys):

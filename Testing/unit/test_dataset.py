@@ -196,6 +196,30 @@ def test_the_second_version_of_nifti_is_measured_too_in_either_order_of_bytes(tm
     assert "promises 4864 bytes" in fault_of(path)
 
 
+def test_a_packed_file_may_have_several_members_and_padding_behind_them(tmp_path):
+    plain, packed = tmp_path / "plain.nii", tmp_path / "packed.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((30, 300, 300), np.int16)), str(plain))
+    content = plain.read_bytes()
+    members = [gzip.compress(content[:100]), gzip.compress(content[100:])]
+    for behind in (b"", bytes(512), b"\x1f", b"somebody's own"):
+        packed.write_bytes(b"".join(members) + behind)
+        assert fault_of(packed) is None
+    for missing in (1, 9, len(members[1]) - 1, len(members[1]) + 1):
+        packed.write_bytes(b"".join(members)[:-missing])
+        assert "cut short" in fault_of(packed)
+
+
+def test_the_type_of_a_voxel_counts_and_not_its_number_of_bits(tmp_path):
+    path = tmp_path / "odd.nii"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 8, 8), np.int16)), str(path))
+    content = bytearray(path.read_bytes())
+    content[72:74] = (32).to_bytes(2, "little")
+    path.write_bytes(content)
+    assert fault_of(path) is None
+    path.write_bytes(content[:-1])
+    assert "cut short" in fault_of(path)
+
+
 def test_what_is_no_nifti_file_is_left_to_its_reader(tmp_path):
     for name in ("a.nii", "a.nii.gz", "a.nrrd"):
         (tmp_path / name).write_bytes(b"no image")

@@ -293,13 +293,21 @@ def test_labels_of_quite_other_names_are_taken_in_their_order_and_told(tmp_path)
     assert "in their order: ball for structure 1, ring for structure 2" in said[0]
 
 
+def test_where_some_names_are_the_same_the_order_tells_of_the_others(tmp_path):
+    said = []
+    assert truth_for(small.model(), tmp_path, ("structure 1", "ring"), said) == [0, 1, 2]
+    assert "in their order: ring for structure 2" in said[0]
+    with pytest.raises(InputError, match="has the labels ring, structure 1; small has structure 1, structure 2"):
+        truth_for(small.model(), tmp_path, ("ring", "structure 1"), said)
+
+
 def test_a_model_knows_its_labels_by_the_names_of_its_training_data_too(tmp_path):
     said, model = [], small.model(provenance={"data_labels": ["s1", "structure 1"]})
     assert truth_for(model, tmp_path, ("structure 1", "S1"), said) == [0, 2, 1]
     assert said == []
 
 
-@pytest.mark.parametrize("names", [("structure 1",), ("structure 1", "cyst"), ("a", "b", "c"), ("a",)], ids=", ".join)
+@pytest.mark.parametrize("names", [("structure 1",), ("cyst", "structure 1"), ("a", "b", "c"), ("a",)], ids=", ".join)
 def test_a_structure_of_the_model_without_a_truth_is_refused_with_both_sets(tmp_path, names):
     with pytest.raises(InputError) as caught:
         truth_for(small.model(), tmp_path, names, [])

@@ -12,6 +12,7 @@ from csam.errors import InputError
 from csam.training.dataset import Case, Dataset, inspect, read_dataset, read_split
 from csam.training.facts import examine
 from csam.training.preparing import prepare
+from csam.training.sides import named
 
 
 def decathlon(folder, channels=1, **changes):
@@ -199,6 +200,15 @@ def test_the_facts_of_a_case_are_where_the_structures_are_and_what_values_they_h
     assert not facts.scaled_slices
     image[:, 0, 0] = 255
     assert examine([small.placed(image)], small.placed(labels), ["a"], 3)[0].scaled_slices
+
+
+def test_a_side_that_was_written_is_read_again_as_it_was(tmp_path):
+    names = (("anna", "anna"), ("anna_1", "anna"), ("ben_1", "ben"), ("ben_2", "ben"), ("carl", "carl"))
+    cases = tuple(Case(name, patient, (), tmp_path / name) for name, patient in names)
+    data, path = Dataset("made", "", ("x",), ("ball",), cases), tmp_path / "split.json"
+    path.write_text(json.dumps({"training": named(data, cases[:4]), "validation": named(data, cases[4:])}))
+    assert json.loads(path.read_text()) == {"training": ["anna", "anna_1", "ben"], "validation": ["carl"]}
+    assert read_split(path, data) == (cases[:4], cases[4:], [])
 
 
 def sides(path, data, fold=0):

@@ -231,7 +231,8 @@ def calibrate_on(
     if known:
         raise InputError(
             f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
-            "patients, or validation for those it was validated on."
+            "patients, or validation for those it was validated on. Other people of the same names need other names of "
+            "their cases."
         )
     patients = sorted({case.patient for case in cases})
     provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": patients}

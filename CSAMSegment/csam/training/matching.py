@@ -35,19 +35,20 @@ def in_values_of(
     """The cases with the truth in the model's values: labels of one name, large or small letters, are the same.
 
     names: of the data set's labels, from value 1 on. The model's go by their own names, and by those that its training
-    data had for them. What the model does not know becomes background; where no name is the same but both have as
-    many labels, their order counts: the log is told of either. Raises InputError with both sets where one of the
-    model's labels is nobody's.
+    data had for them. Where both have as many labels and none of the same name stands elsewhere, the order tells of
+    the others; what the model does not know becomes background: the log is told of either. Raises InputError with both
+    sets where one of the model's labels is nobody's.
     """
     titles = {label.name.casefold(): label.value for label in model.labels}
     learned = {str(name).casefold(): value for value, name in enumerate(model.provenance.get("data_labels", []), 1)}
     values = [(titles | learned).get(name.casefold(), 0) for name in names]
     ours = [label.name for label in sorted(model.labels, key=lambda label: label.value)]
-    if not any(values) and len(names) == len(ours):
-        values = [*range(1, len(ours) + 1)]
-        pairs = ", ".join(f"{name} for {own}" for name, own in zip(names, ours, strict=True))
-        log(f"The data set's labels have other names than the model's; they are taken in their order: {pairs}.")
-    if sorted(filter(None, values)) != [*range(1, len(ours) + 1)]:
+    in_order = [*range(1, len(ours) + 1)]
+    if 0 in values and len(names) == len(ours) and all(v in (0, i) for v, i in zip(values, in_order, strict=True)):
+        pairs = ", ".join(f"{names[i]} for {ours[i]}" for i, value in enumerate(values) if not value)
+        log(f"Labels of the data set have other names than the model's; they are taken in their order: {pairs}.")
+        values = in_order
+    if sorted(filter(None, values)) != in_order:
         raise InputError(
             f"The data set has the labels {', '.join(names)}; {model.name} has {', '.join(ours)}. Each of the model's "
             "needs one of the same name: name them so in dataset.json."

@@ -18,8 +18,13 @@ def drawn(data: Dataset, plan: Plan) -> tuple[tuple[Case, ...], tuple[Case, ...]
 
 
 def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
-    """A side as a split file names it: patients who are on it with all their cases, and the cases of the others."""
+    """A side as a split file names it: patients who are on it with all their cases, and the cases of the others.
+
+    A patient's name that is also that of one of several cases would stand for that case: there the cases are named.
+    """
     parted = {case.patient for case in set(data.cases) - set(cases)}
+    names = {case.name for case in data.cases}
+    parted |= {patient for patient in data.patients if patient in names and len(data.of([patient])) > 1}
     return sorted({case.name if case.patient in parted else case.patient for case in cases})
 
 

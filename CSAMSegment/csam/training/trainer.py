@@ -170,8 +170,8 @@ class Trainer:
                 temporary.unlink()
             reason = str(error).partition("\n")[0]
             raise InputError(
-                f"The checkpoint {path} of step {self.step} cannot be written ({reason}). Make room on its disk; the "
-                "same command then goes on from the checkpoint before."
+                f"The checkpoint {path} of step {self.step} cannot be written ({reason}). Where its disk is full, "
+                "make room; the same command then goes on from the checkpoint before."
             ) from error
 
     def restore(self, path: Path) -> None:
