@@ -166,7 +166,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_the_one_before_stays_al
     trainer.save(tmp_path / "checkpoint.pt")
     trainer.step = 7
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(InputError, match=r"checkpoint\.pt of step 7 cannot be written \(.*\)\. Make room"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt of step 7 cannot be written \(.*\)\. Where its disk is full"):
         trainer.save(tmp_path / "checkpoint.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert checkpoint(tmp_path)["step"] == 0
