@@ -81,9 +81,11 @@ class ShownResult:
     def warnings(self) -> list[str]:
         """What the run has said; first, where a sequence shows another image by now, which one was segmented."""
         report, shown = self.report(), shown_item(self.volume)
-        item = report.get("sequence_item")
-        elsewhere = _("This is the result of {item}; the sequence shows {shown} now.").format(item=item, shown=shown)
-        return [elsewhere] * (item is not None and shown not in (None, item)) + list(report.get("warnings") or ())
+        item, said = report.get("sequence_item"), list(report.get("warnings") or ())
+        if item is None or shown in (None, item):
+            return said
+        elsewhere = _("This is the result of {item}; the sequence shows {shown} now.")
+        return [elsewhere.format(item=item, shown=shown), *said]
 
 
 def find_result(segmentation, model: str = "") -> ShownResult | None:

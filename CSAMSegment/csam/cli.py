@@ -64,7 +64,7 @@ def read_image(path: str, frame: int | None = None):
         raise InputError(f"There is no file {path}.")
     try:
         fault = fault_of(path)
-        image = sitk.ReadImage(path)
+        image = None if fault else sitk.ReadImage(path)
     except (RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise InputError(f"{path} cannot be read as an image: {reason} Give a NIfTI, NRRD or other volume.") from error

@@ -22,6 +22,34 @@ def make_sequence(person, count: int = 3):
     return browser, browser.GetProxyNode(sequence)
 
 
+@pytest.fixture
+def sequence(person):
+    """A person in front of a sequence of three images, all of which Apply segments."""
+    person.browser, person.proxy = make_sequence(person)
+    person.opens()
+    person.parameters.inputVolume = person.proxy
+    person.parameters.wholeSequence = True
+    person.looks()
+    return person
+
+
+def browse(person, number: int) -> None:
+    person.browser.SetSelectedItemNumber(number)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(person.browser)
+    person.looks()
+
+
+def doubt(person) -> np.ndarray:
+    return slicer.util.arrayFromVolume(person.nodes["error_probability"])
+
+
+def reaches(person, item: int) -> None:
+    """Presses Apply and waits until the run is at an image."""
+    person.makes_the_worker("quick")
+    person.ui.applyButton.click()
+    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == item)
+
+
 def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
     browser, proxy = make_sequence(person)
     person.opens()
@@ -54,19 +82,13 @@ def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
     assert person.ui.sliceTable.rowCount == 6
 
 
-def test_the_results_of_a_sequence_follow_its_browser(person):
-    browser, proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = proxy
-    person.parameters.wholeSequence = True
-    person.looks()
+def test_the_results_of_a_sequence_follow_its_browser(sequence):
+    person = sequence
     person.applies()
     shown = []
     for number in range(3):
-        browser.SetSelectedItemNumber(number)
-        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-        shown.append(slicer.util.arrayFromVolume(person.nodes["error_probability"]).copy())
-        person.looks()
+        browse(person, number)
+        shown.append(doubt(person).copy())
         assert person.ui.reviewedLabel.text == "0 of 6 slices reviewed"
         person.ui.sliceTable.item(number, 3).setCheckState(qt.Qt.Checked)
         person.looks()
@@ -75,21 +97,15 @@ def test_the_results_of_a_sequence_follow_its_browser(person):
     assert all(np.isfinite(values).all() for values in shown)
 
 
-def test_a_cancelled_sequence_leaves_the_scene_as_it_was(person):
-    browser, proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = proxy
-    person.parameters.wholeSequence = True
-    person.looks()
+def test_a_cancelled_sequence_leaves_the_scene_as_it_was(sequence):
+    person = sequence
     before = slicer.mrmlScene.GetNumberOfNodes()
-    person.makes_the_worker("quick")
-    person.ui.applyButton.click()
-    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == 1)
+    reaches(person, 1)
     person.makes_the_worker("slow")
     person.cancels()
     person.looks()
     assert slicer.mrmlScene.GetNumberOfNodes() == before
-    assert browser.GetSelectedItemNumber() == 1
+    assert person.browser.GetSelectedItemNumber() == 1
     assert person.ui.stageLabel.text == "Cancelled. The scene is as it was."
 
 
@@ -97,34 +113,6 @@ def test_a_volume_of_its_own_offers_no_sequence(person):
     person.loads()
     person.opens()
     assert not person.ui.wholeSequenceCheckBox.isVisible()
-
-
-@pytest.fixture
-def sequence(person):
-    """A person in front of a sequence of three images, all of which Apply segments."""
-    person.browser, person.proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = person.proxy
-    person.parameters.wholeSequence = True
-    person.looks()
-    return person
-
-
-def browse(person, number: int) -> None:
-    person.browser.SetSelectedItemNumber(number)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(person.browser)
-    person.looks()
-
-
-def doubt(person) -> np.ndarray:
-    return slicer.util.arrayFromVolume(person.nodes["error_probability"])
-
-
-def reaches(person, item: int) -> None:
-    """Presses Apply and waits until the run is at an image."""
-    person.makes_the_worker("quick")
-    person.ui.applyButton.click()
-    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == item)
 
 
 def test_after_a_sequence_no_image_gets_the_result_of_another(sequence):
