@@ -14,8 +14,8 @@ from . import words
 from .browser import sequence_browser
 from .geometry import fit_region, ijk_to_world, raster_from_volume
 from .i18n import tr as _
-from .image_watch import ImageWatch
 from .model_store import add_model, is_users, remove_model
+from .node_watch import IMAGE_CHANGED, NodeWatch
 from .outputs import ROLE
 from .timers import make_timer
 
@@ -39,7 +39,7 @@ class InputView:
         self._listed = self._checked = None
         self._imageChanged = False
         self._card = None
-        self._images = ImageWatch(self._onImageChanged)
+        self._images = NodeWatch(IMAGE_CHANGED, self._onImageChanged)
         self._timer = make_timer(CHECK_DELAY, self.checkFit, once=True)
         ui.modelSelector.connect("activated(int)", self._onModelChosen)
         ui.addModelButton.clicked.connect(self._onAdd)
@@ -103,7 +103,7 @@ class InputView:
         self._timer.stop()
         self._images.follow(())
 
-    def _onImageChanged(self) -> None:
+    def _onImageChanged(self, *_event) -> None:
         self._imageChanged = True  # told once it is at rest: a sequence that plays is many changes
         self._timer.start()
 

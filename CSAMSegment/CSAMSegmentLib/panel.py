@@ -16,6 +16,7 @@ from .display import ERROR_PROBABILITY
 from .edit_watch import EditWatch
 from .i18n import tr as _
 from .input_view import InputView
+from .node_watch import CHANGED, NodeWatch
 from .outputs import INPUT, SEGMENTATION
 from .overlay_view import OverlayView
 from .result_view import ResultView
@@ -41,8 +42,8 @@ class Panel:
         self._guiTag = self._parametersTag = None
         self._entered = False
         self._volume = self._chosen = None
-        # Not through Slicer's observation mixin: it keeps what it has ever observed, with its voxels.
-        self._tables: dict = {}
+        # The tables change with a tick, and where a sequence's browser goes to another image.
+        self._tables = NodeWatch(CHANGED, self._onModified)
         self.input = InputView(ui, logic, self._onModified)
         self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
@@ -173,18 +174,10 @@ class Panel:
         result = self._find()
         self.result.show(result, self._canRestore(result))
         self.edits.follow(result)
-        self._followTables([result.volumes, result.slices] if result is not None else [])
+        self._tables.follow([result.volumes, result.slices] if result is not None else [])
         self.review.show(result)
         self.runner.check()
         self._overlayTimer.start()
-
-    def _followTables(self, tables: list) -> None:
-        """The tables change with a tick, and where a sequence's browser goes to another image."""
-        if tables == list(self._tables):
-            return
-        for node, tag in self._tables.items():
-            node.RemoveObserver(tag)
-        self._tables = {node: node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onModified) for node in tables}
 
     def _canRestore(self, result) -> bool:
         """Whether what the last run replaced can be put back where the person would see it."""
