@@ -38,11 +38,11 @@ class EditWatch:
                 before.segmentation.RemoveObserver(tag)
             self._tags = []
             if result is not None:
-                self._tags = [result.segmentation.AddObserver(event, self._onChange) for event in _events()]
+                watched = [(event, self._onChange) for event in _events()]
+                watched.append((slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent, self._onOther))
+                self._tags = [result.segmentation.AddObserver(*observed) for observed in watched]
         if _tables(before) != _tables(result):
-            self._parts = iter(())  # what is half counted may be gone
-            self._tell({})
-            self._onChange()
+            self._onOther()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -54,6 +54,12 @@ class EditWatch:
     def busy(self) -> bool:
         """Whether something is still to be measured."""
         return self._startTimer.isActive() or self._partTimer.isActive()
+
+    def _onOther(self, *_event) -> None:
+        """Another result is shown, or, where a sequence's browser has moved, that of another image."""
+        self._parts = iter(())  # what is half counted may be gone
+        self._tell({})
+        self._onChange()
 
     def _onChange(self, *_event) -> None:
         self._partTimer.stop()

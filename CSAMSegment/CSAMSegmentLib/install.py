@@ -15,8 +15,9 @@ REQUIREMENT = ">=2.4"
 
 CONSENT = _(
     "The network needs PyTorch, which is not installed in Slicer's Python yet. The PyTorch extension will download and "
-    "install it: about 200 MB, or up to 3 GB with support for an NVIDIA graphics card. This takes some minutes, and "
-    "Slicer may not respond meanwhile. Nothing else is installed and no image leaves this computer.\n\nInstall PyTorch?"
+    "install it, with torchvision and light-the-torch beside it: about 200 MB, or up to 3 GB with support for an "
+    "NVIDIA graphics card. This takes some minutes, and Slicer may not respond meanwhile. No image leaves this "
+    "computer.\n\nInstall PyTorch?"
 )
 
 NO_EXTENSION = _(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from vtk.util.numpy_support import vtk_to_numpy
 
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Options, Progress, ProgressCallback, Result
@@ -312,8 +313,19 @@ def _state_of(volume) -> tuple:
 def _check_unchanged(run: Run) -> None:
     """A result for other voxels than those that the volume now has, or for other places, must not be shown."""
     for volume, (matrix, data, time_of_voxels) in zip(run.volumes, run._states, strict=True):
-        same = volume.GetImageData() is data and data.GetPointData().GetScalars().GetMTime() == time_of_voxels
+        same = data.GetPointData().GetScalars().GetMTime() == time_of_voxels and _same_voxels(
+            volume.GetImageData(), data
+        )
         if not (same and np.allclose(ijk_to_world(volume), matrix, atol=1e-4)):
             raise Changed(
                 f'The volume "{volume.GetName()}" was moved or changed while it was being segmented. Run it again.'
             )
+
+
+def _same_voxels(now, before) -> bool:
+    """Whether two vtkImageData are the same or alike: a sequence's browser copies an image anew at every event."""
+    if now is before:
+        return True
+    if now is None or now.GetExtent() != before.GetExtent() or now.GetScalarType() != before.GetScalarType():
+        return False
+    return np.array_equal(*(vtk_to_numpy(data.GetPointData().GetScalars()) for data in (now, before)))

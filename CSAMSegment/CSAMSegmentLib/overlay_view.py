@@ -55,6 +55,12 @@ class OverlayView:
             self._showLegends(volume if parameters.legendVisible and parameters.overlayVisible else None)
         self._showChart(result, parameters.chartVisible)
 
+    def bringBack(self, result: ShownResult, parameters) -> None:
+        """Draw the map again where nothing is drawn over the image: Slicer takes it off when it loads a volume."""
+        volume = result.nodes.get(parameters.overlayKind.value)
+        if parameters.overlayVisible and volume is not None and not views.has_overlay():
+            views.show_overlay(volume, parameters.overlayOpacity)
+
     def _hide(self) -> None:
         """Take the maps that were shown off the views."""
         self._maps = {role: node for role, node in self._maps.items() if node.GetScene() is not None}
@@ -112,13 +118,15 @@ class OverlayView:
                 self._plots.append(plot)
                 plot.plotView().connect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)
 
-    def _onPoint(self, _series, selections) -> None:
-        if self._chart is None or selections is None:
+    def _onPoint(self, series, selections) -> None:
+        if self._chart is None or series is None or selections is None:
             return
-        table = self._chart[0].GetTable()
+        slices = self._chart[0]
+        table = slices.GetTable()
         for number in range(selections.GetNumberOfItems()):
-            points = selections.GetItemAsObject(number)
-            if points is not None and points.GetNumberOfTuples():
+            points, clicked = selections.GetItemAsObject(number), slicer.mrmlScene.GetNodeByID(series.GetValue(number))
+            ours = clicked is not None and clicked.GetTableNodeID() == slices.GetID()  # the view may show another chart
+            if ours and points is not None and points.GetNumberOfTuples():
                 row = int(points.GetTuple1(0))
                 if 0 <= row < table.GetNumberOfRows():
                     self._onSlice(table.GetValueByName(row, SLICE).ToInt() - 1)

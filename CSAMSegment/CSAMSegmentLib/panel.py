@@ -49,7 +49,7 @@ class Panel:
         self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
         self.edits = EditWatch(self.result.showEdits)
-        self.review = ReviewView(ui)
+        self.review = ReviewView(ui, self._onGo)
         self.overlay = OverlayView(self.review.goToSlice)
         # What follows a change is done in steps, so that the application can draw and react in between.
         self._refreshTimer = make_timer(0, self.refresh, once=True)
@@ -61,8 +61,8 @@ class Panel:
         scene = slicer.mrmlScene
         widget.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         widget.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
-        for event in (scene.EndCloseEvent, scene.EndImportEvent):
-            widget.addObserver(scene, event, self.onSceneChanged)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):  # after all selectors have filled their lists anew
+            widget.addObserver(scene, event, self.onSceneChanged, priority=-10.0)
         widget.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeGoes)
         widget.addObserver(scene, scene.NodeRemovedEvent, self._onModified)  # it may have been part of what is shown
         for name, label in vars(ui).items():  # Alt and the underlined letter of a label go to its widget
@@ -196,6 +196,11 @@ class Panel:
             self._overlayTimer.start()
             return
         self.overlay.show(result, self.parameters)
+
+    def _onGo(self) -> None:
+        result = self._find()
+        if result is not None:
+            self.overlay.bringBack(result, self.parameters)
 
     def _followChoices(self) -> None:
         """Outputs belong to an image: another image brings its own earlier result, or new outputs."""

@@ -16,11 +16,11 @@ ORDER, SLICE, AREA, REVIEWED = range(4)
 class ReviewView:
     """Walks a person through the slices, the most uncertain first.
 
-    current: position in the list, -1 before the first.
+    onGo: called before the views go to a slice. current: position in the list, -1 before the first.
     """
 
-    def __init__(self, ui):
-        self._ui = ui
+    def __init__(self, ui, onGo):
+        self._ui, self._onGo = ui, onGo
         self._result: ShownResult | None = None
         self._rows: list[SliceRow] = []
         self.current = -1
@@ -119,6 +119,7 @@ class ReviewView:
         table.blockSignals(True)
         table.setCurrentCell(position, ORDER)
         table.blockSignals(False)
+        self._onGo()
         views.jump(self._result.place_now(self._rows[position].point))
 
     def goToSlice(self, index: int) -> None:

@@ -6,7 +6,7 @@ import logging
 
 import slicer
 
-from csam.errors import Cancelled, CSAMError
+from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Progress
 
 from .i18n import tr as _
@@ -27,6 +27,7 @@ class SequenceRun:
     """
 
     def __init__(self, logic, browser, volumes, model: str, options, maps):
+        _check_followed(browser, volumes)
         self._logic, self._browser, self._volumes = logic, browser, list(volumes)
         self._arguments = (model, options, maps)
         self._selected = browser.GetSelectedItemNumber()
@@ -125,12 +126,14 @@ class SequenceRun:
 
     def _publish(self) -> None:
         scene = self._browser.GetScene()
+        was_modifying = self._browser.StartModify()  # every change of it would fill all nodes anew
         for node, sequence in self._recorded.items():
             scene.AddNode(sequence)
             self._browser.AddProxyNode(node, sequence, False)
             self._browser.SetRecording(sequence, False)
             self._browser.SetSaveChanges(sequence, True)  # corrections and ticks stay with their image
         self._browser.SetSelectedItemNumber(self._selected)
+        self._browser.EndModify(was_modifying)
         self._logic.lastOutput = None  # what its last image replaced is another image's
         self.output = Output(self._output.segmentation, self._output.segment_ids, self._output.nodes, None, None)
 
@@ -146,3 +149,16 @@ class SequenceRun:
                     transaction.remove(node)
         if self._browser.GetScene() is not None:
             self._browser.SetSelectedItemNumber(self._selected)
+
+
+def _check_followed(browser, volumes) -> None:
+    """Raise InputError where a volume would not follow the browser, so that every image got the result of one."""
+    if browser.GetRecordingActive():
+        raise InputError(f'The browser "{browser.GetName()}" is recording. End the recording (module Sequences).')
+    for volume in volumes:
+        sequence = browser.GetSequenceNode(volume)
+        if sequence is not None and not browser.GetPlayback(sequence):
+            raise InputError(
+                f'The images of "{sequence.GetName()}" do not follow the browser "{browser.GetName()}". Tick Playback '
+                "for them (module Sequences)."
+            )

@@ -34,6 +34,14 @@ class Transaction:
                 self._undo.close()
         finally:
             self.scene.EndState(self.scene.BatchProcessState)
+            self._announce()
+
+    def _announce(self) -> None:
+        """Let the slice views draw anew: they look for what a batch did to segmentations only when their slice is
+        modified (vtkMRMLSegmentationsDisplayableManager2D)."""
+        if not self.scene.IsBatchProcessing():
+            for position in range(self.scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+                self.scene.GetNthNodeByClass(position, "vtkMRMLSliceNode").Modified()
 
     def on_failure(self, function: Callable, *arguments) -> None:
         """Call this when the transaction fails; the last one given is called first."""

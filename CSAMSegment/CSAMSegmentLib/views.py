@@ -22,6 +22,7 @@ def show_image(volume) -> None:
     for node in composites():
         node.SetBackgroundVolumeID(volume.GetID())
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.SetOrientationToDefault()  # else it turns to the planes nearest to those of the volume before
         node.RotateToVolumePlane(volume)
 
 
@@ -32,6 +33,11 @@ def show_overlay(volume, opacity: float) -> None:
         node.SetForegroundVolumeID(volume.GetID())
         node.SetForegroundOpacity(opacity)
         node.EndModify(was_modifying)
+
+
+def has_overlay() -> bool:
+    """Whether any slice view draws something over its image."""
+    return any(node.GetForegroundVolumeID() for node in composites())
 
 
 def hide_overlay(volumes) -> None:

@@ -208,3 +208,20 @@ def test_going_back_to_one_channel_takes_the_second_selector_away(person):
     assert not person.panel.input._channels
     assert not person.ui.channelsWidget.isVisible()
     assert person.ui.applyButton.enabled
+
+
+def test_a_scene_that_is_added_leaves_the_second_image_chosen(person, tmp_path):
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "a note")
+    slicer.util.saveScene(str(tmp_path / "note.mrb"))
+    slicer.mrmlScene.Clear(0)
+    person.loads("T2")
+    second = person.loads("ADC")
+    person.opens()
+    person.parameters.model = "two"
+    person.looks()
+    person.panel.input._channels[0].setCurrentNode(second)
+    person.looks()
+    slicer.util.loadScene(str(tmp_path / "note.mrb"))
+    person.looks()
+    assert [volume.GetName() for volume in person.panel.input.volumes()] == ["T2", "ADC"]
+    assert person.panel.input._channels[0].currentNode() is second

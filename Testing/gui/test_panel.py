@@ -268,15 +268,80 @@ def test_selecting_a_slice_in_the_list_goes_there(done):
     assert np.allclose(centres(), [done.panel.review._rows[3].point] * 3, atol=0.01)
 
 
-def test_a_click_on_the_chart_goes_to_that_slice(done):
+def clicks_point(done, series, number: int) -> None:
+    """A click on a point of a series in the chart, as Slicer tells it."""
     import vtk
 
-    points, selections = vtk.vtkIdTypeArray(), vtk.vtkCollection()
-    points.InsertNextValue(4)
+    points, selections, names = vtk.vtkIdTypeArray(), vtk.vtkCollection(), vtk.vtkStringArray()
+    points.InsertNextValue(number)
     selections.AddItem(points)
-    slicer.app.layoutManager().plotWidget(0).plotView().dataSelected.emit(vtk.vtkStringArray(), selections)
+    names.InsertNextValue(series.GetID())
+    slicer.app.layoutManager().plotWidget(0).plotView().dataSelected.emit(names, selections)
     done.looks()
+
+
+def test_a_click_on_the_chart_goes_to_that_slice(done):
+    [series] = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    clicks_point(done, series, 4)
     assert done.panel.review._rows[done.panel.review.current].number == 5
+
+
+def test_a_click_on_another_chart_moves_nothing(done):
+    before = done.panel.review.current
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", "signal")
+    series.SetAndObserveTableNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "signal").GetID())
+    clicks_point(done, series, 4)
+    assert done.panel.review.current == before
+
+
+def test_next_draws_the_map_again_that_slicer_took_off_for_a_new_volume(done):
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    for node in composites:
+        node.SetForegroundVolumeID(None)
+    done.ui.nextButton.click()
+    assert {node.GetForegroundVolumeID() for node in composites} == {done.nodes["error_probability"].GetID()}
+    done.ui.overlayCheckBox.click()
+    done.looks()
+    done.ui.nextButton.click()
+    assert {node.GetForegroundVolumeID() for node in composites} == {None}
+
+
+def test_next_leaves_another_foreground_alone(done):
+    other = done.loads("other")
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    for node in composites:
+        node.SetForegroundVolumeID(other.GetID())
+    done.ui.nextButton.click()
+    assert {node.GetForegroundVolumeID() for node in composites} == {other.GetID()}
+
+
+def test_slice_views_keep_their_sides_however_many_oblique_images_were_shown(done):
+    """Slicer turns a view to the planes nearest to where it stands; where that was drifts from image to image."""
+    import vtk
+
+    from CSAMSegmentLib.views import show_image
+
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+
+    def directions():
+        return [
+            [node.GetSliceToRAS().GetElement(row, column) for row in range(3) for column in range(3)] for node in views
+        ]
+
+    show_image(done.volume)
+    expected = directions()
+    for turn in ((40, 0), (40, 40), (0, 40)):
+        transform, matrix = vtk.vtkTransform(), vtk.vtkMatrix4x4()
+        transform.RotateX(turn[0])
+        transform.RotateZ(turn[1])
+        transform.RotateX(turn[0])
+        oblique = done.loads(f"oblique {turn}")
+        oblique.GetIJKToRASMatrix(matrix)
+        transform.Concatenate(matrix)
+        oblique.SetIJKToRASMatrix(transform.GetMatrix())
+        show_image(oblique)
+    show_image(done.volume)
+    assert np.allclose(directions(), expected)
 
 
 def test_a_tick_is_written_into_the_table_of_slices(done):

@@ -216,3 +216,54 @@ def test_a_cancelled_sequence_leaves_what_could_be_restored(sequence):
     person.makes_the_worker("slow")
     person.cancels()
     assert person.panel.logic.lastOutput is before
+
+
+def test_an_edit_of_one_image_is_not_told_of_another(sequence):
+    person = sequence
+    person.applies()
+    browse(person, 0)
+    segmentation = person.parameters.segmentation
+    [segment] = segmentation.GetSegmentation().GetSegmentIDs()
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, person.proxy)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros_like(voxels), segmentation, segment, person.proxy)
+    person.looks()
+    assert "was edited: 0.0 ml now" in person.ui.editedLabel.text
+    browse(person, 2)
+    assert not person.ui.editedLabel.isVisible()
+    assert not person.panel.result.isEdited
+    browse(person, 0)
+    assert "was edited: 0.0 ml now" in person.ui.editedLabel.text
+
+
+@pytest.mark.parametrize("way", ["recording", "no playback"])
+def test_images_that_do_not_follow_the_browser_are_not_segmented_as_one(sequence, way):
+    person = sequence
+    if way == "recording":
+        person.browser.SetRecording(person.browser.GetMasterSequenceNode(), True)
+        person.browser.SetRecordingActive(True)
+    else:
+        person.browser.SetPlayback(person.browser.GetMasterSequenceNode(), False)
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    person.applies()
+    assert "(module Sequences)" in person.is_told()
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert not person.panel.isRunning
+
+
+def test_the_browser_is_modified_once_when_the_results_join_it(sequence, monkeypatch):
+    person = sequence
+    reaches(person, 2)
+    told, run = [], person.panel.runner._active
+    person.browser.AddObserver("ModifiedEvent", lambda *_: told.append(1))
+    publish, counts = run._publish, []
+
+    def counted():
+        told.clear()
+        publish()
+        counts.append(len(told))
+
+    monkeypatch.setattr(run, "_publish", counted)
+    person.ends()
+    assert counts == [1]
+    assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 7
+    assert person.browser.GetSelectedItemNumber() == 1

@@ -179,6 +179,7 @@ class LayoutManager(stand_in("slicer.app.layoutManager()", QtCore.QObject)):
             logic.SetMRMLScene(scene)
             node = logic.AddSliceNode(name)
             node.SetOrientation(orientation)
+            node.SetDefaultOrientation(orientation)
             node.SetMappedInLayout(1)
             widget = qMRMLSliceWidget()
             widget._set_logic(logic)
