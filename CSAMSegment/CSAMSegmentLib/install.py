@@ -14,17 +14,28 @@ from .i18n import tr as _
 REQUIREMENT = ">=2.4"
 
 CONSENT = _(
-    "The network needs PyTorch, which is not installed in Slicer's Python yet. The PyTorch extension will download and "
-    "install it, with torchvision and light-the-torch beside it: about 200 MB, or up to 3 GB with support for an "
-    "NVIDIA graphics card. This takes some minutes, and Slicer may not respond meanwhile. No image leaves this "
+    "The network needs PyTorch 2.4 or newer, which Slicer's Python does not have yet. The PyTorch extension will "
+    "download and install it, with torchvision and light-the-torch beside it: about 200 MB, or up to 3 GB with support "
+    "for an NVIDIA graphics card. This takes some minutes, and Slicer may not respond meanwhile. No image leaves this "
     "computer.\n\nInstall PyTorch?"
 )
 
 NO_EXTENSION = _(
-    "The network needs PyTorch, which is not installed in Slicer's Python, and the PyTorch extension that installs it "
-    'is not there either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart Slicer and '
-    "press Apply again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
+    "The network needs PyTorch 2.4 or newer, which Slicer's Python does not have, and the PyTorch extension that "
+    'installs it is not there either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart '
+    "Slicer and press Apply again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
 )
+
+NO_WHEEL = _(
+    "The network needs PyTorch 2.4 or newer, which does not exist for programs for Intel processors on macOS, as this "
+    "Slicer is. On a Mac with an Apple processor, use a Slicer built for it; on any Mac, a Python elsewhere can be the "
+    "worker (Advanced, Worker)."
+)
+
+
+def obstacle() -> str:
+    """Why torch cannot be installed on this kind of computer at all; empty where it can."""
+    return NO_WHEEL if sys.platform == "darwin" and platform.machine() == "x86_64" else ""
 
 
 def extension_logic():

@@ -216,13 +216,15 @@ class Runner:
 
     def _installTorch(self, reason: str) -> None:
         """Offer to install torch where that is possible, then go on with Apply."""
-        if not self._worker.runsInSlicer() or slicer.app.testingEnabled():
+        installable = self._worker.runsInSlicer() and self._worker.status.installable
+        if not installable or slicer.app.testingEnabled():
             self._worker.stop()  # it may have torch when it is asked the next time
             self._end(WorkerError(reason))
             return
         extension = install.extension_logic()
-        if extension is None:
-            self._end(WorkerError(install.NO_EXTENSION))
+        obstacle = install.obstacle() or (install.NO_EXTENSION if extension is None else "")
+        if obstacle:
+            self._end(WorkerError(obstacle))
             return
         self._show("")
         if not slicer.util.confirmOkCancelDisplay(install.CONSENT, _("Install PyTorch")):

@@ -41,6 +41,11 @@ class WorkerStatus:
         """Whether the worker can import torch; None while unknown."""
         return None if self.hello is None else bool(self.hello.get("torch"))
 
+    @property
+    def installable(self) -> bool:
+        """Whether an installation would give the worker torch: it is missing or too old, not damaged."""
+        return self.hasTorch is False and bool(self.hello.get("installable", True))  # an older worker does not say
+
     def ask(self) -> None:
         """Start the worker and ask; an answer that is awaited or there is not asked for again."""
         if self.pending or self.hello is not None:

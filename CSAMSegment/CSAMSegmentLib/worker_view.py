@@ -77,9 +77,9 @@ class WorkerView:
         elif status.hello is None:
             text = _("The worker starts with the next run.")
         elif not status.hasTorch:
-            text = _("PyTorch is not installed yet. Apply offers to install it.")
-            if not self.runsInSlicer():
-                text = status.hello.get("reason") or text
+            text = status.hello.get("reason") or ""
+            if self.runsInSlicer() and status.installable:
+                text = _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
         else:
             text = words.device(self.device()) + self._estimate()
         self._ui.deviceLabel.text = text

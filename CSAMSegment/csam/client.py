@@ -42,11 +42,14 @@ LOG_LINES = 500
 
 
 def worker_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a worker: ``base`` (this process's own if None) with this csam first on PYTHONPATH."""
+    """The environment for a worker: ``base`` (this process's own if None) with this csam first on PYTHONPATH.
+
+    The folder that Slicer happens to run in, one of data say, is no place for it to find modules in.
+    """
     environment = dict(os.environ if base is None else base)
     folders = [str(Path(__file__).resolve().parent.parent), environment.get("PYTHONPATH")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
-    return environment
+    return environment | {"PYTHONSAFEPATH": "1"}
 
 
 class WorkerClient:

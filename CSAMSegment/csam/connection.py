@@ -24,6 +24,9 @@ GRACE = 0.8
 HEARSAY = 0.02
 """Seconds in which the news of a worker's end may arrive: where the caller holds Python's lock, threads wait for it."""
 
+LAUNCHER_ON_A_CRASH = "exit abnormally - Report the problem."
+"""How PythonSlicer, Slicer's launcher, ends its last words when the Python below it has crashed or was killed."""
+
 PIPE_SIZE = 1 << 20
 """Bytes; the most that Linux gives to everybody."""
 
@@ -254,6 +257,8 @@ class Connection:
                 name = "unknown"
             reason = f"it was killed by signal {-code} ({name})"
             advice = " The computer may have run out of memory." if name == "SIGKILL" else ""
+        elif words and words[-1].rstrip().endswith(LAUNCHER_ON_A_CRASH):
+            reason, advice = "it crashed or was killed", " The computer may have run out of memory."
         else:
             reason = f"exit code {code}" + (f"; its last words: {words[-1][:300]}" if words else "")
             advice = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 
 from .errors import DeviceError
 
@@ -13,13 +14,14 @@ def describe_devices() -> list[dict]:
 
     devices = []
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = f"cuda:{number}"
         try:
             free, _ = torch.cuda.mem_get_info(number)
-        except RuntimeError:  # listed, but in a mode or state that refuses work
+            torch.ones(1, device=device).add_(1).item()
+        except RuntimeError as error:  # in a mode or state that refuses work, or this torch has no code for it
+            print(f"{device} is left out, it cannot be used: {error}", file=sys.stderr)
             continue
-        devices.append(
-            {"id": f"cuda:{number}", "name": torch.cuda.get_device_name(number), "free_bytes": free, "threads": None}
-        )
+        devices.append({"id": device, "name": torch.cuda.get_device_name(number), "free_bytes": free, "threads": None})
     if torch.backends.mps.is_available():
         devices.append({"id": "mps", "name": "Apple GPU", "free_bytes": None, "threads": None})
     name = platform.processor() or platform.machine() or "CPU"

@@ -46,3 +46,10 @@ class WorkerError(CSAMError, RuntimeError):
 
 
 ERRORS = {error.kind: error for error in (CSAMError, InputError, ModelError, DeviceError, Cancelled, WorkerError)}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's MemoryError, torch's OutOfMemoryError, and the other ways in which torch says so, on GPU and CPU."""
+    words = ("out of memory", "not enough memory", "alloc", "cudnn_status_not_initialized")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words))

@@ -48,17 +48,25 @@ def measure(model: Model, device: str) -> Pace:
     multiple = 2 ** (model.architecture["num_levels"] - 1)
     side = math.sqrt(MEASURED_PART)
     piece = tuple(max(2 * multiple, round(length / side / multiple) * multiple) for length in model.field_of_view)
-    network = model.network(device)
+    network, used = model.network(device), device
     values = torch.zeros(len(model.channels), model.num_slices, *piece)
 
     def run(samples: int) -> float:
-        start = time.perf_counter()
-        for _slab in Sampling(network, piece, device, samples).slabs(values):
-            pass
+        nonlocal network, used
+        start, sampling = time.perf_counter(), Sampling(network, piece, used, samples)
+        try:
+            for _slab in sampling.slabs(values):
+                pass
+        finally:
+            network, used = sampling.network, sampling.device
         return time.perf_counter() - start
 
-    one = min(run(1), run(1))  # the first one also warms up
-    sample = max(run(2) - one, one / 10)
+    try:
+        one = min(run(1), run(1))  # the first one also warms up
+        sample = max(run(2) - one, one / 10)
+    finally:
+        if used != device:
+            model.forget_networks()  # it went to the CPU when the GPU's memory ended
     share = math.prod(model.field_of_view) / math.prod(piece)
     return Pace(share * max(one - sample, 0.0), share * sample, len(model.views))
 

@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import DeviceError
+from .errors import DeviceError, is_out_of_memory
 from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
 from .result import Options
 from .team import Team
 from .uncertainty import SampleReducer
 from .views import View
+
+ON_THE_CPU = "The GPU's memory did not suffice ({reason}): the run went on on the CPU, which is slower."
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ class Sampling:
             try:
                 return self._sample(x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick)
             except (MemoryError, RuntimeError) as error:
-                known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "alloc" in str(error).lower()
-                if not known:
+                if not is_out_of_memory(error):
                     raise
                 if self.device == "cpu":
                     raise DeviceError(
@@ -139,7 +140,7 @@ class Sampling:
                 self._chunk_limit = chunk // 2
                 self._warn("The GPU's memory was short: the run went on in smaller pieces.")
             else:
-                self._warn(f"The GPU's memory did not suffice ({reason}): the run went on on the CPU, which is slower.")
+                self._warn(ON_THE_CPU.format(reason=reason))
                 self.device = "cpu"
                 self.network = self.network.to("cpu")
                 self._chunk_limit = largest

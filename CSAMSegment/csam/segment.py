@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from . import __version__, continuity, fit, geometry
 from .devices import choose_device
 from .doubt import case_quality, expected_dice, smoothed, volume_interval
-from .errors import Cancelled, InputError
+from .errors import Cancelled, InputError, is_out_of_memory
 from .geometry import AXES
 from .model import Model
 from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
-from .sampling import Sampling, Slab
+from .sampling import ON_THE_CPU, Sampling, Slab
 from .stack import Stack, resize, stack_of
 from .uncertainty import entropy, error_probability, expected_difference, mutual_information
 
@@ -81,7 +81,13 @@ def segment(
         part = geometry.region_indices(images[0], *options.region)
     device = choose_device(options.device)
     report(0.01, "Reading the model")
-    network = model.network(device)
+    try:
+        network = model.network(device)
+    except (MemoryError, RuntimeError) as error:
+        if device == "cpu" or not is_out_of_memory(error):
+            raise
+        warnings.append(ON_THE_CPU.format(reason=str(error).split(".")[0]))
+        device, network = "cpu", model.network("cpu")
     report(0.03, "Preparing the slices")
     cropped = [image[tuple(part)] for image in images]
     stack = stack_of(cropped, model.in_plane_spacing, model.intensity, AXES[axis])

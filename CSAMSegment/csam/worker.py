@@ -26,6 +26,7 @@ import multiprocessing
 import os
 import platform
 import queue
+import re
 import sys
 import threading
 import time
@@ -36,7 +37,7 @@ from typing import Any, BinaryIO
 
 import csam
 
-from .errors import Cancelled, CSAMError, DeviceError, WorkerError
+from .errors import Cancelled, CSAMError, DeviceError, WorkerError, is_out_of_memory
 from .protocol import (
     PipeClosed,
     pack_error,
@@ -208,10 +209,11 @@ class ModelCache:
 
 def _hello(request: Request, models: ModelCache) -> None:
     """Importing torch is part of the answer, so that the first run is warm."""
+    torch = reason = None
     try:
-        torch, reason = _import_torch().__version__, None
+        torch = _import_torch().__version__
     except WorkerError as error:
-        torch, reason = None, str(error)
+        reason, missing = str(error), isinstance(error, _TorchMissing)
     try:
         devices = importlib.import_module("csam.devices").describe_devices()
     except Exception:
@@ -224,6 +226,7 @@ def _hello(request: Request, models: ModelCache) -> None:
         executable=sys.executable,
         torch=torch,
         reason=reason,
+        installable=torch is None and missing,
         devices=devices,
     )
 
@@ -250,6 +253,7 @@ def _segment(request: Request, models: ModelCache) -> None:
     request.reply("result", images, result=fields)
 
 
+OLDEST_TORCH = (2, 4)
 TRAIN_OPTIONS = ("extra", "card", "device", "fine_tune", "split", "fold")
 
 
@@ -272,19 +276,29 @@ HANDLERS: dict[str, Callable[[Request, ModelCache], None]] = {
 }
 
 
+class _TorchMissing(WorkerError):
+    """There is no torch, or one that is too old: an installation helps."""
+
+
 def _import_torch():
-    python = f"{sys.executable}, Python {platform.python_version()}"
+    python = f"the Python that runs the worker ({sys.executable}, Python {platform.python_version()})"
+    remedy = "Install it there (in 3D Slicer with the PyTorch extension, elsewhere with pip install torch)"
     try:
-        return importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise WorkerError(f"PyTorch cannot be imported by {python}: {error}. Install it again.") from error
-        raise WorkerError(
-            f"PyTorch is not installed for the Python that runs the worker ({python}). Install it there (in 3D "
-            "Slicer with the PyTorch extension, elsewhere with pip install torch), or set another worker command."
-        ) from error
+        torch = importlib.import_module("torch")
     except Exception as error:  # a damaged install raises OSError, RuntimeError and others
-        raise WorkerError(f"PyTorch cannot be imported by {python}: {error}. Install it again.") from error
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            raise _TorchMissing(
+                f"PyTorch is not installed for {python}. {remedy}, or set another worker command."
+            ) from error
+        raise WorkerError(
+            f"PyTorch is installed for {python}, but cannot be imported: {error}. Uninstall it (in 3D Slicer in the "
+            "module PyTorch Util, then restart Slicer), and install it again."
+        ) from error
+    version = getattr(torch, "__version__", "")
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise _TorchMissing(f"PyTorch {version} of {python} is too old; {oldest} or newer is needed. {remedy}.")
+    return torch
 
 
 def _describe(error: Exception) -> dict[str, str]:
@@ -293,17 +307,10 @@ def _describe(error: Exception) -> dict[str, str]:
     if isinstance(error, CSAMError):
         return pack_error(error, detail)
     what = f"{type(error).__name__}: {str(error)[:300]}".rstrip(": ")
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         advice = "Close other programs, limit the run to a region, or choose another device."
         return pack_error(DeviceError(f"There was not enough memory ({what}). {advice}"), detail)
     return pack_error(CSAMError(f"Something unexpected went wrong ({what}). The log has the details."), detail)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Python's MemoryError, torch's OutOfMemoryError, and the RuntimeError of torch's allocator on the CPU."""
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
 
 
 def _leave(code: int) -> None:

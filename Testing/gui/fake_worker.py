@@ -6,6 +6,7 @@ quick    a result at once (also when there is no such file)
 slow     a result after a minute, with progress; hears a cancel
 deaf     a result after a minute, and hears no cancel
 no-torch its hello says that torch cannot be imported
+damaged-torch  the same, and an installation would not help
 no-pace  it measures no model
 broken   every segmentation ends in an error of the model
 """
@@ -24,6 +25,8 @@ from csam.result import Progress, Result, SliceScore, StructureVolume
 
 NO_TORCH = "PyTorch is not installed for the Python that runs the worker."
 
+DAMAGED_TORCH = "PyTorch is installed, but cannot be imported. Uninstall it."
+
 
 def mode() -> str:
     path = Path(sys.argv[1]) / "mode"
@@ -31,14 +34,21 @@ def mode() -> str:
 
 
 def hello(request, models):
-    torch = None if mode() == "no-torch" else "2.13.0"
+    how = mode()
+    torch = None if how in ("no-torch", "damaged-torch") else "2.13.0"
     devices = [
         {"id": "cuda:0", "name": "NVIDIA Test GPU", "free_bytes": 11 * 2**30, "threads": None},
         {"id": "cpu", "name": "x86_64", "free_bytes": None, "threads": 8},
     ]
-    reason = None if torch else NO_TORCH
     request.reply(
-        "hello", version="0", python="3", executable="", torch=torch, reason=reason, devices=devices if torch else []
+        "hello",
+        version="0",
+        python="3",
+        executable="",
+        torch=torch,
+        reason={"no-torch": NO_TORCH, "damaged-torch": DAMAGED_TORCH}.get(how),
+        installable=how == "no-torch",
+        devices=devices if torch else [],
     )
 
 

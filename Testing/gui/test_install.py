@@ -53,13 +53,13 @@ def extension(bare, monkeypatch):
 
 
 def test_apply_asks_installs_and_goes_on(bare, extension):
-    assert bare.ui.deviceLabel.text == "PyTorch is not installed yet. Apply offers to install it."
+    assert bare.ui.deviceLabel.text == "PyTorch 2.4 or newer is not installed yet. Apply offers to install it."
     bare.host.dialogs.answer(qt.QMessageBox.Ok)
     bare.ui.applyButton.click()
     bare.ends()
     [question] = bare.host.dialogs.take()
     assert "3 GB" in question.text
-    assert "no image leaves this computer" in question.text
+    assert "No image leaves this computer" in question.text
     assert extension.calls == [(False, None, ">=2.4")]
     assert bare.ui.sliceTable.rowCount == 6
 
@@ -122,3 +122,24 @@ def test_under_testing_nothing_is_installed_and_the_reason_is_told(bare, extensi
     bare.ends()
     assert extension.calls == []
     assert told == ["PyTorch is not installed for the Python that runs the worker."]
+
+
+def test_a_torch_that_is_damaged_is_not_offered_again(bare, extension):
+    bare.makes_the_worker("damaged-torch")
+    bare.ui.restartWorkerButton.click()
+    bare.until(lambda: not bare.panel.worker.status.pending)
+    bare.looks()
+    assert bare.ui.deviceLabel.text == "PyTorch is installed, but cannot be imported. Uninstall it."
+    bare.ui.applyButton.click()
+    bare.ends()
+    assert bare.is_told() == "PyTorch is installed, but cannot be imported. Uninstall it."
+    assert extension.calls == []
+
+
+def test_on_an_intel_slicer_on_macos_nothing_is_tried(bare, extension, monkeypatch):
+    monkeypatch.setattr(install, "sys", types.SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(install, "platform", types.SimpleNamespace(machine=lambda: "x86_64"))
+    bare.ui.applyButton.click()
+    bare.ends()
+    assert "does not exist for programs for Intel processors on macOS" in bare.is_told()
+    assert extension.calls == []

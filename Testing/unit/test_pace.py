@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from unit import small
 
 from csam.pace import Pace, measure, work
 from csam.raster import Raster
+from csam.sampling import Sampling
 
 
 def raster(columns, rows, slices, spacing=2.0):
@@ -51,3 +53,20 @@ def test_the_pace_is_measured_on_the_network_itself(model):
     assert pace.fixed >= 0
     assert pace.num_views == 1
     assert measure(replace(model, free_orientation=True), "cpu").num_views == 8
+
+
+def test_a_network_that_went_to_the_cpu_is_not_kept_for_the_gpu(monkeypatch):
+    """ "cpu:0" plays a GPU whose memory ends while the pace is measured."""
+    model, original, where = small.model(), Sampling._sample, []
+
+    def sample(self, x, wanted, weights, chunk, tick):
+        where.append(self.device)
+        if self.device == "cpu:0":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return original(self, x, wanted, weights, chunk, tick)
+
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    assert measure(model, "cpu:0").sample > 0
+    assert "cpu:0" not in model._networks
+    assert where[-1] == "cpu"
+    assert "cpu:0" not in where[where.index("cpu") :]  # it knows by then

@@ -173,7 +173,18 @@ def test_the_tick_goes_up_to_one():
     ("pieces", "device", "said"),
     [(2, "cpu:0", ["smaller pieces"]), (0, "cpu", ["smaller pieces", "on the CPU, which is slower"])],
 )
-def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeypatch, pieces, device, said):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB)"),
+    ],
+    ids=str,
+)
+def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeypatch, pieces, device, said, error):
     """ "cpu:0" plays the GPU: it refuses more than so many slices at a time."""
     original = Sampling._sample
     tried = []
@@ -181,7 +192,7 @@ def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeyp
     def sample(self, x, wanted, weights, chunk, tick):
         tried.append((self.device, chunk))
         if self.device == "cpu:0" and chunk > pieces:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            raise error
         return original(self, x, wanted, weights, chunk, tick)
 
     values = torch.rand(1, 9, 8, 8)

@@ -360,6 +360,24 @@ def test_a_gpu_out_of_memory_ends_on_the_cpu_with_a_warning_in_the_result(monkey
     assert [p.fraction for p in seen] == sorted(p.fraction for p in seen)
 
 
+def test_a_gpu_without_room_for_the_network_leaves_the_run_to_the_cpu(monkeypatch):
+    model = small.model()
+    expected = segment(small.image(), model, FEW)
+    network = type(model).network
+
+    def refuse(self, device="cpu"):
+        if device == "cpu:0":
+            raise RuntimeError("CUDA error: out of memory. CUDA kernel errors might be reported later")
+        return network(self, device)
+
+    monkeypatch.setattr(pipeline, "choose_device", lambda wanted: "cpu:0")
+    monkeypatch.setattr(type(model), "network", refuse)
+    result = segment(small.image(), model, FEW)
+    assert result.provenance["device"] == "cpu"
+    assert any("did not suffice (CUDA error: out of memory): the run went on on the CPU" in w for w in result.warnings)
+    np.testing.assert_array_equal(arrays(result)["labels"], arrays(expected)["labels"])
+
+
 def test_a_cancel_after_the_fall_to_the_cpu_leaves_no_network_in_the_wrong_place(monkeypatch):
     model = small.model()
     original, fallen = Sampling._sample, []

@@ -225,6 +225,7 @@ def test_hello_tells_version_python_torch_and_devices(warm):
 
     hello = warm.hello()
     assert (hello["version"], hello["torch"], hello["reason"]) == (csam.__version__, "9.9", None)
+    assert hello["installable"] is False
     assert hello["python"] == ".".join(map(str, sys.version_info[:3]))
     assert hello["devices"][0]["id"] == "cpu"
 
@@ -304,9 +305,10 @@ def test_the_worker_environment_puts_this_csam_first():
     folder = str(Path(csam.__file__).resolve().parent.parent)
     assert worker_environment({"PYTHONPATH": "other", "A": "b"}) == {
         "PYTHONPATH": folder + os.pathsep + "other",
+        "PYTHONSAFEPATH": "1",
         "A": "b",
     }
-    assert worker_environment({}) == {"PYTHONPATH": folder}
+    assert worker_environment({}) == {"PYTHONPATH": folder, "PYTHONSAFEPATH": "1"}
 
 
 def test_client_and_protocol_work_without_torch_and_qt():
@@ -377,17 +379,6 @@ def test_missing_torch_is_said_and_the_worker_lives(tmp_path):
             error = failure(start(client, model))
             assert isinstance(error, WorkerError)
             assert str(error) == hello["reason"]
-
-
-def test_a_damaged_torch_is_told_apart_from_a_missing_one(tmp_path):
-    (tmp_path / "torch.py").write_text("raise OSError('[WinError 126] c10.dll could not be found')")
-    script = tmp_path / "worker_with_damaged_torch.py"
-    script.write_text(ENGINE + "from csam.worker import main\nmain()\n")
-    with WorkerClient([sys.executable, str(script), "no-torch"]) as client:
-        hello = client.hello()
-    assert hello["torch"] is None
-    assert "cannot be imported" in hello["reason"]
-    assert "c10.dll" in hello["reason"]
 
 
 # Cancel -----------------------------------------------------------------------------------------------------------
@@ -532,6 +523,46 @@ def test_every_waiting_job_hears_of_the_end(client):
     assert all(type(failure(job)) is WorkerError for job in jobs)
 
 
+DAMAGED_TORCH = """
+import sys
+class Damaged:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise OSError("[WinError 126] Error loading fbgemm.dll")
+sys.meta_path.insert(0, Damaged())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "installable", "words"),
+    [
+        (NO_TORCH, "", True, "is not installed for the Python that runs the worker"),
+        (DAMAGED_TORCH, "", False, "cannot be imported: [WinError 126] Error loading fbgemm.dll. Uninstall it"),
+        ("", "stand_in('torch', __version__='2.3.1+cpu')\n", True, "PyTorch 2.3.1+cpu of the Python"),
+        ("", "stand_in('torch')\n", True, "is too old; 2.4 or newer is needed"),
+    ],
+    ids=["missing", "damaged", "old", "very old"],
+)
+def test_hello_tells_what_an_installation_would_mend(tmp_path, before, after, installable, words):
+    script = tmp_path / "worker.py"
+    script.write_text(before + ENGINE + after + "from csam.worker import main\nmain()\n")
+    with WorkerClient([sys.executable, str(script), *(["no-torch"] if before else [])]) as client:
+        hello = client.hello()
+        assert hello["torch"] is None
+        assert hello["installable"] is installable
+        assert words in hello["reason"]
+        assert str(failure(start(client, "first"))) == hello["reason"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH came with Python 3.11")
+def test_the_worker_finds_no_modules_where_slicer_happens_to_run(tmp_path):
+    (tmp_path / "platform.py").write_text("raise RuntimeError('from the data folder')")
+    command = [sys.executable, "-m", "csam", "models"]
+    done = subprocess.run(command, cwd=tmp_path, env=worker_environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cardiac-lv" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -547,6 +578,10 @@ def test_every_waiting_job_hears_of_the_end(client):
         ("""os.write(1, b'{"type": "result", "id": 1, "bytes": 100}\\nabc')""", "exit code 0"),
         ("pass", "exit code 0"),
         ("sys.exit('No module named csam')", "exit code 1; its last words: No module named csam"),
+        (
+            "sys.exit('error: [/opt/Slicer/bin/python-real] exit abnormally - Report the problem.')",
+            "it crashed or was killed. The computer may have run out of memory.",
+        ),
     ],
 )
 def test_what_is_no_worker_ends_in_one_clear_error(code, words):
