@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .model import Model
@@ -27,14 +28,21 @@ def card(model: Model) -> str:
         "## What it learned from",
         "",
         f"- {where.get('data', 'unknown data')} ({where.get('data_licence') or 'licence not stated'}): "
-        f"{trained.patients} training patients; slices {trained.slice_spacing[0]:g} to {trained.slice_spacing[1]:g} mm "
-        f"apart, pixels {trained.in_plane_spacing[0]:g} to {trained.in_plane_spacing[1]:g} mm, {trained.slices[0]:g} "
-        f"to {trained.slices[1]:g} slices a stack",
+        + (
+            f"{trained.patients} training patients; slices {_range(trained.slice_spacing)} mm apart, pixels "
+            f"{_range(trained.in_plane_spacing)} mm, {_range(trained.slices)} slices a stack"
+            if trained.patients
+            else "what it was trained on is not known"
+        ),
     ]
     if where.get("extra_data"):
         lines.append(f"- Also, for training only: {', '.join(where['extra_data'])}")
-    if where.get("validation_patients"):
-        lines.append(f"- Validation patients, never trained on: {', '.join(where['validation_patients'])}")
+    lines += _ancestors(where)
+    never = ", never trained on" if where.get("training_patients") else ""
+    of = f" of {where.get('calibrated_on')}"
+    for part, data in (("validation", ""), ("calibration", of)):
+        if where.get(f"{part}_patients"):
+            lines.append(f"- {part.capitalize()} patients{data}{never}: {', '.join(where[f'{part}_patients'])}")
     if model.metrics:
         lines += ["", "## How good it was", "", model.metrics.get("note", ""), ""]
         lines += ["| measure | before calibration | after | |", "|---|---|---|---|"]
@@ -88,6 +96,23 @@ def rows(before: dict, after: dict) -> list[tuple[str, str, str, str]]:
             pairs = [(f"{words}: {part}", first.get(part), value) for part, value in after[name].items()]
         found += [(w, _text(b), _text(a), hint) for w, b, a in pairs if (b, a) != (None, None)]
     return found
+
+
+def _ancestors(provenance: Mapping) -> list[str]:
+    """A line for every model that this one was fine-tuned from, the latest first; stages on the same data are one."""
+    lines: dict[tuple, str] = {}
+    before = provenance.get("started_from")
+    while before:
+        origin = before.get("provenance") or {}
+        name, data = before.get("name"), origin.get("data", "unknown data")
+        many = f" ({len(origin['training_patients'])} training patients)" if origin.get("training_patients") else ""
+        lines.setdefault((name, data), f"- Fine-tuned from {name}, which learned from {data}{many}")
+        before = origin.get("started_from")
+    return [*lines.values()]
+
+
+def _range(pair) -> str:
+    return f"{pair[0]:g} to {pair[1]:g}"
 
 
 def _text(value) -> str:

@@ -21,7 +21,9 @@ from .interrupts import interruptible
 from .protocol import pack_result
 from .result import Options
 
-SHIPPED = Path(__file__).resolve().parent.parent / "Resources" / "Models"
+HERE = Path(__file__).resolve().parent
+SHIPPED = next(filter(Path.is_dir, (HERE.parent / "Resources" / "Models", HERE / "shipped")), HERE / "shipped")
+"""The models that come with the extension, or, installed by pip, with the package."""
 EXTRAS = {"monai": "monai", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """What training and measuring need beyond the engine: module, and what pip knows it by."""
 
@@ -63,6 +65,8 @@ def read_image(path: str, frame: int | None = None):
 
     if not Path(path).exists():
         raise InputError(f"There is no file {path}.")
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; an image file was expected. Convert a DICOM series to one volume first.")
     try:
         fault = fault_of(path)
         image = None if fault else sitk.ReadImage(path)
@@ -106,17 +110,57 @@ def _segment(options: argparse.Namespace) -> None:
     run = Options(
         options.samples, options.seed, options.device, options.slice_axis, keep_probabilities=options.probabilities
     )
+    sources = [str(Path(path).resolve()) for path in options.images]
+    out = _folder_for(sources, Path(options.out))
     result = segment(images, model, run, progress=_bar())
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(result.labels, str(out / "labels.nrrd"), useCompression=True)
-    for name in ("error_probability", "entropy", "mutual_information", "probabilities"):
-        image = getattr(result, name)
-        if image is not None:
-            sitk.WriteImage(image, str(out / f"{name}.nrrd"), useCompression=True)
-    (out / "report.json").write_text(json.dumps(describe(result), indent=2) + "\n")
+    (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
+    for name in MAPS:
+        image, path = getattr(result, name), out / f"{name}.nrrd"
+        path.unlink(missing_ok=True)
+        if image is None:
+            continue
+        try:
+            sitk.WriteImage(image, str(path), useCompression=True)
+        except RuntimeError as error:
+            path.unlink(missing_ok=True)
+            raise InputError(
+                f"{path} could not be written; is the disk full? Free room on it, or choose another."
+            ) from error
+    report = {"images": sources, "frame": options.frame} | describe(result)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print(summary(result))
     print(f"Written to {out}.")
+
+
+MAPS = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
+
+
+def _folder_for(images: Sequence[str], out: Path) -> Path:
+    """The folder for a result, there and writable before the run.
+
+    Raises InputError where it holds an image that is to be segmented, or the result of another one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _check_writable(out)
+    if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
+        raise InputError(f"A result in {out} would write over the image itself. Choose another --out.")
+    try:
+        before = json.loads((out / "report.json").read_text(encoding="utf-8")).get("images", images)
+    except (OSError, ValueError, AttributeError):
+        before = images
+    if before != images:
+        raise InputError(f"{out} holds the result of {', '.join(map(str, before))}. Choose another --out.")
+    return out
+
+
+def _check_writable(*places: str | Path | None) -> None:
+    """Raises InputError now, not after the work, where a file cannot be written into a folder, or in a file's place."""
+    for place in filter(None, places):
+        folder = Path(place) if Path(place).is_dir() else Path(place).parent
+        if not folder.is_dir():
+            raise InputError(f"There is no folder {folder} to write {Path(place).name} into. Make it first.")
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"Nothing may be written into {folder}. Choose another place.")
 
 
 def describe(result) -> dict:
@@ -129,9 +173,9 @@ def summary(result) -> str:
     lines = [f"Note: {warning}" for warning in result.warnings]
     for s in result.structures:
         lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
-    first = ", ".join(f"{s.index} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
+    first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
     lines.append(f"Dice to expect: {result.case_quality:.2f}")
-    lines.append(f"Slices to look at first, counted from 0 (area expected to be wrong): {first}")
+    lines.append(f"Slices to look at first, the first being 1 (area expected to be wrong): {first}")
     lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
     return "\n".join(lines)
 
@@ -151,6 +195,7 @@ def _bar():
 
 
 def _train(options: argparse.Namespace) -> None:
+    from .training.calibrate import check_card
     from .training.plan import Plan
     from .training.preparing import prepare
     from .training.train import train
@@ -163,7 +208,11 @@ def _train(options: argparse.Namespace) -> None:
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
-        print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), sep="\n")
+        check_card(_read_json(options.card))
+        anew = prepared.begin()[1]
+        print(*prepared.decisions, *(f"Note: {note}" for note in (*prepared.notes, *anew)), sep="\n")
+        for side in ("training", "validation"):
+            print(f"{side} patients: {', '.join(getattr(prepared, side))}")
         return
     _check_extras()
     with interruptible() as asked:
@@ -181,6 +230,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training.matching import in_values_of
 
     _check_extras()
+    _check_writable(options.json, options.png)
     model = find_model(options.model)
     data, cases = _cases(options, model)
     cases = in_values_of(model, data.labels, cases)
@@ -201,6 +251,8 @@ def _calibrate(options: argparse.Namespace) -> None:
     _check_extras()
     model = find_model(options.model)
     data, cases = _cases(options, model)
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    _check_writable(options.out)
     calibrate_on(model, data, cases, Path(options.out), device=options.device)
 
 
@@ -330,7 +382,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--split", help="JSON file of who is trained and validated on; nnU-Net's splits_final.json too"
     )
-    command.add_argument("--fold", type=int, default=0, help="which split of nnU-Net's file (default 0)")
+    command.add_argument("--fold", type=int, help="which split of nnU-Net's file (default 0)")
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
@@ -359,7 +411,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("convert", _convert, "Make a model of a bare state dict, such as one of the published code.")
     command.add_argument("weights", help="file with a plain state dict")
-    command.add_argument("--card", help="JSON file with fields of model.json: channels, labels, in_plane_spacing ...")
+    command.add_argument("--card", help="JSON file: names of channels and labels, in_plane_spacing ...")
     command.add_argument("--out", required=True, help="folder, or .zip, for the model")
 
     command = add("models", _models, "List the shipped models, or print the card of one.")

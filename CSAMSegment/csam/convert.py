@@ -14,6 +14,11 @@ from .networks import from_state_dict
 if TYPE_CHECKING:
     from torch import Tensor
 
+CARD = (
+    *("name", "version", "title", "about", "licence", "channels", "modality", "labels"),
+    *("in_plane_spacing", "field_of_view", "slice_axis", "intensity", "intensity_limits"),
+)
+
 
 def convert(state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Model:
     """The model of these weights. card: what the weights do not say, each with a default from the published recipe.
@@ -25,6 +30,9 @@ def convert(state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Model:
 
     Raises InputError or ModelError for a field that cannot be used, and for weights that are not finite.
     """
+    unknown = sorted(set(card) - set(CARD))
+    if unknown:
+        raise InputError(f"The card's field {unknown[0]!r} is not known; there are {', '.join(CARD)}.")
     network = from_state_dict(state_dict)
     numbers = network.architecture
     channels = _names(card, "channels", "channel", numbers["input_channels"])

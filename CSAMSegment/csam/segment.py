@@ -253,6 +253,16 @@ class _Output:
             if kept.get(label.value, 1.0) < 1 - RIVAL
         )
         warnings += self._mark_breaks()
+        warnings += tuple(
+            f"{label.name} was not found. The expected Dice says nothing of a structure that is not there."
+            for label in self.model.labels
+            if whole and not (self.labels == label.value).any()
+        )
+        if not self.model.calibration.case_quality:
+            warnings += (
+                f"{self.model.name} is not calibrated: how often its interval, its chance of error and its expected "
+                "Dice hold was never measured.",
+            )
         scores = [self._score(here) for here in chosen]
         worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
         slices = [

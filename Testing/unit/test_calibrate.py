@@ -22,6 +22,7 @@ from csam.training.calibrate import (
     cross_fitted,
     dice_scale,
     error_map,
+    few_for_intervals,
     fit,
     how_judged,
     volume_scale,
@@ -263,13 +264,16 @@ def test_patients_who_calibrated_the_model_are_judged_by_each_other():
     np.testing.assert_array_equal(found[0].doubt, crossed[0].doubt)
     np.testing.assert_allclose(found[2].doubt, 0.5 * cases[2].doubt, atol=1e-6)
     assert [c.name for c in found] == [c.name for c in cases]
-    assert "2 of the 3 patients calibrated the model" in said
+    assert "2 of the 3 patients chose the model's weights or calibrated it" in said
 
 
 def test_a_single_patient_of_those_who_calibrated_the_model_is_not_judged():
     found, said = judged([case("a"), case("stranger")], validation_patients=["a", "b"])
     assert [c.judged for c in found] == [False, True]
-    assert "1 of the 2 patients calibrated the model: after calibration, one patient: not judged." in said
+    assert (
+        "1 of the 2 patients chose the model's weights or calibrated it: after calibration, one patient: not judged."
+        in said
+    )
 
 
 def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
@@ -277,7 +281,7 @@ def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
     plan = {"patient_pattern": "(.*)_."}
     found, said = judged(cases, plan=plan, training_patients=["a"], validation_patients=["b", "c"])
     assert "1 of the 3 patients were trained on" in said
-    assert "2 of the 3 patients calibrated the model" in said
+    assert "2 of the 3 patients chose the model's weights or calibrated it" in said
     np.testing.assert_array_equal(found[1].doubt, cross_fitted(cases[1:], [1])[0].doubt)
 
 
@@ -305,3 +309,10 @@ def test_a_case_quality_is_scaled_until_it_is_the_dice_on_average():
     found = fit(cases, [1])
     assert [apply(one, found, [1]).case_quality for one in cases] == pytest.approx([0.84, 0.76])
     assert found.case_quality == (0.76, 0.84)
+
+
+@pytest.mark.parametrize(("scans", "said"), [(1, "1 scan with structures cover 50%"), (8, "8 scans with"), (9, "")])
+def test_intervals_of_few_scans_promise_less(scans, said):
+    found = few_for_intervals([case("abcdefghi"[number]) for number in range(scans)])
+    assert said in found
+    assert bool(found) == bool(said)

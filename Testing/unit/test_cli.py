@@ -82,9 +82,10 @@ def test_one_file_of_as_many_volumes_as_the_model_has_channels_holds_its_channel
     sitk.WriteImage(small.image(seed=1), str(tmp_path / "1.nii.gz"))
     found = []
     for images in (("series.nii.gz",), (str(tmp_path / "0.nii.gz"), str(tmp_path / "1.nii.gz"))):
-        more = ("--model", str(tmp_path / "two"), "--samples", "2", "--device", "cpu", "--out", str(tmp_path / "out"))
+        out = tmp_path / f"out of {len(images)}"
+        more = ("--model", str(tmp_path / "two"), "--samples", "2", "--device", "cpu", "--out", str(out))
         assert run(place, monkeypatch, "segment", *images, *more) == 0
-        found.append(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "error_probability.nrrd"))))
+        found.append(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "error_probability.nrrd"))))
     np.testing.assert_array_equal(*found)
 
 
@@ -138,9 +139,11 @@ def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, 
     out = tmp_path / "out"
     more = ("--model", "model", "--patients", "p00_0,p01_0", "--out", str(out))
     assert run(place, monkeypatch, "calibrate", "data", *more) == 0
-    model = Model.load(out / "model")
+    model, before = Model.load(out / "model"), Model.load(place / "model")
     assert len(model.calibration.error_map) > 2
-    assert model.provenance["validation_patients"] == ["p00_0", "p01_0"]
+    assert model.provenance["calibration_patients"] == ["p00_0", "p01_0"]
+    assert model.provenance.get("validation_patients") == before.provenance.get("validation_patients")
+    assert "- Calibration patients of Balls" in (out / "model" / "MODEL_CARD.md").read_text()
     assert model.provenance["calibrated_on"] == "Balls"
     assert "Wrong voxels found by doubt" in (out / "model" / "MODEL_CARD.md").read_text()
     assert (out / "evaluation.png").is_file()
@@ -453,3 +456,99 @@ def test_faults_of_a_data_set_end_with_code_2_and_a_line_for_each(monkeypatch, t
     monkeypatch.setenv("RANK", "1")
     assert cli.main(["train", str(folder), "--out", str(out)]) == 2
     assert capsys.readouterr().err == ""
+
+
+def segments(place, monkeypatch, image, out, *more) -> int:
+    quick = ("--samples", "2", "--device", "cpu", "--out", str(out))
+    return run(place, monkeypatch, "segment", str(image), "--model", "model", *quick, *more)
+
+
+def test_a_result_is_not_written_over_that_of_another_image(place, monkeypatch, capsys, tmp_path):
+    other = tmp_path / "other.nrrd"
+    sitk.WriteImage(small.image(seed=1), str(other))
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out", "--probabilities") == 0
+    report = (tmp_path / "out" / "report.json").read_text()
+    assert json.loads(report)["images"] == [str((place / "image.nrrd").resolve())]
+    assert segments(place, monkeypatch, other, tmp_path / "out") == 2
+    assert "image.nrrd. Choose another --out." in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.json").read_text() == report
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 0  # the same one may be run again
+    assert not (tmp_path / "out" / "probabilities.nrrd").exists()
+
+
+def test_an_image_is_not_written_over_by_its_own_result(place, monkeypatch, capsys, tmp_path):
+    image = tmp_path / "entropy.nrrd"
+    sitk.WriteImage(small.image(), str(image))
+    before = image.read_bytes()
+    assert segments(place, monkeypatch, image, tmp_path) == 2
+    assert "would write over the image itself" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+def test_a_full_disk_leaves_no_half_file(place, monkeypatch, capsys, tmp_path):
+    write = sitk.WriteImage
+
+    def full(image, path, **more):
+        if "mutual" in path:
+            Path(path).write_bytes(b"half")
+            raise RuntimeError("No space left on device")
+        write(image, path, **more)
+
+    monkeypatch.setattr(sitk, "WriteImage", full)
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 2
+    assert "could not be written; is the disk full?" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"{name}.nrrd" for name in ("labels", "error_probability", "entropy")
+    }
+
+
+@pytest.mark.parametrize("option", ["--json", "--png"])
+def test_a_place_that_is_not_there_is_told_before_the_work(place, monkeypatch, capsys, tmp_path, option):
+    monkeypatch.setattr("csam.training.evaluate.segment", None)
+    more = ("--model", "model", option, str(tmp_path / "none" / "figures"))
+    assert run(place, monkeypatch, "evaluate", "data", *more) == 2
+    assert "Make it first." in capsys.readouterr().err
+
+
+def test_a_folder_is_no_image(place, monkeypatch, capsys, tmp_path):
+    assert segments(place, monkeypatch, "data", tmp_path / "out") == 2
+    assert "data is a folder; an image file was expected." in capsys.readouterr().err
+
+
+def test_slices_are_counted_from_1_as_in_slicer(place, monkeypatch, capsys, tmp_path):
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 0
+    first = min(json.loads((tmp_path / "out" / "report.json").read_text())["slices"], key=lambda score: score["rank"])
+    assert f"the first being 1 (area expected to be wrong): {first['index'] + 1} (" in capsys.readouterr().out
+
+
+def test_phantoms_are_not_put_among_other_cases(place, monkeypatch, capsys, tmp_path):
+    folder = small.dataset(tmp_path / "mine", patients=1)
+    before = (folder / "dataset.json").read_text()
+    assert run(place, monkeypatch, "phantom", str(folder), "--count", "1") == 2
+    assert "holds another data set (Balls). Choose another folder." in capsys.readouterr().err
+    assert (folder / "dataset.json").read_text() == before
+    assert len(list((folder / "imagesTr").iterdir())) == 1
+    for _again in range(2):
+        assert run(place, monkeypatch, "phantom", str(tmp_path / "made"), "--count", "1") == 0
+
+
+def test_a_dry_run_finds_what_would_stop_the_training_and_names_both_sides(place, monkeypatch, capsys, tmp_path):
+    dry = ("train", "data", "--out", str(tmp_path / "out"), "--dry-run")
+    assert run(place, monkeypatch, *dry) == 0
+    said = capsys.readouterr().out
+    sides = {name for line in said.splitlines() if "patients: " in line for name in line.split(": ")[1].split(", ")}
+    assert sides == {"p00_0", "p01_0", "p02_0"} or sides == {"p00", "p01", "p02"}
+    assert run(place, monkeypatch, *dry, "--fine-tune", "model", "--base-channels", "2") == 2
+    assert "base_channels" in capsys.readouterr().err
+    card = tmp_path / "card.json"
+    card.write_text('{"license": "MIT"}')
+    assert run(place, monkeypatch, *dry, "--card", str(card)) == 2
+    assert "field 'license' is not known; there are name, version, title" in capsys.readouterr().err
+    card.write_text('{"labels": [{"name": "bright ball", "colour": [1, 2, 3]}]}')
+    assert run(place, monkeypatch, *dry, "--card", str(card)) == 2
+    assert "label's field 'colour' is not known" in capsys.readouterr().err
+
+
+def test_a_fold_needs_the_file_of_its_split(place, monkeypatch, capsys, tmp_path):
+    assert run(place, monkeypatch, "train", "data", "--out", str(tmp_path / "out"), "--fold", "3", "--dry-run") == 2
+    assert "Fold 3 of which split?" in capsys.readouterr().err

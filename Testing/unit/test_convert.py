@@ -4,6 +4,7 @@ import pytest
 import torch
 from unit import small
 
+from csam.card import card as write_out
 from csam.convert import convert
 from csam.errors import CSAMError, InputError, ModelError
 from csam.intensity import Intensity
@@ -39,9 +40,17 @@ def test_an_uncalibrated_model_states_one_minus_the_probability():
     assert convert(small.network().state_dict(), {}).calibration.error_map == ((0.0, 0.0), (1.0, 1.0))
 
 
-def test_a_converted_model_finds_no_fault_with_the_stack_it_was_not_told_about():
+def test_a_converted_model_says_of_a_run_that_it_is_not_calibrated_and_nothing_else():
     model = convert(small.network().state_dict(), {"field_of_view": [16, 16], "in_plane_spacing": 2.0})
-    assert segment(small.image(), model, Options(samples=2)).warnings == ()
+    [warning] = [w for w in segment(small.image(), model, Options(samples=2)).warnings if "was not found" not in w]
+    assert warning.startswith("converted is not calibrated: how often its interval")
+    assert "what it was trained on is not known" in write_out(model)
+    assert "1e+06" not in write_out(model)
+
+
+def test_a_misspelt_field_of_the_card_is_named():
+    with pytest.raises(InputError, match=r"field 'license' is not known; there are name, version, .*licence"):
+        convert(small.network().state_dict(), {"license": "MIT"})
 
 
 @pytest.mark.parametrize(

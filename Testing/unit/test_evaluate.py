@@ -244,7 +244,11 @@ def test_a_model_is_measured_on_every_case_and_reported(tmp_path):
     measured = evaluate(model, data.cases, Options(samples=2), log=said.append)
     assert [c.name for c in measured] == ["p00_0", "p01_0", "p02_0"]
     assert len(said) == 3
-    assert all("Dice" in line and "case quality" in line for line in said)
+    for case, line in zip(measured, said, strict=True):
+        low, _mean, high = case.intervals_ml[0]
+        assert "Dice" in line
+        assert f"before calibration: expected {case.case_quality:.3f}" in line
+        assert f"{case.volume_ml[0]:.1f} ml [{low:.1f}, {high:.1f}], true {case.truth_ml[0]:.1f}" in line
     json.dumps([c.figures for c in measured], allow_nan=False)
     assert all(c.energy_distance is None for c in measured)
 
@@ -336,3 +340,14 @@ def test_an_evaluation_can_be_cancelled(tmp_path):
     data = read_dataset(small.dataset(tmp_path, patients=2))
     with pytest.raises(Cancelled):
         evaluate(small.model(), data.cases, Options(samples=2), log=lambda text: None, cancelled=lambda: True)
+
+
+def test_a_scan_without_structures_has_no_dice_to_raise_the_mean_with(tmp_path):
+    folder = small.dataset(tmp_path / "data", patients=2)
+    [path] = folder.glob("labelsTr/p01*")
+    empty = sitk.ReadImage(str(path)) * 0
+    sitk.WriteImage(empty, str(path))
+    measured = evaluate(small.model(), read_dataset(folder).cases, Options(samples=2), log=lambda text: None)
+    heart = measured[0]
+    nothing = replace(measured[1], dice=(None, None))
+    assert summarise([heart, nothing], ["bright", "grey"])["dice_mean"] == round(heart.mean_dice, 4)

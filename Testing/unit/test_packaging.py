@@ -1,9 +1,11 @@
 """What Slicer's build system and the Extensions Index ask of the repository."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,3 +192,20 @@ def test_a_file_that_is_not_listed_is_named(evaluated):
         compare("csam/__init__.py", {"csam/__init__.py", "csam/new.py"}, "MODULE_PYTHON_SCRIPTS")
     with pytest.raises(AssertionError, match=r"remove the line csam/old\.py"):
         compare("csam/__init__.py;csam/old.py", {"csam/__init__.py"}, "MODULE_PYTHON_SCRIPTS")
+
+
+def test_what_pip_installs_has_every_package_and_the_shipped_model(tmp_path):
+    """Built for real: an editable install, as here, finds the model where it lies in the repository."""
+    pytest.importorskip("setuptools")
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "CSAMSegment", source / "CSAMSegment", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE.txt"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(tmp_path / "place"), str(source)], check=True)
+    packages = {path.parent.relative_to(ROOT / "CSAMSegment") for path in ROOT.glob("CSAMSegment/csam/**/__init__.py")}
+    assert all((tmp_path / "place" / package / "__init__.py").is_file() for package in packages)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "place")}
+    command = [sys.executable, "-m", "csam", "models"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cardiac-lv")

@@ -449,3 +449,11 @@ def test_a_calibrated_model_places_a_case_among_its_validation_scans(model):
     calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.0, 0.1, 0.2, 1.0)))
     assert segment(small.image(), calibrated, Options(samples=2)).case_rank == 0.75
     assert segment(small.image(), model, Options(samples=2)).case_rank is None
+
+
+def test_a_structure_that_was_not_found_is_said(monkeypatch):
+    model = small.model()
+    only = next(iter(model.labels))
+    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab: None)  # nothing becomes foreground
+    said = segment(small.image(), model, FEW).warnings
+    assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
+from csam.card import card
 from csam.errors import Cancelled, InputError
 from csam.model import Model
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
@@ -19,10 +20,11 @@ from csam.result import Options
 from csam.segment import segment
 from csam.training.augment import Example
 from csam.training.calibrate import assemble
-from csam.training.dataset import read_dataset
+from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
+from csam.training.matching import met
 from csam.training.plan import Plan
-from csam.training.preparing import adopt
+from csam.training.preparing import adopt, prepare
 from csam.training.train import load_example, quick_dice, train
 from csam.training.trainer import Trainer, choose_precision, rate
 
@@ -238,11 +240,11 @@ def test_gates_can_be_learned_last_by_a_network_that_has_learned_without_them(da
     ("changes", "anew"),
     [
         ({}, []),
-        ({"num_classes": 5}, ["the output layer (num_classes 3 → 5)"]),
+        ({"num_classes": 5}, ["the output layer's lesion, cyst"]),
         ({"num_slices": 7}, ["the slice attention (num_slices 5 → 7)"]),
         ({"input_channels": 2}, ["the input layer (input_channels 1 → 2)"]),
         ({"slice": False}, []),
-        ({"rank": 3, "num_classes": 2}, ["the slice attention", "the output layer"]),
+        ({"rank": 3, "num_classes": 2}, ["the slice attention (num_classes 3 → 2, rank 5 → 3)"]),
     ],
     ids=str,
 )
@@ -250,13 +252,18 @@ def test_gates_can_be_learned_last_by_a_network_that_has_learned_without_them(da
 def test_what_fits_of_a_model_is_taken_over_and_the_rest_is_told(kind, changes, anew):
     start, network = small.model(small.network(kind, seed=1)), small.network(kind, seed=2, **changes)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    said = adopt(start, network)
+    names = [*(label.name for label in start.labels), "lesion", "cyst"]
+    said = adopt(start, network, names[: network.architecture["num_classes"] - 1])
     assert len(said) == len(anew)
     assert all(word.split(" (")[0] in " ".join(said) for word in anew)
     if len(anew) == 1:
         assert said == anew
     old = start.network().state_dict()
     for name, value in network.state_dict().items():
+        if name.startswith(("conv_final", "final.")):
+            kept = min(len(value), len(old[name]))
+            assert torch.equal(value, torch.cat([old[name][:kept], fresh[name][kept:]]))
+            continue
         fits = name in old and old[name].shape == value.shape
         assert torch.equal(value, old[name] if fits else fresh[name]), name
 
@@ -639,3 +646,58 @@ def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
     monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
     training.train_step(example(0))
     assert (len(passes), len(drawn)) == (1, 2)
+
+
+def fine_tuned(data, start, out, pattern=PLAN.patient_pattern, **more):
+    numbers = {"steps": 1, "learning_rate": 1e-6, "ema": 0.0, "patient_pattern": pattern}
+    return train(data, out, numbers | {"validation_patients": 2}, device="cpu", fine_tune=start, log=silent, **more)
+
+
+def test_nobody_validates_a_model_that_has_learned_from_them(data, finished, tmp_path):
+    start = Model.load(finished[0] / "model")
+    learnt = set(start.provenance["training_patients"])
+    grown = small.dataset(tmp_path / "grown", patients=7)
+    second = fine_tuned(grown, start, tmp_path / "second")
+    assert not learnt & set(second.provenance["validation_patients"])
+    third = prepare(grown, {"patient_pattern": PLAN.patient_pattern, "validation_patients": 2}, start=second)
+    assert not (learnt | set(second.provenance["training_patients"])) & set(third.validation)  # nor its ancestors
+    split = tmp_path / "split.json"
+    one, *others = sorted(learnt)
+    split.write_text(json.dumps({"training": others, "validation": [one]}))
+    with pytest.raises(InputError, match=f"{one}: to validate on, and Balls was trained on them"):
+        fine_tuned(data, start, tmp_path / "no", split=split)
+    only = small.dataset(tmp_path / "only", patients=1)
+    everybody = replace(start, provenance={**start.provenance, "training_patients": ["p00"]})
+    with pytest.raises(InputError, match="nobody is left to validate on"):
+        prepare(only, {"patient_pattern": PLAN.patient_pattern}, start=everybody)
+
+
+def test_a_model_remembers_whom_the_one_it_came_from_has_met(data, finished, tmp_path):
+    start = Model.load(finished[0] / "model")
+    other = small.dataset(tmp_path / "other", patients=3)
+    for path in other.glob("*/p*"):
+        path.rename(path.with_name("q" + path.name))
+    model = fine_tuned(other, start, tmp_path / "out", pattern="(qp..)_")
+    learnt, chose = (start.provenance[f"{part}_patients"] for part in ("training", "validation"))
+    cases = [Case(f"{patient}_0", patient, (), tmp_path) for patient in (*learnt, *chose)]
+    assert met(model, cases, "training") == set(learnt)
+    assert met(model, cases, "validation") == set(chose)
+    assert f"Fine-tuned from Balls, which learned from Balls ({len(learnt)} training patients)" in card(model)
+
+
+def test_structures_keep_their_weights_whatever_their_order(data, finished):
+    start = Model.load(finished[0] / "model")
+    old = start.network().state_dict()
+    torch.manual_seed(1)
+    network = build(start.architecture)
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    assert adopt(start, network, ["Grey ball", "bright ball"]) == []
+    new = network.state_dict()
+    for part in ("conv_final.weight", "conv_final.bias"):
+        assert torch.equal(new[part], old[part][[0, 2, 1]])
+    said = adopt(start, network, ["lesion", "bright ball"])
+    assert said == ["the output layer's lesion"]
+    more = build({**start.architecture, "num_classes": 4})
+    assert "the output layer's lesion, cyst" in adopt(start, more, ["bright ball", "lesion", "cyst"])
+    assert torch.equal(more.state_dict()["conv_final.weight"][:2], old["conv_final.weight"][:2])
+    assert set(fresh) == set(new)

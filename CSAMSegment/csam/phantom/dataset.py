@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .heart import LABELS, PHASES, cine_stack
 
+NAME = "CSAM cardiac phantoms"
 SLICES = (12, 11, 13, 10)
 
 
@@ -21,6 +22,7 @@ def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "
     if count < 1:
         raise InputError(f"{count} phantoms were asked for; give at least 1.")
     out = Path(out)
+    _check_ours(out / "dataset.json")
     for folder in ("imagesTr", "labelsTr"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for number in range(count):
@@ -31,7 +33,7 @@ def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "
         sitk.WriteImage(labels, str(out / "labelsTr" / f"{name}.nii.gz"))
     names = dict(LABELS) if structure == "all" else {"left ventricular cavity": 1}
     info = {
-        "name": "CSAM cardiac phantoms",
+        "name": NAME,
         "channel_names": {"0": "cine MR short axis"},
         "labels": {"background": 0, **names},
         "numTraining": count,
@@ -39,3 +41,15 @@ def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "
         "licence": "CC0 1.0",
     }
     (out / "dataset.json").write_text(json.dumps(info, indent=2) + "\n")
+
+
+def _check_ours(path: Path) -> None:
+    """Raises InputError where the folder holds another data set."""
+    if not path.exists():
+        return
+    try:
+        name = json.loads(path.read_text(encoding="utf-8")).get("name")
+    except (ValueError, AttributeError):
+        name = None
+    if name != NAME:
+        raise InputError(f"{path.parent} holds another data set ({name or 'without a name'}). Choose another folder.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,21 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
     rank = min(len(needed), int(np.ceil((len(needed) + 1) * NOMINAL)))
     found = float(np.sort(needed)[rank - 1])
     return round(found, 4) if np.isfinite(found) else 1.0
+
+
+def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
+    """That the intervals of so few cases cover less than NOMINAL, in words; empty where they are enough.
+
+    Among n exchangeable cases and a new one, the largest of the n factors covers the new one with n / (n + 1).
+    """
+    count = sum(any(true > 0 for true in case.truth_ml) for case in cases)
+    if count + 1 >= 1 / (1 - NOMINAL) - 1e-9:
+        return ""
+    scans, needed = "1 scan" if count == 1 else f"{count} scans", round(1 / (1 - NOMINAL)) - 1
+    return (
+        f"Intervals fitted on {scans} with structures cover {count / (count + 1):.0%} of new ones at best, not "
+        f"{NOMINAL:.0%}; that takes {needed}."
+    )
 
 
 def dice_scale(cases: Sequence[CaseMeasures]) -> float:
@@ -126,7 +142,7 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures
     Patients who taught the model its calibration are judged by what the other half of them teaches.
     """
     values = [label.value for label in model.labels]
-    teachers = met(model, cases, "validation")
+    teachers = met(model, cases, "validation", "calibration")
     crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
     return [crossed.get(case.name) or apply(case, model.calibration, values) for case in cases]
 
@@ -134,13 +150,16 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures
 def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
     """In words: which of the patients the model has met, and what calibration judged them."""
     patients = {case.patient for case in cases}
-    trained, taught = (len(met(model, cases, part)) for part in ("training", "validation"))
+    trained, taught = len(met(model, cases, "training")), len(met(model, cases, "validation", "calibration"))
     lines = []
     if trained:
         lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
     if taught:
         how = "each half of them is judged by the calibration that the other half gives" if taught > 1 else ALONE
-        lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
+        lines.append(
+            f"{taught} of the {len(patients)} patients chose the model's weights or calibrated it: after calibration, "
+            f"{how}."
+        )
     if not trained and not taught:
         lines.append("The model has not met these patients, as far as their names tell.")
     return " ".join(lines)
@@ -201,7 +220,11 @@ def calibrate(
     )
     if not all(case.judged for case in after):
         how = f"After calibration, {ALONE}."
-    note = f"Dice and measures of uncertainty on the validation patients. {how}"
+    few = few_for_intervals(before)
+    if few:
+        log(f"Note: {few}")
+    whom = "calibration" if "calibrated_on" in model.provenance else "validation"
+    note = f"Dice and measures of uncertainty on the {whom} patients. {how} {few}".rstrip()
     metrics = {
         "before_calibration": summarise(before, names),
         "validation": summarise(after, names),
@@ -235,7 +258,7 @@ def calibrate_on(
             "their cases."
         )
     patients = sorted({case.patient for case in cases})
-    provenance = {**model.provenance, "calibrated_on": data.name, "validation_patients": patients}
+    provenance = {**model.provenance, "calibrated_on": data.name, "calibration_patients": patients}
     cases = in_values_of(model, data.labels, cases, log)
     return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)
 
@@ -250,7 +273,11 @@ def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
 
 
 def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict) -> Model:
-    """The model without calibration; what the card does not say is taken from the data set."""
+    """The model without calibration; what the card does not say is taken from the data set.
+
+    Raises InputError for a card that cannot be used.
+    """
+    check_card(card)
     slices, pixels, counts = [], [], []
     for case in training:
         image = case.read_images()[0]
@@ -300,3 +327,17 @@ def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict)
         free_orientation=plan.free_orientation,
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
+
+
+CARD = ("name", "version", "title", "about", "modality", "licence", "labels")
+LABEL = ("name", "title", "color", "terminology", "connected")
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
+    labels = card.get("labels", [])
+    entries = [item for item in labels if isinstance(item, Mapping)] if isinstance(labels, list) else []
+    for what, found, known in (("", card, CARD), *(("label's ", item, LABEL) for item in entries)):
+        unknown = sorted(set(found) - set(known))
+        if unknown:
+            raise InputError(f"The card's {what}field {unknown[0]!r} is not known; there are {', '.join(known)}.")

@@ -218,13 +218,14 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
         return {n: _round(measures.mean([getattr(case, measure)[i] for case in cases])) for i, n in enumerate(names)}
 
     means = [case.mean_dice for case in cases]
+    shown = [case for case in cases if case.dice != (None,) * len(names)] or cases  # an empty scan has no Dice
     judged = [case for case in cases if case.judged]
     doubt = _summary_of_doubt(judged or cases)
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
         "dice": by_structure("dice"),
-        "dice_mean": _round(np.mean(means)),
+        "dice_mean": _round(np.mean([case.mean_dice for case in shown])),
         "dice_lowest": _round(np.min(means)),
         "hausdorff_95_mm": by_structure("hausdorff_mm"),
         "relative_volume_difference": by_structure("relative_volume_difference"),
@@ -295,10 +296,10 @@ def evaluate(
         one = measure(case, truth, result, values, samples)
         dice = "  ".join("-" if d is None else f"{d:.4f}" for d in one.dice)
         volumes = "  ".join(
-            f"{true:.1f} ml in {mean:.1f} [{low:.1f}, {high:.1f}]"
-            for true, (low, mean, high) in zip(one.truth_ml, one.intervals_ml, strict=True)
+            f"{volume:.1f} ml [{low:.1f}, {high:.1f}], true {true:.1f}"
+            for true, volume, (low, _, high) in zip(one.truth_ml, one.volume_ml, one.intervals_ml, strict=True)
         )
-        log(f"{case.name:24s} Dice {dice}  case quality {one.case_quality:.3f}  volume {volumes}")
+        log(f"{case.name:24s} Dice {dice}  before calibration: expected {one.case_quality:.3f}, volume {volumes}")
         if one.remark:
             log(one.remark)
         measured.append(one)

@@ -54,7 +54,7 @@ def examine(
         if not geometry.same_grid(image, truth):
             faults.append(
                 f"{name} and its labels do not have the same size, spacing, origin and direction "
-                f"({_grid(image)}, and {_grid(truth)})"
+                f"({_difference(image, truth)})"
             )
     labels = sitk.GetArrayViewFromImage(truth)
     present, counts = np.unique(labels, return_counts=True)
@@ -91,6 +91,16 @@ def examine(
     return facts, []
 
 
-def _grid(image: sitk.Image) -> str:
-    size, spacing = "×".join(map(str, image.GetSize())), "×".join(f"{s:.3g}" for s in image.GetSpacing())
-    return f"{size} voxels of {spacing} mm from {tuple(round(o, 1) for o in image.GetOrigin())}"
+def _difference(image: sitk.Image, truth: sitk.Image) -> str:
+    """What two grids differ in, with as many digits as tell them apart."""
+    said = []
+    for what in ("Size", "Spacing", "Origin", "Direction"):
+        first, second = (getattr(grid, f"Get{what}")() for grid in (image, truth))
+        if first != second:
+            digits = next((d for d in (3, 5, 9) if _numbers(first, d) != _numbers(second, d)), 17)
+            said.append(f"{what.lower()} {_numbers(first, digits)}, and {_numbers(second, digits)}")
+    return "; ".join(said)
+
+
+def _numbers(values: Sequence[float], digits: int) -> str:
+    return "(" + ", ".join(f"{value:.{digits}g}" for value in values) + ")"

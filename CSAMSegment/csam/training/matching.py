@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -29,6 +30,13 @@ class Relabelled(Case):
         return images, labels
 
 
+def values_by_name(model: Model) -> dict[str, int]:
+    """The values of a model's labels by their names, and by those that its training data had for them, in small
+    letters."""
+    learned = {str(name).casefold(): value for value, name in enumerate(model.provenance.get("data_labels", []), 1)}
+    return {label.name.casefold(): label.value for label in model.labels} | learned
+
+
 def in_values_of(
     model: Model, names: Sequence[str], cases: Sequence[Case], log: Callable[[str], None] = print
 ) -> list[Case]:
@@ -39,9 +47,8 @@ def in_values_of(
     the others; what the model does not know becomes background: the log is told of either. Raises InputError with both
     sets where one of the model's labels is nobody's.
     """
-    titles = {label.name.casefold(): label.value for label in model.labels}
-    learned = {str(name).casefold(): value for value, name in enumerate(model.provenance.get("data_labels", []), 1)}
-    values = [(titles | learned).get(name.casefold(), 0) for name in names]
+    known = values_by_name(model)
+    values = [known.get(name.casefold(), 0) for name in names]
     ours = [label.name for label in sorted(model.labels, key=lambda label: label.value)]
     in_order = [*range(1, len(ours) + 1)]
     if 0 in values and len(names) == len(ours) and all(v in (0, i) for v, i in zip(values, in_order, strict=True)):
@@ -63,14 +70,30 @@ def in_values_of(
 
 def own_patient(model: Model, name: str) -> str:
     """The patient of a case's name as the model's training read it, or the whole name where that does not fit it."""
-    found = re.match(model.provenance.get("plan", {}).get("patient_pattern", "(.*)"), name)
+    return _patient(model.provenance, name)
+
+
+def _patient(provenance: Mapping[str, Any], name: str) -> str:
+    found = re.match(provenance.get("plan", {}).get("patient_pattern", "(.*)"), name)
     return (found.group(1) if found and found.re.groups else None) or name
 
 
-def met(model: Model, cases: Iterable[Case | CaseMeasures], part: str) -> set[str]:
-    """Those patients of the cases who had part in the model's "training" or "validation".
+def lineage(model: Model) -> Iterator[Mapping[str, Any]]:
+    """The provenance of a model, of the one that it was fine-tuned from, and so on."""
+    provenance: Any = model.provenance
+    while isinstance(provenance, Mapping) and provenance:
+        yield provenance
+        provenance = (provenance.get("started_from") or {}).get("provenance")
 
-    They are looked for under the case's patient and under the model's own reading of the case's name.
+
+def met(model: Model, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[str]:
+    """Those patients of the cases who had part in the model's "training", "validation" or "calibration", or in that of
+    a model that it was fine-tuned from.
+
+    They are looked for under the case's patient and under each training's own reading of the case's name.
     """
-    known = set(model.provenance.get(f"{part}_patients", []))
-    return {case.patient for case in cases if {case.patient, own_patient(model, case.name)} & known}
+    cases, found = list(cases), set()
+    for provenance in lineage(model):
+        known = {name for part in parts for name in provenance.get(f"{part}_patients") or []}
+        found |= {case.patient for case in cases if {case.patient, _patient(provenance, case.name)} & known}
+    return found

@@ -252,7 +252,13 @@ def _settle_intensity(settle, data: Dataset, facts: Sequence[CaseFacts]) -> None
     elif scaled > len(facts) / 2:
         chosen = "slice", f"in {scaled} of {len(facts)} scans every slice was scaled to its own maximum before"
     else:
-        odd = " (CT that never falls below -100 is not in Hounsfield units)" if "CT" in data.modalities else ""
+        odd = ""
+        if "CT" in data.modalities:
+            mixed = set(data.modalities) != {"CT"}
+            why = (
+                "other channels have no units" if mixed else "CT that never falls below -100 is not in Hounsfield units"
+            )
+            odd = f" ({why})"
         chosen = "volume", f"values have no fixed meaning{odd}: each scan is scaled as a whole"
     limits, reason = (0.5, 99.5), "percentiles: a few bright voxels do not darken the rest"
     if settle("intensity", *chosen) == "fixed":

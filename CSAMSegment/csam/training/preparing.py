@@ -14,7 +14,9 @@ import torch
 
 from ..errors import InputError
 from ..model import Model
+from ..networks import build
 from .dataset import Case, Dataset, inspect, read_split, report
+from .matching import met, values_by_name
 from .plan import Plan
 from .planning import Decision, decide, patient_pattern, plan_from
 from .sides import drawn, look_over, named
@@ -38,6 +40,13 @@ class Preparation:
     start: Model | None
     notes: tuple[str, ...]
 
+    def begin(self) -> tuple[torch.nn.Module, list[str]]:
+        """The network with the weights to begin with, and in words what of them does not come from ``start``."""
+        torch.manual_seed(self.plan.seed)
+        network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
+        anew = adopt(self.start, network, self.data.labels) if self.start else []
+        return network, [f"begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
+
     @property
     def training_cases(self) -> tuple[Case, ...]:
         return self.data.of(self.training)
@@ -57,13 +66,15 @@ def prepare(
     extra: Sequence[str | Path] = (),
     start: Model | None = None,
     split_file: str | Path | None = None,
-    fold: int = 0,
+    fold: int | None = None,
 ) -> Preparation:
     """plan: a whole one, or some fields of it that override the automatic plan.
 
     Raises InputError with one line for every fault of the data set, the further ones and the split, and where a side
     has nothing to learn or to validate on, or a further data set holds a validation scan.
     """
+    if fold is not None and split_file is None:
+        raise InputError(f"Fold {fold} of which split? Give the file as well: --split splits_final.json --fold {fold}.")
     given = asdict(plan) if isinstance(plan, Plan) else Plan.checked(plan or {})
     Plan(**(LENIENT | given))
     reports: list[str] = []
@@ -80,13 +91,21 @@ def prepare(
                     f"{dataset} has {len(data.channels)} and {', '.join(data.labels)}. They must be the same."
                 )
         if split_file is not None:
-            *sides, faults = read_split(split_file, data, fold)
+            *sides, faults = read_split(split_file, data, fold or 0)
             reports += [report(split_file, faults)] if faults else []
     if reports:
         raise InputError("\n".join(reports))
     decisions = tuple(decide(data, start, given))
     made = plan_from(decisions)
-    training, validation = sides or drawn(data, made)
+    learnt = met(start, data.cases, "training") if start is not None else set()
+    training, validation = sides or drawn(data, made, learnt)
+    spoilt = sorted({case.patient for case in validation} & learnt)
+    if spoilt:
+        raise InputError(
+            f"{', '.join(spoilt[:5])}: to validate on, and {start.name} was trained on them. Give others in "
+            f"{split_file}, or start from another model. Other people of the same names need other names of their "
+            "cases."
+        )
     notes = look_over(data, training, validation, further)
     patients = [sorted({case.patient for case in side}) for side in (training, validation)]
     names = {"training": named(data, training), "validation": named(data, validation)}
@@ -109,10 +128,15 @@ FITTING = ("network", "num_levels", "base_channels")
 """Where these differ, next to nothing of a model's weights has a place in a network."""
 
 
-def adopt(start: Model, network: torch.nn.Module) -> list[str]:
+HEADS = ("conv_final", "final.")
+"""How the names of the output layers' weights begin."""
+
+
+def adopt(start: Model, network: torch.nn.Module, labels: Sequence[str]) -> list[str]:
     """Copies the weights of a model into the network where they fit; returns what begins anew, in words.
 
-    Raises InputError when their encoders and decoders differ.
+    labels: the data set's, from value 1 on. In the output layer every structure takes the weights of the model's of the
+    same name, whatever its value. Raises InputError when their encoders and decoders differ.
     """
     wrong = [key for key in FITTING if start.architecture[key] != network.architecture[key]]
     if wrong:
@@ -121,11 +145,19 @@ def adopt(start: Model, network: torch.nn.Module) -> list[str]:
             f"{network.architecture[wrong[0]]}. Change the plan, or start from scratch."
         )
     old, new = start.network().state_dict(), network.state_dict()
+    known = values_by_name(start)
+    values = [known.get(name.casefold()) for name in labels]
+    heads = [name for name in new if name.startswith(HEADS) and name in old]
+    for name in heads:  # the background, 0, is everybody's
+        if old[name].shape[1:] == new[name].shape[1:]:
+            fresh = zip(new[name], (0, *values), strict=True)
+            old[name] = torch.stack([row if value is None else old[name][value] for row, value in fresh])
     fits = {name: old[name] for name in new if name in old and old[name].shape == new[name].shape}
     network.load_state_dict(new | fits)
     anew = {name: None for name in new if name not in fits}
+    strangers = [name for name, value in zip(labels, values, strict=True) if value is None]
     parts = {
-        "the output layer": ("conv_final", "final."),
+        "the output layer": HEADS,
         "the slice attention": ("slice_att",),
         "the semantic attention": ("semantic_att",),
         "the positional attention": ("positional_att",),
@@ -136,4 +168,5 @@ def adopt(start: Model, network: torch.nn.Module) -> list[str]:
     )
     differing = [key for key, value in network.architecture.items() if start.architecture[key] != value]
     reasons = ", ".join(f"{key} {start.architecture[key]} → {network.architecture[key]}" for key in differing)
-    return [f"{part} ({reasons})" for part in said]
+    parts_anew = [f"{part} ({reasons})" for part in said]
+    return [*parts_anew, *([f"the output layer's {', '.join(strangers)}"] if strangers else [])]

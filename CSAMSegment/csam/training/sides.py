@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..errors import InputError
 from .dataset import Case, Dataset, split
 from .plan import Plan
 
 
-def drawn(data: Dataset, plan: Plan) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """The cases of both sides; to validate on, patients with structures, where more of them are there than needed."""
-    shown = sorted({case.patient for case in data.cases if data.facts[case.name].voxels})
-    among = shown if len(shown) > plan.validation_patients else data.patients
-    _, validation = split(among, plan.validation_patients, plan.split_seed)
+def drawn(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases of both sides; to validate on, patients with structures, where more of them are there than needed.
+
+    learnt: patients whom the model to start from was trained on, who can validate nothing any more. Raises InputError
+    where they leave nobody.
+    """
+    shown = sorted({case.patient for case in data.cases if data.facts[case.name].voxels} - {*learnt})
+    others = [patient for patient in data.patients if patient not in learnt]
+    if learnt and len(others) <= plan.validation_patients:
+        if not others:
+            raise InputError(
+                "The model to start from was trained on every patient of this data set: nobody is left to validate on. "
+                "Start from another model, or add patients. Other people of the same names need other names of their "
+                "cases."
+            )
+        validation = others
+    else:
+        among = shown if len(shown) > plan.validation_patients else others
+        _, validation = split(among, plan.validation_patients, plan.split_seed)
     return data.of([patient for patient in data.patients if patient not in validation]), data.of(validation)
 
 

@@ -22,7 +22,6 @@ import torch
 from ..devices import choose_device
 from ..errors import Cancelled, InputError
 from ..model import Model
-from ..networks import build
 from ..result import Progress, ProgressCallback
 from ..stack import resize_labels, stack_of
 from ..uncertainty import dice
@@ -31,7 +30,7 @@ from .dataset import Case
 from .distributed import Group, joined
 from .learning_curve import draw, write_log, write_text
 from .plan import Plan
-from .preparing import Preparation, adopt, prepare
+from .preparing import Preparation, prepare
 from .trainer import Trainer, read_checkpoint
 
 LOG_EVERY = 20
@@ -57,7 +56,7 @@ def train(
     cancelled: Callable[[], bool] | None = None,
     log: Callable[[str], None] = print,
     split: str | Path | None = None,
-    fold: int = 0,
+    fold: int | None = None,
 ) -> Model | None:
     """Trains on a data set (``csam.training.layouts`` says which layouts) and returns the finished, calibrated Model.
 
@@ -98,12 +97,11 @@ class _Training:
         self.device = choose_device(group.device(device))
         self.checkpoint = out / "checkpoint.pt"
         data = prepared.data
-        torch.manual_seed(plan.seed)
-        network = build(plan.architecture(len(data.channels), len(data.labels) + 1))
+        network, anew = prepared.begin()
         # Now, not after hours of training.
         assemble(network, data, plan, prepared.training_cases[:1], card).check()
-        for part in adopt(prepared.start, network) if prepared.start else ():
-            log(f"Begins anew, for it does not fit {prepared.start.name}: {part}")
+        for line in anew:
+            log(line[0].upper() + line[1:])
         self.trainer = Trainer(plan, network.to(self.device), self.device, group)
         self.examples = [load_example(case, plan) for case in prepared.training_cases]
         self.extra_examples = [load_example(case, plan) for other in prepared.further for case in other.cases]
