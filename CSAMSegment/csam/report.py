@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from .card import NOT_A_DEVICE
 from .result import Result
 
 MOST_SLICES = 15
+NARROWEST = 11.0
+"""Inches: the words below the pictures need them."""
 MARGIN_MM = 30.0
 OUTLINES = ("#2ee6e6", "#7dff6b", "#ff8ad8", "#ffd34d", "#8ab4ff")
 SHOWN_FROM = 0.05
@@ -37,10 +40,16 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
     rows, columns = _window((labels > 0) | (doubt > 0.2), spacing)
     across = min(range(min(3, len(shown)), 7), key=lambda n: (-(-len(shown) // n) * n - len(shown), abs(n - 5)))
     down = -(-len(shown) // across)
-    figure = plt.figure(figsize=(2.5 * across + 3.6, 2.5 * down + 1.5), facecolor="white")
+    words = "; ".join(
+        f"{s.name} {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)" for s in result.structures
+    )
+    width = max(NARROWEST, 2.5 * across + 3.6)
+    said = textwrap.wrap(f"{words}; expected Dice {result.case_quality:.2f}", round(13 * width))
+    height = 2.5 * down + 1.5 + 0.18 * len(said)
+    figure = plt.figure(figsize=(width, height), facecolor="white")
     grid = figure.add_gridspec(
-        down, across + 1, width_ratios=[*[1] * across, 1.25], left=0.012, right=0.955, bottom=0.17, top=0.9,
-        wspace=0.04, hspace=0.1,
+        down, across + 1, width_ratios=[*[1] * across, 1.25], left=0.012, right=0.955,
+        bottom=0.75 / height, top=1 - (0.5 + 0.18 * len(said)) / height, wspace=0.04, hspace=0.1,
     )  # fmt: skip
     low, high = np.percentile(picture, [0.5, 99.5])
     overlay = None
@@ -66,7 +75,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
         axes.set_yticks([])
         for edge in axes.spines.values():
             edge.set(color="#d9480f" if first else "#999999", linewidth=3 if first else 0.8)
-        text = f"slice {score.index}" + (f" · look {_ordinal(score.rank)}" if first else "")
+        text = f"slice {score.index + 1}" + (f" · look {_ordinal(score.rank)}" if first else "")
         axes.text(
             0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=9, color="white",
             bbox={"facecolor": "#d9480f" if first else "black", "alpha": 0.75, "pad": 2, "linewidth": 0},
@@ -75,27 +84,25 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
     wrong = [score.expected_wrong_area_mm2 for score in scores]
     chart.barh(range(len(scores)), wrong, color=["#d9480f" if s.rank <= 3 else "#868e96" for s in scores])
     step = max(1, len(scores) // 20)
-    chart.set_yticks(range(0, len(scores), step), [s.index for s in scores[::step]], fontsize=8)
+    chart.set_yticks(range(0, len(scores), step), [s.index + 1 for s in scores[::step]], fontsize=8)
     chart.invert_yaxis()
     chart.yaxis.tick_right()
     chart.yaxis.set_label_position("right")
-    chart.set_ylabel("slice", fontsize=9)
+    chart.set_ylabel("slice (the first is 1)", fontsize=9)
     chart.set_xlabel("area expected to be wrong (mm²)", fontsize=9)
     chart.tick_params(axis="x", labelsize=8)
     for side in ("top", "left"):
         chart.spines[side].set_visible(False)
-    figure.suptitle(title, x=0.012, y=0.975, ha="left", fontsize=12, fontweight="bold")
-    words = "; ".join(
-        f"{s.name} {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)" for s in result.structures
-    )
-    figure.text(0.955, 0.975, f"{words}; expected Dice {result.case_quality:.2f}", ha="right", va="top", fontsize=10)
+    top = 1 - 0.12 / height
+    figure.suptitle(title, x=0.012, y=top, ha="left", va="top", fontsize=12, fontweight="bold")
+    figure.text(0.012, top - 0.26 / height, "\n".join(said), va="top", fontsize=10)
     if overlay is not None:
-        legend = figure.add_axes((0.012, 0.1, 0.3, 0.022))
+        legend = figure.add_axes((0.012, 0.45 / height, 0.3, 0.09 / height))
         bar = figure.colorbar(overlay, cax=legend, orientation="horizontal", ticks=[0, 0.1, 0.2, 0.3, 0.4, 0.5])
         bar.set_ticklabels(["0", "10 %", "20 %", "30 %", "40 %", "50 %"], fontsize=8)
         bar.set_label("chance that the label is wrong", fontsize=9)
     lines = "solid: segmentation" + ("" if truth is None else "; dashed: truth")
-    figure.text(0.34, 0.118, f"{lines}\n{NOT_A_DEVICE}", fontsize=9, va="top", color="#333333", linespacing=1.5)
+    figure.text(0.34, 0.54 / height, f"{lines}\n{NOT_A_DEVICE}", fontsize=9, va="top", color="#333333", linespacing=1.5)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -95,7 +95,7 @@ def _draw_risk(axes, cases: Sequence[CaseMeasures]) -> None:
         )
     axes.set(
         xlim=(0, 1),
-        ylim=(0, None),
+        ylim=(0, 1.15 * float(risk.max(initial=0)) or 1),
         xlabel="share of the scans accepted, highest case quality first",
         ylabel="their mean risk, 1 − Dice",
         title="Does the case quality find the poor scans?",

@@ -1,0 +1,89 @@
+"""How much of the wrong voxels can be found at all? The error map against the distance to the border, by Dice.
+
+    python Testing/bench/border.py DATASET --folds out/bench/compare/DATASET/2000-steps/csam --without SC-N-06
+
+Every scan is judged by the model of its fold, as the product runs it. The distance alone knows nothing of the image:
+what it finds is owed to errors lying along the border, whoever drew it. Prints the table, writes OUT as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from compare_uncertainty import from_folds, rounded, split
+from paired import public
+
+from csam.result import Options
+from csam.segment import segment
+from csam.training import measures
+from csam.training.evaluate import region_of_interest
+
+OUT = Path("out/bench/border.json")
+BY_DICE = (0.0, 0.88, 0.91, 0.93, 0.95, 1.0)
+
+
+def border_distance(found: sitk.Image) -> np.ndarray:
+    """Distance of every voxel (k, j, i) to the border of what was found, mm."""
+    signed = sitk.SignedMaurerDistanceMap(found > 0, squaredDistance=False, useImageSpacing=True)
+    return np.abs(sitk.GetArrayFromImage(signed))
+
+
+def judge(case, model, samples: int) -> dict:
+    """One scan: how many voxels of the region are wrong, how far from the border, and how well they are found."""
+    images, truth = case.read()
+    result = segment(images, model, Options(samples))
+    found = sitk.GetImageFromArray(sitk.GetArrayFromImage(result.labels))
+    found.CopyInformation(truth)
+    expected, labels = sitk.GetArrayFromImage(truth), sitk.GetArrayFromImage(found)
+    region = region_of_interest((expected > 0) | (labels > 0), truth)
+    wrong, away = (expected != labels)[region], border_distance(found)[region]
+    return {
+        "Dice": measures.dice(expected > 0, labels > 0),
+        "wrong share of region": wrong.mean(),
+        "wrong voxels' median distance, mm": np.median(away[wrong]),
+        "AUROC of the map": measures.error_auroc(sitk.GetArrayFromImage(result.error_probability)[region], wrong),
+        "AUROC of the distance": measures.error_auroc(-away, wrong),
+    }
+
+
+def by_dice(scans: list[dict]) -> dict[str, dict]:
+    """The means of the scans between two Dice coefficients, and of all."""
+    limits = [*pairwise(BY_DICE), (BY_DICE[0], BY_DICE[-1])]
+    groups = {f"Dice {low:.2f} to {high:.2f}": [s for s in scans if low <= s["Dice"] <= high] for low, high in limits}
+    return {
+        words: {"scans": len(group)} | {name: np.mean([scan[name] for scan in group]) for name in group[0]}
+        for words, group in groups.items()
+        if group
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--folds", type=Path, required=True, help="a network's folder that compare.py left")
+    parser.add_argument("--without", default="(?!)", help="regular expression: scans not to measure")
+    parser.add_argument("--samples", type=int, default=Options.samples)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    held_out, _ = split(options.dataset, from_folds(options.folds))
+    held_out = [held for held in held_out if not re.search(options.without, held.case.name)]
+    scans = {held.case.name: judge(held.case, held.models[0], options.samples) for held in held_out}
+    table = by_dice([*scans.values()])
+    for words, row in table.items():
+        print(words, *(f"{name} {value:.3g}" for name, value in row.items()), sep="  ")
+    command = shlex.join(["python", "Testing/bench/border.py", *public(sys.argv[1:])])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    values = rounded({"command": command, "by Dice": table, "scans": scans})
+    options.out.write_text(json.dumps(values, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
