@@ -146,7 +146,7 @@ def interval(difference: dict) -> str:
 
 def public(arguments: Sequence[str]) -> list[str]:
     """A command line without the folders of this machine."""
-    return [Path(a).name if "/" in a and Path(a).exists() else a for a in arguments]
+    return [Path(a).name if a.startswith("/") or ("/" in a and Path(a).exists()) else a for a in arguments]
 
 
 def roomy(limits: tuple[float, float]) -> tuple[float, float]:
