@@ -23,6 +23,9 @@ $(READY): pyproject.toml constraints.txt Testing/setup.sh Testing/system-package
 	bash Testing/setup.sh $(VENV) $(PYTHON)
 	touch $@
 
+# The Slicer side is no package of pip's.
+demo bench: export PYTHONPATH := $(CURDIR)/CSAMSegment
+
 demo: $(READY)
 	$(BIN)/python Testing/demo.py $(if $(IMAGE),--image "$(IMAGE)")
 

@@ -123,9 +123,9 @@ def table(result, dices: dict[str, float], seconds: float) -> str:
         lines.append(f"{s.name:28s} {s.volume_ml:7.1f} ml   {span:>20s}   {known:>13s}")
     lines.append("")
     lines.append(f"Dice to expect: {result.case_quality:.2f}")
-    lines.append("Slices to look at first (counted from 0):")
+    lines.append("Slices to look at first (the first is 1):")
     for score in result.ranked_slices()[:3]:
-        lines.append(f"  slice {score.index:3d}: {score.expected_wrong_area_mm2:6.0f} mm² expected to be wrong")
+        lines.append(f"  slice {score.index + 1:3d}: {score.expected_wrong_area_mm2:6.0f} mm² expected to be wrong")
     made = result.provenance
     lines.append(
         f"{made['device']} ({made['device_name']}): {made['seconds']:.1f} s, {seconds:.1f} s with the worker's start"
