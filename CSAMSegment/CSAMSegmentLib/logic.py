@@ -326,6 +326,11 @@ def _same_voxels(now, before) -> bool:
     """Whether two vtkImageData are the same or alike: a sequence's browser copies an image anew at every event."""
     if now is before:
         return True
-    if now is None or now.GetExtent() != before.GetExtent() or now.GetScalarType() != before.GetScalarType():
+    if (
+        now is None
+        or now.GetPointData().GetScalars() is None
+        or now.GetExtent() != before.GetExtent()
+        or now.GetScalarType() != before.GetScalarType()
+    ):
         return False
     return np.array_equal(*(vtk_to_numpy(data.GetPointData().GetScalars()) for data in (now, before)))

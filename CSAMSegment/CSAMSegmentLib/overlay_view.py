@@ -56,9 +56,11 @@ class OverlayView:
         self._showChart(result, parameters.chartVisible)
 
     def bringBack(self, result: ShownResult, parameters) -> None:
-        """Draw the map again where nothing is drawn over the image: Slicer takes it off when it loads a volume."""
+        """Show image and map again where nothing is drawn over anything: Slicer takes both off for a new volume."""
         volume = result.nodes.get(parameters.overlayKind.value)
         if parameters.overlayVisible and volume is not None and not views.has_overlay():
+            if result.volume is not None and not views.is_shown(result.volume):
+                self.showImage(result, parameters, arrange=False)
             views.show_overlay(volume, parameters.overlayOpacity)
 
     def _hide(self) -> None:

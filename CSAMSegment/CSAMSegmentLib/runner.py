@@ -232,13 +232,13 @@ class Runner:
         self._pending = True
         self._show(_("Installing PyTorch. This takes some minutes."))
         self._timer.stop()
+        self._worker.stop(wait=True)  # it may hold the files of a torch that is too old
         slicer.app.processEvents()
         try:
             install.install_torch(extension)
         except CSAMError as error:
             self._end(error)
             return
-        self._worker.stop()
         if self._pending:  # not cancelled meanwhile
             self._worker.start()
             self.watch()

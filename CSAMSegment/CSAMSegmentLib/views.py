@@ -40,6 +40,11 @@ def has_overlay() -> bool:
     return any(node.GetForegroundVolumeID() for node in composites())
 
 
+def is_shown(volume) -> bool:
+    """Whether a slice view shows the volume as its image."""
+    return any(node.GetBackgroundVolumeID() == volume.GetID() for node in composites())
+
+
 def hide_overlay(volumes) -> None:
     """Take maps off the slice views; a foreground that is not among them stays."""
     ids = {volume.GetID() for volume in volumes if volume is not None}

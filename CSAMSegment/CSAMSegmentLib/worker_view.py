@@ -10,6 +10,7 @@ from csam.pace import work
 from . import words
 from .geometry import raster_from_volume, region_from_roi
 from .i18n import tr as _
+from .install import obstacle
 from .launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
 from .worker_status import WorkerStatus
 
@@ -79,7 +80,7 @@ class WorkerView:
         elif not status.hasTorch:
             text = status.hello.get("reason") or ""
             if self.runsInSlicer() and status.installable:
-                text = _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
+                text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
         else:
             text = words.device(self.device()) + self._estimate()
         self._ui.deviceLabel.text = text

@@ -111,7 +111,7 @@ def _segment(options: argparse.Namespace) -> None:
         options.samples, options.seed, options.device, options.slice_axis, keep_probabilities=options.probabilities
     )
     sources = [str(Path(path).resolve()) for path in options.images]
-    out = _folder_for(sources, Path(options.out))
+    out = _folder_for(sources, options.frame, Path(options.out))
     result = segment(images, model, run, progress=_bar())
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
     for name in MAPS:
@@ -135,7 +135,7 @@ def _segment(options: argparse.Namespace) -> None:
 MAPS = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
 
 
-def _folder_for(images: Sequence[str], out: Path) -> Path:
+def _folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     """The folder for a result, there and writable before the run.
 
     Raises InputError where it holds an image that is to be segmented, or the result of another one.
@@ -145,22 +145,23 @@ def _folder_for(images: Sequence[str], out: Path) -> Path:
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
         raise InputError(f"A result in {out} would write over the image itself. Choose another --out.")
     try:
-        before = json.loads((out / "report.json").read_text(encoding="utf-8")).get("images", images)
+        before = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        of = before.get("images"), before.get("frame")
     except (OSError, ValueError, AttributeError):
-        before = images
-    if before != images:
-        raise InputError(f"{out} holds the result of {', '.join(map(str, before))}. Choose another --out.")
+        of = None, None
+    if isinstance(of[0], list) and of != (images, frame):  # an older report does not say
+        one = "" if of[1] is None else f", frame {of[1]}"
+        raise InputError(f"{out} holds the result of {', '.join(map(str, of[0]))}{one}. Choose another --out.")
     return out
 
 
-def _check_writable(*places: str | Path | None) -> None:
-    """Raises InputError now, not after the work, where a file cannot be written into a folder, or in a file's place."""
-    for place in filter(None, places):
-        folder = Path(place) if Path(place).is_dir() else Path(place).parent
-        if not folder.is_dir():
-            raise InputError(f"There is no folder {folder} to write {Path(place).name} into. Make it first.")
-        if not os.access(folder, os.W_OK):
-            raise InputError(f"Nothing may be written into {folder}. Choose another place.")
+def _check_writable(place: str | Path) -> None:
+    """Raises InputError now, not after the work, where nothing can be written into a folder, or in a file's place."""
+    folder = Path(place) if Path(place).is_dir() else Path(place).parent
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder} to write {Path(place).name} into. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"Nothing may be written into {folder}. Choose another place.")
 
 
 def describe(result) -> dict:
@@ -230,7 +231,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training.matching import in_values_of
 
     _check_extras()
-    _check_writable(options.json, options.png)
+    for place in filter(None, (options.json, options.png)):
+        if Path(place).is_dir():
+            raise InputError(f"{place} is a folder; the name of a file was expected.")
+        _check_writable(place)
     model = find_model(options.model)
     data, cases = _cases(options, model)
     cases = in_values_of(model, data.labels, cases)

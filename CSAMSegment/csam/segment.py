@@ -18,7 +18,7 @@ from .devices import choose_device
 from .doubt import case_quality, expected_dice, smoothed, volume_interval
 from .errors import Cancelled, InputError, is_out_of_memory
 from .geometry import AXES
-from .model import Model
+from .model import Calibration, Model
 from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import ON_THE_CPU, Sampling, Slab
 from .stack import Stack, resize, stack_of
@@ -258,7 +258,7 @@ class _Output:
             for label in self.model.labels
             if whole and not (self.labels == label.value).any()
         )
-        if not self.model.calibration.case_quality:
+        if self.model.calibration == Calibration():
             warnings += (
                 f"{self.model.name} is not calibrated: how often its interval, its chance of error and its expected "
                 "Dice hold was never measured.",

@@ -292,7 +292,7 @@ def _import_torch():
             ) from error
         raise WorkerError(
             f"PyTorch is installed for {python}, but cannot be imported: {error}. Uninstall it (in 3D Slicer in the "
-            "module PyTorch Util, then restart Slicer), and install it again."
+            "module PyTorch Utils, then restart Slicer), and install it again."
         ) from error
     version = getattr(torch, "__version__", "")
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_TORCH:

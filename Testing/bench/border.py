@@ -48,7 +48,7 @@ def judge(case, model, samples: int) -> dict:
     return {
         "Dice": measures.dice(expected > 0, labels > 0),
         "wrong share of region": wrong.mean(),
-        "wrong voxels' median distance, mm": np.median(away[wrong]),
+        "wrong voxels' median distance, mm": np.median(away[wrong]) if wrong.any() else None,
         "AUROC of the map": measures.error_auroc(sitk.GetArrayFromImage(result.error_probability)[region], wrong),
         "AUROC of the distance": measures.error_auroc(-away, wrong),
     }
@@ -57,9 +57,12 @@ def judge(case, model, samples: int) -> dict:
 def by_dice(scans: list[dict]) -> dict[str, dict]:
     """The means of the scans between two Dice coefficients, and of all."""
     limits = [*pairwise(BY_DICE), (BY_DICE[0], BY_DICE[-1])]
-    groups = {f"Dice {low:.2f} to {high:.2f}": [s for s in scans if low <= s["Dice"] <= high] for low, high in limits}
+    groups = {
+        f"Dice {low:.2f} to {high:.2f}": [s for s in scans if low <= s["Dice"] < high or s["Dice"] == high == 1]
+        for low, high in limits
+    }
     return {
-        words: {"scans": len(group)} | {name: np.mean([scan[name] for scan in group]) for name in group[0]}
+        words: {"scans": len(group)} | {name: measures.mean([scan[name] for scan in group]) for name in group[0]}
         for words, group in groups.items()
         if group
     }
@@ -76,9 +79,9 @@ def main() -> None:
     held_out, _ = split(options.dataset, from_folds(options.folds))
     held_out = [held for held in held_out if not re.search(options.without, held.case.name)]
     scans = {held.case.name: judge(held.case, held.models[0], options.samples) for held in held_out}
-    table = by_dice([*scans.values()])
+    table = by_dice([scan for scan in scans.values() if scan["Dice"] is not None])
     for words, row in table.items():
-        print(words, *(f"{name} {value:.3g}" for name, value in row.items()), sep="  ")
+        print(words, *(f"{name} {value:.3g}" for name, value in row.items() if value is not None), sep="  ")
     command = shlex.join(["python", "Testing/bench/border.py", *public(sys.argv[1:])])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     values = rounded({"command": command, "by Dice": table, "scans": scans})

@@ -139,6 +139,8 @@ def test_a_torch_that_is_damaged_is_not_offered_again(bare, extension):
 def test_on_an_intel_slicer_on_macos_nothing_is_tried(bare, extension, monkeypatch):
     monkeypatch.setattr(install, "sys", types.SimpleNamespace(platform="darwin"))
     monkeypatch.setattr(install, "platform", types.SimpleNamespace(machine=lambda: "x86_64"))
+    bare.panel.worker.refresh()
+    assert bare.ui.deviceLabel.text == install.NO_WHEEL
     bare.ui.applyButton.click()
     bare.ends()
     assert "does not exist for programs for Intel processors on macOS" in bare.is_told()

@@ -294,11 +294,14 @@ def test_a_click_on_another_chart_moves_nothing(done):
     assert done.panel.review.current == before
 
 
-def test_next_draws_the_map_again_that_slicer_took_off_for_a_new_volume(done):
+def test_next_shows_image_and_map_again_that_slicer_took_off_for_a_new_volume(done):
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    other = done.loads("other")
     for node in composites:
         node.SetForegroundVolumeID(None)
+        node.SetBackgroundVolumeID(other.GetID())
     done.ui.nextButton.click()
+    assert {node.GetBackgroundVolumeID() for node in composites} == {done.volume.GetID()}
     assert {node.GetForegroundVolumeID() for node in composites} == {done.nodes["error_probability"].GetID()}
     done.ui.overlayCheckBox.click()
     done.looks()

@@ -264,16 +264,13 @@ def test_patients_who_calibrated_the_model_are_judged_by_each_other():
     np.testing.assert_array_equal(found[0].doubt, crossed[0].doubt)
     np.testing.assert_allclose(found[2].doubt, 0.5 * cases[2].doubt, atol=1e-6)
     assert [c.name for c in found] == [c.name for c in cases]
-    assert "2 of the 3 patients chose the model's weights or calibrated it" in said
+    assert "2 of the 3 patients calibrated the model" in said
 
 
 def test_a_single_patient_of_those_who_calibrated_the_model_is_not_judged():
     found, said = judged([case("a"), case("stranger")], validation_patients=["a", "b"])
     assert [c.judged for c in found] == [False, True]
-    assert (
-        "1 of the 2 patients chose the model's weights or calibrated it: after calibration, one patient: not judged."
-        in said
-    )
+    assert "1 of the 2 patients calibrated the model: after calibration, one patient: not judged." in said
 
 
 def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
@@ -281,7 +278,7 @@ def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
     plan = {"patient_pattern": "(.*)_."}
     found, said = judged(cases, plan=plan, training_patients=["a"], validation_patients=["b", "c"])
     assert "1 of the 3 patients were trained on" in said
-    assert "2 of the 3 patients chose the model's weights or calibrated it" in said
+    assert "2 of the 3 patients calibrated the model" in said
     np.testing.assert_array_equal(found[1].doubt, cross_fitted(cases[1:], [1])[0].doubt)
 
 
@@ -316,3 +313,11 @@ def test_intervals_of_few_scans_promise_less(scans, said):
     found = few_for_intervals([case("abcdefghi"[number]) for number in range(scans)])
     assert said in found
     assert bool(found) == bool(said)
+
+
+def test_patients_who_chose_the_weights_are_judged_by_a_calibration_that_others_taught():
+    cases = [case("a"), case("b")]
+    found, said = judged(cases, validation_patients=["a", "b"], calibration_patients=["x", "y"])
+    assert said == "2 of the 2 patients chose its weights, or taught one that it came from."
+    expected, _ = judged(cases, validation_patients=["x", "y"])
+    assert [one.case_quality for one in found] == [one.case_quality for one in expected]

@@ -476,6 +476,19 @@ def test_a_result_is_not_written_over_that_of_another_image(place, monkeypatch, 
     assert not (tmp_path / "out" / "probabilities.nrrd").exists()
 
 
+def test_a_result_is_not_written_over_that_of_another_frame(place, monkeypatch, capsys, tmp_path):
+    assert segments(place, monkeypatch, "series.nii.gz", tmp_path / "out", "--frame", "0") == 0
+    assert segments(place, monkeypatch, "series.nii.gz", tmp_path / "out", "--frame", "1") == 2
+    assert "series.nii.gz, frame 0. Choose another --out." in capsys.readouterr().err
+    (tmp_path / "out" / "report.json").write_text('{"images": null}')  # odd, or of an older version
+    assert segments(place, monkeypatch, "series.nii.gz", tmp_path / "out", "--frame", "1") == 0
+
+
+def test_a_folder_is_no_place_for_the_figures(place, monkeypatch, capsys, tmp_path):
+    assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--json", str(tmp_path)) == 2
+    assert "is a folder; the name of a file was expected." in capsys.readouterr().err
+
+
 def test_an_image_is_not_written_over_by_its_own_result(place, monkeypatch, capsys, tmp_path):
     image = tmp_path / "entropy.nrrd"
     sitk.WriteImage(small.image(), str(image))

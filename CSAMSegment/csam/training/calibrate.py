@@ -20,7 +20,7 @@ from ..uncertainty import error_probability
 from . import figures, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
-from .matching import in_values_of, met
+from .matching import calibrated_by, in_values_of, met
 
 NOMINAL = 0.9
 ALONE = "one patient: not judged"
@@ -142,7 +142,7 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures
     Patients who taught the model its calibration are judged by what the other half of them teaches.
     """
     values = [label.value for label in model.labels]
-    teachers = met(model, cases, "validation", "calibration")
+    teachers = calibrated_by(model, cases)
     crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
     return [crossed.get(case.name) or apply(case, model.calibration, values) for case in cases]
 
@@ -150,17 +150,17 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures
 def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
     """In words: which of the patients the model has met, and what calibration judged them."""
     patients = {case.patient for case in cases}
-    trained, taught = len(met(model, cases, "training")), len(met(model, cases, "validation", "calibration"))
+    teachers, trained = calibrated_by(model, cases), len(met(model, cases, "training"))
+    taught, chose = len(teachers), len(met(model, cases, "validation", "calibration") - teachers)
     lines = []
     if trained:
         lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
     if taught:
         how = "each half of them is judged by the calibration that the other half gives" if taught > 1 else ALONE
-        lines.append(
-            f"{taught} of the {len(patients)} patients chose the model's weights or calibrated it: after calibration, "
-            f"{how}."
-        )
-    if not trained and not taught:
+        lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
+    if chose:
+        lines.append(f"{chose} of the {len(patients)} patients chose its weights, or taught one that it came from.")
+    if not trained and not taught and not chose:
         lines.append("The model has not met these patients, as far as their names tell.")
     return " ".join(lines)
 

@@ -103,4 +103,4 @@ def _difference(image: sitk.Image, truth: sitk.Image) -> str:
 
 
 def _numbers(values: Sequence[float], digits: int) -> str:
-    return "(" + ", ".join(f"{value:.{digits}g}" for value in values) + ")"
+    return "(" + ", ".join(str(v) if isinstance(v, int) else f"{v:.{digits}g}" for v in values) + ")"

@@ -97,3 +97,10 @@ def met(model: Model, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[
         known = {name for part in parts for name in provenance.get(f"{part}_patients") or []}
         found |= {case.patient for case in cases if {case.patient, _patient(provenance, case.name)} & known}
     return found
+
+
+def calibrated_by(model: Model, cases: Iterable[Case | CaseMeasures]) -> set[str]:
+    """Those patients of the cases who taught the model the calibration that it has now."""
+    own = model.provenance
+    known = set(own.get("calibration_patients") or own.get("validation_patients") or [])
+    return {case.patient for case in cases if {case.patient, own_patient(model, case.name)} & known}
