@@ -7,11 +7,18 @@ from collections.abc import Iterator
 import slicer
 
 from .edits import count, edited
+from .node_watch import NodeWatch
 from .results import ShownResult
 from .timers import make_timer
 
 DELAY = 300
 """Milliseconds after the last change of a segment: a stroke of the brush is many changes."""
+EDITED = (
+    *(slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.RepresentationModified),
+    *(slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SegmentAdded),
+    slicer.vtkSegmentation.SegmentRemoved,
+)
+OTHER = (slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,)
 
 
 class EditWatch:
@@ -22,7 +29,7 @@ class EditWatch:
 
     def __init__(self, onMeasured):
         self._onMeasured = onMeasured
-        self._tags: list[int] = []  # not through Slicer's mixin: that keeps every node it has ever observed
+        self._watches = NodeWatch(EDITED, self._onChange), NodeWatch(OTHER, self._onOther)
         self._result: ShownResult | None = None
         self._volumes: dict[int, float] = {}
         self._parts: Iterator[None] = iter(())
@@ -33,14 +40,8 @@ class EditWatch:
     def follow(self, result: ShownResult | None) -> None:
         """Watch the segments of a result, None for none; measures them a moment later."""
         before, self._result = self._result, result
-        if _node(before) is not _node(result):
-            for tag in self._tags:
-                before.segmentation.RemoveObserver(tag)
-            self._tags = []
-            if result is not None:
-                watched = [(event, self._onChange) for event in _events()]
-                watched.append((slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent, self._onOther))
-                self._tags = [result.segmentation.AddObserver(*observed) for observed in watched]
+        for watch in self._watches:
+            watch.follow([result.segmentation] if result is not None else [])
         if _tables(before) != _tables(result):
             self._onOther()
 
@@ -84,17 +85,5 @@ class EditWatch:
             self._onMeasured(volumes)
 
 
-def _node(result: ShownResult | None):
-    return None if result is None else result.segmentation
-
-
 def _tables(result: ShownResult | None):
     return None if result is None else (result.segmentation, result.volumes, result.volumes.GetTable())
-
-
-def _events() -> tuple:
-    kind = slicer.vtkSegmentation
-    return (
-        *(kind.SourceRepresentationModified, kind.RepresentationModified),
-        *(kind.SegmentModified, kind.SegmentAdded, kind.SegmentRemoved),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from .model import Model
@@ -37,7 +36,7 @@ def card(model: Model) -> str:
     ]
     if where.get("extra_data"):
         lines.append(f"- Also, for training only: {', '.join(where['extra_data'])}")
-    lines += _ancestors(where)
+    lines += _ancestors(model)
     never = ", never trained on" if where.get("training_patients") else ""
     of = f" of {where.get('calibrated_on')}"
     for part, data in (("validation", ""), ("calibration", of)):
@@ -98,16 +97,13 @@ def rows(before: dict, after: dict) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def _ancestors(provenance: Mapping) -> list[str]:
-    """A line for every model that this one was fine-tuned from, the latest first; stages on the same data are one."""
+def _ancestors(model: Model) -> list[str]:
+    """A line for every model that this one was fine-tuned from; stages on the same data are one."""
     lines: dict[tuple, str] = {}
-    before = provenance.get("started_from")
-    while before:
-        origin = before.get("provenance") or {}
-        name, data = before.get("name"), origin.get("data", "unknown data")
+    for name, origin in model.ancestors:
+        data = origin.get("data", "unknown data")
         many = f" ({len(origin['training_patients'])} training patients)" if origin.get("training_patients") else ""
         lines.setdefault((name, data), f"- Fine-tuned from {name}, which learned from {data}{many}")
-        before = origin.get("started_from")
     return [*lines.values()]
 
 

@@ -210,8 +210,8 @@ def _train(options: argparse.Namespace) -> None:
     if options.dry_run:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
         check_card(_read_json(options.card))
-        anew = prepared.begin()[1]
-        print(*prepared.decisions, *(f"Note: {note}" for note in (*prepared.notes, *anew)), sep="\n")
+        _network, anew = prepared.begin()
+        print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
         for side in ("training", "validation"):
             print(f"{side} patients: {', '.join(getattr(prepared, side))}")
         return

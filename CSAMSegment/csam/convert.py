@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .fields import Fields
+from .fields import Fields, refuse_unknown
 from .intensity import Intensity
 from .model import COLORS, Channel, Label, Model, TrainedOn
 from .networks import from_state_dict
@@ -30,9 +30,7 @@ def convert(state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Model:
 
     Raises InputError or ModelError for a field that cannot be used, and for weights that are not finite.
     """
-    unknown = sorted(set(card) - set(CARD))
-    if unknown:
-        raise InputError(f"The card's field {unknown[0]!r} is not known; there are {', '.join(CARD)}.")
+    refuse_unknown(card, CARD, "The card's")
     network = from_state_dict(state_dict)
     numbers = network.architecture
     channels = _names(card, "channels", "channel", numbers["input_channels"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .errors import ModelError
+from .errors import InputError, ModelError
 
 _MISSING = object()
 
@@ -84,3 +84,10 @@ def _is_number(value: Any, low: float, high: float) -> bool:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def refuse_unknown(found: Iterable[str], known: Sequence[str], what: str) -> None:
+    """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
+    unknown = sorted(set(found) - set(known))
+    if unknown:
+        raise InputError(f"{what} field {unknown[0]!r} is not known; there are {', '.join(known)}.")

@@ -138,6 +138,17 @@ class Model:
     _networks: dict = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def ancestors(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Name and provenance of the models that this one was fine-tuned from, the latest first."""
+        found, before = [], self.provenance.get("started_from")
+        while isinstance(before, Mapping):
+            origin = before.get("provenance")
+            origin = origin if isinstance(origin, Mapping) else {}
+            found.append((str(before.get("name")), origin))
+            before = origin.get("started_from")
+        return found
+
+    @property
     def num_slices(self) -> int:
         return self.architecture["num_slices"]
 

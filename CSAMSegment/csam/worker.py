@@ -209,7 +209,7 @@ class ModelCache:
 
 def _hello(request: Request, models: ModelCache) -> None:
     """Importing torch is part of the answer, so that the first run is warm."""
-    torch = reason = None
+    torch, reason, missing = None, None, False
     try:
         torch = _import_torch().__version__
     except WorkerError as error:
@@ -226,7 +226,7 @@ def _hello(request: Request, models: ModelCache) -> None:
         executable=sys.executable,
         torch=torch,
         reason=reason,
-        installable=torch is None and missing,
+        installable=missing,
         devices=devices,
     )
 

@@ -182,7 +182,8 @@ def test_a_model_of_two_channels_asks_for_two_images(person):
     person.sees("10-two-structures")
 
 
-def test_the_second_image_is_restored_with_the_scene(person, tmp_path):
+def chooses_two_images(person):
+    """Opens the module with a model of two channels and an image for each; the second one comes back."""
     person.loads("T2")
     second = person.loads("ADC")
     person.opens()
@@ -190,6 +191,11 @@ def test_the_second_image_is_restored_with_the_scene(person, tmp_path):
     person.looks()
     person.panel.input._channels[0].setCurrentNode(second)
     person.looks()
+    return second
+
+
+def test_the_second_image_is_restored_with_the_scene(person, tmp_path):
+    chooses_two_images(person)
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
@@ -214,13 +220,7 @@ def test_a_scene_that_is_added_leaves_the_second_image_chosen(person, tmp_path):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "a note")
     slicer.util.saveScene(str(tmp_path / "note.mrb"))
     slicer.mrmlScene.Clear(0)
-    person.loads("T2")
-    second = person.loads("ADC")
-    person.opens()
-    person.parameters.model = "two"
-    person.looks()
-    person.panel.input._channels[0].setCurrentNode(second)
-    person.looks()
+    second = chooses_two_images(person)
     slicer.util.loadScene(str(tmp_path / "note.mrb"))
     person.looks()
     assert [volume.GetName() for volume in person.panel.input.volumes()] == ["T2", "ADC"]

@@ -305,24 +305,27 @@ def test_a_model_is_read_again_when_its_file_changes(folder, model):
     assert len(reads) == 2
 
 
-def test_voxels_that_a_sequence_browser_has_copied_are_still_the_same(volume, make_result, make_logic):
-    """Its every event, a save of the scene among them, gives the node a new image with the same voxels."""
+@pytest.fixture
+def copied(volume, make_result, make_logic):
+    """A run whose result is there, and a copy of its image's voxels, as a sequence's browser makes one at its every
+    event, a save of the scene among them."""
     logic, client = make_logic()
     logic.start(volume, "two-chambers")
     client.jobs[0].events = [make_result(volume)]
     again = volume.GetImageData().NewInstance()
     again.DeepCopy(volume.GetImageData())
+    return logic, again
+
+
+def test_voxels_that_a_sequence_browser_has_copied_are_still_the_same(volume, copied):
+    logic, again = copied
     volume.SetAndObserveImageData(again)
     assert logic.poll().error is None
     assert logic.run.output is not None
 
 
-def test_another_image_in_the_same_node_gets_no_result(volume, make_result, make_logic):
-    logic, client = make_logic()
-    logic.start(volume, "two-chambers")
-    client.jobs[0].events = [make_result(volume)]
-    again = volume.GetImageData().NewInstance()
-    again.DeepCopy(volume.GetImageData())
+def test_another_image_in_the_same_node_gets_no_result(volume, copied):
+    logic, again = copied
     again.GetPointData().GetScalars().SetComponent(0, 0, 99)
     volume.SetAndObserveImageData(again)
     assert "was moved or changed" in str(logic.poll().error)

@@ -13,6 +13,7 @@ from .. import __version__
 from ..card import write_card
 from ..doubt import case_quality, volume_interval
 from ..errors import Cancelled, InputError
+from ..fields import refuse_unknown
 from ..geometry import AXES, axis_for
 from ..model import COLORS, Calibration, Channel, Label, Model, TrainedOn
 from ..result import Options
@@ -73,9 +74,10 @@ def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
     Among n exchangeable cases and a new one, the largest of the n factors covers the new one with n / (n + 1).
     """
     count = sum(any(true > 0 for true in case.truth_ml) for case in cases)
-    if count + 1 >= 1 / (1 - NOMINAL) - 1e-9:
+    needed = round(1 / (1 - NOMINAL)) - 1
+    if count >= needed:
         return ""
-    scans, needed = "1 scan" if count == 1 else f"{count} scans", round(1 / (1 - NOMINAL)) - 1
+    scans = "1 scan" if count == 1 else f"{count} scans"
     return (
         f"Intervals fitted on {scans} with structures cover {count / (count + 1):.0%} of new ones at best, not "
         f"{NOMINAL:.0%}; that takes {needed}."
@@ -337,7 +339,6 @@ def check_card(card: Mapping[str, Any]) -> None:
     """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
     labels = card.get("labels", [])
     entries = [item for item in labels if isinstance(item, Mapping)] if isinstance(labels, list) else []
-    for what, found, known in (("", card, CARD), *(("label's ", item, LABEL) for item in entries)):
-        unknown = sorted(set(found) - set(known))
-        if unknown:
-            raise InputError(f"The card's {what}field {unknown[0]!r} is not known; there are {', '.join(known)}.")
+    refuse_unknown(card, CARD, "The card's")
+    for item in entries:
+        refuse_unknown(item, LABEL, "The card's label's")

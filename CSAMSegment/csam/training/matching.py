@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,29 +78,27 @@ def _patient(provenance: Mapping[str, Any], name: str) -> str:
     return (found.group(1) if found and found.re.groups else None) or name
 
 
-def lineage(model: Model) -> Iterator[Mapping[str, Any]]:
-    """The provenance of a model, of the one that it was fine-tuned from, and so on."""
-    provenance: Any = model.provenance
-    while isinstance(provenance, Mapping) and provenance:
-        yield provenance
-        provenance = (provenance.get("started_from") or {}).get("provenance")
-
-
 def met(model: Model, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[str]:
     """Those patients of the cases who had part in the model's "training", "validation" or "calibration", or in that of
     a model that it was fine-tuned from.
 
     They are looked for under the case's patient and under each training's own reading of the case's name.
     """
-    cases, found = list(cases), set()
-    for provenance in lineage(model):
-        known = {name for part in parts for name in provenance.get(f"{part}_patients") or []}
-        found |= {case.patient for case in cases if {case.patient, _patient(provenance, case.name)} & known}
-    return found
+    cases = list(cases)
+    trainings = [model.provenance, *(origin for _name, origin in model.ancestors)]
+    return set().union(
+        *(_known(training, training.get(f"{part}_patients"), cases) for training in trainings for part in parts)
+    )
 
 
 def calibrated_by(model: Model, cases: Iterable[Case | CaseMeasures]) -> set[str]:
     """Those patients of the cases who taught the model the calibration that it has now."""
     own = model.provenance
-    known = set(own.get("calibration_patients") or own.get("validation_patients") or [])
-    return {case.patient for case in cases if {case.patient, own_patient(model, case.name)} & known}
+    return _known(own, own.get("calibration_patients") or own.get("validation_patients"), cases)
+
+
+def _known(
+    provenance: Mapping[str, Any], names: Iterable[str] | None, cases: Iterable[Case | CaseMeasures]
+) -> set[str]:
+    names = {*(names or ())}
+    return {case.patient for case in cases if {case.patient, _patient(provenance, case.name)} & names}

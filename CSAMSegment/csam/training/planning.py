@@ -253,12 +253,10 @@ def _settle_intensity(settle, data: Dataset, facts: Sequence[CaseFacts]) -> None
         chosen = "slice", f"in {scaled} of {len(facts)} scans every slice was scaled to its own maximum before"
     else:
         odd = ""
-        if "CT" in data.modalities:
-            mixed = set(data.modalities) != {"CT"}
-            why = (
-                "other channels have no units" if mixed else "CT that never falls below -100 is not in Hounsfield units"
-            )
-            odd = f" ({why})"
+        if set(data.modalities) == {"CT"}:
+            odd = " (CT that never falls below -100 is not in Hounsfield units)"
+        elif "CT" in data.modalities:
+            odd = " (other channels have no units)"
         chosen = "volume", f"values have no fixed meaning{odd}: each scan is scaled as a whole"
     limits, reason = (0.5, 99.5), "percentiles: a few bright voxels do not darken the rest"
     if settle("intensity", *chosen) == "fixed":

@@ -45,7 +45,7 @@ class Preparation:
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
         anew = adopt(self.start, network, self.data.labels) if self.start else []
-        return network, [f"begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
+        return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
 
     @property
     def training_cases(self) -> tuple[Case, ...]:

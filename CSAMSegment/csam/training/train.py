@@ -101,7 +101,7 @@ class _Training:
         # Now, not after hours of training.
         assemble(network, data, plan, prepared.training_cases[:1], card).check()
         for line in anew:
-            log(line[0].upper() + line[1:])
+            log(line)
         self.trainer = Trainer(plan, network.to(self.device), self.device, group)
         self.examples = [load_example(case, plan) for case in prepared.training_cases]
         self.extra_examples = [load_example(case, plan) for other in prepared.further for case in other.cases]
