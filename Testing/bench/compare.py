@@ -7,9 +7,10 @@ A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/
 A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that
 are finished; it refuses those of another plan. With --begin-on every network first takes --begin-steps on a further
 data set, phantoms say, once a seed: its folds go on from there. With --after every unit goes on from its own of an
-earlier comparison, with a finer plan say. Nothing is chosen on the held-out patients: the averaged weights of the last
-step are measured, all networks' over the product's views. Those of our networks are kept as models, for
-compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
+earlier comparison, with a finer plan say; with --fine-tune from a model's weights, where they fit. Nothing is chosen on
+the held-out patients: the averaged weights of the last step are measured, all networks' over the product's views. Those
+of our networks are kept as models, for compare_uncertainty.py. Prints the table, writes comparison.json and .png beside
+the networks' folders.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import paired
 import torch
 from rivals import BEGINS_AS, RIVALS, Outsider, parameters, plan_for, seeded
 
+from csam.cli import find_model
 from csam.devices import choose_device
 from csam.result import Options
 from csam.training.augment import Augmenter
@@ -40,6 +42,7 @@ from csam.training.calibrate import assemble, cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
 from csam.training.plan import Plan
+from csam.training.preparing import adopt
 from csam.training.train import load_example
 from csam.training.trainer import Trainer, read_checkpoint
 
@@ -51,8 +54,8 @@ class Unit:
     """One training and its evaluation. plan: the shared one, with the unit's seed. begin_on: what it learns first.
 
     card, extra: as for csam train. patients: train on so many of those that are not held out; None for all. after: the
-    folder of an earlier comparison, from whose unit this one goes on. untaught: regular expression, scans not to train
-    on.
+    folder of an earlier comparison, from whose unit this one goes on. fine_tune: the name or folder of a model to begin
+    with. untaught: regular expression, scans not to train on.
     """
 
     dataset: Path
@@ -69,11 +72,13 @@ class Unit:
     extra: tuple[Path, ...] = ()
     patients: int | None = None
     after: Path | None = None
+    fine_tune: str | None = None
     untaught: str | None = None
 
     @property
     def of_network(self) -> Path:
         before = f"{self.after.name}-then-" if self.after else ""
+        before += f"from-{Path(self.fine_tune).name}-" if self.fine_tune else ""
         before += f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
         beside = "".join(f"-with-{folder.name}" for folder in self.extra)
         beside += "-untaught-" + re.sub(r"[^\w.-]", "_", self.untaught) if self.untaught else ""
@@ -121,6 +126,8 @@ def run(unit: Unit) -> str:
     network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
     if unit.begin_on:
         network.load_state_dict(beginning(unit, plan, data, network, device))
+    if unit.fine_tune:
+        print("; ".join(adopt(find_model(unit.fine_tune), network, data.labels)) + " begins anew.", flush=True)
     if unit.after:
         network.load_state_dict(network.state_dict() | averaged_before(unit))
     further = [case for folder in unit.extra for case in read_further(folder, data).cases]
@@ -252,6 +259,7 @@ def parser_of_units(description: str, steps: int) -> argparse.ArgumentParser:
     before = parser.add_mutually_exclusive_group()
     before.add_argument("--begin-on", type=Path, help="a further data set, from which every network learns first")
     before.add_argument("--after", type=Path, help="folder of an earlier comparison, from whose units to go on")
+    before.add_argument("--fine-tune", metavar="MODEL", help="as for csam train: the weights to begin with")
     parser.add_argument("--begin-steps", type=int, default=1000)
     parser.add_argument("--extra", nargs="+", type=Path, default=[], help="as for csam train: learnt from all along")
     parser.add_argument("--untaught", help="regular expression: scans not to train on, their labels being wrong")
@@ -266,7 +274,7 @@ def unit_of(options: argparse.Namespace) -> Unit:
     plan = Plan.from_json(fields | {"steps": options.steps, "patient_pattern": options.patient_pattern})
     return Unit(
         options.dataset, "csam", 0, options.of, plan, options.device, options.samples, options.out, options.begin_on,
-        options.begin_steps, card, tuple(options.extra), None, options.after, options.untaught,
+        options.begin_steps, card, tuple(options.extra), None, options.after, options.fine_tune, options.untaught,
     )  # fmt: skip
 
 

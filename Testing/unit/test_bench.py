@@ -250,7 +250,7 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
     plan = {"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16]}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    line = ["first_cases", str(data), "--patients", "1", "--of", "2", "--steps", "1", "--device", "cpu"]
+    line = ["first_cases", str(data), "--patients", "1", "99", "--of", "2", "--steps", "1", "--device", "cpu"]
     line += ["--plan", str(tmp_path / "plan.json"), "--samples", "2", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", line)
     first_cases.main()
@@ -258,6 +258,12 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     assert [point["patients"] for point in written["rows"]] == [1, 2]
     assert "> 0.85" in capsys.readouterr().out
     assert (tmp_path / "out" / "Balls" / "1-steps" / "first-cases.png").stat().st_size > 0
+    small.model(small.network(num_levels=3)).save(tmp_path / "start")
+    monkeypatch.setattr(sys, "argv", [*line, "--fine-tune", str(tmp_path / "start")])
+    first_cases.main()  # from scratch is there, from the model is not
+    written = json.loads((tmp_path / "out" / "Balls" / "from-start-1-steps" / "first-cases.json").read_text())
+    scratch, tuned = written["rows"][:2], written["rows"][2:]
+    assert {row["start"] for row in scratch} == {"from scratch"} and {row["start"] for row in tuned} == {"from start"}
     monkeypatch.setattr(first_cases, "run", lambda unit: pytest.fail("it was there"))
     first_cases.main()
 
