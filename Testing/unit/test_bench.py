@@ -263,7 +263,8 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     first_cases.main()  # from scratch is there, from the model is not
     written = json.loads((tmp_path / "out" / "Balls" / "from-start-1-steps" / "first-cases.json").read_text())
     scratch, tuned = written["rows"][:2], written["rows"][2:]
-    assert {row["start"] for row in scratch} == {"from scratch"} and {row["start"] for row in tuned} == {"from start"}
+    assert {row["start"] for row in scratch} == {"from scratch"}
+    assert {row["start"] for row in tuned} == {"from start"}
     monkeypatch.setattr(first_cases, "run", lambda unit: pytest.fail("it was there"))
     first_cases.main()
 
