@@ -226,10 +226,6 @@ class Model:
             self._networks[device] = self._read_network().to(device)
         return self._networks[device]
 
-    def forget_networks(self) -> None:
-        """Gives back the memory of the networks read so far."""
-        self._networks.clear()
-
     def _read_network(self):
         import torch
 

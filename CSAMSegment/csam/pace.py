@@ -48,25 +48,17 @@ def measure(model: Model, device: str) -> Pace:
     multiple = 2 ** (model.architecture["num_levels"] - 1)
     side = math.sqrt(MEASURED_PART)
     piece = tuple(max(2 * multiple, round(length / side / multiple) * multiple) for length in model.field_of_view)
-    network, used = model.network(device), device
+    sampling = Sampling(model.network(device), piece, device)
     values = torch.zeros(len(model.channels), model.num_slices, *piece)
 
     def run(samples: int) -> float:
-        nonlocal network, used
-        start, sampling = time.perf_counter(), Sampling(network, piece, used, samples)
-        try:
-            for _slab in sampling.slabs(values):
-                pass
-        finally:
-            network, used = sampling.network, sampling.device
+        sampling.samples, start = samples, time.perf_counter()
+        for _slab in sampling.slabs(values):
+            pass
         return time.perf_counter() - start
 
-    try:
-        one = min(run(1), run(1))  # the first one also warms up
-        sample = max(run(2) - one, one / 10)
-    finally:
-        if used != device:
-            model.forget_networks()  # it went to the CPU when the GPU's memory ended
+    one = min(run(1), run(1))  # the first one also warms up
+    sample = max(run(2) - one, one / 10)
     share = math.prod(model.field_of_view) / math.prod(piece)
     return Pace(share * max(one - sample, 0.0), share * sample, len(model.views))
 
@@ -84,9 +76,9 @@ def work(
         cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)))
         size = np.minimum(size, np.ceil(np.subtract(*region[::-1]) @ cosines / spacing))
     tiles = 1
-    for other in (other for other in range(3) if other != axis):
+    _, *in_plane = geometry.orientation(image.GetDirection(), axis).axes
+    for other, field in zip(in_plane, model.field_of_view, strict=True):
         length = geometry.resized_length(size[other], spacing[other], model.in_plane_spacing)
-        field = model.field_of_view[0]
         tiles *= len(geometry.fields(max(length, field), field)[0])
     slices = max(1, int(size[axis]))
     if slices <= model.num_slices:

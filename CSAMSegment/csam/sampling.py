@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import DeviceError, is_out_of_memory
 from .geometry import fields, pad_amounts, windows
+from .networks import build_with_weights
 from .posterior import GatePosterior, elements_at_once
 from .result import Options
 from .team import Team
@@ -142,7 +143,9 @@ class Sampling:
             else:
                 self._warn(ON_THE_CPU.format(reason=reason))
                 self.device = "cpu"
-                self.network = self.network.to("cpu")
+                here = {name: value.cpu() for name, value in self.network.state_dict().items()}
+                # A copy: whoever lent the network finds it where it was.
+                self.network = build_with_weights(self.network.architecture, here)
                 self._chunk_limit = largest
 
     def _warn(self, text: str) -> None:

@@ -103,12 +103,8 @@ def segment(
     )
     output = _Output(images[0], stack, part, model, options.keep_probabilities)
     chosen = range(stack.shape[0]) if slices is None else output.positions(slices)
-    try:
-        for slab in sampling.slabs(stack.values, chosen):
-            output.take(slab)
-    finally:
-        if sampling.device != device:
-            model.forget_networks()  # the network went to the CPU when the GPU's memory ended
+    for slab in sampling.slabs(stack.values, chosen):
+        output.take(slab)
     report(0.99, "Measuring")
     provenance = {
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256},

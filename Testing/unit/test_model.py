@@ -395,13 +395,6 @@ def test_a_description_is_plain_json_and_says_nothing_of_this_machine(folder):
     assert str(folder.parent) not in json.dumps(model.description())
 
 
-def test_a_network_is_forgotten_on_request():
-    model = small.model()
-    first = model.network()
-    model.forget_networks()
-    assert model.network() is not first
-
-
 def test_in_memory_weights_are_read_from_memory():
     model = small.model()
     assert model.weights.path is None

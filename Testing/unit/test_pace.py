@@ -34,6 +34,13 @@ def test_a_larger_image_is_more_work_and_a_shorter_stack_less(model):
     assert work(raster(side, side, 2), model) < one
 
 
+def test_a_field_of_view_that_is_not_square_is_laid_along_rows_and_columns(model):
+    model = replace(model, in_plane_spacing=2.0, field_of_view=(16, 64))
+    assert work(raster(64, 16, model.num_slices), model) == 1.0
+    assert work(raster(64, 64, model.num_slices), model) == 7.0
+    assert work(raster(16, 64, model.num_slices), model) == 7.0
+
+
 def test_a_region_limits_the_work(model):
     side = round(model.field_of_view[0] * model.in_plane_spacing / 2.0)
     image = raster(3 * side, 3 * side, model.num_slices)
@@ -55,8 +62,8 @@ def test_the_pace_is_measured_on_the_network_itself(model):
     assert measure(replace(model, free_orientation=True), "cpu").num_views == 8
 
 
-def test_a_network_that_went_to_the_cpu_is_not_kept_for_the_gpu(monkeypatch):
-    """ "cpu:0" plays a GPU whose memory ends while the pace is measured."""
+def test_a_gpu_whose_memory_ends_while_the_pace_is_measured_leaves_it_to_the_cpu(monkeypatch):
+    """ "cpu:0" plays the GPU."""
     model, original, where = small.model(), Sampling._sample, []
 
     def sample(self, x, wanted, weights, chunk, tick):
@@ -67,6 +74,5 @@ def test_a_network_that_went_to_the_cpu_is_not_kept_for_the_gpu(monkeypatch):
 
     monkeypatch.setattr(Sampling, "_sample", sample)
     assert measure(model, "cpu:0").sample > 0
-    assert "cpu:0" not in model._networks
     assert where[-1] == "cpu"
     assert "cpu:0" not in where[where.index("cpu") :]  # it knows by then

@@ -203,6 +203,7 @@ def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeyp
     found = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert run.device == device
+    assert (run.network is net) == (device != "cpu")  # a copy: the one that was lent stays where it is
     assert [fragment in warning for fragment, warning in zip(said, run.warnings, strict=True)] == [True] * len(said)
     assert len([t for t in tried if t[0] == "cpu:0" and t[1] > pieces]) <= 4  # learned once, not in every window
 
