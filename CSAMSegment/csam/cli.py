@@ -9,7 +9,6 @@ import argparse
 import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -196,7 +195,7 @@ def _bar():
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training.calibrate import check_card
+    from .training.assembling import check_card
     from .training.plan import Plan
     from .training.preparing import prepare
     from .training.train import train
@@ -227,6 +226,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .model import Calibration
     from .training import figures
     from .training.calibrate import calibrated, how_judged
+    from .training.choosing import chosen
     from .training.evaluate import evaluate, summarise
     from .training.matching import in_values_of
 
@@ -236,66 +236,30 @@ def _evaluate(options: argparse.Namespace) -> None:
             raise InputError(f"{place} is a folder; the name of a file was expected.")
         _check_writable(place)
     model = find_model(options.model)
-    data, cases = _cases(options, model)
+    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
     cases = in_values_of(model, data.labels, cases)
     run = Options(options.samples, options.seed, options.device)
     before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
     after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)
-    print(figures.table(summarise(before, names), summarise(after, names), note))
+    summaries = summarise(before, names), summarise(after, names)
+    print(figures.table(*summaries, note))
     about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
     if options.json:
-        figures.write_json(options.json, about, before, after, names)
+        figures.write_json(options.json, about, *summaries, after)
     if options.png:
         figures.draw(options.png, f"{model.title} on {data.name}", before, after)
 
 
 def _calibrate(options: argparse.Namespace) -> None:
     from .training.calibrate import calibrate_on
+    from .training.choosing import chosen
 
     _check_extras()
     model = find_model(options.model)
-    data, cases = _cases(options, model)
+    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
     Path(options.out).mkdir(parents=True, exist_ok=True)
     _check_writable(options.out)
     calibrate_on(model, data, cases, Path(options.out), device=options.device)
-
-
-def _cases(options: argparse.Namespace, model) -> tuple:
-    """The data set and those of its cases that were asked for.
-
-    Without a pattern the model's own tells the patients of its own data, under whatever name the folder goes now; those
-    of other data are told by the names of the cases, as before a training.
-    """
-    from .training.dataset import read_dataset
-    from .training.matching import own_patient
-    from .training.planning import patient_pattern
-
-    data = read_dataset(options.dataset, options.patient_pattern or "(.*)")
-    cases, wanted = data.cases, options.patients.split(",") if options.patients else []
-    trained, validated = (model.provenance.get(f"{part}_patients", []) for part in ("training", "validation"))
-    if wanted == ["validation"]:
-        wanted = validated
-        if not wanted:
-            raise InputError(f"{model.name} does not say whom it was validated on. Name the patients.")
-    if not options.patient_pattern:
-        read = [replace(case, patient=own_patient(model, case.name)) for case in cases]
-        familiar = {case.patient for case in read} & {*trained, *validated, *wanted}
-        if familiar or data.name == model.provenance.get("data"):
-            cases = read
-        elif cases:
-            pattern = re.compile(patient_pattern([case.name for case in cases])[0])
-            cases = [replace(case, patient=pattern.match(case.name).group(1)) for case in cases]
-    if not wanted:
-        return data, cases
-    there = sorted({case.patient for case in cases})
-    unknown = [name for name in wanted if name not in {*there, *(case.name for case in cases)}]
-    if unknown and (wanted != validated or len(unknown) == len(wanted)):
-        raise InputError(
-            f"{options.dataset} holds no patient {', '.join(unknown)}. Choose of these: {', '.join(there)}."
-        )
-    if unknown:
-        print(f"Of the validation patients {', '.join(unknown)} are not in {options.dataset}.")
-    return data, [case for case in cases if {case.patient, case.name} & {*wanted}]
 
 
 def _convert(options: argparse.Namespace) -> None:

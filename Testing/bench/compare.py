@@ -37,8 +37,9 @@ from rivals import BEGINS_AS, RIVALS, Outsider, parameters, plan_for, seeded
 from csam.cli import find_model
 from csam.devices import choose_device
 from csam.result import Options
+from csam.training.assembling import assemble
 from csam.training.augment import Augmenter
-from csam.training.calibrate import assemble, cross_fitted
+from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
 from csam.training.plan import Plan

@@ -48,7 +48,8 @@ def test_a_figure_without_words_is_shown_by_its_name():
 
 
 def test_the_json_holds_both_summaries_and_every_case(cases, tmp_path):
-    figures.write_json(tmp_path / "f.json", {"model": "small"}, cases, cases[:1], ["ball", "ring"])
+    before, after = (summarise(some, ["ball", "ring"]) for some in (cases, cases[:1]))
+    figures.write_json(tmp_path / "f.json", {"model": "small"}, before, after, cases[:1])
     written = json.loads((tmp_path / "f.json").read_text())
     assert written["model"] == "small"
     assert (written["before_calibration"]["cases"], written["after_calibration"]["cases"]) == (3, 1)
@@ -64,10 +65,11 @@ def test_the_picture_shows_both_diagrams(cases, tmp_path):
 
 def test_cases_that_are_not_judged_have_a_dash_in_the_table_and_are_drawn_as_before(cases, tmp_path):
     after = [replace(case, judged=False) for case in cases]
-    said = figures.table(summarise(cases, ["ball", "ring"]), summarise(after, ["ball", "ring"]), "A note.")
+    summaries = [summarise(some, ["ball", "ring"]) for some in (cases, after)]
+    said = figures.table(*summaries, "A note.")
     (line,) = [line for line in said.splitlines() if "ROI-ECE" in line]
     assert line.split()[-4] == "-"
-    figures.write_json(tmp_path / "f.json", {}, cases, after, ["ball", "ring"])
+    figures.write_json(tmp_path / "f.json", {}, *summaries, after)
     assert json.loads((tmp_path / "f.json").read_text())["after_calibration"]["voxel_error_auroc"] is None
     figures.draw(tmp_path / "f.png", "Title", cases, after)
     figures.draw(tmp_path / "mixed.png", "Title", cases, [cases[0], *after[1:]])

@@ -18,8 +18,8 @@ from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
 from csam.posterior import GatePosterior
 from csam.result import Options
 from csam.segment import segment
+from csam.training.assembling import assemble
 from csam.training.augment import Example
-from csam.training.calibrate import assemble
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
 from csam.training.matching import met
@@ -204,7 +204,7 @@ def test_further_data_is_trained_on_and_never_validated_on(data, tmp_path):
     plan = replace(PLAN, steps=2, extra_share=1.0)
     model = train(data, tmp_path / "out", plan, extra=[extra], device="cpu", log=said.append)
     assert "2 further ones" in said[0]
-    assert model.provenance["extra_data"] == ["extra"]
+    assert model.provenance["extra_data"] == ["Balls"]
     assert len(model.metrics["cases"]) == 2
 
 

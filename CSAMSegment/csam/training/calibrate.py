@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..card import write_card
 from ..doubt import case_quality, volume_interval
-from ..errors import Cancelled, InputError
-from ..fields import refuse_unknown
-from ..geometry import AXES, axis_for
-from ..model import COLORS, Calibration, Channel, Label, Model, TrainedOn
+from ..errors import InputError
+from ..model import Calibration, Model
 from ..result import Options
 from ..uncertainty import error_probability
 from . import figures, measures
@@ -167,40 +163,6 @@ def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
     return " ".join(lines)
 
 
-def finish(
-    network,
-    data: Dataset,
-    plan,
-    validation: Sequence[Case],
-    out: Path,
-    card: dict,
-    extra: Sequence,
-    start: Model | None,
-    log: Callable[[str], None],
-    cancelled: Callable[[], bool] | None,
-    device: str = "auto",
-) -> Model:
-    """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
-    training = [case for case in data.cases if case not in validation]
-    provenance = {
-        "data": data.name,
-        "data_licence": data.licence,
-        "data_labels": list(data.labels),
-        "extra_data": [Path(folder).name for folder in extra],
-        "training_patients": sorted({case.patient for case in training}),
-        "validation_patients": sorted({case.patient for case in validation}),
-        "plan": asdict(plan),
-        "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
-        "csam": __version__,
-    }
-    raw = replace(assemble(network, data, plan, training, card), provenance=provenance)
-    log("Calibrating on the validation patients.")
-    try:
-        return calibrate(raw, validation, out, log, cancelled, device)
-    except Cancelled as error:
-        raise Cancelled("Stopped while calibrating; the same command goes on from the end of the training.") from error
-
-
 def calibrate(
     model: Model,
     cases: Sequence[Case],
@@ -227,14 +189,15 @@ def calibrate(
         log(f"Note: {few}")
     whom = "calibration" if "calibrated_on" in model.provenance else "validation"
     note = f"Dice and measures of uncertainty on the {whom} patients. {how} {few}".rstrip()
+    summaries = summarise(before, names), summarise(after, names)
     metrics = {
-        "before_calibration": summarise(before, names),
-        "validation": summarise(after, names),
+        "before_calibration": summaries[0],
+        "validation": summaries[1],
         "note": note,
         "cases": {case.name: round(case.mean_dice, 4) for case in after},
     }
     model = save(replace(model, calibration=fit(before, values), metrics=metrics), out / "model", log)
-    figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, before, after, names)
+    figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, *summaries, after)
     figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} validation scans", before, after)
     return model
 
@@ -272,73 +235,3 @@ def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
     measured = model.metrics["validation"]
     log(f"Saved {folder}: mean Dice {measured['dice_mean']} on {measured['cases']} validation scans.")
     return model
-
-
-def assemble(network, data: Dataset, plan, training: Sequence[Case], card: dict) -> Model:
-    """The model without calibration; what the card does not say is taken from the data set.
-
-    Raises InputError for a card that cannot be used.
-    """
-    check_card(card)
-    slices, pixels, counts = [], [], []
-    for case in training:
-        image = case.read_images()[0]
-        axis = axis_for(image, plan.slice_axis)
-        slices.append(image.GetSpacing()[axis])
-        counts.append(image.GetSize()[axis])
-        pixels += [image.GetSpacing()[a] for a in range(len(AXES)) if a != axis]
-    try:
-        described = {item["name"]: item for item in card.get("labels", [])}
-        labels = []
-        for value, name in enumerate(data.labels, 1):
-            item = described.get(name, {})
-            color = tuple(item.get("color", COLORS[(value - 1) % len(COLORS)]))
-            connected = item.get("connected", False)
-            labels.append(Label(value, item.get("title", name), color, item.get("terminology"), connected))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"The card's labels cannot be used ({error!r}); objects with name, title, color and terminology were "
-            "expected."
-        ) from error
-    unknown = sorted(set(described) - set(data.labels))
-    if unknown:
-        raise InputError(f"The card describes the label {unknown[0]}; the data set has {', '.join(data.labels)}.")
-    name = card.get("name", data.name)
-    modalities = data.modalities or ("MR",) * len(data.channels)
-    return Model(
-        name=name,
-        version=card.get("version", "1.0.0"),
-        title=card.get("title", name),
-        about=card.get("about", ""),
-        architecture=network.architecture,
-        channels=tuple(
-            Channel(channel, card.get("modality", modality))
-            for channel, modality in zip(data.channels, modalities, strict=True)
-        ),
-        labels=tuple(labels),
-        in_plane_spacing=plan.in_plane_spacing,
-        field_of_view=plan.field_of_view,
-        slice_axis=plan.slice_axis,
-        intensity=plan.normalisation,
-        trained_on=TrainedOn(
-            (min(slices), max(slices)),
-            (min(pixels), max(pixels)),
-            (min(counts), max(counts)),
-            len({case.patient for case in training}),
-        ),
-        free_orientation=plan.free_orientation,
-        licence=card.get("licence", ""),
-    ).with_weights(network.state_dict())
-
-
-CARD = ("name", "version", "title", "about", "modality", "licence", "labels")
-LABEL = ("name", "title", "color", "terminology", "connected")
-
-
-def check_card(card: Mapping[str, Any]) -> None:
-    """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
-    labels = card.get("labels", [])
-    entries = [item for item in labels if isinstance(item, Mapping)] if isinstance(labels, list) else []
-    refuse_unknown(card, CARD, "The card's")
-    for item in entries:
-        refuse_unknown(item, LABEL, "The card's label's")

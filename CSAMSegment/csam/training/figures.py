@@ -10,7 +10,7 @@ import numpy as np
 
 from ..card import rows
 from . import measures
-from .evaluate import CaseMeasures, summarise
+from .evaluate import CaseMeasures
 
 COLOURS = {"before": "#9aa0a6", "after": "#1a73e8"}
 
@@ -26,16 +26,10 @@ def table(before: dict, after: dict, note: str) -> str:
     return "\n".join(["", *lines, "", note])
 
 
-def write_json(
-    path: str | Path, about: dict, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures], names: Sequence[str]
-) -> None:
-    """about: what was evaluated on what. Cases are as after calibration."""
-    values = {
-        **about,
-        "before_calibration": summarise(before, names),
-        "after_calibration": summarise(after, names),
-        "cases": {case.name: case.figures for case in after},
-    }
+def write_json(path: str | Path, about: dict, before: dict, after: dict, cases: Sequence[CaseMeasures]) -> None:
+    """about: what was evaluated on what. before, after: summaries. cases: as after calibration."""
+    figures = {case.name: case.figures for case in cases}
+    values = {**about, "before_calibration": before, "after_calibration": after, "cases": figures}
     Path(path).write_text(json.dumps(values, indent=2, default=float) + "\n", encoding="utf-8", newline="\n")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .. import __version__
 from ..devices import choose_device
 from ..errors import Cancelled, InputError
 from ..model import Model
 from ..result import Progress, ProgressCallback
 from ..stack import resize_labels, stack_of
 from ..uncertainty import dice
+from .assembling import assemble
 from .augment import Augmenter, Example, ahead
 from .dataset import Case
 from .distributed import Group, joined
@@ -74,7 +76,7 @@ def train(
         start = fine_tune if isinstance(fine_tune, Model | None) else Model.load(fine_tune)
         prepared = prepare(dataset, plan, extra, start, split, fold)
         log = log if group.first else lambda text: None
-        return _Training(prepared, Path(out), card or {}, extra, device, group, log).run(progress, cancelled)
+        return _Training(prepared, Path(out), card or {}, device, group, log).run(progress, cancelled)
 
 
 class _Training:
@@ -85,14 +87,11 @@ class _Training:
         prepared: Preparation,
         out: Path,
         card: dict,
-        extra: Sequence[str | Path],
         device: str,
         group: Group,
         log: Callable[[str], None],
     ):
-        from .calibrate import assemble  # heavy: the whole pipeline
-
-        self.prepared, self.out, self.card, self.extra, self.group, self.log = prepared, out, card, extra, group, log
+        self.prepared, self.out, self.card, self.group, self.log = prepared, out, card, group, log
         self.plan = plan = prepared.plan
         self.device = choose_device(group.device(device))
         self.checkpoint = out / "checkpoint.pt"
@@ -223,16 +222,33 @@ class _Training:
             self.log(f"The log was not written this time: {error}")
 
     def _finish(self, cancelled: Callable[[], bool] | None) -> Model:
-        from .calibrate import finish
+        """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
+        from .calibrate import calibrate  # heavy: the whole pipeline
 
-        prepared, trainer = self.prepared, self.trainer
+        prepared, trainer, start = self.prepared, self.trainer, self.prepared.start
         self.log(
             f"The weights of step {trainer.best_step} were the best: Dice {trainer.best_dice:.4f} at a quick look."
         )
-        return finish(
-            trainer.best_network(), prepared.data, self.plan, prepared.validation_cases, self.out, self.card,
-            self.extra, prepared.start, self.log, cancelled, self.device,
-        )  # fmt: skip
+        provenance = {
+            "data": prepared.data.name,
+            "data_licence": prepared.data.licence,
+            "data_labels": list(prepared.data.labels),
+            "extra_data": [other.name for other in prepared.further],
+            "training_patients": prepared.training,
+            "validation_patients": prepared.validation,
+            "plan": asdict(self.plan),
+            "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
+            "csam": __version__,
+        }
+        model = assemble(trainer.best_network(), prepared.data, self.plan, prepared.training_cases, self.card)
+        self.log("Calibrating on the validation patients.")
+        try:
+            model = replace(model, provenance=provenance)
+            return calibrate(model, prepared.validation_cases, self.out, self.log, cancelled, self.device)
+        except Cancelled as error:
+            raise Cancelled(
+                "Stopped while calibrating; the same command goes on from the end of the training."
+            ) from error
 
 
 @torch.no_grad()

@@ -1,0 +1,82 @@
+"""A model made of a trained network, its data set, its plan and a card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InputError
+from ..fields import refuse_unknown
+from ..geometry import AXES, axis_for
+from ..model import COLORS, Channel, Label, Model, TrainedOn
+from .dataset import Case, Dataset
+from .plan import Plan
+
+CARD = ("name", "version", "title", "about", "modality", "licence", "labels")
+LABEL = ("name", "title", "color", "terminology", "connected")
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
+    labels = card.get("labels", [])
+    entries = [item for item in labels if isinstance(item, Mapping)] if isinstance(labels, list) else []
+    refuse_unknown(card, CARD, "The card's")
+    for item in entries:
+        refuse_unknown(item, LABEL, "The card's label's")
+
+
+def assemble(network, data: Dataset, plan: Plan, training: Sequence[Case], card: Mapping[str, Any]) -> Model:
+    """The model without calibration; what the card does not say is taken from the data set.
+
+    Raises InputError for a card that cannot be used.
+    """
+    check_card(card)
+    slices, pixels, counts = [], [], []
+    for case in training:
+        image = case.read_images()[0]
+        axis = axis_for(image, plan.slice_axis)
+        slices.append(image.GetSpacing()[axis])
+        counts.append(image.GetSize()[axis])
+        pixels += [image.GetSpacing()[a] for a in range(len(AXES)) if a != axis]
+    try:
+        described = {item["name"]: item for item in card.get("labels", [])}
+        labels = []
+        for value, name in enumerate(data.labels, 1):
+            item = described.get(name, {})
+            color = tuple(item.get("color", COLORS[(value - 1) % len(COLORS)]))
+            connected = item.get("connected", False)
+            labels.append(Label(value, item.get("title", name), color, item.get("terminology"), connected))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The card's labels cannot be used ({error!r}); objects with name, title, color and terminology were "
+            "expected."
+        ) from error
+    unknown = sorted(set(described) - set(data.labels))
+    if unknown:
+        raise InputError(f"The card describes the label {unknown[0]}; the data set has {', '.join(data.labels)}.")
+    name = card.get("name", data.name)
+    modalities = data.modalities or ("MR",) * len(data.channels)
+    return Model(
+        name=name,
+        version=card.get("version", "1.0.0"),
+        title=card.get("title", name),
+        about=card.get("about", ""),
+        architecture=network.architecture,
+        channels=tuple(
+            Channel(channel, card.get("modality", modality))
+            for channel, modality in zip(data.channels, modalities, strict=True)
+        ),
+        labels=tuple(labels),
+        in_plane_spacing=plan.in_plane_spacing,
+        field_of_view=plan.field_of_view,
+        slice_axis=plan.slice_axis,
+        intensity=plan.normalisation,
+        trained_on=TrainedOn(
+            (min(slices), max(slices)),
+            (min(pixels), max(pixels)),
+            (min(counts), max(counts)),
+            len({case.patient for case in training}),
+        ),
+        free_orientation=plan.free_orientation,
+        licence=card.get("licence", ""),
+    ).with_weights(network.state_dict())
