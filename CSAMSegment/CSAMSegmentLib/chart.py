@@ -32,7 +32,10 @@ def ensure_chart(slices, name: str):
     if chart is not None:
         return chart
     scene = slices.GetScene()
-    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", f"{name} expected wrong area")
+    series, chart = (
+        scene.AddNewNodeByClass(f"vtkMRMLPlot{kind}Node", scene.GenerateUniqueName(f"{name} {what}"))
+        for kind, what in (("Series", "expected wrong area"), ("Chart", "uncertainty per slice"))
+    )
     series.SetAttribute(ROLE, SERIES_ROLE)
     series.SetAndObserveTableNodeID(slices.GetID())
     series.SetXColumnName(SLICE)
@@ -43,7 +46,6 @@ def ensure_chart(slices, name: str):
     series.SetLineStyle(series.LineStyleSolid)
     series.SetLineWidth(2)
     series.SetColor(*COLOR)
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} uncertainty per slice")
     chart.SetAttribute(ROLE, CHART_ROLE)
     chart.SetNodeReferenceID(SEGMENTATION, slices.GetNodeReferenceID(SEGMENTATION))
     chart.AddAndObservePlotSeriesNodeID(series.GetID())

@@ -22,7 +22,7 @@ def table_text(result: ShownResult, separator: str = ",") -> str:
     The volume is that of the segment as it is now, whether a person has edited it or not; the mean and the interval
     belong to the automatic volume.
     """
-    quality = result.report().get("case_quality")
+    quality = None if result.is_empty else result.report().get("case_quality")
     now = edited(result, measure(result))
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")

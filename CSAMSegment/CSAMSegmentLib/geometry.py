@@ -1,4 +1,4 @@
-"""Volume nodes as SimpleITK images, and regions of interest as boxes in patient space.
+"""Volume nodes as images of the engine, and regions of interest as boxes in patient space.
 
 Slicer's patient space is RAS, that of SimpleITK and of the engine is LPS: the first two axes change their sign.
 "World" is patient space after the parent transforms, which is what the slice views show.

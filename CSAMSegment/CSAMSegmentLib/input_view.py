@@ -17,6 +17,7 @@ from .i18n import tr as _
 from .model_store import add_model, is_users, remove_model
 from .node_watch import IMAGE_CHANGED, NodeWatch
 from .outputs import ROLE
+from .scene import check_outputs
 from .timers import make_timer
 
 CHECK_DELAY = 150
@@ -56,9 +57,13 @@ class InputView:
         if parameters is None:
             self._images.follow(())
             return
-        if parameters.inputVolume is None:
-            parameters.inputVolume = _first_image()
+        self.chooseFirst()
         self.refresh()
+
+    def chooseFirst(self) -> None:
+        """Choose the first image that there is, where none is chosen."""
+        if self._parameters is not None and self._parameters.inputVolume is None:
+            self._parameters.inputVolume = _first_image()
 
     @property
     def model(self):
@@ -96,6 +101,8 @@ class InputView:
         count = browser.GetNumberOfItems() if browser is not None else 0
         self._ui.wholeSequenceCheckBox.setVisible(count > 1)
         self._ui.wholeSequenceCheckBox.text = _("All {count} images of the &sequence").format(count=count)
+        for selector in (self._ui.segmentationSelector, self._ui.uncertaintySelector):  # a sequence gets new ones
+            selector.enabled = not (count > 1 and parameters.wholeSequence)
         self._timer.start()
 
     def stop(self) -> None:
@@ -126,7 +133,7 @@ class InputView:
         selector.blockSignals(True)
         selector.clear()
         self._listed, self._checked = self._logic.library.stamps(), None
-        models = self._logic.models()
+        models = self._logic.library.models()
         self._names = {path: model.name for path, model in models.items()}
         for path, model in models.items():
             selector.addItem(model.title)
@@ -208,8 +215,9 @@ class InputView:
         """One selector for each channel beyond the first; their choices are references of the parameter node."""
         model = self.model
         names = [channel.name for channel in model.channels] if model is not None else [""]
-        self._ui.inputSelectorLabel.text = _("&Image:") if len(names) == 1 else f"&{names[0]}:"
+        self._ui.inputSelectorLabel.text = _("&Image:") if len(names) == 1 else f"{names[0]}:"
         wanted = names[1:]
+        self._ui.channelsWidget.setVisible(bool(wanted))
         if [label.text for label in self._labels] == [f"{name}:" for name in wanted]:
             for number, selector in enumerate(self._channels, start=2):
                 selector.setCurrentNode(self._parameters.parameterNode.GetNodeReference(f"channel{number}"))
@@ -219,7 +227,6 @@ class InputView:
         self._labels, self._channels = [], []
         for number, name in enumerate(wanted, start=2):
             self._addChannel(number, name)
-        self._ui.channelsWidget.setVisible(bool(wanted))
 
     def _discard(self, widget) -> None:
         self._ui.channelsWidget.layout().removeWidget(widget)
@@ -281,6 +288,8 @@ class InputView:
             )
         try:
             check_channels([raster_from_volume(volume) for volume in volumes])
+            if self._ui.segmentationSelector.enabled:
+                check_outputs(volumes, self._parameters.segmentation, self._parameters.uncertainty)
         except InputError as error:
             return str(error)
         return ""

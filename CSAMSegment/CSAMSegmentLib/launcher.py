@@ -50,18 +50,13 @@ def find_worker() -> Launch:
     """How to start the worker here and now. Raises WorkerError when the program is not there."""
     from csam.client import worker_environment
 
-    command, source = _find_command(os.environ)
+    command, source = find_command(os.environ)
     ours = source not in (COMMAND_SETTING, COMMAND_VARIABLE)
     # Another program must not meet Slicer's PYTHONHOME and library folders; PythonSlicer needs them.
     environment = dict(os.environ) if ours or application() is None else slicer.util.startupEnvironment()
     if shutil.which(command[0], path=environment.get("PATH")) is None:
         raise WorkerError(f'The worker command begins with "{command[0]}" ({source}), which is not there. {HELP}')
     return Launch(command, worker_environment(environment), source)
-
-
-def worker_command() -> list[str]:
-    """The command line that starts the worker; it is not checked whether its program is there."""
-    return _find_command(os.environ)[0]
 
 
 def application():
@@ -97,7 +92,8 @@ def split_command(text: str, windows: bool = os.name == "nt") -> list[str]:
     return [*parts, *WORKER] if len(parts) == 1 else parts
 
 
-def _find_command(environment: Mapping[str, str]) -> tuple[list[str], str]:
+def find_command(environment: Mapping[str, str]) -> tuple[list[str], str]:
+    """The command line that starts the worker, and where it comes from; whether its program is there is not checked."""
     for source, text in (
         (COMMAND_SETTING, read_setting(COMMAND_SETTING)),
         (COMMAND_VARIABLE, environment.get(COMMAND_VARIABLE, "")),

@@ -21,7 +21,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,7 +52,9 @@ class ClientLike(Protocol):
 
     def cancel(self, job: JobLike) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, wait: bool = True) -> None: ...
+
+    def log_lines(self) -> list[str]: ...
 
 
 class Changed(InputError):
@@ -212,7 +213,7 @@ class CSAMSegmentLogic:
             self._abandon(self.run, Cancelled())
         if self._client is not None:
             client, self._client = self._client, None
-            client.close() if wait else client.close(wait=False)
+            client.close(wait)
 
     def forget(self) -> None:
         """Let go of all nodes and results, as is due when the scene is closed. A run under way is cancelled."""
@@ -241,10 +242,6 @@ class CSAMSegmentLogic:
         self.lastOutput = None
 
     # Models and worker --------------------------------------------------------------------------------------------
-
-    def models(self) -> dict[Path, Any]:
-        """The models by path, those that ship first; reading them needs no torch."""
-        return self.library.models()
 
     @property
     def client(self) -> ClientLike:

@@ -17,7 +17,7 @@ from csam.errors import InputError
 from csam.result import Result
 
 from .display import ERROR_PROBABILITY
-from .segments import copy_segments, restore_segments
+from .segments import restore_segments, take_segments
 from .transaction import Transaction
 
 ROLE, MODEL, REPORT = "CSAMSegment.Role", "CSAMSegment.Model", "CSAMSegment.Report"
@@ -91,15 +91,14 @@ def read_report(volumes_node) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def snapshot(segmentation, model_name: str, *others, hand_over: bool = False) -> Snapshot:
+def snapshot(segmentation, model_name: str, *others) -> Snapshot:
     """Keep what a model has written into a segmentation and beside it, and the content of other output nodes.
 
-    The voxels of segments are copied, unless the segmentation hands them over because it gets others now. Those of
-    maps, and tables, are not: a run exchanges them, it never changes them.
+    Nothing is copied that need not be: what is written next brings voxels, maps and tables of its own.
     """
     nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None}
     contents = tuple((node, content_of(node)) for node in nodes)
-    segments = copy_segments(segmentation, model_name, hand_over)
+    segments = take_segments(segmentation, model_name)
     return Snapshot(segmentation, model_name, segments, frame_of(segmentation), contents)
 
 

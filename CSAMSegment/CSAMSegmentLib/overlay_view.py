@@ -21,7 +21,7 @@ class OverlayView:
         self._shown: tuple | None = None
         self._look: tuple | None = None
         self._chart: tuple | None = None
-        self._charting = False
+        self._charting: bool | None = None
         self._maps: dict = {}
         self._layout: int | None = None
         self._plots: list = []
@@ -84,6 +84,7 @@ class OverlayView:
         manager = slicer.app.layoutManager()
         if manager is not None and parameters.chartVisible and arrange:
             self._switchLayout(manager)  # first: it changes the views that are to be filled
+        views.show_only(result.segmentation)
         if result.volume is not None:
             views.show_image(result.volume)
             if manager is not None:
@@ -100,9 +101,12 @@ class OverlayView:
         manager = slicer.app.layoutManager()
         if visible:
             name = result.volume.GetName() if result.volume is not None else result.model
-            chart = find_chart(result.slices) or ensure_chart(result.slices, name)
-            if manager is not None and not charting:  # else the layout is the reader's choice
+            loaded = charting is None and find_chart(result.slices) is not None  # it came with a layout of its scene
+            chart = ensure_chart(result.slices, name)
+            if manager is not None and not charting and not loaded:  # else the layout is the reader's choice
                 self._switchLayout(manager)
+            if manager is not None:
+                self._listen(manager)
             show_chart(chart)
         elif manager is not None and self._layout is not None:
             if manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView:
@@ -114,6 +118,9 @@ class OverlayView:
         if manager.layout != wanted:
             self._layout = manager.layout
             manager.setLayout(wanted)
+
+    def _listen(self, manager) -> None:
+        """Hear of clicks in the plot views that there are."""
         for index in range(manager.plotViewCount):
             plot = manager.plotWidget(index)
             if plot is not None and not any(known is plot for known in self._plots):

@@ -40,13 +40,13 @@ class Panel:
         self.widget, self.ui, self.logic = widget, ui, logic
         self.parameters = None
         self._guiTag = self._parametersTag = None
-        self._entered = False
+        self._entered = self._away = False
         self._volume = self._chosen = None
         # The tables change with a tick, and where a sequence's browser goes to another image.
         self._tables = NodeWatch(CHANGED, self._onModified)
         self.input = InputView(ui, logic, self._onModified)
         self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
-        self.runner = Runner(ui, logic, self.input, self.worker, self._onDone)
+        self.runner = Runner(ui, logic, self.input, self.worker, self._mayRun, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
         self.edits = EditWatch(self.result.showEdits)
         self.review = ReviewView(ui, self._onGo)
@@ -56,6 +56,8 @@ class Panel:
         self._overlayTimer = make_timer(0, self._showOverlay, once=True)
         self._workerTimer = make_timer(0, self._startWorker, once=True)
         self._newImage = self._arrange = False
+        self._editing = None  # the segmentation with corrections that a run was started on
+        self._replaced = None  # the output of the last run, where it replaced corrections
         self._resume = False  # a scene is being closed or loaded while the panel shows one
         self._shortcuts = self._makeShortcuts()
         scene = slicer.mrmlScene
@@ -78,19 +80,20 @@ class Panel:
 
     def enter(self) -> None:
         """The person opens the module: the worker starts, so that it is warm when it is needed."""
-        self._entered = True
+        self._entered, self._away = True, False
         self.input.lookForModels()
         for shortcut in self._shortcuts:
             shortcut.setEnabled(True)
         if self.parameters is None:
             self.setParameters(self.logic.getParameterNode())
         else:
+            self.input.chooseFirst()
             self.refresh()
         self._workerTimer.start()
 
     def exit(self) -> None:
         """The person opens another module; a run goes on, and so do its results."""
-        self._entered = False
+        self._entered, self._away = False, True
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
 
@@ -151,7 +154,7 @@ class Panel:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._parametersTag)
         self.parameters = self.runner.parameters = parameters
-        self._volume = self._chosen = None
+        self._volume = self._chosen = self._editing = self._replaced = None
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
             self._parametersTag = parameters.AddObserver(modified, self._onModified)
@@ -172,7 +175,7 @@ class Panel:
             self.input.refresh()
             self.worker.refresh()
         result = self._find()
-        self.result.show(result, self._canRestore(result))
+        self.result.show(result, self._canRestore(result), self.parameters.model if self.parameters is not None else "")
         self.edits.follow(result)
         self._tables.follow([result.volumes, result.slices] if result is not None else [])
         self.review.show(result)
@@ -190,6 +193,8 @@ class Panel:
 
     def _showOverlay(self) -> None:
         result = self._find()
+        if self._newImage and self._away:  # the views are another module's now; they change on the way back
+            return
         if result is not None and self._newImage:
             self.overlay.showImage(result, self.parameters, self._arrange)
             self._newImage = self._arrange = False
@@ -208,6 +213,7 @@ class Panel:
         volume, segmentation = parameters.inputVolume, parameters.segmentation
         if volume is not self._volume:
             before, self._volume = self._volume, volume
+            self.runner.clear()
             if segmentation is not None and segmentation.GetNodeReference(INPUT) not in (None, volume):
                 segmentation = None
             if segmentation is None and volume is not None:
@@ -226,8 +232,17 @@ class Panel:
             elif uncertainty is not None and uncertainty.GetNodeReferenceID(SEGMENTATION) is not None:
                 parameters.uncertainty = None
 
-    def _onDone(self, output) -> None:
-        """Show what a run has written, unless the person has gone on to another image meanwhile."""
+    def _mayRun(self) -> bool:
+        """Whether to run; asks where that makes corrections unrecoverable. Those just made can be restored after it."""
+        result = self._find()
+        self._editing = result.segmentation if result is not None and self.result.isEdited else None
+        if self._replaced is None or self._replaced is not self.logic.lastOutput or not self._canRestore(result):
+            return True
+        question = _("The last run replaced your corrections. Run again, and lose them? Restore previous keeps them.")
+        return slicer.util.confirmOkCancelDisplay(question)
+
+    def _onDone(self, output) -> str:
+        """Show what a run has written, unless the person has gone on to another image meanwhile; what to say of it."""
         parameters = self.parameters
         if parameters is not None and parameters.inputVolume is output.segmentation.GetNodeReference(INPUT):
             self.review.restart()
@@ -240,6 +255,8 @@ class Panel:
             if parameters.uncertainty is output.uncertainty:
                 parameters.uncertainty = None
         self._refreshTimer.start()
+        self._replaced = output if output.previous and output.segmentation is self._editing else None
+        return _("Done.") if self._replaced is None else _("Done. Restore previous brings your corrections back.")
 
     def restorePrevious(self, *_arguments) -> None:
         """Put back what the last run replaced; asks first where corrections would be lost."""

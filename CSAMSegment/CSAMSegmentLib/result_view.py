@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import qt
 import slicer
 
@@ -32,8 +35,11 @@ class ResultView:
         ui.restoreButton.clicked.connect(onRestore)
         self.show(None, False)
 
-    def show(self, result: ShownResult | None, canRestore: bool) -> None:
-        """Show a result, or that there is none. canRestore: whether the one before can be put back."""
+    def show(self, result: ShownResult | None, canRestore: bool, model: str = "") -> None:
+        """Show a result, or that there is none. canRestore: whether the one before can be put back.
+
+        model: the name of the chosen one; of another one's result it is said whose it is.
+        """
         self._result = result
         if result is None:
             self._edited = {}
@@ -42,9 +48,16 @@ class ResultView:
         self._fill()
         report = result.report() if result is not None else {}
         quality = report.get("case_quality")
-        said = _("No result yet.") if quality is None else words.quality(quality, report.get("case_rank"))
+        if quality is None:
+            said = _("No result yet.")
+        elif result.is_empty:
+            said = _("Case quality: unknown, for nothing was found.")
+        else:
+            said = words.quality(quality, report.get("case_rank"))
         self._ui.qualityLabel.text = said
         warnings = result.warnings() if result is not None else []
+        if result is not None and model not in ("", result.model):
+            warnings = [_('This is the result of the model "{name}".').format(name=result.model), *warnings]
         self._ui.warningsLabel.text = words.bullets(warnings)
         self._ui.warningsLabel.setVisible(bool(warnings))
 
@@ -83,8 +96,9 @@ class ResultView:
         )
         self._ui.editedLabel.text = said
         self._ui.editedLabel.setVisible(bool(said))
+        table.resizeRowsToContents()
         height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(structures))) + 4
-        table.setFixedHeight(max(76, min(height, 180)))
+        table.setFixedHeight(max(76, min(height, 180)))  # Qt wants 76 for a table
 
     def _color(self, value: int) -> tuple[float, float, float]:
         """The colour of a structure's segment; grey when a person has deleted it."""
@@ -100,11 +114,12 @@ class ResultView:
     def _onExport(self, *_arguments) -> None:
         image = self._result.volume
         suggestion = f"{image.GetName() if image else 'volumes'} {self._result.model}.csv"
+        suggestion = re.sub(r'[\\/:*?"<>|]', "_", suggestion)
         path = qt.QFileDialog.getSaveFileName(
             slicer.util.mainWindow(), _("Export the volumes"), suggestion, _("Comma-separated values") + " (*.csv)"
         )
         if path:
-            self.export(path)
+            self.export(path if Path(path).suffix else path + ".csv")
 
     def export(self, path) -> None:
         """Write the table to a file; an error is shown."""

@@ -59,6 +59,11 @@ class ShownResult:
         """The structures with the volumes that the run has found, in the order of the model's labels."""
         return read_volumes(self.volumes)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the run has found nothing at all: the case quality then says nothing."""
+        return not any(entry.volume_ml for entry in self.structures())
+
     def rows(self) -> list[SliceRow]:
         """The slices, the one to look at first in front."""
         return read_slices(self.slices)

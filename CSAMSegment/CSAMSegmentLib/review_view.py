@@ -26,8 +26,11 @@ class ReviewView:
         self.current = -1
         table = ui.sliceTable
         table.verticalHeader().hide()
-        table.horizontalHeader().setHighlightSections(False)
-        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(qt.QHeaderView.Stretch)
+        for column in (ORDER, SLICE):  # the others need the room
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.connect("currentCellChanged(int,int,int,int)", self._onCell)
         table.cellClicked.connect(self._onClicked)
         table.itemChanged.connect(self._onItem)
@@ -74,6 +77,7 @@ class ReviewView:
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
                     item.setCheckState(qt.Qt.Checked if row.reviewed else qt.Qt.Unchecked)
                 table.setItem(position, column, item)
+        table.resizeRowsToContents()
         if self.current >= 0:
             table.setCurrentCell(self.current, ORDER)
         else:
@@ -103,8 +107,10 @@ class ReviewView:
     # Walking ------------------------------------------------------------------------------------------------------
 
     def next(self, *_arguments) -> None:
-        """To the next slice in the list."""
-        self.go(min(self.current + 1, len(self._rows) - 1))
+        """To the next slice in the list that is not reviewed, from the top again after the last."""
+        later = (*range(self.current + 1, len(self._rows)), *range(max(self.current, 0)))
+        left = (position for position in later if not self._rows[position].reviewed)
+        self.go(next(left, min(self.current + 1, len(self._rows) - 1)))
 
     def previous(self, *_arguments) -> None:
         """To the slice before in the list."""
@@ -129,7 +135,7 @@ class ReviewView:
                 self.go(position)
 
     def markReviewed(self, *_arguments) -> None:
-        """Tick the slice, and go to the next."""
+        """Tick the slice, and go to the next that is left."""
         if 0 <= self.current < len(self._rows):
             self._ui.sliceTable.item(self.current, REVIEWED).setCheckState(qt.Qt.Checked)
         self.next()

@@ -31,12 +31,13 @@ IDLE_INTERVAL = 250
 class Runner:
     """Apply, Cancel and the progress bar.
 
-    input, worker: those parts of the panel. onDone: called with the Output of a run that ended well.
-    parameters: the parameter node to run with.
+    input, worker: those parts of the panel. mayRun: asked before a run. onDone: called with the Output of a run that
+    ended well; what it returns is said. parameters: the parameter node to run with.
     """
 
-    def __init__(self, ui, logic, input, worker, onDone):
-        self._ui, self._logic, self._input, self._worker, self._onDone = ui, logic, input, worker, onDone
+    def __init__(self, ui, logic, input, worker, mayRun, onDone):
+        self._ui, self._logic, self._input, self._worker = ui, logic, input, worker
+        self._mayRun, self._onDone = mayRun, onDone
         self.parameters = None
         self._active = None
         self._pending = False  # Apply was pressed, the worker has not said yet what it has
@@ -60,6 +61,11 @@ class Runner:
         self._active, self._pending = None, False
         self._show("")
 
+    def clear(self) -> None:
+        """Say no longer how a run has ended: it was another image's."""
+        if not self.isRunning:
+            self._show("")
+
     def close(self) -> None:
         self._timer.stop()
         self._abandon()
@@ -75,6 +81,8 @@ class Runner:
         problem = self._input.problem()
         if problem:
             slicer.util.errorDisplay(problem)
+            return
+        if not self._mayRun():
             return
         self._pending = True
         self._show("")  # the line of the device says that the worker starts
@@ -104,7 +112,8 @@ class Runner:
         """Show whether Apply can be pressed; a run for a model that is no longer chosen is of no use any more."""
         problem = self._input.problem()
         self._ui.applyButton.enabled = not problem and not self.isRunning
-        self._ui.applyButton.toolTip = problem or _("Segment the image with the chosen model.")
+        doing = _("A segmentation is under way.") if self.isRunning else _("Segment the image with the chosen model.")
+        self._ui.applyButton.toolTip = problem or doing
         run = self._active
         if run is None or run.cancelling or self.parameters is None:
             return
@@ -181,11 +190,10 @@ class Runner:
         if run.error is not None:
             self._end(run.error)
             return
-        self._show(_("Done."))
         parameters = self.parameters  # None while a scene is being loaded
         if run.output.result is not None and parameters is not None and parameters.region is None:
             self._worker.remember(run)
-        self._onDone(run.output)
+        self._show(self._onDone(run.output))
 
     def _end(self, error: CSAMError) -> None:
         """End a run without a result: a cancel is said in the panel, anything else in one dialog."""
@@ -195,10 +203,9 @@ class Runner:
             self._show(_("Cancelled. The scene is as it was."))
             return
         self._show(_("Not done. The scene is as it was."))
-        detail = getattr(error, "detail", "")
-        if detail:
-            logging.debug(detail)
-        slicer.util.errorDisplay(str(error), **({"detailedText": detail} if detail else {}))
+        if error.detail:
+            logging.debug(error.detail)
+        slicer.util.errorDisplay(str(error), **({"detailedText": error.detail} if error.detail else {}))
 
     def _show(self, stage: str, fraction: float | None = None) -> None:
         running = self.isRunning

@@ -116,7 +116,7 @@ def write_result(
         _check_grid(image, volume)
 
     earlier = {} if segmentation is None else find_outputs(segmentation, model.name)
-    previous = None if segmentation is None else snapshot(segmentation, model.name, uncertainty, hand_over=True)
+    previous = None if segmentation is None else snapshot(segmentation, model.name, uncertainty)
     replaced = earlier.get(ERROR_PROBABILITY.name)
     if uncertainty is not None:
         earlier[ERROR_PROBABILITY.name] = uncertainty

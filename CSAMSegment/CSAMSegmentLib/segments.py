@@ -83,10 +83,10 @@ def put_segments(transaction, node, model, labelmap) -> None:
     _announce(segmentation)
 
 
-def copy_segments(node, model_name: str, hand_over: bool = False) -> dict[str, slicer.vtkSegment]:
-    """Copies of the segments that a model made, by ID, independent of what happens to the node.
+def take_segments(node, model_name: str) -> dict[str, slicer.vtkSegment]:
+    """The segments that a model made, by ID, for a node that is about to give them other voxels.
 
-    hand_over: the node is about to give these segments other voxels, so that those it has can be kept uncopied.
+    A layer that they share with segments of others is copied, any other is taken as it is.
     """
     segmentation = node.GetSegmentation()
     own = own_segments(segmentation, model_name)
@@ -98,10 +98,9 @@ def copy_segments(node, model_name: str, hand_over: bool = False) -> dict[str, s
         values = [segmentation.GetSegment(identifier).GetLabelValue() for identifier in identifiers]
         shared = len(identifiers) < len(_users(segmentation, layer))
         image = layer
-        if shared or not hand_over:
+        if shared:
             image = slicer.vtkOrientedImageData()
             image.DeepCopy(layer)
-        if shared:
             _erase(image, values, keep=True)
         for identifier in identifiers:
             segment = segmentation.GetSegment(identifier)
@@ -114,7 +113,7 @@ def copy_segments(node, model_name: str, hand_over: bool = False) -> dict[str, s
 
 
 def restore_segments(transaction, node, model_name: str, copies: dict) -> None:
-    """Put back what ``copy_segments`` kept: no more and no fewer of the model's segments than there were."""
+    """Put back what ``take_segments`` kept: no more and no fewer of the model's segments than there were."""
     segmentation = node.GetSegmentation()
     transaction.on_failure(_announce, segmentation)
     now = own_segments(segmentation, model_name)

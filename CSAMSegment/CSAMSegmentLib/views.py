@@ -7,6 +7,7 @@ import math
 import slicer
 
 from .display import MAPS, display_range
+from .outputs import INPUT
 
 TITLE_FONT_SIZE, LABEL_FONT_SIZE = 10, 9
 """Points; Slicer's own default fills half a slice view."""
@@ -24,6 +25,15 @@ def show_image(volume) -> None:
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.SetOrientationToDefault()  # else it turns to the planes nearest to those of the volume before
         node.RotateToVolumePlane(volume)
+
+
+def show_only(segmentation) -> None:
+    """Show a result's segmentation, and take those of other images off: their outlines would pass for its own."""
+    image = segmentation.GetNodeReferenceID(INPUT)
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        display, theirs = node.GetDisplayNode(), node.GetNodeReferenceID(INPUT)
+        if display is not None and (node is segmentation or theirs not in (None, image)):
+            display.SetVisibility(node is segmentation)
 
 
 def show_overlay(volume, opacity: float) -> None:

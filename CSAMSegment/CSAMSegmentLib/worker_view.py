@@ -8,6 +8,7 @@ from csam.errors import CSAMError, WorkerError
 from csam.pace import work
 
 from . import words
+from .browser import sequence_browser
 from .geometry import raster_from_volume, region_from_roi
 from .i18n import tr as _
 from .install import obstacle
@@ -52,12 +53,10 @@ class WorkerView:
         self.status.forget()
         self.refresh()
 
-    def poll(self) -> bool:
-        """Whether the worker has answered just now."""
-        changed = self.status.poll()
-        if changed:
+    def poll(self) -> None:
+        """Look for the worker's answers."""
+        if self.status.poll():
             self.refresh()
-        return changed
 
     def restart(self, *_arguments) -> None:
         """End the worker and start a new one."""
@@ -81,6 +80,8 @@ class WorkerView:
             text = status.hello.get("reason") or ""
             if self.runsInSlicer() and status.installable:
                 text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
+        elif self._wanted() not in ("auto", *(device["id"] for device in status.hello.get("devices") or ())):
+            text = _("{device} is not on this computer. Choose Automatic under Advanced.").format(device=self._wanted())
         else:
             text = words.device(self.device()) + self._estimate()
         self._ui.deviceLabel.text = text
@@ -90,8 +91,11 @@ class WorkerView:
     def device(self) -> dict:
         """The device that the next run will use, as in the worker's hello."""
         devices = (self.status.hello or {}).get("devices") or [{"id": "cpu"}]
-        wanted = self._parameters.device if self._parameters is not None else "auto"
-        return next((device for device in devices if device["id"] == wanted), devices[0])
+        return next((device for device in devices if device["id"] == self._wanted()), devices[0])
+
+    def _wanted(self) -> str:
+        """The chosen device, whether it is here or not."""
+        return self._parameters.device if self._parameters is not None else "auto"
 
     def runsInSlicer(self) -> bool:
         """Whether the worker is Slicer's own Python, into which torch may be installed."""
@@ -116,6 +120,8 @@ class WorkerView:
             region = region_from_roi(parameters.region) if parameters.region is not None else None
             image = raster_from_volume(parameters.inputVolume)
             size = work(image, model, parameters.sliceAxis.value, region)
+            browser = sequence_browser(parameters.inputVolume) if parameters.wholeSequence else None
+            size *= max(1, browser.GetNumberOfItems()) if browser is not None else 1
             seconds = size * float(learnt) if learnt else pace.seconds(size, samples)
         except CSAMError:  # the fit check says it
             return ""
@@ -133,8 +139,7 @@ class WorkerView:
         self.refresh()
 
     def _fillDevices(self) -> None:
-        selector = self._ui.deviceComboBox
-        wanted = self._parameters.device if self._parameters is not None else "auto"
+        selector, wanted = self._ui.deviceComboBox, self._wanted()
         entries = [("auto", _("Automatic"))]
         entries += [(device["id"], words.device(device)) for device in (self.status.hello or {}).get("devices") or []]
         if wanted not in [name for name, _text in entries]:
@@ -164,7 +169,7 @@ class WorkerView:
 
     def _showLog(self) -> None:
         there = self.status.pending or self.status.hello is not None
-        lines = getattr(self._logic.client, "log_lines", list)() if there else []
+        lines = self._logic.client.log_lines() if there else []
         self._ui.logTextEdit.setPlainText("\n".join(lines) or _("The worker has written nothing."))
 
 

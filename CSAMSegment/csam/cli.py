@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from . import __version__
-from .errors import Cancelled, CSAMError, InputError
+from .errors import Cancelled, CSAMError, InputError, is_out_of_memory
 from .interrupts import interruptible
 from .protocol import pack_result
 from .result import Options
@@ -41,7 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
-    except (CSAMError, OSError) as error:
+    except (CSAMError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | RuntimeError) and not isinstance(error, CSAMError):
+            if not is_out_of_memory(error):
+                raise
+            error = "This machine's memory does not suffice. Close other programs, or use a smaller model."
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            error = f"{error.filename} is a file; a folder was expected."
         if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
             print(f"csam {options.command}: {error}", file=sys.stderr)
         return 2
@@ -88,9 +94,9 @@ def _read_json(path: str | None) -> dict:
     return values
 
 
-def _check_extras() -> None:
-    """Raises InputError now, not after hours, where a library is missing that training or measuring needs."""
-    missing = [name for module, name in EXTRAS.items() if importlib.util.find_spec(module) is None]
+def _check_extras(modules: Sequence[str] = ()) -> None:
+    """Raises InputError now, not after hours, where a library is missing: all that training and measuring need."""
+    missing = [EXTRAS[module] for module in modules or EXTRAS if importlib.util.find_spec(module) is None]
     if missing:
         raise InputError(f"{', '.join(missing)} cannot be found and is needed. Run: pip install {' '.join(missing)}")
 
@@ -99,8 +105,12 @@ def _segment(options: argparse.Namespace) -> None:
     import SimpleITK as sitk
 
     from . import geometry
+    from .fit import check
     from .segment import segment
 
+    if options.png:
+        _check_extras(["matplotlib"])
+        _check_place(options.png)
     model = find_model(options.model)
     images = [read_image(path, options.frame) for path in options.images]
     if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
@@ -111,6 +121,9 @@ def _segment(options: argparse.Namespace) -> None:
     )
     sources = [str(Path(path).resolve()) for path in options.images]
     out = _folder_for(sources, options.frame, Path(options.out))
+    misfits = check(images, model, options.slice_axis)
+    for sentence in misfits:
+        print(f"Note: {sentence}")
     result = segment(images, model, run, progress=_bar())
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
     for name in MAPS:
@@ -127,7 +140,11 @@ def _segment(options: argparse.Namespace) -> None:
             ) from error
     report = {"images": sources, "frame": options.frame} | describe(result)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(summary(result))
+    if options.png:
+        from .report import draw
+
+        draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
+    print(summary(result, misfits))
     print(f"Written to {out}.")
 
 
@@ -154,6 +171,13 @@ def _folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     return out
 
 
+def _check_place(path: str) -> None:
+    """Raises InputError now, not after the work, where no file of this name can be written."""
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; the name of a file was expected.")
+    _check_writable(path)
+
+
 def _check_writable(place: str | Path) -> None:
     """Raises InputError now, not after the work, where nothing can be written into a folder, or in a file's place."""
     folder = Path(place) if Path(place).is_dir() else Path(place).parent
@@ -168,13 +192,14 @@ def describe(result) -> dict:
     return pack_result(result)[0]
 
 
-def summary(result) -> str:
-    """The result in words: volumes with their interval, what to look at first, what does not fit the model."""
-    lines = [f"Note: {warning}" for warning in result.warnings]
+def summary(result, said: Sequence[str] = ()) -> str:
+    """The result in words: warnings but for those that were said before, volumes, what to look at first."""
+    lines = [f"Note: {warning}" for warning in result.warnings if warning not in said]
     for s in result.structures:
         lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
     first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
-    lines.append(f"Dice to expect: {result.case_quality:.2f}")
+    quality = "unknown, for nothing was found" if result.is_empty else f"{result.case_quality:.2f}"
+    lines.append(f"Dice to expect: {quality}")
     lines.append(f"Slices to look at first, the first being 1 (area expected to be wrong): {first}")
     lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
     return "\n".join(lines)
@@ -195,7 +220,7 @@ def _bar():
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training.assembling import check_card
+    from .training.assembling import assemble
     from .training.plan import Plan
     from .training.preparing import prepare
     from .training.train import train
@@ -208,8 +233,9 @@ def _train(options: argparse.Namespace) -> None:
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
-        check_card(_read_json(options.card))
-        _network, anew = prepared.begin()
+        network, anew = prepared.begin()
+        card = _read_json(options.card)
+        assemble(network, prepared.data, prepared.plan, prepared.training_cases[:1], card).check()
         print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
         for side in ("training", "validation"):
             print(f"{side} patients: {', '.join(getattr(prepared, side))}")
@@ -232,9 +258,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     _check_extras()
     for place in filter(None, (options.json, options.png)):
-        if Path(place).is_dir():
-            raise InputError(f"{place} is a folder; the name of a file was expected.")
-        _check_writable(place)
+        _check_place(place)
     model = find_model(options.model)
     data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
     cases = in_values_of(model, data.labels, cases)
@@ -272,6 +296,8 @@ def _convert(options: argparse.Namespace) -> None:
     except Exception as error:  # torch.load raises whatever its reader met
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or holds more"
         raise InputError(f"{options.weights} cannot be read as a plain state dict of tensors: {reason}.") from error
+    if (Path(options.out) / "model.json").exists() or Path(options.out).is_file():
+        raise InputError(f"{options.out} holds a model. Choose another --out, or remove it.")
     model = convert(state_dict, _read_json(options.card))
     model.save(options.out)
     print(f"Written to {options.out}: {model.architecture}")
@@ -335,6 +361,7 @@ def _parser() -> argparse.ArgumentParser:
         "images", nargs="+", metavar="IMAGE", help="one file per channel of the model, or a 4-D file of all"
     )
     command.add_argument("--out", required=True, help="folder for the results")
+    command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
     command.add_argument("--frame", type=int, help="the volume of a 4-D image, from 0")
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")

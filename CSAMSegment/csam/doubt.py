@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import SimpleITK as sitk
+
+WIDEST = 64.0
+"""Variance, pixels², up to which ITK's kernel of 32 pixels holds a Gaussian; beyond 700 its weights overflow."""
 
 
 def smoothed(doubt: np.ndarray, width: tuple[float, float]) -> np.ndarray:
@@ -14,11 +19,15 @@ def smoothed(doubt: np.ndarray, width: tuple[float, float]) -> np.ndarray:
     """
     image = sitk.GetImageFromArray(doubt.astype(np.float32))
     variance = [w**2 for w in width[::-1]]
-    return sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, variance, maximumError=1e-3, useImageSpacing=False))
+    passes = math.ceil(max(1.0, *variance) / WIDEST)  # one after the other they are one wide Gaussian
+    for _ in range(passes):
+        once = [v / passes for v in variance]
+        image = sitk.DiscreteGaussian(image, once, maximumError=1e-3, useImageSpacing=False)
+    return sitk.GetArrayFromImage(image)
 
 
 def expected_dice(difference: float, found: float, expected: float) -> float:
-    """The Dice that the probabilities expect, 2 E|A∩B| / (|A| + E|B|), a case's quality; 1 where nothing is there.
+    """The Dice that the probabilities expect of a structure, 2 E|A∩B| / (|A| + E|B|); 1 where nothing is there.
 
     difference: expected size of the difference, ``uncertainty.expected_difference``. found: size of the segmentation.
     expected: sum of the probabilities.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InputError, ModelError
@@ -60,6 +60,11 @@ class Fields:
         )
         return value if value is default else tuple(value)
 
+    def texts(self, name: str, default: Any = _MISSING) -> Sequence[str]:
+        return self._get(
+            name, "a list of texts", lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v), default
+        )
+
     def mapping(self, name: str, default: Any = _MISSING) -> dict:
         return self._get(name, "an object with named fields", lambda v: isinstance(v, Mapping), default)
 
@@ -71,9 +76,6 @@ class Fields:
             name, f"a list of 1 to {limit} entries", lambda v: isinstance(v, list) and 1 <= len(v) <= limit, _MISSING
         )
         return [Fields(item, f"{self.where}: {name}[{i}]") for i, item in enumerate(value)]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.values)
 
 
 def _is_number(value: Any, low: float, high: float) -> bool:

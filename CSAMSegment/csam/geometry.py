@@ -158,6 +158,24 @@ def check_image(image: sitk.Image | Raster, name: str = "The image") -> None:
         raise InputError(f"{name} is empty: its size is {'×'.join(map(str, size))} voxels.")
     if not all(np.isfinite(image.GetSpacing())) or min(image.GetSpacing()) <= 0:
         raise InputError(f"{name} has the spacing {image.GetSpacing()} mm; every spacing must be positive.")
+    if not all(np.isfinite(image.GetOrigin())):
+        raise InputError(f"{name} has the origin {image.GetOrigin()} mm; three numbers were expected.")
+    kind = image.GetPixelIDTypeAsString()
+    if kind.startswith(("complex", "label")):
+        raise InputError(f"{name} has {kind} voxels; numbers were expected. Give its magnitude, say.")
+
+
+def voxel_volume(image: sitk.Image | Raster) -> float:
+    """mm³ of a voxel, whether its axes are at right angles or not."""
+    return float(np.prod(image.GetSpacing()) * abs(np.linalg.det(np.reshape(image.GetDirection(), (3, 3)))))
+
+
+def pixel_area(image: sitk.Image | Raster, axis: int) -> float:
+    """mm² of a pixel of the slices along an axis."""
+    first, second = (a for a in range(3) if a != axis)
+    cosines, spacing = np.reshape(image.GetDirection(), (3, 3)), image.GetSpacing()
+    crossed = np.cross(cosines[:, first], cosines[:, second])
+    return float(spacing[first] * spacing[second] * np.linalg.norm(crossed))
 
 
 def frame(image: sitk.Image, index: int) -> sitk.Image:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 JSON_LIMIT = 4 * 2**20
 WEIGHTS_LIMIT = 4 * 2**30
+LARGEST_WINDOW = 2**32
+"""Probabilities of a window of slices over the field of view, all classes: 16 GB."""
 COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
 """For structures to which nobody gave a colour."""
 SLICE_AXES = ("auto", *PLANES)
@@ -250,7 +254,9 @@ class Model:
                 f"The weights of {self.name} cannot be read as a plain state dict of tensors: the file is damaged or "
                 "holds more. Get the model again, from somebody you trust."
             ) from error
-        if not isinstance(state_dict, Mapping) or not all(isinstance(v, torch.Tensor) for v in state_dict.values()):
+        if not isinstance(state_dict, Mapping) or not all(
+            isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state_dict.items()
+        ):
             raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
         claimed = 0
         for key, value in state_dict.items():
@@ -298,6 +304,8 @@ def _from_json(json_: Fields) -> Model:
             f"{json_.where}: the field field_of_view is {field_of_view}; multiples of {multiple}, one of them at least "
             f"{2 * multiple}, were expected."
         )
+    if math.prod((*field_of_view, numbers["num_slices"], classes)) > LARGEST_WINDOW:
+        raise ModelError(f"{json_.where}: field_of_view, num_slices and num_classes together need too much memory.")
     channels = tuple(Channel(c.text("name"), c.text("modality", limit=16)) for c in json_.items("channels", 64))
     if len(channels) != numbers["input_channels"]:
         raise ModelError(
@@ -331,10 +339,44 @@ def _from_json(json_: Fields) -> Model:
         free_orientation=json_.flag("free_orientation", False),
         calibration=_calibration(calibration, classes),
         licence=json_.text("licence", ""),
-        provenance=json_.mapping("provenance", {}),
-        metrics=json_.mapping("metrics", {}),
+        provenance=_provenance(json_, "provenance"),
+        metrics=_metrics(json_),
         sha256=json_.text("sha256", limit=64),
     )
+
+
+NAMES = tuple(f"{part}_patients" for part in ("training", "validation", "calibration")) + ("extra_data", "data_labels")
+
+
+def _provenance(json_: Fields, name: str) -> dict:
+    """Where a model comes from: of what is read again, here and there, every field is of its kind."""
+    found = Fields(json_.mapping(name, {}), f"{json_.where}: {name}")
+    for field_ in NAMES:
+        found.texts(field_, ())
+    for field_ in ("data", "data_licence", "calibrated_on"):
+        found.text(field_, "")
+    plan = Fields(found.mapping("plan", {}), f"{found.where}: plan")
+    pattern = plan.text("patient_pattern", "(.*)")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ModelError(f"{plan.where}: the field patient_pattern is no regular expression: {error}.") from error
+    if found.values.get("started_from") is not None:
+        _provenance(found.sub("started_from"), "provenance")
+    return dict(found.values)
+
+
+def _metrics(json_: Fields) -> dict:
+    """How good a model was: numbers, by name, or by name and structure."""
+    found = Fields(json_.mapping("metrics", {}), f"{json_.where}: metrics")
+    found.text("note", "")
+    for name in ("before_calibration", "validation", "cases"):
+        part = Fields(found.mapping(name, {}), f"{found.where}: {name}")
+        for figure, value in part.values.items():
+            for value_ in value.values() if isinstance(value, Mapping) and name != "cases" else (value,):
+                if not isinstance(value_, int | float) and (value_ is not None or name == "cases"):
+                    raise ModelError(f"{part.where}: the field {figure} is {value_!r:.60}; a number was expected.")
+    return dict(found.values)
 
 
 def _label(item: Fields, classes: int) -> Label:

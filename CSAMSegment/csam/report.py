@@ -1,4 +1,4 @@
-"""A result on one page: every slice with its outline and overlay, and how doubtful each is."""
+"""A result on one page: slices with their outline and overlay, and how doubtful each is."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ SHOWN_FROM = 0.05
 
 def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth: sitk.Image | None = None) -> None:
     """Writes a PNG. image: the first channel. truth: labels on the same grid, drawn dashed. Needs matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     oriented = geometry.orientation(image.GetDirection(), result.slice_axis)
     picture, labels, doubt, expected = (
@@ -44,9 +41,10 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
         f"{s.name} {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)" for s in result.structures
     )
     width = max(NARROWEST, 2.5 * across + 3.6)
-    said = textwrap.wrap(f"{words}; expected Dice {result.case_quality:.2f}", round(13 * width))
+    quality = "unknown" if result.is_empty else f"{result.case_quality:.2f}"
+    said = textwrap.wrap(f"{words}; expected Dice {quality}", round(13 * width))
     height = 2.5 * down + 1.5 + 0.18 * len(said)
-    figure = plt.figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white")
     grid = figure.add_gridspec(
         down, across + 1, width_ratios=[*[1] * across, 1.25], left=0.012, right=0.955,
         bottom=0.75 / height, top=1 - (0.5 + 0.18 * len(said)) / height, wspace=0.04, hspace=0.1,
@@ -103,8 +101,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
         bar.set_label("chance that the label is wrong", fontsize=9)
     lines = "solid: segmentation" + ("" if truth is None else "; dashed: truth")
     figure.text(0.34, 0.54 / height, f"{lines}\n{NOT_A_DEVICE}", fontsize=9, va="top", color="#333333", linespacing=1.5)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def _chosen(scores: list) -> list:

@@ -107,6 +107,7 @@ class Result:
     slices: one score a slice, in the order of the axis.
     structures: one entry a structure, in the order of the model's labels.
     case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case (``csam.doubt``).
+        The mean over the structures that are there; 0 where there is none.
     case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration.
     warnings: sentences about what does not fit the model.
     provenance: model, options, versions, device, seconds.
@@ -124,6 +125,11 @@ class Result:
     warnings: tuple[str, ...] = ()
     provenance: Mapping = field(default_factory=dict)
     case_rank: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no structure was found at all: the case quality then says nothing."""
+        return not any(structure.volume_ml for structure in self.structures)
 
     def ranked_slices(self) -> list[SliceScore]:
         """The slices, the one to look at first in front."""

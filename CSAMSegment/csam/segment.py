@@ -50,8 +50,8 @@ def segment(
     asked often; the run ends with Cancelled once it returns True, within a fraction of a second on a CPU.
     slices: indices along the slice axis of those wanted first, a few beside each other. The result holds these alone,
     as the whole run gives them, but in a fraction of its time (a larger one with several views); elsewhere all is
-    background, volumes are those of these slices, and a structure that comes in one piece keeps all its pieces: which
-    is the largest is not known yet.
+    background, volumes are those of these slices, and what other slices would tell is not known yet: which piece of a
+    structure is the largest, and whether it is missing between two slices.
     Raises InputError, ModelError or DeviceError, each with a sentence for a person.
 
     >>> result = segment([sitk.ReadImage("cine.nrrd")], Model.load("cardiac-lv"))  # doctest: +SKIP
@@ -136,7 +136,7 @@ class _Output:
         # A pixel of the model, in pixels of the image.
         self.width = tuple(n / m for n, m in zip(stack.shape[1:], stack.values.shape[-2:], strict=True))
         _, row, column = stack.spacing
-        self.pixel_area = row * column
+        self.pixel_area = geometry.pixel_area(image, stack.orientation.axes[0])
         self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
         self.background = np.ones(shape, np.float32) if any(label.connected for label in model.labels) else None
 
@@ -224,7 +224,7 @@ class _Output:
 
     def _score(self, here: int) -> tuple[int, float, tuple[float, float, float], tuple[float, ...]]:
         """A slice's index in the image, expected wrong area, most doubtful point and areas."""
-        labels, error = (np.ascontiguousarray(self._view(a)[here]) for a in (self.labels, self.maps["error"]))
+        labels, error = (self._view(a)[here].copy() for a in (self.labels, self.maps["error"]))
         rows, columns = self.spot  # one axis after the other: the same mean in far fewer steps
         spots = F.avg_pool2d(torch.from_numpy(error)[None], (rows, 1), 1, (rows // 2, 0))
         spots = F.avg_pool2d(spots, (1, columns), 1, (0, columns // 2))
@@ -248,7 +248,7 @@ class _Output:
             for label in self.model.labels
             if kept.get(label.value, 1.0) < 1 - RIVAL
         )
-        warnings += self._mark_breaks()
+        warnings += self._mark_breaks() if whole else ()
         warnings += tuple(
             f"{label.name} was not found. The expected Dice says nothing of a structure that is not there."
             for label in self.model.labels
@@ -266,8 +266,8 @@ class _Output:
             for rank, (index, expected, point, areas) in enumerate(worst_first, 1)
         ]
         areas = sampling.areas.sum(1)
-        sampled_ml = areas * self.stack.pixel_area * self.stack.spacing[0] / 1000
-        voxel_ml = float(np.prod(self.image.GetSpacing())) / 1000
+        voxel_ml = geometry.voxel_volume(self.image) / 1000
+        sampled_ml = areas * self.stack.pixels * voxel_ml
         structures = []
         for label in self.model.labels:
             scale = self.model.calibration.volume_scale.get(label.value, 1.0)
@@ -278,8 +278,8 @@ class _Output:
             low, high = volume_interval(volume, difference, scale)
             structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
-        expected = float(np.mean([expected_dice(*s) for s in sums]))
-        quality = case_quality(expected, self.model.calibration.dice_scale)
+        expected = [expected_dice(*s) for s in sums if s[1] + s[2] > 0]  # of what is not there nothing is known
+        quality = case_quality(float(np.mean(expected)), self.model.calibration.dice_scale) if expected else 0.0
         reference = self.model.calibration.case_quality
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
@@ -294,5 +294,5 @@ class _Output:
             case_quality=quality,
             warnings=warnings,
             provenance=provenance,
-            case_rank=float(np.mean(np.less(reference, quality))) if reference else None,
+            case_rank=float(np.mean(np.less(reference, quality))) if reference and expected else None,
         )

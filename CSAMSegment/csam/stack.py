@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ import torch.nn.functional as F
 from . import geometry
 from .errors import InputError
 from .intensity import Intensity
+
+MOST_PIXELS = 2**24
+"""Of a slice at the model's spacing; more are taken for a mistake in the header."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,9 @@ class Stack:
     spacing: tuple[float, float, float]
 
     @property
-    def pixel_area(self) -> float:
-        """mm² of one pixel of ``values``: the native extent shared out among its pixels."""
-        (_, rows, columns), (_, row, column) = self.shape, self.spacing
-        return rows * row * columns * column / (self.values.shape[-2] * self.values.shape[-1])
+    def pixels(self) -> float:
+        """How many native pixels one of ``values`` stands for."""
+        return math.prod(self.shape[1:]) / math.prod(self.values.shape[-2:])
 
 
 def stack_of(images: Sequence[sitk.Image], in_plane_spacing: float, intensity: Intensity, slice_axis: str) -> Stack:
@@ -48,7 +51,7 @@ def stack_of(images: Sequence[sitk.Image], in_plane_spacing: float, intensity: I
     channels = [intensity(oriented.to_stack(geometry.array_of(image))) for image in images]
     shape = channels[0].shape
     size = tuple(geometry.resized_length(n, s, in_plane_spacing) for n, s in zip(shape[1:], spacing[1:], strict=True))
-    if max(size) > 8192:
+    if max(size) > 8192 or math.prod(size) > MOST_PIXELS:
         raise InputError(
             f"At the model's {in_plane_spacing:g} mm a slice would have {size[0]}×{size[1]} pixels (its spacing "
             f"is {spacing[1]:g}×{spacing[2]:g} mm). Correct the spacing in the image's header."

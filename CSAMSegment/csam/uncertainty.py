@@ -52,12 +52,6 @@ def error_probability(probability_of_label: np.ndarray, error_map: Sequence[tupl
     return np.interp(1 - probability_of_label, stated, observed).astype(np.float32)
 
 
-def dice(first: Tensor, second: Tensor) -> float:
-    """2|A∩B| / (|A|+|B|) of two boolean masks; 1 when both are empty."""
-    total = (first.sum() + second.sum()).item()
-    return 2 * (first & second).sum().item() / total if total else 1.0
-
-
 def expected_difference(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Expected size of the difference between each structure and its truth, in pixels: (S, K, H, W) → (K,).
 

@@ -5,10 +5,12 @@ Torch lives here and only here. Requests and replies are frames (``csam.protocol
 =========  ==========================================  ====================================================
 request    its fields                                  replies
 =========  ==========================================  ====================================================
-hello                                                  hello: version, python, executable, torch, reason, devices
+hello                                                  hello: version, python, executable, torch, devices, and where
+                                                       torch is missing reason and installable
 load       model, device                               loaded: model (its description), pace (``csam.pace``)
 segment    model, options, images                      progress …, result: result, images
-train      dataset, out, plan, extra, card, device     progress …, result: result (the model's description)
+train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
+           fine_tune, split, fold
 cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
 quit                                                   bye
 =========  ==========================================  ====================================================
@@ -104,6 +106,8 @@ class Worker:
         try:
             while farewell is None:
                 header, payload = read_frame(self._requests)
+                if not isinstance(header.get("id"), int | str | None):
+                    raise WorkerError(f"A request has the id {header['id']!r}; a number was expected.")
                 if header["type"] == "quit":
                     farewell = {"type": "bye", "id": header.get("id")}
                 elif header["type"] == "cancel":

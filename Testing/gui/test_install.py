@@ -36,9 +36,9 @@ def bare(person, monkeypatch):
     """A person whose Slicer has no torch: the worker is Slicer's own Python."""
     person.loads()
     person.makes_the_worker("no-torch")
-    found = launcher._find_command
+    found = launcher.find_command
 
-    monkeypatch.setattr(launcher, "_find_command", lambda environment: (found(environment)[0], "Slicer's Python"))
+    monkeypatch.setattr(launcher, "find_command", lambda environment: (found(environment)[0], "Slicer's Python"))
     person.opens()
     return person
 

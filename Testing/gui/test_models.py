@@ -170,7 +170,7 @@ def test_a_model_of_two_channels_asks_for_two_images(person):
     person.ui.modelSelector.activated.emit(1)
     person.looks()
     [selector] = person.panel.input._channels
-    assert person.ui.inputSelectorLabel.text == "&T2:"
+    assert person.ui.inputSelectorLabel.text == "T2:"
     assert person.ui.applyButton.toolTip == "The model needs one more image: ADC"
     selector.setCurrentNode(second)
     person.looks()

@@ -463,8 +463,8 @@ def test_a_saved_scene_brings_the_same_panel_back(done, tmp_path):
     ) == 1
     done.until(lambda: done.panel.worker.status.hello is not None)
     done.sees("6-loaded")
-    done.ui.nextButton.click()
-    assert np.allclose(centres(), [done.panel.review._rows[0].point] * 3, atol=0.01)
+    done.ui.nextButton.click()  # to the first one that is left
+    assert np.allclose(centres(), [done.panel.review._rows[1].point] * 3, atol=0.01)
 
 
 def test_advanced_and_a_log_fit_the_panel_too(done):

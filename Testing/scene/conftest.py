@@ -77,8 +77,11 @@ class FakeClient:
     def cancel(self, job):
         job.cancelled += 1
 
-    def close(self):
+    def close(self, wait=True):
         self.closed = True
+
+    def log_lines(self):
+        return []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import slicer
 
 from csam.errors import WorkerError
-from CSAMSegmentLib.launcher import COMMAND_SETTING, find_worker, split_command, worker_command
+from CSAMSegmentLib.launcher import COMMAND_SETTING, find_command, find_worker, split_command
 
 WORKER = ["-m", "csam", "worker"]
 
@@ -59,12 +59,12 @@ def install_python(home):
 
 
 def test_outside_the_application_this_python_runs_the_worker():
-    assert worker_command() == [sys.executable, *WORKER]
+    assert find_command(os.environ)[0] == [sys.executable, *WORKER]
 
 
 def test_a_set_variable_is_preferred_to_this_python(monkeypatch):
     monkeypatch.setenv("CSAM_WORKER_COMMAND", "/opt/torch/bin/python")
-    assert worker_command() == ["/opt/torch/bin/python", *WORKER]
+    assert find_command(os.environ)[0] == ["/opt/torch/bin/python", *WORKER]
 
 
 def test_the_setting_is_preferred_to_everything(monkeypatch, inside, tmp_path):
@@ -72,19 +72,19 @@ def test_the_setting_is_preferred_to_everything(monkeypatch, inside, tmp_path):
     monkeypatch.setenv("CSAM_WORKER_COMMAND", "/opt/torch/bin/python")
     monkeypatch.setenv("SLICER_HOME", str(tmp_path))
     inside(tmp_path, **{COMMAND_SETTING: "ssh gpu-host python -m csam worker"})
-    assert worker_command() == ["ssh", "gpu-host", "python", "-m", "csam", "worker"]
+    assert find_command(os.environ)[0] == ["ssh", "gpu-host", "python", "-m", "csam", "worker"]
 
 
 def test_an_empty_setting_is_none(monkeypatch, inside, tmp_path):
     monkeypatch.setenv("CSAM_WORKER_COMMAND", "python3.11")
     inside(tmp_path, **{COMMAND_SETTING: "  "})
-    assert worker_command() == ["python3.11", *WORKER]
+    assert find_command(os.environ)[0] == ["python3.11", *WORKER]
 
 
 def test_slicers_python_is_found_below_slicer_home(monkeypatch, tmp_path):
     python = install_python(tmp_path)
     monkeypatch.setenv("SLICER_HOME", str(tmp_path))
-    assert worker_command() == [python, *WORKER]
+    assert find_command(os.environ)[0] == [python, *WORKER]
 
 
 def test_slicers_python_is_found_beside_the_application(inside, tmp_path):
@@ -92,14 +92,14 @@ def test_slicers_python_is_found_beside_the_application(inside, tmp_path):
     inside(tmp_path)
     slicer.app.slicerHome = str(tmp_path / "elsewhere")
     slicer.app.applicationDirPath = lambda: str(tmp_path / "MacOS")
-    assert worker_command() == [python, *WORKER]
+    assert find_command(os.environ)[0] == [python, *WORKER]
 
 
 def test_inside_the_application_sys_executable_is_never_used(inside, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     inside(tmp_path)
     with pytest.raises(WorkerError, match=r"PythonSlicer\) was not found.*CSAM_WORKER_COMMAND"):
-        worker_command()
+        find_command(os.environ)[0]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,29 @@ def test_segment_writes_the_maps_and_a_report(place, monkeypatch, capsys, tmp_pa
     assert "Slices to look at first" in said
 
 
+def test_segment_draws_a_page_where_one_is_asked_for(place, monkeypatch, capsys, tmp_path):
+    run_with = (
+        "segment",
+        "series.nii.gz",
+        "--model",
+        "model",
+        "--samples",
+        "2",
+        "--frame",
+        "1",
+        "--out",
+        str(tmp_path),
+    )
+    page = tmp_path / "page.png"
+    assert run(place, monkeypatch, *run_with, "--png", str(page)) == 0
+    assert page.read_bytes().startswith(b"\x89PNG")
+    assert run(place, monkeypatch, *run_with, "--png", str(tmp_path)) == 2
+    assert "is a folder" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(place, monkeypatch, *run_with, "--png", str(page)) == 2
+    assert "Run: pip install matplotlib" in capsys.readouterr().err
+
+
 def test_segment_takes_one_volume_of_a_series_and_writes_probabilities(place, monkeypatch, tmp_path):
     more = ("--model", "model", "--samples", "2", "--frame", "1", "--probabilities", "--out", str(tmp_path))
     assert run(place, monkeypatch, "segment", "series.nii.gz", *more) == 0

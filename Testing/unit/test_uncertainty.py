@@ -11,7 +11,6 @@ from unit import small  # noqa: F401 one thread
 
 from csam.uncertainty import (
     SampleReducer,
-    dice,
     entropy,
     error_probability,
     expected_difference,
@@ -69,14 +68,6 @@ def test_the_error_probability_follows_its_map_and_ends_where_it_ends():
     found = error_probability(label, error_map)
     np.testing.assert_allclose(found, [0, 0, 0.2, 0.4, 0.45, 0.5], atol=1e-6)
     assert found.dtype == np.float32
-
-
-def test_dice_of_two_masks():
-    a, b = torch.tensor([1, 1, 0, 0]).bool(), torch.tensor([1, 0, 1, 0]).bool()
-    assert dice(a, b) == pytest.approx(2 * 1 / 4)
-    assert dice(a, a) == 1
-    assert dice(a, ~a) == 0
-    assert dice(a & ~a, b & ~b) == 1
 
 
 def test_the_expected_difference_counts_false_positives_and_false_negatives():

@@ -22,34 +22,37 @@ def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "
     if count < 1:
         raise InputError(f"{count} phantoms were asked for; give at least 1.")
     out = Path(out)
-    _check_ours(out / "dataset.json")
+    labels = {"background": 0, **(LABELS if structure == "all" else {"left ventricular cavity": 1})}
+    _check_ours(out / "dataset.json", labels)
     for folder in ("imagesTr", "labelsTr"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for number in range(count):
         phantom = cine_stack(seed + number, slices=SLICES[number % 4], phase=PHASES[number % 2])
-        labels = phantom.labels if structure == "all" else sitk.Cast(phantom.labels == 1, sitk.sitkUInt8)
+        truth = phantom.labels if structure == "all" else sitk.Cast(phantom.labels == 1, sitk.sitkUInt8)
         name = f"phantom_{seed + number:05d}"
         sitk.WriteImage(phantom.image, str(out / "imagesTr" / f"{name}_0000.nii.gz"))
-        sitk.WriteImage(labels, str(out / "labelsTr" / f"{name}.nii.gz"))
-    names = dict(LABELS) if structure == "all" else {"left ventricular cavity": 1}
+        sitk.WriteImage(truth, str(out / "labelsTr" / f"{name}.nii.gz"))
     info = {
         "name": NAME,
         "channel_names": {"0": "cine MR short axis"},
-        "labels": {"background": 0, **names},
-        "numTraining": count,
+        "labels": labels,
+        "numTraining": len(list((out / "labelsTr").glob("*.nii.gz"))),
         "file_ending": ".nii.gz",
         "licence": "CC0 1.0",
     }
     (out / "dataset.json").write_text(json.dumps(info, indent=2) + "\n")
 
 
-def _check_ours(path: Path) -> None:
-    """Raises InputError where the folder holds another data set."""
+def _check_ours(path: Path, labels: dict[str, int]) -> None:
+    """Raises InputError where the folder holds another data set, or phantoms with other labels."""
     if not path.exists():
         return
     try:
-        name = json.loads(path.read_text(encoding="utf-8")).get("name")
+        info = json.loads(path.read_text(encoding="utf-8"))
+        name, there = info.get("name"), info.get("labels")
     except (ValueError, AttributeError):
-        name = None
+        name = there = None
     if name != NAME:
         raise InputError(f"{path.parent} holds another data set ({name or 'without a name'}). Choose another folder.")
+    if there != labels:
+        raise InputError(f"{path.parent} holds phantoms with the labels {there}. Choose another folder.")

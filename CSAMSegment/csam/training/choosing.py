@@ -28,7 +28,7 @@ def chosen(
     training. Raises InputError for patients who are not there.
     """
     data = read_dataset(folder, pattern or "(.*)")
-    wanted = patients.split(",") if patients else []
+    wanted = [name for part in (patients or "").split(",") if (name := part.strip())]
     trained, validated = (model.provenance.get(f"{part}_patients", []) for part in ("training", "validation"))
     if wanted == ["validation"]:
         wanted = validated

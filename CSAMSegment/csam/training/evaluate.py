@@ -15,6 +15,7 @@ import torch
 
 from ..devices import choose_device
 from ..errors import InputError
+from ..geometry import pixel_area, voxel_volume
 from ..model import Model
 from ..result import Options, Result
 from ..sampling import Sampling
@@ -148,9 +149,9 @@ def measure(
     if expected.shape != found.shape:
         raise InputError(f"{case.name}: the truth has {expected.shape} voxels (k, j, i), the image {found.shape}.")
     spacing = truth.GetSpacing()
-    voxel_ml = float(np.prod(spacing)) / 1000
+    voxel_ml = voxel_volume(truth) / 1000
     along, axes = 2 - result.slice_axis, tuple(2 - a for a in range(3) if a != result.slice_axis)
-    pixel_mm2 = float(np.prod(spacing)) / spacing[result.slice_axis]
+    pixel_mm2 = pixel_area(truth, result.slice_axis)
     empty = ~expected.any(axis=axes)
     doubt = sitk.GetArrayViewFromImage(result.error_probability)
     region = region_of_interest((expected > 0) | (found > 0), truth)

@@ -62,6 +62,8 @@ def examine(
     if unknown:
         faults.append(f"its labels hold the values {unknown[:5]}, which dataset.json does not name")
     arrays = [sitk.GetArrayViewFromImage(image) for image in images]
+    with np.errstate(over="ignore"):  # as they will be used: too large for float32 is not finite
+        arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
     finite = [np.isfinite(array) for array in arrays]
     faults += [f"{name} holds no finite value" for mask, name in zip(finite, names, strict=True) if not mask.any()]
     if faults:

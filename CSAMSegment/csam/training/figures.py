@@ -38,18 +38,15 @@ def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Se
 
     Where nobody is judged after calibration, both are as before.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11, 5), layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2)
     figure.suptitle(title)
     judged = [case for case in after if case.judged]
     _draw_reliability(left, {"before": before, "after": judged} if judged else {"before": before})
     _draw_risk(right, judged or before)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.savefig(path, dpi=110, format="png")
 
 
 def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:

@@ -109,7 +109,8 @@ def _labels(info: dict) -> tuple[tuple[str, ...], list[str]]:
     if values != list(range(len(values))) or len(values) < 2:
         return (), [f'"labels" has the values {values}; 0 (background), 1, 2 ... without a gap are needed']
     names = [name for _, name in sorted(named)]
-    faults = [f'"labels" has the name {name!r} twice' for name, count in Counter(names).items() if count > 1]
+    folded = Counter(name.casefold() for name in names)
+    faults = [f'"labels" has the name {name!r} twice, large or small' for name, count in folded.items() if count > 1]
     if "ignore" in names:
         faults.append('"labels" has "ignore"; voxels without a truth are not supported: every voxel needs a label')
     return tuple(names[1:]), faults

@@ -28,12 +28,10 @@ def write_log(history: Sequence[dict], path: Path) -> None:
 def draw(history: Sequence[dict], path: Path, title: str = "", best_step: int = 0) -> bool:
     """A picture of loss, validation Dice and learning rate over the steps. False where matplotlib is not installed."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         return False
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     steps, losses = ([row[key] for row in history] for key in ("step", "loss"))
     seen = [(row["step"], row["validation_dice"]) for row in history if row["validation_dice"] != ""]

@@ -25,12 +25,12 @@ from ..errors import Cancelled, InputError
 from ..model import Model
 from ..result import Progress, ProgressCallback
 from ..stack import resize_labels, stack_of
-from ..uncertainty import dice
 from .assembling import assemble
 from .augment import Augmenter, Example, ahead
 from .dataset import Case
 from .distributed import Group, joined
 from .learning_curve import draw, write_log, write_text
+from .measures import dice, mean
 from .plan import Plan
 from .preparing import Preparation, prepare
 from .trainer import Trainer, read_checkpoint
@@ -256,11 +256,8 @@ def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
     """Mean foreground Dice at the plan's spacing, gates at their mean, whole slices: a look during training."""
     from ..sampling import mean_probabilities
 
-    labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1)
-    truth = example.labels.to(labels)
-    scores = []
-    for value in range(1, network.architecture["num_classes"]):
-        a, b = labels == value, truth == value
-        if (a | b).any():
-            scores.append(dice(a, b))
-    return float(np.mean(scores)) if scores else 1.0
+    labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1).numpy()
+    truth = example.labels.numpy()
+    found = [dice(labels == value, truth == value) for value in range(1, network.architecture["num_classes"])]
+    score = mean(found)
+    return 1.0 if score is None else score
