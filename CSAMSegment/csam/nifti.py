@@ -28,6 +28,8 @@ def fault_of(path: str | Path) -> str | None:
     Compressed files are read to their end, a chunk at a time. Raises OSError when the file cannot be opened.
     """
     path = Path(path)
+    if path.suffix.lower() in (".hdr", ".img"):
+        return _fault_of_pair(path.with_suffix(".hdr"), path.with_suffix(".img"))
     if not path.name.lower().endswith((".nii", ".gz")):
         return None
     try:
@@ -42,13 +44,25 @@ def fault_of(path: str | Path) -> str | None:
                 header, held = file.read(CHUNK), path.stat().st_size
     except (EOFError, zlib.error) as error:
         return f"{path.name} is cut short or damaged ({error}); copy it again from where it is whole"
-    promised = _promised(header)
-    if held < promised:
-        return (
-            f"{path.name} is cut short: its header promises {promised} bytes and it holds {held}; copy it again from "
-            "where it is whole"
-        )
-    return None
+    return _short(path, _promised(header), held)
+
+
+def _fault_of_pair(header: Path, voxels: Path) -> str | None:
+    """The same of a header and its voxels in two files, as Analyze and NIfTI have them."""
+    if not (header.is_file() and voxels.is_file()):
+        return None
+    with header.open("rb") as file:
+        promised = _promised(file.read(LONGEST), pair=True)
+    return _short(voxels, promised, voxels.stat().st_size)
+
+
+def _short(path: Path, promised: int, held: int) -> str | None:
+    if held >= promised:
+        return None
+    return (
+        f"{path.name} is cut short: its header promises {promised} bytes and it holds {held}; copy it again from "
+        "where it is whole"
+    )
 
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
@@ -68,16 +82,17 @@ def _inflated(file: BinaryIO) -> Iterator[bytes]:
             raise EOFError("the compressed data ends early")
 
 
-def _promised(header: bytes) -> int:
-    """Bytes of the whole file; 0 where this is no header of a NIfTI file that holds its voxels, too."""
+def _promised(header: bytes, pair: bool = False) -> int:
+    """Bytes of the whole file, or of the voxels' own; 0 where this is no header of a NIfTI file of that kind."""
     for order in "<>":
         for length, at, magic, sizes, sizes_at, type_at, offset, offset_at in HEADERS:
             fits = len(header) >= length and header.startswith(struct.pack(order + "i", length))
-            if not fits or not header.startswith(magic, at):
+            if not fits or header.startswith(magic, at) == pair:
                 continue
             dimensions, *size = struct.unpack_from(order + sizes, header, sizes_at)
             (kind,) = struct.unpack_from(order + "h", header, type_at)
             (begin,) = struct.unpack_from(order + offset, header, offset_at)
-            begin = int(begin) if length <= begin < 2**40 else length
+            first = 0 if pair else length
+            begin = int(begin) if first <= begin < 2**40 else first
             return begin + prod(max(1, n) for n in size[:dimensions]) * BYTES[kind] if kind in BYTES else 0
     return 0

@@ -8,6 +8,7 @@ deaf     a result after a minute, and hears no cancel
 no-torch its hello says that torch cannot be imported
 damaged-torch  the same, and an installation would not help
 no-pace  it measures no model
+empty    a result at once, in which nothing was found
 broken   every segmentation ends in an error of the model
 """
 
@@ -70,17 +71,17 @@ def segment(request, models):
             raise Cancelled()
         request.progress(Progress(0.1 + step / 2000, f"Sample {step + 1} of 1200", 60 - step / 20))
     samples = unpack_options(request.header.get("options") or {}).samples
-    fields, made = pack_result(result(images[0], labels, len(images), samples))
+    fields, made = pack_result(result(images[0], labels, len(images), samples, -100 if how == "empty" else 25))
     request.reply("result", made, result=fields)
 
 
-def result(image, labels, channels, samples=8) -> Result:
+def result(image, labels, channels, samples=8, radius_mm=25) -> Result:
     """A ball in the middle for the first structure, doubt around its edge, most of it at the ends of the stack."""
     k, j, i = np.indices(image.GetSize()[::-1], dtype=np.float32)
     size = image.GetSize()
     spacing = image.GetSpacing()
     radius = np.sqrt(((i - size[0] / 2) * spacing[0]) ** 2 + ((j - size[1] / 2) * spacing[1]) ** 2)
-    inside = 25 - radius - 2 * np.abs(k - (size[2] - 1) / 2)
+    inside = radius_mm - radius - 2 * np.abs(k - (size[2] - 1) / 2)
     error = (0.5 * np.exp(-((inside / 3) ** 2)) * (0.3 + 0.7 * np.abs(2 * k / max(size[2] - 1, 1) - 1))).astype("f4")
 
     def like(array):

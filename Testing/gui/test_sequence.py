@@ -82,6 +82,15 @@ def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
     assert person.ui.sliceTable.rowCount == 6
 
 
+def test_a_sequence_takes_as_long_as_its_images_and_gets_outputs_of_its_own(sequence):
+    assert sequence.ui.deviceLabel.text.endswith("about 24 s")
+    assert not sequence.ui.segmentationSelector.enabled
+    sequence.parameters.wholeSequence = False
+    sequence.looks()
+    assert sequence.ui.deviceLabel.text.endswith("about 8 s")
+    assert sequence.ui.segmentationSelector.enabled
+
+
 def test_the_results_of_a_sequence_follow_its_browser(sequence):
     person = sequence
     person.applies()

@@ -189,6 +189,62 @@ def test_convert_makes_a_model_of_a_bare_state_dict(place, monkeypatch, tmp_path
     assert Model.load(out).network().architecture["num_slices"] == 5
 
 
+def test_convert_writes_over_no_model(place, monkeypatch, capsys, tmp_path):
+    small.model().save(tmp_path / "mine")
+    before = (tmp_path / "mine" / "model.json").read_bytes()
+    weights = str(tmp_path / "mine" / "weights.pt")
+    assert run(place, monkeypatch, "convert", weights, "--out", str(tmp_path / "mine")) == 2
+    assert "holds a model" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "model.json").read_bytes() == before
+
+
+def test_what_does_not_fit_is_said_before_the_run_and_once(place, monkeypatch, capsys, tmp_path):
+    image = small.image()
+    image.SetSpacing((9.0, 9.0, 40.0))
+    sitk.WriteImage(image, str(tmp_path / "odd.nrrd"))
+    said = []
+    monkeypatch.setattr("csam.segment.segment", lambda *_, **__: said.append(capsys.readouterr().out) or 1 / 0)
+    line = ("segment", str(tmp_path / "odd.nrrd"), "--model", "model", "--samples", "2", "--out", str(tmp_path / "out"))
+    with pytest.raises(ZeroDivisionError):
+        run(place, monkeypatch, *line)
+    assert "Note: Slices are 40 mm apart" in said[0]
+    monkeypatch.undo()
+    assert run(place, monkeypatch, *line) == 0
+    assert capsys.readouterr().out.count("Slices are 40 mm apart") == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] can't allocate memory: you tried")])
+def test_too_little_memory_is_one_line(place, monkeypatch, capsys, tmp_path, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("csam.segment.segment", fail)
+    line = ("segment", "image.nrrd", "--model", "model", "--out", str(tmp_path / "out"))
+    assert run(place, monkeypatch, *line) == 2
+    assert "memory does not suffice" in capsys.readouterr().err
+
+
+def test_blanks_between_patients_are_none_of_their_names(place, monkeypatch, capsys):
+    assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--patients", "p00_0, zz,") == 2
+    assert "holds no patient zz." in capsys.readouterr().err
+
+
+def test_a_dry_run_finds_a_card_that_the_training_would_refuse(place, monkeypatch, capsys, tmp_path):
+    (tmp_path / "card.json").write_text(json.dumps({"title": 5}))
+    line = ("train", "data", "--out", "out", "--dry-run", "--validation-patients", "1")
+    assert run(place, monkeypatch, *line, "--card", str(tmp_path / "card.json")) == 2
+    assert "title" in capsys.readouterr().err
+
+
+def test_phantoms_of_other_labels_are_not_put_together(place, monkeypatch, capsys, tmp_path):
+    line = ("phantom", str(tmp_path / "made"), "--count", "1")
+    assert run(place, monkeypatch, *line, "--structure", "left-ventricle") == 0
+    assert run(place, monkeypatch, *line, "--structure", "left-ventricle", "--seed", "5") == 0
+    assert json.loads((tmp_path / "made" / "dataset.json").read_text())["numTraining"] == 2
+    assert run(place, monkeypatch, *line, "--structure", "all") == 2
+    assert "holds phantoms with the labels" in capsys.readouterr().err
+
+
 def test_models_prints_the_card_of_one_and_a_line_for_each_shipped(place, monkeypatch, capsys):
     assert run(place, monkeypatch, "models", "model") == 0
     assert capsys.readouterr().out.startswith("# Small model")
@@ -330,6 +386,13 @@ def test_an_image_that_is_cut_short_is_not_segmented(place, monkeypatch, capsys)
     whole.write_bytes(whole.read_bytes()[:-200])
     assert run(place, monkeypatch, "segment", "image.nii.gz", "--model", "model", "--out", "out") == 2
     assert "image.nii.gz is cut short or damaged" in capsys.readouterr().err
+    sitk.WriteImage(sitk.ReadImage(str(place / "image.nrrd")), str(place / "pair.hdr"))
+    assert run(place, monkeypatch, "segment", "pair.hdr", "--model", "model", "--samples", "2", "--out", "pair") == 0
+    voxels = (place / "pair.img").read_bytes()
+    (place / "pair.img").write_bytes(voxels[:-200])
+    for name in ("pair.hdr", "pair.img"):
+        assert run(place, monkeypatch, "segment", name, "--model", "model", "--out", "out") == 2
+        assert f"promises {len(voxels)} bytes and it holds {len(voxels) - 200}" in capsys.readouterr().err
 
 
 SEGMENT = ("segment", "image.nrrd", "--model", "model", "--out", "out")

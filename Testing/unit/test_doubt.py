@@ -14,6 +14,14 @@ def test_doubt_is_smoothed_as_a_gaussian_of_that_width_does():
     np.testing.assert_allclose(smoothed(doubt, (1.4, 2.0))[inside], expected[inside], atol=0.01)
 
 
+@pytest.mark.parametrize("width", [12.0, 26.5, 27.0, 40.0])
+def test_a_gaussian_much_wider_than_itk_holds_at_once_is_one_all_the_same(width):
+    doubt = np.zeros((320, 280))
+    doubt[150:170, 130:150] = 1
+    expected = gaussian_filter(doubt, width, mode="nearest", truncate=6)
+    np.testing.assert_allclose(smoothed(doubt, (width, width)), expected, atol=2e-3)
+
+
 def test_rows_and_columns_have_their_own_width_and_the_sum_stays():
     doubt = np.zeros((41, 41))
     doubt[20, 20] = 1

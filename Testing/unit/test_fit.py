@@ -63,6 +63,7 @@ WARNINGS = {
     "one slice": (fitting((24, 22, 1)), {}, "The stack has 1 slice; .* 8 to 12"),
     "many slices": (fitting((24, 22, 60)), {}, "60 slices"),
     "small picture": (fitting((9, 9, 10)), {}, "covers 14×14 mm; the model looks at 32×32 mm"),
+    "leaning axes": (fitting(direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8)), {}, "not at right angles: they lean by 37°"),
     "another plane": (fitting(direction=CORONAL), {"slice_axis": "axial"}, "trained on axial slices"),
 }
 

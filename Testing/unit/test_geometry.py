@@ -12,6 +12,7 @@ from unit import small
 from csam import geometry
 from csam.errors import InputError
 from csam.geometry import Orientation, axis_for, orientation, slice_axis
+from csam.raster import Raster
 
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 HALF = float(np.sqrt(0.5))
@@ -144,12 +145,22 @@ def test_a_singular_direction_is_refused_in_words(cosines):
         (sitk.Image([4, 4, 3, 2], sitk.sitkInt16), "series of 2 volumes of 4×4×3"),
         (sitk.Image([4, 4], sitk.sitkInt16), "2 dimensions; a stack of slices has 3"),
         (sitk.Image([4, 4, 3], sitk.sitkVectorUInt8, 3), "3 values per voxel"),
+        (sitk.Image([4, 4, 3], sitk.sitkComplexFloat32), "complex of 32-bit float voxels"),
+        (sitk.Image([4, 4, 3], sitk.sitkLabelUInt8), "label of 8-bit unsigned integer voxels"),
+        (Raster(np.zeros((3, 4, 4)), (1, 1, 5), origin=(0.0, float("inf"), 0.0)), "origin .*inf"),
     ],
-    ids=["series", "picture", "colour"],
+    ids=["series", "picture", "colour", "complex", "label map", "origin"],
 )
 def test_what_is_no_scalar_volume_is_refused_in_words(image, said):
     with pytest.raises(InputError, match=said):
         geometry.check_image(image)
+
+
+def test_voxels_and_pixels_whose_axes_lean_are_smaller_than_their_spacings_say():
+    leaning = Raster(np.zeros((3, 4, 4)), (1.5, 2.0, 8.0), direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8))
+    assert geometry.voxel_volume(leaning) == pytest.approx(1.5 * 2.0 * 8.0 * 0.8)
+    assert geometry.pixel_area(leaning, 2) == pytest.approx(1.5 * 2.0)
+    assert geometry.pixel_area(leaning, 1) == pytest.approx(1.5 * 8.0 * 0.8)
 
 
 def test_one_volume_of_a_series_can_be_taken():

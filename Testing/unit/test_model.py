@@ -143,6 +143,15 @@ MALFORMED = {
     "volume scale": ("calibration.volume_scale.1", -1),
     "licence": ("licence", 1),
     "provenance": ("provenance", []),
+    "training patients": ("provenance", {"training_patients": 5}),
+    "further data": ("provenance", {"extra_data": [1]}),
+    "plan": ("provenance", {"plan": [1]}),
+    "patient pattern": ("provenance", {"plan": {"patient_pattern": "("}}),
+    "ancestor": ("provenance", {"started_from": {"provenance": {"training_patients": "all"}}}),
+    "metrics": ("metrics", []),
+    "note": ("metrics", {"note": 5}),
+    "figures": ("metrics", {"validation": {"dice": {"a": [1]}}}),
+    "cases": ("metrics", {"cases": {"a": None}}),
     "sha": ("sha256", None),
 }
 
@@ -164,6 +173,15 @@ def test_a_malformed_field_is_refused_by_name(folder, place, value):
     names = [part for part in place.split(".") if not part.isdigit()]
     assert names[-1] in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_window_beyond_any_memory_is_refused(folder):
+    def change(values):
+        values["architecture"]["num_slices"], values["field_of_view"] = 256, [2048, 2048]
+        values["architecture"]["num_classes"] = 5
+
+    with pytest.raises(ModelError, match="together need too much memory"):
+        Model.load(rewrite(folder, change))
 
 
 def test_every_field_of_the_json_is_checked(folder):

@@ -16,7 +16,7 @@ from csam.model import Calibration, Label
 from csam.result import Options
 from csam.sampling import Sampling
 from csam.segment import segment
-from csam.stack import stack_of
+from csam.stack import resize, stack_of
 
 FEW = Options(samples=2)
 MAPS = ("labels", "error_probability", "entropy", "mutual_information")
@@ -425,6 +425,38 @@ def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
     assert stack.shape == (6, 40, 50)
     assert stack.spacing == (8.0, 1.1, 0.7)
     assert stack.pixels * 22 * 18 == pytest.approx(50 * 40)
+
+
+@pytest.mark.parametrize("columns", [1, 64])
+def test_a_slice_of_one_pixel_is_segmented_whatever_its_sense(model, columns):
+    image = sitk.Flip(small.image((columns, 65 - columns, 6)), [True, True, False], False)
+    assert len(segment(image, model, FEW).slices) == 6
+
+
+def test_volumes_of_leaning_axes_count_their_voxels(model):
+    image = small.image()
+    image.SetDirection((1, 0, 0.6, 0, 1, 0, 0, 0, 0.8))
+    found = segment(image, model, FEW)
+    voxel = np.prod(image.GetSpacing()) * 0.8 / 1000
+    counts = np.bincount(sitk.GetArrayFromImage(found.labels).ravel(), minlength=3)
+    assert [s.volume_ml for s in found.structures] == pytest.approx(counts[1:] * voxel)
+    assert any("right angles" in warning for warning in found.warnings)
+
+
+def test_where_nothing_is_there_no_quality_is_known(monkeypatch, model):
+    calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.5, 0.9)))
+    monkeypatch.setattr(pipeline, "resize", lambda values, size: emptied(resize(values, size)))
+    found = segment(small.image(), calibrated, FEW)
+    assert found.is_empty
+    assert (found.case_quality, found.case_rank) == (0.0, None)
+
+
+def emptied(values):
+    """Probabilities (K, h, w) of background alone; other maps as they are."""
+    if values.dim() == 3 and len(values) > 1:
+        values = torch.zeros_like(values)
+        values[0] = 1
+    return values
 
 
 def test_a_calibrated_model_places_a_case_among_its_validation_scans(model):

@@ -752,6 +752,7 @@ def test_an_idle_worker_says_bye_and_nothing_else(bare):
     [
         (b"GET / HTTP/1.1\r\n", "GET / HTTP/1.1"),
         (b'{"type": "segment", "id": 1, "bytes": %d}\n' % (PAYLOAD_LIMIT + 1), f"announces {PAYLOAD_LIMIT + 1} bytes"),
+        (b'{"type": "hello", "id": [1], "bytes": 0}\n', "the id [1]"),
     ],
 )
 def test_the_worker_answers_garbage_with_an_error_and_ends(bare, garbage, words):
