@@ -221,13 +221,22 @@ def test_a_whole_plan_is_left_as_it_is():
 
 def test_a_training_from_a_model_keeps_what_the_model_is():
     start = small.model(slice_axis="sagittal")
-    plan, said = planned(facts(), facts(), start=start)
+    plan, said = planned(facts(), facts(), start=start, labels=("structure 1",))
     assert plan.architecture(1, 3) == start.architecture
     assert (plan.in_plane_spacing, plan.field_of_view, plan.slice_axis) == (2.0, (16, 16), "sagittal")
     assert plan.normalisation == start.intensity
     assert plan.learning_rate < Plan().learning_rate
     assert "as in small" in said["num_slices"]
     assert planned(facts(), facts(), start=start, given={"num_slices": 9})[0].num_slices == 9
+
+
+def test_new_structures_are_learned_at_the_usual_rate_known_ones_at_a_quarter():
+    known = small.model(provenance={"data_labels": ["Apex", "Base"]})
+    plan, _ = planned(facts(), facts(), start=known, labels=("apex", "base"))
+    assert (plan.learning_rate, plan.steps) == (Plan.learning_rate / 4, 1500)
+    plan, said = planned(facts(), facts(), start=known, labels=("apex", "septum"))
+    assert (plan.learning_rate, plan.steps) == (Plan.learning_rate, Plan.steps)
+    assert "small does not know septum" in said["learning_rate"]
 
 
 def test_scans_without_any_structure_do_not_disturb_the_plan():

@@ -15,6 +15,7 @@ from .. import geometry
 from ..model import Model
 from .dataset import Dataset
 from .facts import CaseFacts
+from .matching import values_by_name
 from .plan import GATES, Plan
 
 LARGEST_FIELD = 192
@@ -73,6 +74,13 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     if start is not None:
         for field, value in inherited(start).items():
             settle(field, value, f"as in {start.name}, from which the training starts")
+        known = values_by_name(start)
+        new = [name for name in data.labels if name.casefold() not in known]
+        if new:  # with a quarter of the rate they are hardly learned: Testing/bench/first_cases.py, lumbar vertebrae
+            reason = f"as from scratch: {start.name} does not know {', '.join(new)}"
+            settle("learning_rate", Plan.learning_rate, reason)
+            settle("steps", Plan.steps, reason)
+            return done()
         settle("learning_rate", 5e-4, "a quarter of the usual: the weights are good already")
         settle("steps", 1500, "fewer than from scratch: the weights are good already")
         return done()
