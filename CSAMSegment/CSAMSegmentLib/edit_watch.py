@@ -56,6 +56,14 @@ class EditWatch:
         """Whether something is still to be measured."""
         return self._startTimer.isActive() or self._partTimer.isActive()
 
+    def measure(self) -> None:
+        """Measure at once what is still to be measured."""
+        if self._startTimer.isActive():
+            self._startTimer.stop()
+            self._start()
+        while self._partTimer.isActive():
+            self._next()
+
     def _onOther(self, *_event) -> None:
         """Another result is shown, or, where a sequence's browser has moved, that of another image."""
         self._parts = iter(())  # what is half counted may be gone

@@ -80,6 +80,13 @@ class InputView:
         index = self._ui.modelSelector.currentIndex
         return list(self._names)[index] if 0 <= index < len(self._names) else None
 
+    @property
+    def browser(self):
+        """The sequence browser over whose images a run goes, None where it is for one image."""
+        parameters = self._parameters
+        browser = sequence_browser(parameters.inputVolume) if parameters is not None else None
+        return browser if browser is not None and parameters.wholeSequence and browser.GetNumberOfItems() > 1 else None
+
     def volumes(self) -> list:
         """The chosen image for each channel of the model; None where none is chosen."""
         first = self._parameters.inputVolume if self._parameters is not None else None
@@ -102,7 +109,7 @@ class InputView:
         self._ui.wholeSequenceCheckBox.setVisible(count > 1)
         self._ui.wholeSequenceCheckBox.text = _("All {count} images of the &sequence").format(count=count)
         for selector in (self._ui.segmentationSelector, self._ui.uncertaintySelector):  # a sequence gets new ones
-            selector.enabled = not (count > 1 and parameters.wholeSequence)
+            selector.enabled = self.browser is None
         self._timer.start()
 
     def stop(self) -> None:
@@ -288,7 +295,7 @@ class InputView:
             )
         try:
             check_channels([raster_from_volume(volume) for volume in volumes])
-            if self._ui.segmentationSelector.enabled:
+            if self.browser is None:
                 check_outputs(volumes, self._parameters.segmentation, self._parameters.uncertainty)
         except InputError as error:
             return str(error)

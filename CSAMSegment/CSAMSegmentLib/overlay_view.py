@@ -29,8 +29,10 @@ class OverlayView:
     def show(self, result: ShownResult | None, parameters) -> None:
         """Show what the parameters say of a result."""
         if result is None or parameters is None:
-            if parameters is not None:  # not while a scene is being loaded
+            if parameters is not None:
                 self._hide()
+            else:  # a scene goes or comes
+                self._charting = None
             self._shown = self._look = self._chart = None
             self._maps = {}
             return
@@ -84,7 +86,6 @@ class OverlayView:
         manager = slicer.app.layoutManager()
         if manager is not None and parameters.chartVisible and arrange:
             self._switchLayout(manager)  # first: it changes the views that are to be filled
-        views.show_only(result.segmentation)
         if result.volume is not None:
             views.show_image(result.volume)
             if manager is not None:

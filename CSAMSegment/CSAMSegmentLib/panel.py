@@ -11,6 +11,7 @@ import vtk
 
 from csam.errors import CSAMError
 
+from . import views
 from .chart import remove_orphans
 from .display import ERROR_PROBABILITY
 from .edit_watch import EditWatch
@@ -155,6 +156,7 @@ class Panel:
             self.parameters.RemoveObserver(self._parametersTag)
         self.parameters = self.runner.parameters = parameters
         self._volume = self._chosen = self._editing = self._replaced = None
+        self._newImage = self._arrange = False
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
             self._parametersTag = parameters.AddObserver(modified, self._onModified)
@@ -196,6 +198,7 @@ class Panel:
         if self._newImage and self._away:  # the views are another module's now; they change on the way back
             return
         if result is not None and self._newImage:
+            views.show_only(result.segmentation)
             self.overlay.showImage(result, self.parameters, self._arrange)
             self._newImage = self._arrange = False
             self._overlayTimer.start()
@@ -213,6 +216,7 @@ class Panel:
         volume, segmentation = parameters.inputVolume, parameters.segmentation
         if volume is not self._volume:
             before, self._volume = self._volume, volume
+            self._newImage = self._arrange = False
             self.runner.clear()
             if segmentation is not None and segmentation.GetNodeReference(INPUT) not in (None, volume):
                 segmentation = None
@@ -235,7 +239,8 @@ class Panel:
     def _mayRun(self) -> bool:
         """Whether to run; asks where that makes corrections unrecoverable. Those just made can be restored after it."""
         result = self._find()
-        self._editing = result.segmentation if result is not None and self.result.isEdited else None
+        self.edits.measure()
+        self._editing = self.result.corrected(self.parameters.model)
         if self._replaced is None or self._replaced is not self.logic.lastOutput or not self._canRestore(result):
             return True
         question = _("The last run replaced your corrections. Run again, and lose them? Restore previous keeps them.")
@@ -244,6 +249,8 @@ class Panel:
     def _onDone(self, output) -> str:
         """Show what a run has written, unless the person has gone on to another image meanwhile; what to say of it."""
         parameters = self.parameters
+        if self._editing is None and parameters is not None:  # during the run, perhaps
+            self._editing = self.result.corrected(parameters.model)
         if parameters is not None and parameters.inputVolume is output.segmentation.GetNodeReference(INPUT):
             self.review.restart()
             self._newImage = self._arrange = True
@@ -267,6 +274,8 @@ class Panel:
             self.logic.restorePrevious()
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
+        self._replaced = None
+        self.runner.clear()
         remove_orphans(slicer.mrmlScene)
         self.review.restart()
         self.refresh()

@@ -71,6 +71,11 @@ class ResultView:
         """Whether a person has changed a structure since the run."""
         return bool(self._edited)
 
+    def corrected(self, model: str):
+        """The segmentation in which a person has corrected what this model had found; None where nobody has."""
+        ours = self._result is not None and self._result.model == model
+        return self._result.segmentation if ours and self.isEdited else None
+
     def _fill(self) -> None:
         table = self._ui.resultTable
         structures = self._result.structures() if self._result is not None else []
@@ -118,8 +123,10 @@ class ResultView:
         path = qt.QFileDialog.getSaveFileName(
             slicer.util.mainWindow(), _("Export the volumes"), suggestion, _("Comma-separated values") + " (*.csv)"
         )
-        if path:
-            self.export(path if Path(path).suffix else path + ".csv")
+        whole = path if not path or path.lower().endswith(".csv") else path + ".csv"
+        question = _("{name} is there already. Write over it?").format(name=whole)
+        if path and (whole == path or not Path(whole).exists() or slicer.util.confirmOkCancelDisplay(question)):
+            self.export(whole)
 
     def export(self, path) -> None:
         """Write the table to a file; an error is shown."""

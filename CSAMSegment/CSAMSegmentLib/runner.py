@@ -15,7 +15,6 @@ from csam.job import BREATH
 from csam.result import Options
 
 from . import install, words
-from .browser import sequence_browser
 from .display import MAPS
 from .geometry import region_from_roi
 from .i18n import tr as _
@@ -179,8 +178,8 @@ class Runner:
             keep_probabilities=parameters.keepProbabilities,
         )
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
-        browser = sequence_browser(volumes[0])
-        if parameters.wholeSequence and browser is not None and browser.GetNumberOfItems() > 1:
+        browser = self._input.browser
+        if browser is not None:
             return SequenceRun(self._logic, browser, volumes, path, options, maps)
         self._logic.start(volumes, path, parameters.segmentation, parameters.uncertainty, options, maps)
         return SingleRun(self._logic)

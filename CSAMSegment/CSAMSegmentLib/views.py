@@ -28,7 +28,7 @@ def show_image(volume) -> None:
 
 
 def show_only(segmentation) -> None:
-    """Show a result's segmentation, and take those of other images off: their outlines would pass for its own."""
+    """Show a result's segmentation and hide those of other images, whose outlines would pass for its own."""
     image = segmentation.GetNodeReferenceID(INPUT)
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         display, theirs = node.GetDisplayNode(), node.GetNodeReferenceID(INPUT)

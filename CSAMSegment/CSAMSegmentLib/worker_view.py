@@ -8,7 +8,6 @@ from csam.errors import CSAMError, WorkerError
 from csam.pace import work
 
 from . import words
-from .browser import sequence_browser
 from .geometry import raster_from_volume, region_from_roi
 from .i18n import tr as _
 from .install import obstacle
@@ -120,8 +119,8 @@ class WorkerView:
             region = region_from_roi(parameters.region) if parameters.region is not None else None
             image = raster_from_volume(parameters.inputVolume)
             size = work(image, model, parameters.sliceAxis.value, region)
-            browser = sequence_browser(parameters.inputVolume) if parameters.wholeSequence else None
-            size *= max(1, browser.GetNumberOfItems()) if browser is not None else 1
+            browser = self._input.browser
+            size *= browser.GetNumberOfItems() if browser is not None else 1
             seconds = size * float(learnt) if learnt else pace.seconds(size, samples)
         except CSAMError:  # the fit check says it
             return ""

@@ -45,9 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, MemoryError | RuntimeError) and not isinstance(error, CSAMError):
             if not is_out_of_memory(error):
                 raise
-            error = "This machine's memory does not suffice. Close other programs, or use a smaller model."
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            error = f"{error.filename} is a file; a folder was expected."
+            first = str(error).partition("\n")[0]
+            error = (
+                f"The memory does not suffice ({first or 'MemoryError'}). Close other programs, or use a smaller "
+                "model; a training takes less with fewer slices, a smaller field of view or a smaller batch."
+            )
+        if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+            place = Path(error.filename)
+            error = f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file, no folder."
         if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
             print(f"csam {options.command}: {error}", file=sys.stderr)
         return 2
@@ -110,7 +115,6 @@ def _segment(options: argparse.Namespace) -> None:
 
     if options.png:
         _check_extras(["matplotlib"])
-        _check_place(options.png)
     model = find_model(options.model)
     images = [read_image(path, options.frame) for path in options.images]
     if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
@@ -121,6 +125,8 @@ def _segment(options: argparse.Namespace) -> None:
     )
     sources = [str(Path(path).resolve()) for path in options.images]
     out = _folder_for(sources, options.frame, Path(options.out))
+    if options.png:
+        _check_place(options.png)
     misfits = check(images, model, options.slice_axis)
     for sentence in misfits:
         print(f"Note: {sentence}")
@@ -297,7 +303,7 @@ def _convert(options: argparse.Namespace) -> None:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or holds more"
         raise InputError(f"{options.weights} cannot be read as a plain state dict of tensors: {reason}.") from error
     if (Path(options.out) / "model.json").exists() or Path(options.out).is_file():
-        raise InputError(f"{options.out} holds a model. Choose another --out, or remove it.")
+        raise InputError(f"{options.out} is there already. Choose another --out, or remove it.")
     model = convert(state_dict, _read_json(options.card))
     model.save(options.out)
     print(f"Written to {options.out}: {model.architecture}")

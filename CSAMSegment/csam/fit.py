@@ -99,7 +99,7 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
             f"Pixels are not square ({others[0]:.3g}×{others[1]:.3g} mm); the model was trained on square ones."
         )
     cosines = np.reshape(image.GetDirection(), (3, 3))
-    lean = np.degrees(np.arcsin(min(1.0, np.abs(cosines.T @ cosines - np.eye(3)).max())))
+    lean = np.degrees(np.arcsin(min(1.0, np.abs(np.triu(cosines.T @ cosines, 1)).max())))
     if lean > 1:
         said.append(f"The image's axes are not at right angles: they lean by {lean:.0f}°. Distances are not exact.")
     if size[axis] < 0.75 * trained.slices[0] or size[axis] > 2 * trained.slices[1]:

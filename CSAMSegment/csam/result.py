@@ -107,8 +107,9 @@ class Result:
     slices: one score a slice, in the order of the axis.
     structures: one entry a structure, in the order of the model's labels.
     case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case (``csam.doubt``).
-        The mean over the structures that are there; 0 where there is none.
-    case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration.
+        The mean over the structures, of which one that is not there counts 1; of an empty result it says nothing.
+    case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration, and for an
+        empty result.
     warnings: sentences about what does not fit the model.
     provenance: model, options, versions, device, seconds.
     """

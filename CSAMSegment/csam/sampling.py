@@ -6,6 +6,7 @@ length of the stack, and does not grow with the number of samples.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,6 @@ from torch import Tensor
 
 from .errors import DeviceError, is_out_of_memory
 from .geometry import fields, pad_amounts, windows
-from .networks import build_with_weights
 from .posterior import GatePosterior, elements_at_once
 from .result import Options
 from .team import Team
@@ -143,9 +143,7 @@ class Sampling:
             else:
                 self._warn(ON_THE_CPU.format(reason=reason))
                 self.device = "cpu"
-                here = {name: value.cpu() for name, value in self.network.state_dict().items()}
-                # A copy: whoever lent the network finds it where it was.
-                self.network = build_with_weights(self.network.architecture, here)
+                self.network = _copied_to_the_cpu(self.network)  # whoever lent it finds it where it was
                 self._chunk_limit = largest
 
     def _warn(self, text: str) -> None:
@@ -200,6 +198,13 @@ class Sampling:
             look(view, range(first, passes, len(self.views)))
         watch()
         return reducer
+
+
+def _copied_to_the_cpu(network: torch.nn.Module) -> torch.nn.Module:
+    """A copy that takes no memory where the network is."""
+    here = {id(buffer): buffer.cpu() for buffer in network.buffers()}
+    here |= {id(weight): torch.nn.Parameter(weight.detach().cpu(), False) for weight in network.parameters()}
+    return copy.deepcopy(network, here)
 
 
 def _tiles(image: tuple[int, int], field_of_view: tuple[int, int]) -> Iterator[tuple[int, int, Tensor]]:

@@ -278,8 +278,8 @@ class _Output:
             low, high = volume_interval(volume, difference, scale)
             structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
-        expected = [expected_dice(*s) for s in sums if s[1] + s[2] > 0]  # of what is not there nothing is known
-        quality = case_quality(float(np.mean(expected)), self.model.calibration.dice_scale) if expected else 0.0
+        expected = float(np.mean([expected_dice(*s) for s in sums]))
+        quality = case_quality(expected, self.model.calibration.dice_scale)
         reference = self.model.calibration.case_quality
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
@@ -294,5 +294,5 @@ class _Output:
             case_quality=quality,
             warnings=warnings,
             provenance=provenance,
-            case_rank=float(np.mean(np.less(reference, quality))) if reference and expected else None,
+            case_rank=float(np.mean(np.less(reference, quality))) if reference and self.found[1:].any() else None,
         )

@@ -4,13 +4,13 @@
         --folds 0 1 2 3 4 --steps 2000 --device auto --jobs 1
 
 A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<steps>/<network>/seed<S>-fold<F>of<N>.
-A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all that
-are finished; it refuses those of another plan. With --begin-on every network first takes --begin-steps on a further
-data set, phantoms say, once a seed: its folds go on from there. With --after every unit goes on from its own of an
-earlier comparison, with a finer plan say; with --fine-tune from a model's weights, where they fit. Nothing is chosen on
-the held-out patients: the averaged weights of the last step are measured, all networks' over the product's views. Those
-of our networks are kept as models, for compare_uncertainty.py. Prints the table, writes comparison.json and .png beside
-the networks' folders.
+A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all
+networks that are finished on these seeds and folds; it refuses those of another plan. With --begin-on every network
+first takes --begin-steps on a further data set, phantoms say, once a seed: its folds go on from there. With --after
+every unit goes on from its own of an earlier comparison, with a finer plan say; with --fine-tune from the weights of a
+model, where they fit. Nothing is chosen on the held-out patients: the averaged weights of the last step are measured,
+all networks' over the product's views. Those of our networks are kept as models, for compare_uncertainty.py. Prints
+the table, writes comparison.json and .png beside the networks' folders.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from csam.training.augment import Augmenter
 from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
+from csam.training.matching import met
 from csam.training.plan import Plan
 from csam.training.preparing import adopt
 from csam.training.train import load_example
@@ -79,7 +80,8 @@ class Unit:
     @property
     def of_network(self) -> Path:
         before = f"{self.after.name}-then-" if self.after else ""
-        before += f"from-{Path(self.fine_tune).name}-" if self.fine_tune else ""
+        start = find_model(self.fine_tune) if self.fine_tune else None
+        before += f"from-{start.name}-{start.sha256[:6]}-" if start else ""
         before += f"{self.begin_steps}-on-{self.begin_on.name}-then-" if self.begin_on else ""
         beside = "".join(f"-with-{folder.name}" for folder in self.extra)
         beside += "-untaught-" + re.sub(r"[^\w.-]", "_", self.untaught) if self.untaught else ""
@@ -128,7 +130,12 @@ def run(unit: Unit) -> str:
     if unit.begin_on:
         network.load_state_dict(beginning(unit, plan, data, network, device))
     if unit.fine_tune:
-        print("; ".join(adopt(find_model(unit.fine_tune), network, data.labels)) + " begins anew.", flush=True)
+        start = find_model(unit.fine_tune)
+        spoilt = met(start, validation, "training")
+        if spoilt:
+            raise SystemExit(f"{start.name} was trained on {', '.join(sorted(spoilt))}, who are held out.")
+        for anew in adopt(start, network, data.labels):
+            print(f"Begins anew: {anew}", flush=True)
     if unit.after:
         network.load_state_dict(network.state_dict() | averaged_before(unit))
     further = [case for folder in unit.extra for case in read_further(folder, data).cases]
@@ -312,7 +319,9 @@ def main() -> None:
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
             list(pool.map(run_all, groups.values()))
     folder = units[0].of_network.parent
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"*/*of{options.of}/result.json"))]
+    names = {unit.name for unit in units}
+    found = sorted(path for path in folder.glob("*/*/result.json") if path.parent.name in names)
+    results = [json.loads(path.read_text()) for path in found]
     results = [paired.without(of_plan(result, plan), options.without) for result in results]
     table = paired.compare(results, options.reference)
     print(paired.text(table))

@@ -4,9 +4,8 @@
         --network 2d-unet --fine-tune cardiac-lv
 
 A network is trained on so many of the patients that are not held out (on all of them, where there are fewer), always
-with the same steps: from scratch and, with --fine-tune, from a model's weights as well. With --begin-on both begin on
-a further data set. Resumable as compare.py, in the same folders. Prints a table, writes first-cases.json and .png
-beside the networks'.
+with the same steps: from scratch and, with --fine-tune, from a model's weights as well. Resumable as compare.py, in
+the same folders. Prints a table, writes first-cases.json and .png beside the networks'.
 """
 
 from __future__ import annotations

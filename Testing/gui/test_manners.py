@@ -60,6 +60,33 @@ def test_a_run_that_would_lose_corrections_for_good_asks_first(done):
     assert np.array_equal(voxels(done), corrected)
 
 
+def test_corrections_made_during_a_run_come_back_too(done):
+    done.makes_the_worker("quick")
+    done.ui.applyButton.click()
+    corrected = voxels(done).copy()
+    corrected[0] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, done.parameters.segmentation, *segment(done))
+    done.panel.edits.measure()
+    done.ends()
+    assert done.ui.stageLabel.text == "Done. Restore previous brings your corrections back."
+    done.ui.restoreButton.click()
+    done.looks()
+    assert np.array_equal(voxels(done), corrected)
+    assert not done.ui.stageLabel.isVisible()
+
+
+def test_the_run_of_another_model_replaces_no_corrections(done, tmp_path):
+    make_model("tiny2", title="Second").save(tmp_path / "shipped" / "tiny2")
+    done.panel.input.lookForModels()
+    corrected = corrects(done)
+    done.parameters.model = "tiny2"
+    done.looks()
+    done.applies()
+    assert done.ui.stageLabel.text == "Done."
+    assert np.array_equal(voxels(done), corrected)
+    done.applies()
+
+
 def test_a_run_that_loses_corrections_on_request_is_the_last_to_ask(done):
     corrects(done)
     done.applies()
@@ -101,18 +128,30 @@ def test_a_run_that_ends_in_another_module_leaves_the_views_to_it(done):
     assert composite.GetForegroundVolumeID() == done.parameters.uncertainty.GetID()
 
 
+def test_a_run_that_ended_elsewhere_is_forgotten_with_its_scene(done, tmp_path):
+    manager = slicer.app.layoutManager()
+    manager.setLayout(RED)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    done.makes_the_worker("quick")
+    done.ui.applyButton.click()
+    done.widget.exit()
+    done.ends()
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    manager.setLayout(RED)
+    done.widget.enter()
+    done.looks()
+    assert done.nodes
+    assert manager.layout == RED
+
+
 def test_a_scene_keeps_the_layout_that_it_was_saved_with(done, tmp_path):
     manager = slicer.app.layoutManager()
     manager.setLayout(RED)
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
-    done.widget.exit()
-    done.panel.close()
     slicer.mrmlScene.Clear(0)
-    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     manager.setLayout(RED)
-    again = type(done.panel)(done.widget, done.ui, done.panel.logic)
-    done.widget.panel = again
-    again.enter()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     done.looks()
     assert done.nodes
     assert manager.layout == RED

@@ -70,25 +70,14 @@ def test_segment_writes_the_maps_and_a_report(place, monkeypatch, capsys, tmp_pa
 
 
 def test_segment_draws_a_page_where_one_is_asked_for(place, monkeypatch, capsys, tmp_path):
-    run_with = (
-        "segment",
-        "series.nii.gz",
-        "--model",
-        "model",
-        "--samples",
-        "2",
-        "--frame",
-        "1",
-        "--out",
-        str(tmp_path),
-    )
-    page = tmp_path / "page.png"
-    assert run(place, monkeypatch, *run_with, "--png", str(page)) == 0
+    out = tmp_path / "out"  # which is not there yet
+    page, line = out / "page.png", ("segment", "series.nii.gz", "--model", "model", "--samples", "2", "--frame", "1")
+    assert run(place, monkeypatch, *line, "--out", str(out), "--png", str(page)) == 0
     assert page.read_bytes().startswith(b"\x89PNG")
-    assert run(place, monkeypatch, *run_with, "--png", str(tmp_path)) == 2
+    assert run(place, monkeypatch, *line, "--out", str(out), "--png", str(tmp_path)) == 2
     assert "is a folder" in capsys.readouterr().err
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert run(place, monkeypatch, *run_with, "--png", str(page)) == 2
+    assert run(place, monkeypatch, *line, "--out", str(out), "--png", str(page)) == 2
     assert "Run: pip install matplotlib" in capsys.readouterr().err
 
 
@@ -194,7 +183,7 @@ def test_convert_writes_over_no_model(place, monkeypatch, capsys, tmp_path):
     before = (tmp_path / "mine" / "model.json").read_bytes()
     weights = str(tmp_path / "mine" / "weights.pt")
     assert run(place, monkeypatch, "convert", weights, "--out", str(tmp_path / "mine")) == 2
-    assert "holds a model" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
     assert (tmp_path / "mine" / "model.json").read_bytes() == before
 
 

@@ -146,7 +146,7 @@ MALFORMED = {
     "training patients": ("provenance", {"training_patients": 5}),
     "further data": ("provenance", {"extra_data": [1]}),
     "plan": ("provenance", {"plan": [1]}),
-    "patient pattern": ("provenance", {"plan": {"patient_pattern": "("}}),
+    "patient pattern": ("provenance", {"plan": {"patient_pattern": 5}}),
     "ancestor": ("provenance", {"started_from": {"provenance": {"training_patients": "all"}}}),
     "metrics": ("metrics", []),
     "note": ("metrics", {"note": 5}),

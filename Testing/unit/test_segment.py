@@ -443,12 +443,12 @@ def test_volumes_of_leaning_axes_count_their_voxels(model):
     assert any("right angles" in warning for warning in found.warnings)
 
 
-def test_where_nothing_is_there_no_quality_is_known(monkeypatch, model):
+def test_where_nothing_is_there_it_has_no_rank(monkeypatch, model):
     calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.5, 0.9)))
     monkeypatch.setattr(pipeline, "resize", lambda values, size: emptied(resize(values, size)))
     found = segment(small.image(), calibrated, FEW)
     assert found.is_empty
-    assert (found.case_quality, found.case_rank) == (0.0, None)
+    assert (found.case_quality, found.case_rank) == (1.0, None)  # as its mean Dice is with a truth as empty
 
 
 def emptied(values):

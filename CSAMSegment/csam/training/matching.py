@@ -74,7 +74,10 @@ def own_patient(model: Model, name: str) -> str:
 
 
 def _patient(provenance: Mapping[str, Any], name: str) -> str:
-    found = re.match(provenance.get("plan", {}).get("patient_pattern", "(.*)"), name)
+    try:
+        found = re.match(provenance.get("plan", {}).get("patient_pattern", "(.*)"), name)
+    except (re.error, OverflowError, RecursionError):  # of another Python, or of a stranger
+        return name
     return (found.group(1) if found and found.re.groups else None) or name
 
 
