@@ -261,7 +261,8 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     small.model(small.network(num_levels=3)).save(tmp_path / "start")
     monkeypatch.setattr(sys, "argv", [*line, "--fine-tune", str(tmp_path / "start")])
     first_cases.main()  # from scratch is there, from the model is not
-    written = json.loads((tmp_path / "out" / "Balls" / "from-start-1-steps" / "first-cases.json").read_text())
+    [folder] = (tmp_path / "out" / "Balls").glob("from-small-*-1-steps")
+    written = json.loads((folder / "first-cases.json").read_text())
     scratch, tuned = written["rows"][:2], written["rows"][2:]
     assert {row["start"] for row in scratch} == {"from scratch"}
     assert {row["start"] for row in tuned} == {"from start"}
