@@ -108,8 +108,9 @@ class InputView:
         count = browser.GetNumberOfItems() if browser is not None else 0
         self._ui.wholeSequenceCheckBox.setVisible(count > 1)
         self._ui.wholeSequenceCheckBox.text = _("All {count} images of the &sequence").format(count=count)
+        single = self.browser is None
         for selector in (self._ui.segmentationSelector, self._ui.uncertaintySelector):  # a sequence gets new ones
-            selector.enabled = self.browser is None
+            selector.enabled = single
         self._timer.start()
 
     def stop(self) -> None:

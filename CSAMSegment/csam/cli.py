@@ -42,20 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except (CSAMError, OSError, MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | RuntimeError) and not isinstance(error, CSAMError):
-            if not is_out_of_memory(error):
-                raise
-            first = str(error).partition("\n")[0]
-            error = (
-                f"The memory does not suffice ({first or 'MemoryError'}). Close other programs, or use a smaller "
-                "model; a training takes less with fewer slices, a smaller field of view or a smaller batch."
-            )
-        if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
-            place = Path(error.filename)
-            error = f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file, no folder."
+        said = _in_words(error)
+        if said is None:
+            raise
         if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
-            print(f"csam {options.command}: {error}", file=sys.stderr)
+            print(f"csam {options.command}: {said}", file=sys.stderr)
         return 2
+
+
+def _in_words(error: Exception) -> str | None:
+    """What a person can do something about, in one line; None for what is a fault of the program."""
+    if isinstance(error, CSAMError):
+        return str(error)
+    if is_out_of_memory(error):
+        first = str(error).partition("\n")[0]
+        return (
+            f"The memory does not suffice ({first or 'MemoryError'}). Close other programs, or use a smaller model; a "
+            "training takes less with fewer slices, a smaller field of view or a smaller batch."
+        )
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        place = Path(error.filename)
+        return f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file, no folder."
+    return str(error) if isinstance(error, OSError) else None
 
 
 def find_model(name: str):
@@ -226,7 +234,6 @@ def _bar():
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training.assembling import assemble
     from .training.plan import Plan
     from .training.preparing import prepare
     from .training.train import train
@@ -239,9 +246,7 @@ def _train(options: argparse.Namespace) -> None:
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
-        network, anew = prepared.begin()
-        card = _read_json(options.card)
-        assemble(network, prepared.data, prepared.plan, prepared.training_cases[:1], card).check()
+        _network, anew = prepared.begin(_read_json(options.card))
         print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
         for side in ("training", "validation"):
             print(f"{side} patients: {', '.join(getattr(prepared, side))}")

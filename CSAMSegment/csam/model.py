@@ -338,25 +338,22 @@ def _from_json(json_: Fields) -> Model:
         free_orientation=json_.flag("free_orientation", False),
         calibration=_calibration(calibration, classes),
         licence=json_.text("licence", ""),
-        provenance=_provenance(json_, "provenance"),
+        provenance=_provenance(json_),
         metrics=_metrics(json_),
         sha256=json_.text("sha256", limit=64),
     )
 
 
-NAMES = tuple(f"{part}_patients" for part in ("training", "validation", "calibration")) + ("extra_data", "data_labels")
-
-
-def _provenance(json_: Fields, name: str) -> dict:
+def _provenance(json_: Fields) -> dict:
     """Where a model comes from: of what is read again, here and there, every field is of its kind."""
-    found = Fields(json_.mapping(name, {}), f"{json_.where}: {name}")
-    for field_ in NAMES:
+    found = Fields(json_.mapping("provenance", {}), f"{json_.where}: provenance")
+    for field_ in ("training_patients", "validation_patients", "calibration_patients", "extra_data", "data_labels"):
         found.texts(field_, ())
     for field_ in ("data", "data_licence", "calibrated_on"):
         found.text(field_, "")
     Fields(found.mapping("plan", {}), f"{found.where}: plan").text("patient_pattern", "")
     if found.values.get("started_from") is not None:
-        _provenance(found.sub("started_from"), "provenance")
+        _provenance(found.sub("started_from"))
     return dict(found.values)
 
 

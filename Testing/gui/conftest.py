@@ -26,3 +26,11 @@ def host():
         assert not gui_host.uncaught, "Errors in slots that no test expected:\n" + gui_host.report()
         assert not gui_host.dialogs.shown, "Dialogs that no test expected:\n" + gui_host.report()
         assert not gui_host.dialogs.answers, "Answers to dialogs that were never shown"
+
+
+@pytest.fixture
+def done(person):
+    """A person with a result."""
+    person.loads()
+    person.opens().applies()
+    return person

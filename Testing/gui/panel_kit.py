@@ -13,6 +13,7 @@ import pytest
 
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
+SEGMENT = "CSAMSegment_tiny_1"
 MAPS = ("error_probability", "entropy", "mutual_information")
 
 
@@ -132,6 +133,21 @@ class Person:
         self.ui.cancelButton.click()
         self.until(lambda: not self.panel.isRunning, "the end of the cancelled run")
         return time.monotonic() - start
+
+    def voxels(self):
+        """The first structure's as it stands in the segmentation, on the image's grid."""
+        import slicer
+
+        return slicer.util.arrayFromSegmentBinaryLabelmap(self.parameters.segmentation, SEGMENT, self.volume)
+
+    def paints(self, slices: int = 1):
+        """Fills whole slices of it, as with the Segment Editor; its voxels then."""
+        import slicer
+
+        changed = self.voxels().copy()
+        changed[:slices] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(changed, self.parameters.segmentation, SEGMENT, self.volume)
+        return changed
 
     def sees(self, name: str) -> None:
         """A picture of the panel, 400 pixels wide; nothing in it may be clipped."""

@@ -1,28 +1,13 @@
 """A person corrects a segment: the panel tells the volume as it is now, and what the run had found."""
 
 import numpy as np
-import pytest
 import slicer
-
-SEGMENT = "CSAMSegment_tiny_1"
-
-
-@pytest.fixture
-def done(person):
-    person.loads()
-    person.opens().applies()
-    return person
-
-
-def voxels(person):
-    return slicer.util.arrayFromSegmentBinaryLabelmap(person.parameters.segmentation, SEGMENT, person.volume)
+from gui.panel_kit import SEGMENT
 
 
 def paints(person, slices: int = 1) -> float:
-    """Fills whole slices, as with the Segment Editor; the volume in ml after it."""
-    changed = voxels(person).copy()
-    changed[:slices] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(changed, person.parameters.segmentation, SEGMENT, person.volume)
+    """The volume in ml after it."""
+    changed = person.paints(slices)
     person.looks()
     return float(changed.sum()) * np.prod(person.volume.GetSpacing()) / 1000
 
@@ -48,7 +33,7 @@ def test_an_edit_changes_the_volume_and_says_so(done):
 
 
 def test_an_edit_taken_back_is_none(done):
-    before, original = shown(done), voxels(done).copy()
+    before, original = shown(done), done.voxels().copy()
     paints(done)
     slicer.util.updateSegmentBinaryLabelmapFromArray(original, done.parameters.segmentation, SEGMENT, done.volume)
     done.looks()
@@ -60,7 +45,7 @@ def test_strokes_of_a_brush_are_measured_once(done, monkeypatch):
     told = []
     monkeypatch.setattr(done.panel.edits, "_onMeasured", told.append)
     for slices in range(1, 6):
-        changed = voxels(done).copy()
+        changed = done.voxels().copy()
         changed[:slices] = 1
         slicer.util.updateSegmentBinaryLabelmapFromArray(changed, done.parameters.segmentation, SEGMENT, done.volume)
     done.looks()

@@ -1,7 +1,6 @@
 """What a person made or chose is not taken away without a word: corrections, views, layouts, whose result it is."""
 
 import numpy as np
-import pytest
 import qt
 import slicer
 from gui.panel_kit import make_model
@@ -9,25 +8,8 @@ from gui.panel_kit import make_model
 RED = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
 
 
-@pytest.fixture
-def done(person):
-    person.loads()
-    person.opens().applies()
-    return person
-
-
-def segment(person):
-    return "CSAMSegment_tiny_1", person.volume
-
-
-def voxels(person):
-    return slicer.util.arrayFromSegmentBinaryLabelmap(person.parameters.segmentation, *segment(person))
-
-
 def corrects(person) -> np.ndarray:
-    changed = voxels(person).copy()
-    changed[0] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(changed, person.parameters.segmentation, *segment(person))
+    changed = person.paints()
     person.looks()
     return changed
 
@@ -41,10 +23,10 @@ def test_a_run_over_corrections_says_how_they_come_back(done):
     corrected = corrects(done)
     done.applies()
     assert done.ui.stageLabel.text == "Done. Restore previous brings your corrections back."
-    assert not np.array_equal(voxels(done), corrected)
+    assert not np.array_equal(done.voxels(), corrected)
     done.ui.restoreButton.click()
     done.looks()
-    assert np.array_equal(voxels(done), corrected)
+    assert np.array_equal(done.voxels(), corrected)
 
 
 def test_a_run_that_would_lose_corrections_for_good_asks_first(done):
@@ -57,21 +39,19 @@ def test_a_run_that_would_lose_corrections_for_good_asks_first(done):
     assert not done.panel.isRunning
     done.ui.restoreButton.click()
     done.looks()
-    assert np.array_equal(voxels(done), corrected)
+    assert np.array_equal(done.voxels(), corrected)
 
 
 def test_corrections_made_during_a_run_come_back_too(done):
     done.makes_the_worker("quick")
     done.ui.applyButton.click()
-    corrected = voxels(done).copy()
-    corrected[0] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, done.parameters.segmentation, *segment(done))
+    corrected = done.paints()
     done.panel.edits.measure()
     done.ends()
     assert done.ui.stageLabel.text == "Done. Restore previous brings your corrections back."
     done.ui.restoreButton.click()
     done.looks()
-    assert np.array_equal(voxels(done), corrected)
+    assert np.array_equal(done.voxels(), corrected)
     assert not done.ui.stageLabel.isVisible()
 
 
@@ -83,7 +63,7 @@ def test_the_run_of_another_model_replaces_no_corrections(done, tmp_path):
     done.looks()
     done.applies()
     assert done.ui.stageLabel.text == "Done."
-    assert np.array_equal(voxels(done), corrected)
+    assert np.array_equal(done.voxels(), corrected)
     done.applies()
 
 

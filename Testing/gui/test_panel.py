@@ -9,14 +9,6 @@ import qt
 import slicer
 
 
-@pytest.fixture
-def done(person):
-    """A person with a result."""
-    person.loads()
-    person.opens().applies()
-    return person
-
-
 def legends() -> dict:
     """Whether they are shown, by name."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,7 +13,9 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..model import Model
 from .dataset import Case
-from .evaluate import CaseMeasures
+
+if TYPE_CHECKING:
+    from .evaluate import CaseMeasures
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from ..errors import InputError
 from ..model import Model
 from ..networks import build
+from .assembling import assemble
 from .dataset import Case, Dataset, inspect, read_split, report
 from .matching import met, values_by_name
 from .plan import Plan
@@ -40,10 +41,14 @@ class Preparation:
     start: Model | None
     notes: tuple[str, ...]
 
-    def begin(self) -> tuple[torch.nn.Module, list[str]]:
-        """The network with the weights to begin with, and in words what of them does not come from ``start``."""
+    def begin(self, card: Mapping[str, Any]) -> tuple[torch.nn.Module, list[str]]:
+        """The network with the weights to begin with, and in words what of them does not come from ``start``.
+
+        card: of the model to be. Raises InputError or ModelError for one that cannot be used: now, not after hours.
+        """
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
+        assemble(network, self.data, self.plan, self.training_cases[:1], card).check()
         anew = adopt(self.start, network, self.data.labels) if self.start else []
         return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
 

@@ -95,10 +95,7 @@ class _Training:
         self.plan = plan = prepared.plan
         self.device = choose_device(group.device(device))
         self.checkpoint = out / "checkpoint.pt"
-        data = prepared.data
-        network, anew = prepared.begin()
-        # Now, not after hours of training.
-        assemble(network, data, plan, prepared.training_cases[:1], card).check()
+        network, anew = prepared.begin(card)
         for line in anew:
             log(line)
         self.trainer = Trainer(plan, network.to(self.device), self.device, group)
