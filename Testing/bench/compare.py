@@ -296,8 +296,9 @@ def main() -> None:
         "--without", help="regular expression: scans to leave out of the table, their labels being wrong"
     )
     options = parser.parse_args()
-    if options.after is None and not BEGINS_AS.keys().isdisjoint(options.networks):
-        parser.error(f"{' and '.join(BEGINS_AS)} goes on from another network: --after says whose comparison.")
+    last = BEGINS_AS.keys() & set(options.networks)
+    if last and options.after is None:
+        parser.error(f"{' and '.join(sorted(last))}: begun as another network, --after says in which comparison.")
     one = unit_of(options)
     plan = one.plan
     # Round by round: whenever it is stopped, every network has had the same seeds and folds, but for the last round.

@@ -21,7 +21,6 @@ RIVALS = {
     "slice": OFF | {"slice": True, "uncertainty": True},
     "csam-certain": {"uncertainty": False},
     "csam": {},
-    "csam-after-2d": {},
     "csam-adamw": {"optimizer": "adamw"},
     "csam-unet++": {"network": "CSAMUNetPlusPlus"},
     "2d-unet++": OFF | {"network": "CSAMUNetPlusPlus"},
@@ -30,8 +29,9 @@ RIVALS = {
     "dynunet-3d": OFF,
 }
 """Name → fields of the plan that differ from CSAM's U-Net."""
-BEGINS_AS = {"csam-after-2d": "2d-unet"}
+BEGINS_AS = {f"{gated}-after-2d": "2d-unet" for gated in ("semantic", "positional", "slice", "csam-certain", "csam")}
 """What a network was in the comparison that it goes on from, where it was another: gates it lacked begin open."""
+RIVALS |= {later: RIVALS[later.removesuffix("-after-2d")] for later in BEGINS_AS}
 WORDS = {
     "2d-unet": "2D U-Net (no gates)",
     "semantic": "semantic gate alone",
@@ -39,13 +39,17 @@ WORDS = {
     "slice": "slice gate alone, uncertain",
     "csam-certain": "CSAM U-Net, certain gates",
     "csam": "CSAM U-Net",
-    "csam-after-2d": "CSAM U-Net, its gates learned last",
     "csam-adamw": "CSAM U-Net, learned with AdamW",
     "csam-unet++": "CSAM UNet++",
     "2d-unet++": "2D UNet++ (no gates)",
     "2d-unet-together": "2D U-Net, slices normalised together",
     "csam-together": "CSAM U-Net, slices normalised together",
     "dynunet-3d": "DynUNet 3D (MONAI)",
+    "semantic-after-2d": "semantic gate alone, learned last",
+    "positional-after-2d": "positional gate alone, learned last",
+    "slice-after-2d": "slice gate alone, learned last",
+    "csam-certain-after-2d": "CSAM U-Net, certain gates learned last",
+    "csam-after-2d": "CSAM U-Net, its gates learned last",
 }
 SMALLEST = 4
 """nnU-Net halves an axis as long as this many voxels remain."""
