@@ -359,11 +359,17 @@ def test_where_too_few_show_a_structure_the_draw_is_among_all(tmp_path):
 
 def test_a_further_data_set_that_holds_a_validation_scan_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data")
-    with pytest.raises(InputError, match="would be trained on and is the validation case p0"):
+    with pytest.raises(InputError, match="would be trained on and is the image of the validation case p0"):
         prepare(folder, extra=[folder])
-    (tmp_path / "link").symlink_to(folder)
-    with pytest.raises(InputError, match="would be trained on and is the validation case p0"):
-        prepare(folder, extra=[tmp_path / "link"])
+
+
+def test_the_same_image_under_two_names_on_both_sides_is_refused(tmp_path):
+    folder = small.dataset(tmp_path / "data", scans=2)
+    image = sitk.ReadImage(str(folder / "imagesTr" / "p01_1_0000.nii.gz"))
+    sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32), str(folder / "imagesTr" / "p03_0_0000.nii.gz"))
+    with pytest.raises(InputError, match="p01_1, to train on, and p03_0, to validate on, hold the same image"):
+        prepare(folder, split_file=split_file(tmp_path, ["p00", "p01"], ["p02", "p03"]))
+    prepare(folder, split_file=split_file(tmp_path, ["p00", "p02"], ["p01", "p03"]))
 
 
 def test_further_cases_with_the_names_of_validation_cases_are_told(tmp_path):

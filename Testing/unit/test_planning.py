@@ -28,6 +28,7 @@ def facts(**changes):
         "values": np.linspace(0, 1000, 50)[None],
         "lowest": (0.0,),
         "scaled_slices": False,
+        "fingerprint": "",
     }
     return CaseFacts(**(values | changes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class CaseFacts:
     box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
     of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
     of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
-    somebody scaled each of them.
+    somebody scaled each of them. fingerprint: the same for the same voxels, whatever the file's name and header.
     """
 
     size: tuple[int, int, int]
@@ -35,6 +36,7 @@ class CaseFacts:
     values: np.ndarray
     lowest: tuple[float, ...]
     scaled_slices: bool
+    fingerprint: str
 
 
 def examine(
@@ -89,8 +91,19 @@ def examine(
         lowest=tuple(float(a[mask].min()) for a, mask in zip(arrays, finite, strict=True)),
         scaled_slices=bool((np.ptp(brightest, 1) <= ALIKE * np.abs(brightest).max(1)).all())
         and first.GetSize()[2 - axis] > 1,
+        fingerprint=_fingerprint(arrays),
     )
     return facts, []
+
+
+def _fingerprint(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of the voxels of all channels."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        for part in array:
+            digest.update(np.ascontiguousarray(part, np.float32))
+    return digest.hexdigest()
 
 
 def _difference(image: sitk.Image, truth: sitk.Image) -> str:

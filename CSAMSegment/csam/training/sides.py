@@ -47,10 +47,10 @@ def look_over(
 ) -> tuple[str, ...]:
     """What is odd about the two sides, a sentence each; the cases of the further data sets are trained on.
 
-    Raises InputError where a side has no structure at all, or a further data set holds a validation case.
+    Raises InputError where a side has no structure at all, or an image of the validation is trained on, too.
     """
+    _check_apart(data, training, validation, further)
     more = [case for other in further for case in other.cases]
-    _check_apart(more, validation)
     found = {
         side: [data.facts[case.name].voxels for case in cases]
         for side, cases in (("training", training), ("validation", validation))
@@ -80,12 +80,23 @@ def look_over(
     return tuple(notes)
 
 
-def _check_apart(more: Sequence[Case], validation: Sequence[Case]) -> None:
-    held_out = {path.resolve(): case.name for case in validation for path in (*case.images, case.labels)}
-    for case in more:
-        for path in (*case.images, case.labels):
-            if path.resolve() in held_out:
+def _check_apart(
+    data: Dataset, training: Sequence[Case], validation: Sequence[Case], further: Sequence[Dataset]
+) -> None:
+    """Raises InputError where the voxels of a validation scan are trained on, under whatever name."""
+    held_out = {data.facts[case.name].fingerprint: case.name for case in validation}
+    for case in training:
+        twin = held_out.get(data.facts[case.name].fingerprint)
+        if twin is not None:
+            raise InputError(
+                f"{case.name}, to train on, and {twin}, to validate on, hold the same image: the validation would find "
+                "what was learned by heart. Leave one of them out, or put both on one side with --split."
+            )
+    for other in further:
+        for case in other.cases:
+            twin = held_out.get(other.facts[case.name].fingerprint)
+            if twin is not None:
                 raise InputError(
-                    f"The further data set's case {case.name} would be trained on and is the validation case "
-                    f"{held_out[path.resolve()]} (both have {path}). Leave it out of the further data set."
+                    f"The further data set's case {case.name} would be trained on and is the image of the validation "
+                    f"case {twin}. Leave it out of the further data set."
                 )
