@@ -253,6 +253,15 @@ def test_a_model_is_measured_on_every_case_and_reported(tmp_path):
     assert all(c.energy_distance is None for c in measured)
 
 
+def test_what_does_not_fit_the_model_is_told_once_with_its_scans(tmp_path):
+    data = read_dataset(small.dataset(tmp_path / "data", patients=4))
+    model, said = small.model(slice_axis="sagittal"), []
+    evaluate(model, data.cases, Options(samples=2), log=said.append)
+    notes = [line for line in said if line.startswith("Note for 4 of 4 scans (p00_0, p01_0, p02_0 ...): ")]
+    assert len(notes) == len(said) - 4
+    assert any("2 mm apart; the model was trained on 5 to 10 mm" in note for note in notes)
+
+
 def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     data = read_dataset(small.dataset(tmp_path / "data", patients=2))
     model, options = small.model(), Options(samples=3)

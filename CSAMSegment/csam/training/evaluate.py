@@ -6,6 +6,7 @@ become figures of a data set.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .. import fit
 from ..devices import choose_device
 from ..errors import InputError
 from ..geometry import pixel_area, voxel_volume
@@ -287,11 +289,16 @@ def evaluate(
     cancelled: Callable[[], bool] | None = None,
     energy_distance: bool = False,
 ) -> list[CaseMeasures]:
-    """Runs the model on every case, a line of the log each. energy_distance: also measure that, at twice the time."""
+    """Runs the model on every case, a line of the log each, and at the end one for what does not fit the model.
+
+    energy_distance: also measure that, at twice the time.
+    """
     values = [label.value for label in model.labels]
-    measured = []
+    measured, misfits = [], defaultdict(list)
     for case in cases:
         images, truth = case.read()
+        for sentence in fit.check(images, model):
+            misfits[sentence].append(case.name)
         result = segment(images, model, options, cancelled=cancelled)
         samples = samples_and_truth(model, images, truth, options) if energy_distance else None
         one = measure(case, truth, result, values, samples)
@@ -304,6 +311,9 @@ def evaluate(
         if one.remark:
             log(one.remark)
         measured.append(one)
+    for sentence, names in misfits.items():
+        some = ", ".join(names[:3]) + " ..." * (len(names) > 3)
+        log(f"Note for {len(names)} of {len(measured)} scans ({some}): {sentence}")
     return measured
 
 
