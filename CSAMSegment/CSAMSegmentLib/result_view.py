@@ -103,7 +103,7 @@ class ResultView:
         self._ui.editedLabel.setVisible(bool(said))
         table.resizeRowsToContents()
         height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(structures))) + 4
-        table.setFixedHeight(max(76, min(height, 180)))  # Qt wants 76 for a table
+        table.setFixedHeight(min(height, 180))
 
     def _color(self, value: int) -> tuple[float, float, float]:
         """The colour of a structure's segment; grey when a person has deleted it."""

@@ -254,6 +254,13 @@ def test_the_keys_do_what_their_buttons_do(done):
     assert not any(shortcut.isEnabled() for shortcut in keys.values())
 
 
+def test_the_way_through_the_slices_fits_a_laptop_without_scrolling(done):
+    """A screen of 1080 rows leaves some 800 to the panel."""
+    done.sees("13-review")
+    for button in (done.ui.nextButton, done.ui.reviewedButton, done.ui.editButton):
+        assert button.mapTo(done.widget.parent, qt.QPoint(0, button.height)).y() < 700
+
+
 def test_selecting_a_slice_in_the_list_goes_there(done):
     done.ui.sliceTable.setCurrentCell(3, 1)
     done.looks()

@@ -239,6 +239,8 @@ class GuiHost:
                 continue
             name = f"{type(child).__name__} {own_name}"
             needed, size = QtCore.QObject.property(child, "minimumSizeHint"), QtWidgets.QWidget.size(child)
+            if isinstance(child, QtWidgets.QAbstractScrollArea):  # Qt's hint knows nothing of what it holds
+                needed.setHeight(QtWidgets.QWidget.minimumHeight(child) or needed.height())
             if needed.width() > size.width() or needed.height() > size.height():
                 found.append(f"{name}: needs {needed.toTuple()}, has {size.toTuple()}")
             right = QtWidgets.QWidget.mapTo(child, raw, QtCore.QPoint(size.width(), 0)).x()
