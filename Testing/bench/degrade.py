@@ -1,17 +1,27 @@
-"""Scans made worse in ways a scanner makes them worse: does the doubt rise where the error does?"""
+"""Scans made worse, or other, in ways scanners and patients make them so: does the doubt rise where the error does?"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from monai import transforms as mt
 
-SHIFTS = ("none", "noise", "bias field", "low contrast", "empty slice", "misaligned slice")
+SHIFTS = (
+    "none", "noise", "bias field", "low contrast", "empty slice", "misaligned slice", "turned", "smaller", "larger"
+)  # fmt: skip
+MOVES = {
+    "turned": lambda mode: mt.Rotate(np.pi / 4, mode=mode, padding_mode="zeros"),
+    "smaller": lambda mode: mt.Zoom(0.65, mode=mode, padding_mode="constant"),
+    "larger": lambda mode: mt.Zoom(1.4, mode=mode, padding_mode="constant"),
+}
+"""Of every slice alike; takes the slices as channels."""
 
 
 def degrade(stack: np.ndarray, truth: np.ndarray, shift: str, pixels_of_10_mm: int, seed: int) -> tuple:
-    """The stack and truth, both (S, H, W), with one of SHIFTS. A misaligned slice moves with its truth."""
-    from monai import transforms as mt
+    """The stack and truth, both (S, H, W), with one of SHIFTS. The truth goes where its picture goes.
 
+    "turned": by 45° in the plane. "smaller", "larger": everything 0.65 or 1.4 times as wide.
+    """
     stack, truth = stack.astype(np.float32), truth.copy()
     top = np.percentile(stack, 99.5)
     middle = len(stack) // 2
@@ -29,6 +39,12 @@ def degrade(stack: np.ndarray, truth: np.ndarray, shift: str, pixels_of_10_mm: i
     elif shift == "misaligned slice":
         move = np.random.default_rng(seed).choice([-1, 1], 2) * pixels_of_10_mm
         stack[middle], truth[middle] = (np.roll(a[middle], move, (0, 1)) for a in (stack, truth))
+    elif shift in MOVES:
+        moves = (MOVES[shift](mode) for mode in ("bilinear", "nearest"))
+        stack, truth = (
+            np.asarray(move(torch.from_numpy(a.astype(np.float32)))).astype(a.dtype)
+            for move, a in zip(moves, (stack, truth), strict=True)
+        )
     elif shift != "none":
         raise ValueError(f"The shift is {shift!r}; one of {', '.join(SHIFTS)} was expected.")
     return stack, truth

@@ -51,7 +51,20 @@ def test_passes_are_computed_once(tmp_path, monkeypatch):
     assert stacked.sum(1) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("shift", degrade.SHIFTS)
+@pytest.mark.parametrize(("shift", "scale"), [("turned", 1), ("smaller", 0.65), ("larger", 1.4)])
+def test_an_other_scan_has_its_truth_where_the_picture_is(shift, scale):
+    truth = np.zeros((3, 60, 60), np.uint8)
+    truth[1, 22:42, 26:38] = 1
+    other, moved = degrade.degrade(100.0 + 100 * truth, truth, shift, 3, seed=1)
+    assert other.shape == moved.shape == truth.shape
+    assert moved.dtype == truth.dtype
+    assert moved.sum() == pytest.approx(240 * scale**2, rel=0.15)
+    assert other[moved == 1].mean() > 190
+    assert np.median(other[1, 25:35, 15:20]) == pytest.approx(100, abs=1)
+    assert not moved[[0, 2]].any()
+
+
+@pytest.mark.parametrize("shift", [shift for shift in degrade.SHIFTS if shift not in degrade.MOVES])
 def test_a_worse_scan_keeps_its_shape_and_its_truth_where_the_picture_is(shift):
     rng = np.random.default_rng(0)
     truth = np.zeros((5, 24, 24), np.uint8)
