@@ -26,6 +26,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import ERRORS, CSAMError, DeviceError, InputError, WorkerError
+from .fields import refuse_unknown
 from .raster import Raster, voxels_of
 from .result import Options, Result, SliceScore, StructureVolume
 
@@ -242,10 +243,7 @@ def pack_options(options: Options) -> dict[str, Any]:
 
 def unpack_options(fields: Mapping[str, Any]) -> Options:
     """The options from plain fields; those left out have their defaults. InputError names what is unknown."""
-    known = [field.name for field in dataclasses.fields(Options)]
-    unknown = sorted(set(fields) - set(known))
-    if unknown:
-        raise InputError(f"Unknown options: {', '.join(unknown)}. Known are: {', '.join(known)}.")
+    refuse_unknown(fields, [field.name for field in dataclasses.fields(Options)], "The options'")
     region = fields.get("region")
     if region is not None:
         try:

@@ -45,14 +45,12 @@ def text(group: str, name: str, figures: dict) -> str:
 
 def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
     """A panel a measure: groups of scans from left to right, a dot a method."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(name for group in table.values() for name in group))
     shown = [p for p in PANELS if any(p[1](f) is not None for group in table.values() for f in group.values())]
-    figure, panels = plt.subplots(-(-len(shown) // 2), 2, figsize=(14, 10), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(14, 10), layout="constrained", facecolor="white")
+    panels = figure.subplots(-(-len(shown) // 2), 2)
     figure.suptitle(title)
     for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
@@ -76,4 +74,3 @@ def draw(path: Path, table: dict[str, dict[str, dict]], title: str) -> None:
         axes.grid(axis="y", alpha=0.3)
     figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=100)
-    plt.close(figure)

@@ -49,12 +49,10 @@ def text(rows: list[dict]) -> str:
 
 
 def draw(path: Path, rows: list[dict], title: str) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7, 4.5), layout="constrained", facecolor="white")
+    axes = figure.subplots()
     starts = list(dict.fromkeys(row["start"] for row in rows))
     for start, dashes in zip(starts, ("-", "--"), strict=False):
         own = [row for row in rows if row["start"] == start]
@@ -67,7 +65,6 @@ def draw(path: Path, rows: list[dict], title: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -158,15 +158,11 @@ def roomy(limits: tuple[float, float]) -> tuple[float, float]:
 
 def draw(path: Path, table: dict[str, dict], reference: str, title: str) -> None:
     """Mean Dice of every network, and its difference from the reference with the interval."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     names = list(table)[::-1]
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 1.4 + 0.45 * len(names)), sharey=True, layout="constrained", facecolor="white"
-    )
+    figure = Figure(figsize=(11, 1.4 + 0.45 * len(names)), layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2, sharey=True)
     figure.suptitle(title)
     for place, name in enumerate(names):
         row, d = table[name], table[name]["difference"]
@@ -186,4 +182,3 @@ def draw(path: Path, table: dict[str, dict], reference: str, title: str) -> None
         axes.grid(axis="x", alpha=0.3)
         axes.locator_params(axis="x", nbins=5)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -312,7 +312,7 @@ def test_nothing_is_written_for_a_data_set_with_faults(tmp_path):
     (folder / "labelsTr" / "p00_0.nii.gz").unlink()
     with pytest.raises(InputError, match="p00_0: there is an image but no"):
         train(folder, tmp_path / "out", PLAN, device="cpu", log=silent)
-    with pytest.raises(InputError, match="no field stepps"):
+    with pytest.raises(InputError, match="field 'stepps' is not known"):
         train(folder, tmp_path / "out", {"stepps": 1}, device="cpu", log=silent)
     with pytest.raises(InputError, match=r"in_plane_spacing is 0\.0"):
         train(folder, tmp_path / "out", {"in_plane_spacing": 0.0}, device="cpu", log=silent)
@@ -462,7 +462,7 @@ def test_the_card_dresses_the_model(data, tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"stepps": 3}, "no field stepps; it has network,"),
+        ({"stepps": 3}, "The plan's field 'stepps' is not known; there are network,"),
         ({"steps": "many"}, "steps is 'many'"),
         ({"steps": True}, "steps is True"),
         ({"steps": 0}, "steps is 0; 1 to"),

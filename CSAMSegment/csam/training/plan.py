@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import InputError, ModelError
+from ..fields import refuse_unknown
 from ..intensity import Intensity
 from ..model import SLICE_AXES
 
@@ -144,9 +145,8 @@ class Plan:
     def checked(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Some fields as JSON has them → as a plan has them. Raises InputError for an unknown field or wrong type."""
         known = {f.name: f for f in fields(cls)}
+        refuse_unknown(values, list(known), "The plan's")
         for name, value in values.items():
-            if name not in known:
-                raise InputError(f"The plan has no field {name}; it has {', '.join(known)}.")
             default = known[name].default
             accepted = {float: (int, float), tuple: (list, tuple)}.get(type(default), type(default))
             if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
