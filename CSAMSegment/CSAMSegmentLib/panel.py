@@ -111,6 +111,7 @@ class Panel:
                 timer.stop()
             self.edits.stop()
             self.input.stop()
+            self.review.close()
             self.overlay.close()
             self.logic.forget()
         finally:

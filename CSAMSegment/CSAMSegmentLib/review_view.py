@@ -24,6 +24,7 @@ class ReviewView:
         self._result: ShownResult | None = None
         self._rows: list[SliceRow] = []
         self.current = -1
+        self._editor, self._keys = None, []
         table = ui.sliceTable
         table.verticalHeader().hide()
         header = table.horizontalHeader()
@@ -151,7 +152,34 @@ class ReviewView:
             editor.setSourceVolumeNode(volume)
         if segment in result.segments:  # a person may have deleted it
             editor.setCurrentSegmentID(segment)
+        self._takeKeys(editor)
         self.go(max(self.current, 0))  # last: the editor may have moved the views to the segment's middle
+
+    def _takeKeys(self, editor) -> None:
+        """The keys of the list in the Segment Editor, too: Qt hears a widget's keys as long as it is visible."""
+        if editor is self._editor:
+            return
+        self._editor = editor
+        for key, step in (("N", self.next), ("P", self.previous), ("M", self.markReviewed)):
+            shortcut = qt.QShortcut(qt.QKeySequence(key), editor)
+            shortcut.activated.connect(lambda step=step: self._onEditorKey(step))
+            self._keys.append(shortcut)
+
+    def _onEditorKey(self, step) -> None:
+        if self._result is None or self._editor.segmentationNode() is not self._result.segmentation:
+            return
+        step()
+        place = _("Slice {number}. {count}").format(
+            number=self._rows[self.current].number, count=self._ui.reviewedLabel.text
+        )
+        slicer.util.showStatusMessage(place, 3000)
+
+    def close(self) -> None:
+        """Give the Segment Editor's keys back."""
+        for shortcut in self._keys:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._editor, self._keys = None, []
 
     def _onCell(self, row, column, *_before) -> None:
         if row >= 0:

@@ -366,6 +366,29 @@ def test_edit_opens_the_segment_editor_on_the_segment_at_the_slice(done):
     assert np.allclose(centres(), [done.panel.review._rows[1].point] * 3, atol=0.01)
 
 
+def test_the_keys_go_on_through_the_list_in_the_segment_editor(done):
+    done.ui.nextButton.click()
+    done.ui.editButton.click()
+    done.looks()
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    keys = {shortcut.key.toString(): shortcut for shortcut in done.panel.review._keys}
+    assert set(keys) == {"N", "P", "M"}
+    assert all(shortcut.parent() is editor for shortcut in keys.values())
+    keys["M"].activated.emit()
+    assert done.panel.review.current == 1
+    assert np.allclose(centres(), [done.panel.review._rows[1].point] * 3, atol=0.01)
+    assert done.ui.reviewedLabel.text == "1 of 6 slices reviewed"
+    keys["P"].activated.emit()
+    assert done.panel.review.current == 0
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    editor.setSegmentationNode(other)
+    keys["N"].activated.emit()
+    assert done.panel.review.current == 0, "another segmentation is corrected: its keys are not ours"
+    slicer.util.selectModule("CSAMSegment")
+    done.ui.editButton.click()
+    assert len(done.panel.review._keys) == 3
+
+
 def test_the_overlay_follows_its_controls(done):
     def foregrounds():
         return {node.GetForegroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
