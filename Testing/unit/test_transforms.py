@@ -89,6 +89,21 @@ def test_the_same_seed_does_the_same_and_another_something_else():
     assert not torch.equal(one, third)
 
 
+def test_an_example_comes_smaller_and_larger_in_both_directions_alike():
+    row, column = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    disc = (((row - 48) ** 2 + (column - 48) ** 2) < 16**2).float()[None]
+    extents = []
+    for seed in range(80):
+        out = seeded(transforms((96, 96)), seed)({"image": disc.clone(), "label": disc.clone()})["label"][0] > 0.5
+        extents.append([int(out.any(axis).sum()) / 31 for axis in (0, 1)])
+    size, shape = np.sqrt(np.prod(extents, 1)), np.divide(*np.transpose(extents))
+    assert size.min() < 0.78
+    assert size.max() > 1.25
+    assert 0.6 < shape.min() < 0.95
+    assert 1.05 < shape.max() < 1.6
+    assert abs(np.log(shape).mean()) < 0.05
+
+
 def test_what_has_a_side_keeps_it():
     """Without free orientation structure 2 stays below and to the right of structure 1."""
     sides = {True: set(), False: set()}

@@ -21,6 +21,8 @@ from ..stack import resize
 
 KEYS = ("image", "label")
 BOTH = ("bilinear", "nearest")
+SMALLEST, LARGEST = 0.7, 1.4
+"""Times the size it has: children and dilated hearts, and headers that are wrong. As nnU-Net's."""
 
 
 class SlicesOutOfLine(mt.RandomizableTransform):
@@ -77,7 +79,7 @@ def transforms(size: tuple[int, int], free_orientation: bool = True) -> mt.Compo
     set_track_meta(False)  # plain tensors: MONAI's own slow down every layer after them
     affine = {
         "rotate_range": 0.5 if free_orientation else 0.3,
-        "scale_range": 0.2,
+        "scale_range": [(-0.1, 0.1)] * 2,  # rows and columns each for themselves
         "shear_range": (0.1, 0.1),
         "mode": BOTH,
         "padding_mode": "zeros",
@@ -90,6 +92,7 @@ def transforms(size: tuple[int, int], free_orientation: bool = True) -> mt.Compo
     mirrors = [mt.RandFlipd(KEYS, prob=0.5, spatial_axis=axis) for axis in (0, 1)]
     return mt.Compose(
         [
+            mt.RandZoomd(KEYS, prob=0.5, min_zoom=SMALLEST, max_zoom=LARGEST, mode=BOTH, padding_mode="constant"),
             mt.OneOf(
                 [
                     mt.RandAffined(KEYS, **affine),
