@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import qt
 import slicer
 
@@ -177,8 +179,9 @@ class ReviewView:
     def close(self) -> None:
         """Give the Segment Editor's keys back."""
         for shortcut in self._keys:
-            shortcut.setEnabled(False)
-            shortcut.deleteLater()
+            with suppress(ValueError):  # it has gone with the editor: the application ends
+                shortcut.setEnabled(False)
+                shortcut.deleteLater()
         self._editor, self._keys = None, []
 
     def _onCell(self, row, column, *_before) -> None:

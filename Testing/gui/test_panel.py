@@ -387,6 +387,10 @@ def test_the_keys_go_on_through_the_list_in_the_segment_editor(done):
     slicer.util.selectModule("CSAMSegment")
     done.ui.editButton.click()
     assert len(done.panel.review._keys) == 3
+    keys["N"].deleteLater()
+    done.looks()
+    done.panel.review.close()
+    assert done.panel.review._keys == [], "and one that the editor took with it does not hold up the end"
 
 
 def test_the_overlay_follows_its_controls(done):

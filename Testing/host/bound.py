@@ -6,6 +6,7 @@ import inspect
 import re
 from typing import Any
 
+import shiboken6
 from PySide6.QtCore import QObject
 from shibokensupport.signature import get_signature
 
@@ -27,6 +28,8 @@ class Method:
     def __call__(self, *args, **keywords):
         if keywords:
             raise TypeError(f"{self._name}() takes no keyword arguments in PythonQt")
+        if not shiboken6.isValid(self._owner):
+            raise ValueError(f"Trying to call '{self._name}' on a destroyed {type(self._owner).__name__} object")
         return call(self._function, self._signatures_of, args)
 
     def __eq__(self, other):
