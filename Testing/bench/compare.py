@@ -219,9 +219,7 @@ def train(
     """The trainer after the plan's steps, and the seconds they took."""
     examples, extra = ([load_example(case, plan) for case in cases] for cases in (training, further))
     trainer = Trainer(plan, network, device)
-    augment = Augmenter(
-        plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices, plan.free_orientation, plan.extra_share
-    )
+    augment = Augmenter.of(plan)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, clock = folder / "checkpoint.pt", folder / "seconds.json"
     spent = 0.0

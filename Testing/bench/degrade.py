@@ -10,9 +10,9 @@ SHIFTS = (
     "none", "noise", "bias field", "low contrast", "empty slice", "misaligned slice", "turned", "smaller", "larger"
 )  # fmt: skip
 MOVES = {
-    "turned": lambda mode: mt.Rotate(np.pi / 4, mode=mode, padding_mode="zeros"),
-    "smaller": lambda mode: mt.Zoom(0.65, mode=mode, padding_mode="constant"),
-    "larger": lambda mode: mt.Zoom(1.4, mode=mode, padding_mode="constant"),
+    "turned": mt.Rotate(np.pi / 4, mode="bilinear", padding_mode="zeros"),
+    "smaller": mt.Zoom(0.65, mode="bilinear", padding_mode="constant"),
+    "larger": mt.Zoom(1.4, mode="bilinear", padding_mode="constant"),
 }
 """Of every slice alike; takes the slices as channels."""
 
@@ -40,11 +40,15 @@ def degrade(stack: np.ndarray, truth: np.ndarray, shift: str, pixels_of_10_mm: i
         move = np.random.default_rng(seed).choice([-1, 1], 2) * pixels_of_10_mm
         stack[middle], truth[middle] = (np.roll(a[middle], move, (0, 1)) for a in (stack, truth))
     elif shift in MOVES:
-        moves = (MOVES[shift](mode) for mode in ("bilinear", "nearest"))
-        stack, truth = (
-            np.asarray(move(torch.from_numpy(a.astype(np.float32)))).astype(a.dtype)
-            for move, a in zip(moves, (stack, truth), strict=True)
-        )
+        before, truth = truth, np.zeros_like(truth)
+        for value in np.unique(before[before > 0]):  # a nearest neighbour would lie beside the picture
+            truth[moved(before == value, shift) > 0.5] = value
+        stack = moved(stack, shift)
     elif shift != "none":
         raise ValueError(f"The shift is {shift!r}; one of {', '.join(SHIFTS)} was expected.")
     return stack, truth
+
+
+def moved(slices: np.ndarray, shift: str) -> np.ndarray:
+    """(S, H, W) under one of MOVES, float32."""
+    return np.asarray(MOVES[shift](torch.from_numpy(slices.astype(np.float32))))

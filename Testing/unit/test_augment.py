@@ -126,6 +126,36 @@ def test_a_scan_without_any_structure_can_be_drawn():
     assert not draw_example(blank, 6, (12, 12), np.random.default_rng(0), True).labels.any()
 
 
+def disc(size=96, radius=10.0):
+    """A bright disc and its label, three slices of it."""
+    row, column = torch.meshgrid(torch.arange(float(size)), torch.arange(float(size)), indexing="ij")
+    inside = (((row - size / 2) ** 2 + (column - size / 2) ** 2) < radius**2).expand(3, -1, -1)
+    return Example(inside[None].float(), inside.to(torch.uint8))
+
+
+@pytest.mark.parametrize("zoom", [0.7, 0.83, 1.0, 1.2, 1.4])
+def test_an_example_comes_smaller_or_larger_with_its_labels_where_the_picture_is(zoom):
+    drawn = draw_example(disc(), 3, (48, 48), np.random.default_rng(1), False, True, zoom)
+    assert drawn.labels.shape == (3, 60, 60)
+    area = float(drawn.labels[1].sum())
+    assert area == pytest.approx(float(disc().labels[1].sum()) * zoom**2, rel=0.06)
+    seen, label = drawn.values[0, 1] > 0.5, drawn.labels[1] > 0
+    assert 2 * (seen & label).sum() / (seen.sum() + label.sum()) > 0.98
+    grid = np.indices(label.shape)
+    centres = [(grid * m.numpy()).sum((1, 2)) / float(m.sum()) for m in (drawn.values[0, 1], label)]
+    np.testing.assert_allclose(*centres, atol=0.25)
+
+
+def test_about_half_of_the_examples_are_enlarged_or_shrunk():
+    """A disc in the middle of a wide picture; what the affine adds is a tenth either way."""
+    augmenter = Augmenter(3, (48, 48), seed=0, empty_slices=False, zoom=(0.7, 1.4))
+    areas = np.array([float(augmenter([disc(200)], step).labels[1].sum()) for step in range(120)])
+    ratio = np.sqrt(areas[areas > 0] / float(disc().labels[1].sum()))
+    assert np.quantile(ratio, 0.05) < 0.8
+    assert np.quantile(ratio, 0.95) > 1.2
+    assert 0.3 < np.mean(np.abs(np.log(ratio)) < 0.1) < 0.85
+
+
 @pytest.fixture(scope="module")
 def augmenter():
     return Augmenter(5, (16, 16), seed=3)

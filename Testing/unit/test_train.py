@@ -485,6 +485,8 @@ def test_the_card_dresses_the_model(data, tmp_path):
         ({"checkpoint_every": 0}, "checkpoint_every"),
         ({"gate_samples": 0}, "gate_samples"),
         ({"extra_share": 2}, "extra_share"),
+        ({"zoom": [1.2, 1.4]}, "zoom is"),
+        ({"zoom": [1, "2"]}, "zoom is"),
         ({"seed": -1}, "seed"),
         ({"split_seed": -1}, "split_seed"),
     ],

@@ -18,12 +18,16 @@ import torch
 import torch.nn.functional as F
 
 from ..geometry import pad_amounts
+from ..stack import resize, resize_labels
+from .plan import Plan
 from .transforms import transforms
 
 DROPPED = 0.15
 """Share of the examples with slices left out: a gap in the stack, or a scan with fewer slices."""
 THICKER = 0.15
 """Share of the examples whose slices are thicker than scanned."""
+ZOOMED = 0.5
+"""Share of the examples that come smaller or larger."""
 MARGIN = 1.25
 """What is drawn is so much wider than what the transforms cut out of it."""
 
@@ -45,6 +49,14 @@ def crop(example: Example, centre: Sequence[float], size: tuple[int, int]) -> Ex
     )
     grow = (-left, left + columns - width, -top, top + rows - height)  # below 0: cut
     return Example(F.pad(example.values, grow), F.pad(example.labels, grow))
+
+
+def enlarge(example: Example, size: tuple[int, int]) -> Example:
+    """The whole example in ``size`` pixels (rows, columns): larger or smaller, picture and labels alike."""
+    if example.labels.shape[-2:] == size:
+        return example
+    values = resize(example.values.flatten(0, 1), size).unflatten(0, example.values.shape[:2])
+    return Example(values, resize_labels(example.labels.numpy(), size))
 
 
 def choose_slices(
@@ -84,10 +96,12 @@ def draw_example(
     rng: np.random.Generator,
     empty_slices: bool,
     free_orientation: bool = True,
+    zoom: float = 1.0,
 ) -> Example:
     """Some slices and a random place in-plane, MARGIN wider than ``size``.
 
-    empty_slices: replace some of the end slices by places away from every structure.
+    empty_slices: replace some of the end slices by places away from every structure. zoom: everything so many times as
+    large.
     """
     values, labels = example.values, example.labels
     indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation)
@@ -96,18 +110,19 @@ def draw_example(
     picked = Example(values[:, indices], labels[indices])
     shape = np.array(picked.labels.shape[-2:])
     rows, columns = torch.nonzero(picked.labels.any(0), as_tuple=True)
-    found = len(rows) > 0
+    found, extent = len(rows) > 0, np.array(size) / zoom
     if found and rng.random() < 0.8:
-        middle = np.array([rows.float().mean(), columns.float().mean()]) + rng.uniform(-0.3, 0.3, 2) * size
+        middle = np.array([rows.float().mean(), columns.float().mean()]) + rng.uniform(-0.3, 0.3, 2) * extent
     else:
         middle = rng.uniform(0, 1, 2) * shape
     # Tiles of inference do not reach beyond the picture; examples do so by a tenth.
-    edge = np.minimum(np.array(size), shape) / 2 - 0.1 * np.array(size)
+    edge = np.minimum(extent, shape) / 2 - 0.1 * extent
     middle = np.clip(middle, edge, shape - edge)
     if empty_slices and found and rng.random() < 0.5:
         front, behind = rng.integers(0, min(4, num_slices // 2 + 1), 2)
         picked = _roll_away(picked, [*range(front), *range(num_slices - behind, num_slices)], rng)
-    return crop(picked, middle, tuple(int(MARGIN * s) for s in size))
+    window = crop(picked, middle, tuple(int(MARGIN * e) for e in extent))
+    return enlarge(window, tuple(int(MARGIN * s) for s in size))
 
 
 def _roll_away(example: Example, slices: list[int], rng: np.random.Generator) -> Example:
@@ -132,10 +147,18 @@ class Augmenter:
         empty_slices: bool = True,
         free_orientation: bool = True,
         extra_share: float = 0.0,
+        zoom: tuple[float, float] = (1.0, 1.0),
     ):
         self.num_slices, self.size, self.seed = num_slices, size, seed
         self.empty_slices, self.free_orientation, self.extra_share = empty_slices, free_orientation, extra_share
+        self.zoom = np.log(zoom)
         self.transforms = transforms(size, free_orientation)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Augmenter:
+        """As a plan says."""
+        names = ("num_slices", "field_of_view", "seed", "empty_slices", "free_orientation", "extra_share", "zoom")
+        return cls(*(getattr(plan, name) for name in names))
 
     def __call__(self, cases: Sequence[Example], step: int, item: int = 0, extra: Sequence[Example] = ()) -> Example:
         """The example for an item of a step's batch; extra_share of them are drawn from ``extra``, if there is any."""
@@ -143,7 +166,8 @@ class Augmenter:
         if extra and rng.random() < self.extra_share:
             cases = extra
         case = cases[rng.integers(len(cases))]
-        drawn = draw_example(case, self.num_slices, self.size, rng, self.empty_slices, self.free_orientation)
+        zoom = np.exp(rng.uniform(*self.zoom)) if rng.random() < ZOOMED else 1.0
+        drawn = draw_example(case, self.num_slices, self.size, rng, self.empty_slices, self.free_orientation, zoom)
         channels = len(drawn.values)
         self.transforms.set_random_state(int(rng.integers(2**31)))
         # Slices as channels: in-plane transforms treat all alike, and none can mix them.

@@ -35,6 +35,8 @@ class Plan:
     gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
     structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
     then takes its samples from several sides.
+    zoom: how many times as large an example is shown, from the least to the most; half of them come as they are. 1 1
+    leaves all so.
     extra_share: share of the steps that draw from the further data sets, if there are any.
     validation_patients: how many, drawn with split_seed. seed: of everything else.
     patient_pattern: regular expression for a case's name; its first group is the patient.
@@ -67,6 +69,7 @@ class Plan:
     ema: float = 0.995
     empty_slices: bool = True
     free_orientation: bool = True
+    zoom: tuple[float, float] = (0.7, 1.4)
     extra_share: float = 0.2
     validation_patients: int = 8
     patient_pattern: str = "(.*)"
@@ -112,6 +115,7 @@ class Plan:
             ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),
             ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
             ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
+            ("zoom", _is_zoom(self.zoom), "two numbers, from 0.1 to 1 and from 1 to 10"),
             ("extra_share", 0 <= self.extra_share <= 1, "a number from 0 to 1"),
             *((name, 0 <= getattr(self, name) < 2**31, "0 to 2^31 - 1") for name in ("seed", "split_seed")),
             ("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"),
@@ -157,6 +161,10 @@ class Plan:
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """Raises InputError that names an unknown field, one of the wrong type or one out of range."""
         return cls(**cls.checked(values))
+
+
+def _is_zoom(values: Any) -> bool:
+    return len(values) == 2 and all(map(_is_limit, values)) and 0.1 <= values[0] <= 1 <= values[1] <= 10
 
 
 def _is_limit(value: Any) -> bool:

@@ -152,9 +152,7 @@ class _Training:
 
     def _train(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> None:
         plan, trainer, group = self.plan, self.trainer, self.group
-        augment = Augmenter(
-            plan.num_slices, plan.field_of_view, plan.seed, plan.empty_slices, plan.free_orientation, plan.extra_share
-        )
+        augment = Augmenter.of(plan)
 
         def examples(step: int) -> list[Example]:
             return [augment(self.examples, step, item, self.extra_examples) for item in trainer.share]

@@ -21,8 +21,6 @@ from ..stack import resize
 
 KEYS = ("image", "label")
 BOTH = ("bilinear", "nearest")
-SMALLEST, LARGEST = 0.7, 1.4
-"""Times the size it has: children and dilated hearts, and headers that are wrong. As nnU-Net's."""
 
 
 class SlicesOutOfLine(mt.RandomizableTransform):
@@ -92,7 +90,6 @@ def transforms(size: tuple[int, int], free_orientation: bool = True) -> mt.Compo
     mirrors = [mt.RandFlipd(KEYS, prob=0.5, spatial_axis=axis) for axis in (0, 1)]
     return mt.Compose(
         [
-            mt.RandZoomd(KEYS, prob=0.5, min_zoom=SMALLEST, max_zoom=LARGEST, mode=BOTH, padding_mode="constant"),
             mt.OneOf(
                 [
                     mt.RandAffined(KEYS, **affine),
