@@ -104,6 +104,7 @@ class Panel:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts = []
+        self.review.close()
         try:
             self.setParameters(None)
             self.runner.close()
@@ -111,7 +112,6 @@ class Panel:
                 timer.stop()
             self.edits.stop()
             self.input.stop()
-            self.review.close()
             self.overlay.close()
             self.logic.forget()
         finally:

@@ -161,14 +161,16 @@ class ReviewView:
         """The keys of the list in the Segment Editor, too: Qt hears a widget's keys as long as it is visible."""
         if editor is self._editor:
             return
+        self.close()
         self._editor = editor
-        for key, step in (("N", self.next), ("P", self.previous), ("M", self.markReviewed)):
+        steps = (self.next, self.previous, self.markReviewed, self._ui.overlayCheckBox.toggle)
+        for key, step in zip("NPMO", steps, strict=True):
             shortcut = qt.QShortcut(qt.QKeySequence(key), editor)
             shortcut.activated.connect(lambda step=step: self._onEditorKey(step))
             self._keys.append(shortcut)
 
     def _onEditorKey(self, step) -> None:
-        if self._result is None or self._editor.segmentationNode() is not self._result.segmentation:
+        if not self._rows or self._editor.segmentationNode() is not self._result.segmentation:
             return
         step()
         place = _("Slice {number}. {count}").format(

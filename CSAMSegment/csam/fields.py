@@ -89,7 +89,8 @@ def _short(value: Any) -> str:
 
 
 def refuse_unknown(found: Iterable[str], known: Sequence[str], what: str) -> None:
-    """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
+    """Raises InputError that names the fields nobody knows, misspelt perhaps, and those that there are."""
     unknown = sorted(set(found) - set(known))
     if unknown:
-        raise InputError(f"{what} field {unknown[0]!r} is not known; there are {', '.join(known)}.")
+        named = f"field {unknown[0]!r} is" if len(unknown) == 1 else f"fields {', '.join(map(repr, unknown))} are"
+        raise InputError(f"{what} {named} not known; there are {', '.join(known)}.")

@@ -257,6 +257,8 @@ def test_the_keys_do_what_their_buttons_do(done):
 def test_the_way_through_the_slices_fits_a_laptop_without_scrolling(done):
     """A screen of 1080 rows leaves some 800 to the panel."""
     done.sees("13-review")
+    table = done.ui.resultTable
+    assert table.height >= table.horizontalHeader().height + table.rowHeight(0)
     for button in (done.ui.nextButton, done.ui.reviewedButton, done.ui.editButton):
         assert button.mapTo(done.widget.parent, qt.QPoint(0, button.height)).y() < 700
 
@@ -372,7 +374,7 @@ def test_the_keys_go_on_through_the_list_in_the_segment_editor(done):
     done.looks()
     editor = slicer.util.getModuleWidget("SegmentEditor").editor
     keys = {shortcut.key.toString(): shortcut for shortcut in done.panel.review._keys}
-    assert set(keys) == {"N", "P", "M"}
+    assert set(keys) == {"N", "P", "M", "O"}
     assert all(shortcut.parent() is editor for shortcut in keys.values())
     keys["M"].activated.emit()
     assert done.panel.review.current == 1
@@ -386,7 +388,11 @@ def test_the_keys_go_on_through_the_list_in_the_segment_editor(done):
     assert done.panel.review.current == 0, "another segmentation is corrected: its keys are not ours"
     slicer.util.selectModule("CSAMSegment")
     done.ui.editButton.click()
-    assert len(done.panel.review._keys) == 3
+    assert len(done.panel.review._keys) == 4
+    keys["O"].activated.emit()
+    assert not done.parameters.overlayVisible
+    done.panel.review.restart()
+    keys["N"].activated.emit()
     keys["N"].deleteLater()
     done.looks()
     done.panel.review.close()

@@ -359,15 +359,22 @@ def test_where_too_few_show_a_structure_the_draw_is_among_all(tmp_path):
 
 def test_a_further_data_set_that_holds_a_validation_scan_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data")
-    with pytest.raises(InputError, match="would be trained on and is the image of the validation case p0"):
+    with pytest.raises(
+        InputError, match=r"p0\d_0 of Balls, to train on, and p0\d_0, to validate on, are the same scan"
+    ):
         prepare(folder, extra=[folder])
+    other = small.dataset(tmp_path / "other", seed=5)
+    shutil.rmtree(other / "labelsTr")
+    (other / "labelsTr").symlink_to(folder / "labelsTr")
+    with pytest.raises(InputError, match="are the same scan"):
+        prepare(folder, extra=[other])
 
 
 def test_the_same_image_under_two_names_on_both_sides_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data", scans=2)
     image = sitk.ReadImage(str(folder / "imagesTr" / "p01_1_0000.nii.gz"))
     sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32), str(folder / "imagesTr" / "p03_0_0000.nii.gz"))
-    with pytest.raises(InputError, match="p01_1, to train on, and p03_0, to validate on, hold the same image"):
+    with pytest.raises(InputError, match="p01_1 of Balls, to train on, and p03_0, to validate on, are the same scan"):
         prepare(folder, split_file=split_file(tmp_path, ["p00", "p01"], ["p02", "p03"]))
     prepare(folder, split_file=split_file(tmp_path, ["p00", "p02"], ["p01", "p03"]))
 

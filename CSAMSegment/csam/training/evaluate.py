@@ -6,6 +6,7 @@ become figures of a data set.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -294,11 +295,11 @@ def evaluate(
     energy_distance: also measure that, at twice the time.
     """
     values = [label.value for label in model.labels]
-    measured, misfits = [], defaultdict(list)
+    measured, misfits = [], defaultdict(list)  # of sentences that differ in their numbers alone
     for case in cases:
         images, truth = case.read()
-        for sentence in fit.check(images, model):
-            misfits[sentence].append(case.name)
+        for sentence in fit.check(images, model, options.slice_axis):
+            misfits[re.sub(r"[\d.]+", "", sentence)].append((case.name, sentence))
         result = segment(images, model, options, cancelled=cancelled)
         samples = samples_and_truth(model, images, truth, options) if energy_distance else None
         one = measure(case, truth, result, values, samples)
@@ -311,9 +312,9 @@ def evaluate(
         if one.remark:
             log(one.remark)
         measured.append(one)
-    for sentence, names in misfits.items():
-        some = ", ".join(names[:3]) + " ..." * (len(names) > 3)
-        log(f"Note for {len(names)} of {len(measured)} scans ({some}): {sentence}")
+    for alike in misfits.values():
+        some = ", ".join(name for name, _ in alike[:3]) + " ..." * (len(alike) > 3)
+        log(f"Note for {len(alike)} of {len(measured)} scans ({some}), of the first: {alike[0][1]}")
     return measured
 
 

@@ -25,7 +25,8 @@ class CaseFacts:
     box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
     of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
     of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
-    somebody scaled each of them. fingerprint: the same for the same voxels, whatever the file's name and header.
+    somebody scaled each of them. fingerprint: the same for the same voxels in the same order, whatever name and header
+    the file has.
     """
 
     size: tuple[int, int, int]

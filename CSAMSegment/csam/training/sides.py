@@ -83,20 +83,19 @@ def look_over(
 def _check_apart(
     data: Dataset, training: Sequence[Case], validation: Sequence[Case], further: Sequence[Dataset]
 ) -> None:
-    """Raises InputError where the voxels of a validation scan are trained on, under whatever name."""
-    held_out = {data.facts[case.name].fingerprint: case.name for case in validation}
-    for case in training:
-        twin = held_out.get(data.facts[case.name].fingerprint)
-        if twin is not None:
-            raise InputError(
-                f"{case.name}, to train on, and {twin}, to validate on, hold the same image: the validation would find "
-                "what was learned by heart. Leave one of them out, or put both on one side with --split."
-            )
-    for other in further:
-        for case in other.cases:
-            twin = held_out.get(other.facts[case.name].fingerprint)
+    """Raises InputError where a validation scan is trained on, under whatever name: its voxels, or a file of its."""
+    held_out = {mark: case.name for case in validation for mark in _marks(data, case)}
+    for other in (data, *further):
+        for case in training if other is data else other.cases:
+            twin = next((held_out[mark] for mark in _marks(other, case) if mark in held_out), None)
             if twin is not None:
                 raise InputError(
-                    f"The further data set's case {case.name} would be trained on and is the image of the validation "
-                    f"case {twin}. Leave it out of the further data set."
+                    f"{case.name} of {other.name}, to train on, and {twin}, to validate on, are the same scan: the "
+                    "validation would find what was learned by heart. Leave one of them out, or put both on one side "
+                    "with --split."
                 )
+
+
+def _marks(data: Dataset, case: Case) -> set:
+    """What tells a scan from others: its voxels and its files."""
+    return {data.facts[case.name].fingerprint, *(path.resolve() for path in (*case.images, case.labels))}
