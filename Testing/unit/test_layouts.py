@@ -359,9 +359,7 @@ def test_where_too_few_show_a_structure_the_draw_is_among_all(tmp_path):
 
 def test_a_further_data_set_that_holds_a_validation_scan_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data")
-    with pytest.raises(
-        InputError, match=r"p0\d_0 of Balls, to train on, and p0\d_0, to validate on, are the same scan"
-    ):
+    with pytest.raises(InputError, match=r"p0\d_0 of Balls, to train on, and p0\d_0, to validate on, are the same"):
         prepare(folder, extra=[folder])
     other = small.dataset(tmp_path / "other", seed=5)
     shutil.rmtree(other / "labelsTr")
