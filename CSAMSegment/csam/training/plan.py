@@ -35,8 +35,7 @@ class Plan:
     gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
     structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
     then takes its samples from several sides.
-    zoom: how many times as large an example is shown, from the least to the most; half of them come as they are. 1 1
-    leaves all so.
+    zoom: how many times as large an example is shown, at the least and at the most; half of them come as they are.
     extra_share: share of the steps that draw from the further data sets, if there are any.
     validation_patients: how many, drawn with split_seed. seed: of everything else.
     patient_pattern: regular expression for a case's name; its first group is the patient.
@@ -69,7 +68,7 @@ class Plan:
     ema: float = 0.995
     empty_slices: bool = True
     free_orientation: bool = True
-    zoom: tuple[float, float] = (0.7, 1.4)
+    zoom: tuple[float, float] = (1.0, 1.0)
     extra_share: float = 0.2
     validation_patients: int = 8
     patient_pattern: str = "(.*)"
