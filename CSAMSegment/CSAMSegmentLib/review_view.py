@@ -173,10 +173,9 @@ class ReviewView:
         if not self._rows or self._editor.segmentationNode() is not self._result.segmentation:
             return
         step()
-        place = _("Slice {number}. {count}").format(
-            number=self._rows[self.current].number, count=self._ui.reviewedLabel.text
-        )
-        slicer.util.showStatusMessage(place, 3000)
+        if self.current >= 0:
+            number, count = self._rows[self.current].number, self._ui.reviewedLabel.text
+            slicer.util.showStatusMessage(_("Slice {number}. {count}").format(number=number, count=count), 3000)
 
     def close(self) -> None:
         """Give the Segment Editor's keys back."""
