@@ -166,7 +166,7 @@ class Augmenter:
         if extra and rng.random() < self.extra_share:
             cases = extra
         case = cases[rng.integers(len(cases))]
-        zoom = np.exp(rng.uniform(*self.zoom)) if rng.random() < ZOOMED else 1.0
+        zoom = np.exp(rng.uniform(*self.zoom)) if self.zoom.any() and rng.random() < ZOOMED else 1.0
         drawn = draw_example(case, self.num_slices, self.size, rng, self.empty_slices, self.free_orientation, zoom)
         channels = len(drawn.values)
         self.transforms.set_random_state(int(rng.integers(2**31)))
