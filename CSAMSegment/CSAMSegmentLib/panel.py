@@ -5,7 +5,6 @@ The parts (input, worker, runner, result, review, overlay) know little of each o
 
 from __future__ import annotations
 
-import qt
 import slicer
 import vtk
 
@@ -24,6 +23,7 @@ from .result_view import ResultView
 from .results import find_result, segmentation_of
 from .review_view import ReviewView
 from .runner import Runner
+from .shortcuts import drop_shortcuts, make_shortcuts
 from .timers import make_timer
 from .worker_view import WorkerView
 
@@ -100,9 +100,7 @@ class Panel:
 
     def close(self) -> None:
         """The panel goes: the worker ends with it."""
-        for shortcut in self._shortcuts:
-            shortcut.setEnabled(False)
-            shortcut.deleteLater()
+        drop_shortcuts(self._shortcuts)
         self._shortcuts = []
         self.review.close()
         try:
@@ -293,15 +291,7 @@ class Panel:
 
     def _makeShortcuts(self) -> list:
         window = slicer.util.mainWindow() or self.ui.applyButton.window()
-        made = []
-        for key, function in (
-            ("N", self.review.next),
-            ("P", self.review.previous),
-            ("M", self.review.markReviewed),
-            ("O", self.ui.overlayCheckBox.toggle),
-        ):
-            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
-            shortcut.activated.connect(function)
+        made = make_shortcuts(window, self.review.keys)
+        for shortcut in made:
             shortcut.setEnabled(False)
-            made.append(shortcut)
         return made

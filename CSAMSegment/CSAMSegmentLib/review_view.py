@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import qt
 import slicer
 
 from . import views
 from .i18n import tr as _
 from .results import ShownResult
+from .shortcuts import drop_shortcuts, make_shortcuts
 from .tables import SliceRow, set_reviewed
 
 ORDER, SLICE, AREA, REVIEWED = range(4)
@@ -109,6 +108,12 @@ class ReviewView:
 
     # Walking ------------------------------------------------------------------------------------------------------
 
+    @property
+    def keys(self) -> dict:
+        """What each key does, by its letter."""
+        toggle = self._ui.overlayCheckBox.toggle
+        return {"N": self.next, "P": self.previous, "M": self.markReviewed, "O": toggle}
+
     def next(self, *_arguments) -> None:
         """To the next slice in the list that is not reviewed, from the top again after the last."""
         later = (*range(self.current + 1, len(self._rows)), *range(max(self.current, 0)))
@@ -158,16 +163,14 @@ class ReviewView:
         self.go(max(self.current, 0))  # last: the editor may have moved the views to the segment's middle
 
     def _takeKeys(self, editor) -> None:
-        """The keys of the list in the Segment Editor, too: Qt hears a widget's keys as long as it is visible."""
+        """The keys of the list in the Segment Editor, too."""
         if editor is self._editor:
             return
         self.close()
         self._editor = editor
-        steps = (self.next, self.previous, self.markReviewed, self._ui.overlayCheckBox.toggle)
-        for key, step in zip("NPMO", steps, strict=True):
-            shortcut = qt.QShortcut(qt.QKeySequence(key), editor)
-            shortcut.activated.connect(lambda step=step: self._onEditorKey(step))
-            self._keys.append(shortcut)
+        self._keys = make_shortcuts(
+            editor, {key: lambda step=step: self._onEditorKey(step) for key, step in self.keys.items()}
+        )
 
     def _onEditorKey(self, step) -> None:
         if not self._rows or self._editor.segmentationNode() is not self._result.segmentation:
@@ -179,10 +182,7 @@ class ReviewView:
 
     def close(self) -> None:
         """Give the Segment Editor's keys back."""
-        for shortcut in self._keys:
-            with suppress(ValueError):  # it has gone with the editor: the application ends
-                shortcut.setEnabled(False)
-                shortcut.deleteLater()
+        drop_shortcuts(self._keys)
         self._editor, self._keys = None, []
 
     def _onCell(self, row, column, *_before) -> None:

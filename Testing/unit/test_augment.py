@@ -147,7 +147,7 @@ def test_an_example_comes_smaller_or_larger_with_its_labels_where_the_picture_is
 
 
 def test_about_half_of_the_examples_are_enlarged_or_shrunk():
-    """A disc in the middle of a wide picture; what the affine adds is a tenth either way."""
+    """A disc in the middle of a wide picture; what the affine adds is a fifth of the rows, either way."""
     augmenter = Augmenter(3, (48, 48), seed=0, empty_slices=False, zoom=(0.7, 1.4))
     areas = np.array([float(augmenter([disc(200)], step).labels[1].sum()) for step in range(120)])
     ratio = np.sqrt(areas[areas > 0] / float(disc().labels[1].sum()))

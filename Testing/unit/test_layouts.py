@@ -361,6 +361,9 @@ def test_a_further_data_set_that_holds_a_validation_scan_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data")
     with pytest.raises(InputError, match=r"p0\d_0 of Balls, to train on, and p0\d_0, to validate on, are the same"):
         prepare(folder, extra=[folder])
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(InputError, match="are the same scan"):
+        prepare(folder, extra=[tmp_path / "link"])
     other = small.dataset(tmp_path / "other", seed=5)
     shutil.rmtree(other / "labelsTr")
     (other / "labelsTr").symlink_to(folder / "labelsTr")

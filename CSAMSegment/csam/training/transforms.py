@@ -77,7 +77,7 @@ def transforms(size: tuple[int, int], free_orientation: bool = True) -> mt.Compo
     set_track_meta(False)  # plain tensors: MONAI's own slow down every layer after them
     affine = {
         "rotate_range": 0.5 if free_orientation else 0.3,
-        "scale_range": [(-0.2, 0.2)],  # of the rows alone: columns each for themselves too was measured, and lost
+        "scale_range": [(-0.2, 0.2)],  # MONAI takes it for the rows; columns too were worse
         "shear_range": (0.1, 0.1),
         "mode": BOTH,
         "padding_mode": "zeros",
