@@ -34,6 +34,9 @@ def card(model: Model) -> str:
             else "what it was trained on is not known"
         ),
     ]
+    for label in model.labels:
+        if label.value in trained.volumes_ml:
+            lines.append(f"- {label.name}: {_range(trained.volumes_ml[label.value])} ml in the training scans")
     if where.get("extra_data"):
         lines.append(f"- Also, for training only: {', '.join(where['extra_data'])}")
     lines += _ancestors(model)

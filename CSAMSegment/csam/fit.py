@@ -1,4 +1,4 @@
-"""Does this image fit this model? Said in words, before anything runs and without torch."""
+"""Does this image fit this model, and what was found in it? Said in words, without torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from . import geometry
 from .errors import InputError
 from .model import Model
 from .raster import Raster, voxels_of
+from .result import StructureVolume
 
 HOUNSFIELD_AIR = -500
 
@@ -38,6 +39,22 @@ def check(images: Sequence[sitk.Image | Raster], model: Model, slice_axis: str =
     samples = [_sample(image) for image in images]
     warnings = [w for sample, channel in zip(samples, model.channels, strict=True) for w in _intensity(sample, channel)]
     return tuple(dict.fromkeys([*warnings, *_twins(samples, model), *_geometry(images[0], model, slice_axis)]))
+
+
+def sizes(structures: Sequence[StructureVolume], model: Model) -> tuple[str, ...]:
+    """One sentence for every structure far smaller or larger than in the scans that the model was trained on.
+
+    Of the whole of an image: in a part of it a structure may be cut. What was not found at all is passed over.
+    """
+    learnt = model.trained_on.volumes_ml
+    return tuple(
+        f"{found.name} has {found.volume_ml:.3g} ml; in the scans that the model was trained on it had "
+        f"{_range(learnt[found.value])} ml. Check the image's spacing, and what was found."
+        for found in structures
+        if found.value in learnt
+        and found.volume_ml
+        and not 0.75 * learnt[found.value][0] <= found.volume_ml <= 1.25 * learnt[found.value][1]
+    )
 
 
 def _sample(image: sitk.Image | Raster) -> np.ndarray:

@@ -167,7 +167,12 @@ def check_image(image: sitk.Image | Raster, name: str = "The image") -> None:
 
 def voxel_volume(image: sitk.Image | Raster) -> float:
     """mm³ of a voxel, whether its axes are at right angles or not."""
-    return float(np.prod(image.GetSpacing()) * abs(np.linalg.det(np.reshape(image.GetDirection(), (3, 3)))))
+    return volume_of_voxel(image.GetSpacing(), image.GetDirection())
+
+
+def volume_of_voxel(spacing: Sequence[float], direction: Sequence[float]) -> float:
+    """``voxel_volume`` of an image that is not at hand."""
+    return float(np.prod(spacing) * abs(np.linalg.det(np.reshape(direction, (3, 3)))))
 
 
 def pixel_area(image: sitk.Image | Raster, axis: int) -> float:

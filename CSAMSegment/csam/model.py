@@ -61,12 +61,16 @@ class Label:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The range of the training scans, for the check before a run. Spacings in mm, smallest and largest."""
+    """The range of the training scans, to tell what is unlike them. Spacings in mm, smallest and largest.
+
+    volumes_ml: by label value, the smallest and the largest of the structure where it was there.
+    """
 
     slice_spacing: tuple[float, float]
     in_plane_spacing: tuple[float, float]
     slices: tuple[int, int]
     patients: int
+    volumes_ml: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -334,6 +338,7 @@ def _from_json(json_: Fields) -> Model:
             in_plane_spacing=trained.numbers("in_plane_spacing", 2, 0, 1e6),
             slices=trained.numbers("slices", 2, 1, 1e6),
             patients=trained.integer("patients", 0, 10**9),
+            volumes_ml=_volumes(trained, classes),
         ),
         free_orientation=json_.flag("free_orientation", False),
         calibration=_calibration(calibration, classes),
@@ -342,6 +347,11 @@ def _from_json(json_: Fields) -> Model:
         metrics=_metrics(json_),
         sha256=json_.text("sha256", limit=64),
     )
+
+
+def _volumes(trained: Fields, classes: int) -> dict[int, tuple[float, float]]:
+    found = Fields(trained.mapping("volumes_ml", {}), f"{trained.where}: volumes_ml")
+    return {v: found.numbers(str(v), 2, 0, 1e9) for v in range(1, classes) if str(v) in found.values}
 
 
 def _provenance(json_: Fields) -> dict:

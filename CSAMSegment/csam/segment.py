@@ -277,6 +277,8 @@ class _Output:
             volume = int(np.count_nonzero(self.labels == label.value)) * voxel_ml
             low, high = volume_interval(volume, difference, scale)
             structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
+        if whole and all(part == slice(0, n) for part, n in zip(self.part, self.image.GetSize(), strict=True)):
+            warnings += fit.sizes(structures, self.model)
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
         expected = float(np.mean([expected_dice(*s) for s in sums]))
         quality = case_quality(expected, self.model.calibration.dice_scale)

@@ -126,7 +126,8 @@ def run(unit: Unit) -> str:
     training, validation = divided(data, unit)
     plan = plan_for(unit.network, unit.plan)
     slice_spacing = float(np.median([max(case.read()[1].GetSpacing()) for case in training]))
-    network = seeded(unit.network, plan, len(data.channels), len(data.labels) + 1, slice_spacing).to(device)
+    network = seeded(unit.network, begun(unit, plan), len(data.channels), len(data.labels) + 1, slice_spacing)
+    network.to(device)
     if unit.begin_on:
         network.load_state_dict(beginning(unit, plan, data, network, device))
     if unit.fine_tune:
@@ -194,14 +195,27 @@ def beginning(unit: Unit, plan: Plan, data: Dataset, network, device: str) -> di
     return torch.load(weights, map_location=device, weights_only=True)
 
 
-def averaged_before(unit: Unit) -> dict:
-    """The averaged weights of the unit to go on from. Raises SystemExit where the earlier comparison lacks it."""
+def origin(unit: Unit) -> Path:
+    """The folder of the unit to go on from. Raises SystemExit where the earlier comparison lacks it."""
     network = BEGINS_AS.get(unit.network, unit.network)
-    checkpoint = unit.after / network / unit.name / "checkpoint.pt"
-    if not (checkpoint.with_name("result.json").exists() and checkpoint.exists()):
+    folder = unit.after / network / unit.name
+    if not all((folder / name).exists() for name in ("result.json", "checkpoint.pt")):
         raise SystemExit(f"There is no finished {network}/{unit.name} with its checkpoint.pt in {unit.after}.")
+    return folder
+
+
+def begun(unit: Unit, plan: Plan) -> Plan:
+    """The plan with the pixels that a network began with: the kernels of the 3-D one follow from them, and stay."""
+    if not unit.after:
+        return plan
+    first = Plan.from_json(json.loads((origin(unit) / "result.json").read_text())["plan"])
+    return replace(plan, in_plane_spacing=first.in_plane_spacing, field_of_view=first.field_of_view)
+
+
+def averaged_before(unit: Unit) -> dict:
+    """The averaged weights of the unit to go on from."""
     prefix = "module."
-    averaged = read_checkpoint(checkpoint)["average"]
+    averaged = read_checkpoint(origin(unit) / "checkpoint.pt")["average"]
     return {name.removeprefix(prefix): value for name, value in averaged.items() if name.startswith(prefix)}
 
 

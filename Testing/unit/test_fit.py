@@ -9,6 +9,7 @@ from csam import fit
 from csam.errors import InputError
 from csam.model import Channel, TrainedOn
 from csam.raster import Raster
+from csam.result import StructureVolume
 
 AXIAL = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORONAL = (1, 0, 0, 0, 0, 1, 0, -1, 0)  # slices along P
@@ -114,6 +115,15 @@ def test_the_same_image_for_both_channels_is_said():
     assert fit.check([fitting(), fitting(seed=1)], two_channels()) == ()
     [said] = fit.check([fitting(), fitting()], two_channels())
     assert said == "channel 0 and channel 1 are the same image; the model was trained on a different one for each."
+
+
+@pytest.mark.parametrize(("ml", "told"), [(0.0, False), (14.9, True), (15.1, False), (249.0, False), (251.0, True)])
+def test_a_structure_is_called_too_small_or_too_large_beyond_a_quarter(ml, told):
+    learnt = TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9, {1: (20.0, 200.0)})
+    found = [StructureVolume(v, f"structure {v}", ml, ml, ml, ml) for v in (1, 2)]  # of 2 nothing is known
+    said = fit.sizes(found, small.model(trained_on=learnt))
+    text = "structure 1 has {:.3g} ml; in the scans that the model was trained on it had 20 to 200 ml."
+    assert [s.partition(" Check")[0] for s in said] == ([text.format(ml)] if told else [])
 
 
 OTHER_GRIDS = {

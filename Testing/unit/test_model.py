@@ -137,6 +137,7 @@ MALFORMED = {
     "lower": ("intensity.lower", 99.9),
     "trained on": ("trained_on.slice_spacing", [1]),
     "patients": ("trained_on.patients", -1),
+    "volumes": ("trained_on.volumes_ml", {"1": [3, "large"]}),
     "error map": ("calibration.error_map", [[0, 0]]),
     "error map above 1": ("calibration.error_map.1", [0.5, 1.2]),
     "falling error map": ("calibration.error_map", [[0, 0.5], [1, 0.1]]),

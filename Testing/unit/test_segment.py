@@ -471,3 +471,19 @@ def test_a_structure_that_was_not_found_is_said(monkeypatch):
     monkeypatch.setattr(pipeline._Output, "take", lambda self, slab: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
     assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
+
+
+def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(model):
+    image = small.image()
+    before = segment(image, model, FEW)
+    [ml] = [s.volume_ml for s in before.structures if s.value == 1]
+    assert ml
+    strict = replace(model, trained_on=replace(model.trained_on, volumes_ml={1: (4 * ml, 5 * ml)}))
+    [said] = set(segment(image, strict, FEW).warnings) - set(before.warnings)
+    assert said.startswith(f"structure 1 has {ml:.3g} ml; ")
+    corners = [image.TransformIndexToPhysicalPoint(index) for index in ((0, 0, 0), (12, 12, 4))]
+    parts = (
+        segment(image, strict, replace(FEW, region=tuple(corners))),
+        segment(image, strict, FEW, slices=[2, 3]),
+    )
+    assert not any("trained on it had" in w for part in parts for w in part.warnings)

@@ -87,6 +87,13 @@ def test_a_training_ends_in_a_model_that_loads_and_runs(data, finished):
     assert model.trained_on.slice_spacing == (8.0, 8.0)
     assert model.trained_on.slices == (6, 6)
     assert model.trained_on.patients == 3
+    truths = [
+        case.read()[1] for case in read_dataset(data, PLAN.patient_pattern).of(model.provenance["training_patients"])
+    ]
+    for value, ends in model.trained_on.volumes_ml.items():
+        sizes = [(sitk.GetArrayFromImage(t) == value).sum() * np.prod(t.GetSpacing()) / 1000 for t in truths]
+        assert ends == pytest.approx((min(sizes), max(sizes)), rel=0.01)
+    assert set(model.trained_on.volumes_ml) == {1, 2}
     assert model.free_orientation is PLAN.free_orientation is True
     assert model.calibration.error_map[0] == (0.0, 0.0)
     assert set(model.calibration.volume_scale) == {1, 2}

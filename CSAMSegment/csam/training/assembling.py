@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..fields import refuse_unknown
-from ..geometry import AXES, axis_for
+from ..geometry import AXES, axis_of, volume_of_voxel
 from ..model import COLORS, Channel, Label, Model, TrainedOn
 from .dataset import Case, Dataset
 from .plan import Plan
@@ -31,13 +31,6 @@ def assemble(network, data: Dataset, plan: Plan, training: Sequence[Case], card:
     Raises InputError for a card that cannot be used.
     """
     check_card(card)
-    slices, pixels, counts = [], [], []
-    for case in training:
-        image = case.read_images()[0]
-        axis = axis_for(image, plan.slice_axis)
-        slices.append(image.GetSpacing()[axis])
-        counts.append(image.GetSize()[axis])
-        pixels += [image.GetSpacing()[a] for a in range(len(AXES)) if a != axis]
     try:
         described = {item["name"]: item for item in card.get("labels", [])}
         labels = []
@@ -71,12 +64,28 @@ def assemble(network, data: Dataset, plan: Plan, training: Sequence[Case], card:
         field_of_view=plan.field_of_view,
         slice_axis=plan.slice_axis,
         intensity=plan.normalisation,
-        trained_on=TrainedOn(
-            (min(slices), max(slices)),
-            (min(pixels), max(pixels)),
-            (min(counts), max(counts)),
-            len({case.patient for case in training}),
-        ),
+        trained_on=learnt_from(data, plan, training),
         free_orientation=plan.free_orientation,
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
+
+
+def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case]) -> TrainedOn:
+    """The range of these scans."""
+    slices, pixels, counts, volumes = [], [], [], {}
+    for case in training:
+        facts = data.facts[case.name]
+        axis = axis_of(facts.size, facts.spacing, facts.direction, plan.slice_axis)
+        slices.append(facts.spacing[axis])
+        counts.append(facts.size[axis])
+        pixels += [facts.spacing[a] for a in range(len(AXES)) if a != axis]
+        ml = volume_of_voxel(facts.spacing, facts.direction) / 1000
+        for value, voxels in facts.voxels.items():
+            volumes.setdefault(value, []).append(float(f"{voxels * ml:.3g}"))
+    return TrainedOn(
+        (min(slices), max(slices)),
+        (min(pixels), max(pixels)),
+        (min(counts), max(counts)),
+        len({case.patient for case in training}),
+        {value: (min(found), max(found)) for value, found in sorted(volumes.items())},
+    )
