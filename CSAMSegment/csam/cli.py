@@ -265,14 +265,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .training.calibrate import calibrated, how_judged
     from .training.choosing import chosen
     from .training.evaluate import evaluate, summarise
-    from .training.matching import in_values_of
+    from .training.matching import as_learned
 
     _check_extras()
     for place in filter(None, (options.json, options.png)):
         _check_place(place)
     model = find_model(options.model)
     data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
-    cases = in_values_of(model, data.labels, cases)
+    cases = as_learned(model, data, cases)
     run = Options(options.samples, options.seed, options.device)
     before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
     after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)

@@ -135,7 +135,7 @@ def run(unit: Unit) -> str:
         spoilt = met(start, validation, "training")
         if spoilt:
             raise SystemExit(f"{start.name} was trained on {', '.join(sorted(spoilt))}, who are held out.")
-        for anew in adopt(start, network, data.labels):
+        for anew in adopt(start, network, data.channels, data.labels):
             print(f"Begins anew: {anew}", flush=True)
     if unit.after:
         network.load_state_dict(network.state_dict() | averaged_before(unit))

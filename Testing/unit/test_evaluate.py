@@ -10,11 +10,12 @@ from unit import small
 
 from csam.card import MEASURES
 from csam.errors import Cancelled, InputError
+from csam.model import Channel
 from csam.result import Options, Result, SliceScore, StructureVolume
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
 from csam.training.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth, summarise
-from csam.training.matching import in_values_of
+from csam.training.matching import in_order_of, in_values_of
 
 CASE = Case("p1_0", "p1", (), None)
 
@@ -281,6 +282,42 @@ def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     certain = small.model(small.lively(small.network(uncertainty=False)), free_orientation=True)
     views = samples_and_truth(certain, images, truth, options)[:-1]
     assert len({labels.tobytes() for labels in views}) == 3, "a sample from every view"
+
+
+TWO = (Channel("T2", "MR"), Channel("ADC", "MR"))
+
+
+@pytest.mark.parametrize(
+    ("names", "order", "told"),
+    [
+        (("T2", "ADC"), [0, 1], ""),
+        (("adc", "t2"), [1, 0], "Of the data set's channels, adc, t2, the model gets T2, ADC."),
+        (("DWI", "T2", "ADC"), [1, 2], "Of the data set's channels, DWI, T2, ADC, the model gets T2, ADC."),
+        (("T2", "diffusion"), [0, 1], "in their order: diffusion for ADC"),
+        (("a", "b"), [0, 1], "in their order: a for T2, b for ADC"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("in_one_file", [False, True], ids=["files", "4-D file"])
+def test_channels_are_the_models_of_the_same_name(tmp_path, names, order, told, in_one_file):
+    said, images = [], [small.image(seed=place) for place in range(len(names))]
+    paths = tuple(tmp_path / f"{place}.nii.gz" for place in range(1 if in_one_file else len(names)))
+    for path, image in zip(paths, [sitk.JoinSeries(images)] if in_one_file else images, strict=True):
+        sitk.WriteImage(image, str(path))
+    model = small.model(small.network(input_channels=2), channels=TWO)
+    (case,) = in_order_of(model, names, [Case("a_1", "a", paths, tmp_path)], said.append)
+    read = [sitk.GetArrayFromImage(image) for image in case.read_images()]
+    np.testing.assert_array_equal(read, [sitk.GetArrayFromImage(images[place]) for place in order])
+    assert told in " ".join(said)
+    assert bool(told) == bool(said)
+
+
+@pytest.mark.parametrize("names", [("ADC",), ("DWI", "T2"), ("a", "b", "c"), ("T2", "T2", "ADC")], ids=", ".join)
+def test_a_channel_of_the_model_that_the_data_set_lacks_is_refused_with_both_sets(tmp_path, names):
+    model = small.model(small.network(input_channels=2), channels=TWO)
+    with pytest.raises(InputError) as caught:
+        in_order_of(model, names, [])
+    assert str(caught.value).startswith(f"The data set has the channels {', '.join(names)}; small takes T2, ADC.")
 
 
 def truth_for(model, tmp_path, names, said):

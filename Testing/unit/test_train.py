@@ -13,7 +13,7 @@ from unit import small
 
 from csam.card import card
 from csam.errors import Cancelled, InputError
-from csam.model import Model
+from csam.model import Channel, Model
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
 from csam.posterior import GatePosterior
 from csam.result import Options
@@ -215,6 +215,29 @@ def test_further_data_is_trained_on_and_never_validated_on(data, tmp_path):
     assert len(model.metrics["cases"]) == 2
 
 
+def test_the_channels_of_further_data_are_those_of_the_same_name(data, tmp_path):
+    for folder, channels in (("data", ["T2", "ADC"]), ("extra", ["adc", "t2"]), ("other", ["T2", "DWI"])):
+        place = small.dataset(tmp_path / folder, patients=3, seed=len(folder))
+        for path in sorted((place / "imagesTr").glob("*_0000.nii.gz")):
+            second = sitk.ReadImage(str(path)) + 7
+            sitk.WriteImage(second, str(path).replace("_0000", "_0001"))
+        info = json.loads((place / "dataset.json").read_text())
+        info["channel_names"] = {str(i): name for i, name in enumerate(channels)}
+        (place / "dataset.json").write_text(json.dumps(info))
+    plan = {"patient_pattern": PLAN.patient_pattern, "validation_patients": 1}
+    prepared = prepare(tmp_path / "data", plan, extra=[tmp_path / "extra", tmp_path / "other"])
+    orders = [[places_of_channels(case) for case in other.cases] for other in prepared.further]
+    assert orders == [[[1, 0]] * 3, [[0, 1]] * 3]  # a name that nobody knows goes by its place
+    with pytest.raises(InputError, match=r"data has the channels T2, ADC and .*; .*data.* has picture and"):
+        prepare(data, plan, extra=[tmp_path / "data"])
+
+
+def places_of_channels(case):
+    """Which channel is read first, which second, by the 7 that lie between them."""
+    first, second = (sitk.GetArrayFromImage(image).astype(int) for image in case.read_images())
+    return [0, 1] if (second - first == 7).all() else [1, 0] if (first - second == 7).all() else None
+
+
 def test_a_training_starts_from_a_model_with_the_same_encoder_and_decoder_only(data, finished, tmp_path):
     start = finished[0] / "model"
     plan = replace(PLAN, steps=1, learning_rate=1e-6, ema=0.0)
@@ -249,7 +272,7 @@ def test_gates_can_be_learned_last_by_a_network_that_has_learned_without_them(da
         ({}, []),
         ({"num_classes": 5}, ["the output layer's lesion, cyst"]),
         ({"num_slices": 7}, ["the slice attention (num_slices 5 → 7)"]),
-        ({"input_channels": 2}, ["the input layer (input_channels 1 → 2)"]),
+        ({"input_channels": 2}, ["the input layer's ADC"]),
         ({"slice": False}, []),
         ({"rank": 3, "num_classes": 2}, ["the slice attention (num_classes 3 → 2, rank 5 → 3)"]),
     ],
@@ -260,7 +283,8 @@ def test_what_fits_of_a_model_is_taken_over_and_the_rest_is_told(kind, changes, 
     start, network = small.model(small.network(kind, seed=1)), small.network(kind, seed=2, **changes)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     names = [*(label.name for label in start.labels), "lesion", "cyst"]
-    said = adopt(start, network, names[: network.architecture["num_classes"] - 1])
+    channels = ["ADC", "channel 0"][-network.architecture["input_channels"] :]
+    said = adopt(start, network, channels, names[: network.architecture["num_classes"] - 1])
     assert len(said) == len(anew)
     assert all(word.split(" (")[0] in " ".join(said) for word in anew)
     if len(anew) == 1:
@@ -270,6 +294,9 @@ def test_what_fits_of_a_model_is_taken_over_and_the_rest_is_told(kind, changes, 
         if name.startswith(("conv_final", "final.")):
             kept = min(len(value), len(old[name]))
             assert torch.equal(value, torch.cat([old[name][:kept], fresh[name][kept:]]))
+            continue
+        if name == next(iter(old)) and value.shape[1] == 2:
+            assert torch.equal(value, torch.cat([fresh[name][:, :1], old[name]], 1))
             continue
         fits = name in old and old[name].shape == value.shape
         assert torch.equal(value, old[name] if fits else fresh[name]), name
@@ -694,19 +721,36 @@ def test_a_model_remembers_whom_the_one_it_came_from_has_met(data, finished, tmp
     assert f"Fine-tuned from Balls, which learned from Balls ({len(learnt)} training patients)" in card(model)
 
 
+def test_channels_keep_their_weights_whatever_their_order():
+    start = small.model(small.network(input_channels=2), channels=(Channel("T2", "MR"), Channel("ADC", "MR")))
+    old = start.network().state_dict()
+    stem = next(iter(old))
+    for names, order in ((("adc", "t2"), [1, 0]), (("T2", "ADC"), [0, 1]), (("a", "b"), [0, 1]), (("T2", "b"), [0, 1])):
+        network = small.network(input_channels=2, seed=3)
+        assert adopt(start, network, names, ["structure 1", "structure 2"]) == []
+        assert torch.equal(network.state_dict()[stem], old[stem][:, order])
+    network = small.network(input_channels=2, seed=3)
+    fresh = network.state_dict()[stem].clone()
+    assert adopt(start, network, ["DWI", "T2"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
+    assert torch.equal(network.state_dict()[stem], torch.stack([fresh[:, 0], old[stem][:, 0]], 1))
+    other = small.network(input_channels=3, seed=3)
+    said = adopt(start, other, ["a", "b", "c"], ["structure 1", "structure 2"])
+    assert said == ["the input layer (input_channels 2 → 3)"]
+
+
 def test_structures_keep_their_weights_whatever_their_order(data, finished):
     start = Model.load(finished[0] / "model")
     old = start.network().state_dict()
     torch.manual_seed(1)
     network = build(start.architecture)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    assert adopt(start, network, ["Grey ball", "bright ball"]) == []
+    assert adopt(start, network, ["MR"], ["Grey ball", "bright ball"]) == []
     new = network.state_dict()
     for part in ("conv_final.weight", "conv_final.bias"):
         assert torch.equal(new[part], old[part][[0, 2, 1]])
-    said = adopt(start, network, ["lesion", "bright ball"])
+    said = adopt(start, network, ["MR"], ["lesion", "bright ball"])
     assert said == ["the output layer's lesion"]
     more = build({**start.architecture, "num_classes": 4})
-    assert "the output layer's lesion, cyst" in adopt(start, more, ["bright ball", "lesion", "cyst"])
+    assert "the output layer's lesion, cyst" in adopt(start, more, ["MR"], ["bright ball", "lesion", "cyst"])
     assert torch.equal(more.state_dict()["conv_final.weight"][:2], old["conv_final.weight"][:2])
     assert set(fresh) == set(new)

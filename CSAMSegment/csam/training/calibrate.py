@@ -17,7 +17,7 @@ from ..uncertainty import error_probability
 from . import figures, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
-from .matching import calibrated_by, in_values_of, met
+from .matching import as_learned, calibrated_by, met
 
 NOMINAL = 0.9
 ALONE = "one patient: not judged"
@@ -224,7 +224,7 @@ def calibrate_on(
         )
     patients = sorted({case.patient for case in cases})
     provenance = {**model.provenance, "calibrated_on": data.name, "calibration_patients": patients}
-    cases = in_values_of(model, data.labels, cases, log)
+    cases = as_learned(model, data, cases, log)
     return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)
 
 

@@ -21,19 +21,23 @@ from .layouts import Contents, read_contents
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its name, its patient, the truth, and one file a channel, or a single 4-D file of all channels."""
+    """One scan: its name, its patient, the truth, and one file a channel, or a single 4-D file of all channels.
+
+    order: places of the channels to read, from 0, where they are not all in their own order.
+    """
 
     name: str
     patient: str
     images: tuple[Path, ...]
     labels: Path
+    order: tuple[int, ...] = ()
 
     def read_images(self) -> list[sitk.Image]:
         """One image a channel. Raises RuntimeError when a file cannot be read."""
         images = [sitk.ReadImage(str(path)) for path in self.images]
         if len(images) == 1 and images[0].GetDimension() == 4:
-            return [geometry.frame(images[0], index) for index in range(images[0].GetSize()[3])]
-        return images
+            images = [geometry.frame(images[0], index) for index in range(images[0].GetSize()[3])]
+        return [images[place] for place in self.order] if self.order else images
 
     def read(self) -> tuple[list[sitk.Image], sitk.Image]:
         return self.read_images(), sitk.ReadImage(str(self.labels))

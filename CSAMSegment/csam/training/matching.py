@@ -1,10 +1,10 @@
-"""A finished model beside a data set: which of its labels are the model's, and which patients it has met."""
+"""A finished model beside a data set: whose channels and labels are the same, and which patients it has met."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..model import Model
-from .dataset import Case
+from .dataset import Case, Dataset
 
 if TYPE_CHECKING:
     from .evaluate import CaseMeasures
@@ -37,6 +37,51 @@ def values_by_name(model: Model) -> dict[str, int]:
     letters."""
     learned = {str(name).casefold(): value for value, name in enumerate(model.provenance.get("data_labels", []), 1)}
     return {label.name.casefold(): label.value for label in model.labels} | learned
+
+
+def places(wanted: Sequence[str], names: Sequence[str]) -> list[int | None]:
+    """Where among the names of channels each of those wanted stands, large or small letters alike; None for a stranger.
+
+    A name that stands twice tells nothing. Where there are as many and none of the same name stands elsewhere, the
+    order tells of all.
+    """
+    wanted, names = ([name.casefold() for name in side] for side in (wanted, names))
+    found = [names.index(w) if names.count(w) == wanted.count(w) == 1 else None for w in wanted]
+    if len(wanted) == len(names) and all(place in (None, i) for i, place in enumerate(found)):
+        return [*range(len(wanted))]
+    return found
+
+
+def as_learned(model: Model, data: Dataset, cases: Sequence[Case], log: Callable[[str], None] = print) -> list[Case]:
+    """Cases of a data set as the model takes them: its channels in its order, the truth in its values.
+
+    Both go by their names; the log is told where they do not. Raises InputError where one of the model's is nobody's.
+    """
+    return in_values_of(model, data.labels, in_order_of(model, data.channels, cases, log), log)
+
+
+def in_order_of(
+    model: Model, names: Sequence[str], cases: Sequence[Case], log: Callable[[str], None] = print
+) -> list[Case]:
+    """The cases with the channels in the model's order. names: of the data set's. The rules are those of ``places``."""
+    ours = [channel.name for channel in model.channels]
+    found = places(ours, names)
+    if None in found:
+        raise InputError(
+            f"The data set has the channels {', '.join(names)}; {model.name} takes {', '.join(ours)}. Each of the "
+            "model's needs one of the same name: name them so in dataset.json."
+        )
+    theirs = [names[place] for place in found]
+    strangers = [f"{n} for {our}" for n, our in zip(theirs, ours, strict=True) if n.casefold() != our.casefold()]
+    if strangers and len(ours) > 1:
+        log(
+            f"Channels of the data set have other names than the model's; they are taken in their order: "
+            f"{', '.join(strangers)}."
+        )
+    if found == [*range(len(names))]:
+        return list(cases)
+    log(f"Of the data set's channels, {', '.join(names)}, the model gets {', '.join(ours)}.")
+    return [replace(case, order=tuple(found)) for case in cases]
 
 
 def in_values_of(

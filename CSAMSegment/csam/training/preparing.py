@@ -17,7 +17,7 @@ from ..model import Model
 from ..networks import build
 from .assembling import assemble
 from .dataset import Case, Dataset, inspect, read_split, report
-from .matching import met, values_by_name
+from .matching import met, places, values_by_name
 from .plan import Plan
 from .planning import Decision, decide, patient_pattern, plan_from
 from .sides import drawn, look_over, named
@@ -49,7 +49,7 @@ class Preparation:
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
         assemble(network, self.data, self.plan, self.training_cases[:1], card).check()
-        anew = adopt(self.start, network, self.data.labels) if self.start else []
+        anew = adopt(self.start, network, self.data.channels, self.data.labels) if self.start else []
         return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
 
     @property
@@ -89,12 +89,17 @@ def prepare(
     if data is not None:
         if "patient_pattern" not in given and data.cases:
             data = data.by_patient(patient_pattern([case.name for case in data.cases])[0])
-        for folder, other in zip(extra, further, strict=True):
-            if other is not None and (len(other.channels), other.labels) != (len(data.channels), data.labels):
+        for i, (folder, other) in enumerate(zip(extra, further, strict=True)):
+            if other is None:
+                continue
+            order = places(data.channels, other.channels)
+            if len(other.channels) != len(data.channels) or None in order or other.labels != data.labels:
                 reports.append(
-                    f"{folder} has {len(other.channels)} channel(s) and the labels {', '.join(other.labels)}; "
-                    f"{dataset} has {len(data.channels)} and {', '.join(data.labels)}. They must be the same."
+                    f"{folder} has the channels {', '.join(other.channels)} and the labels {', '.join(other.labels)}; "
+                    f"{dataset} has {', '.join(data.channels)} and {', '.join(data.labels)}. They must be the same."
                 )
+            else:
+                further[i] = replace(other, cases=tuple(replace(c, order=tuple(order)) for c in other.cases))
         if split_file is not None:
             *sides, faults = read_split(split_file, data, fold or 0)
             reports += [report(split_file, faults)] if faults else []
@@ -137,11 +142,12 @@ HEADS = ("conv_final", "final.")
 """How the names of the output layers' weights begin."""
 
 
-def adopt(start: Model, network: torch.nn.Module, labels: Sequence[str]) -> list[str]:
+def adopt(start: Model, network: torch.nn.Module, channels: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Copies the weights of a model into the network where they fit; returns what begins anew, in words.
 
-    labels: the data set's, from value 1 on. In the output layer every structure takes the weights of the model's of the
-    same name, whatever its value. Raises InputError when their encoders and decoders differ.
+    channels, labels: the data set's, the latter from value 1 on. In the input layer every channel takes the weights of
+    the model's of the same name, in the output layer every structure, whatever their places. Raises InputError when
+    their encoders and decoders differ.
     """
     wrong = [key for key in FITTING if start.architecture[key] != network.architecture[key]]
     if wrong:
@@ -152,6 +158,11 @@ def adopt(start: Model, network: torch.nn.Module, labels: Sequence[str]) -> list
     old, new = start.network().state_dict(), network.state_dict()
     known = values_by_name(start)
     values = [known.get(name.casefold()) for name in labels]
+    stem = next(iter(new))
+    taken = places(channels, [channel.name for channel in start.channels])
+    if any(place is not None for place in taken):
+        fresh = zip(new[stem].unbind(1), taken, strict=True)
+        old[stem] = torch.stack([w if place is None else old[stem][:, place] for w, place in fresh], 1)
     heads = [name for name in new if name.startswith(HEADS) and name in old]
     for name in heads:  # the background, 0, is everybody's
         if old[name].shape[1:] == new[name].shape[1:]:
@@ -161,6 +172,7 @@ def adopt(start: Model, network: torch.nn.Module, labels: Sequence[str]) -> list
     network.load_state_dict(new | fits)
     anew = {name: None for name in new if name not in fits}
     strangers = [name for name, value in zip(labels, values, strict=True) if value is None]
+    unseen = [name for name, place in zip(channels, taken, strict=True) if place is None and stem in fits]
     parts = {
         "the output layer": HEADS,
         "the slice attention": ("slice_att",),
@@ -174,4 +186,5 @@ def adopt(start: Model, network: torch.nn.Module, labels: Sequence[str]) -> list
     differing = [key for key, value in network.architecture.items() if start.architecture[key] != value]
     reasons = ", ".join(f"{key} {start.architecture[key]} → {network.architecture[key]}" for key in differing)
     parts_anew = [f"{part} ({reasons})" for part in said]
-    return [*parts_anew, *([f"the output layer's {', '.join(strangers)}"] if strangers else [])]
+    begun = {"input": unseen, "output": strangers}
+    return [*parts_anew, *(f"the {end} layer's {', '.join(names)}" for end, names in begun.items() if names)]
