@@ -3,7 +3,8 @@
     python Testing/bench/border.py DATASET --folds out/bench/compare/DATASET/2000-steps/csam --without SC-N-06
 
 Every scan is judged by the model of its fold, as the product runs it. The distance alone knows nothing of the image:
-what it finds is owed to errors lying along the border, whoever drew it. Prints the table, writes OUT as JSON.
+what it finds is owed to errors lying along the border, whoever drew it. And a finder that is taught with the truth of
+the other patients (findable.py) tells what a learned doubt could find. Prints the table, writes OUT as JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from compare_uncertainty import from_folds, rounded, split
+from findable import cross_fitted, features
 from paired import public
 
+from csam import geometry
 from csam.result import Options
 from csam.segment import segment
 from csam.training import measures
@@ -36,22 +39,31 @@ def border_distance(found: sitk.Image) -> np.ndarray:
     return np.abs(sitk.GetArrayFromImage(signed))
 
 
-def judge(case, model, samples: int) -> dict:
-    """One scan: how many voxels of the region are wrong, how far from the border, and how well they are found."""
+def judge(case, model, samples: int) -> tuple[dict, np.ndarray, np.ndarray]:
+    """One scan: how many voxels of the region are wrong, how far from the border, and how well they are found.
+
+    And of the region's voxels what a finder may know of them, and whether they are wrong.
+    """
     images, truth = case.read()
-    result = segment(images, model, Options(samples))
+    result = segment(images, model, Options(samples, keep_probabilities=True))
     found = sitk.GetImageFromArray(sitk.GetArrayFromImage(result.labels))
     found.CopyInformation(truth)
     expected, labels = sitk.GetArrayFromImage(truth), sitk.GetArrayFromImage(found)
     region = region_of_interest((expected > 0) | (labels > 0), truth)
     wrong, away = (expected != labels)[region], border_distance(found)[region]
-    return {
+    chance, probabilities, image = map(
+        sitk.GetArrayFromImage, (result.error_probability, result.probabilities, images[0])
+    )
+    stack = geometry.orientation(truth.GetDirection(), result.slice_axis).to_stack
+    known = features(*map(stack, (chance, 1 - probabilities[..., 0], labels > 0, image.astype(np.float32))))
+    figures = {
         "Dice": measures.dice(expected > 0, labels > 0),
         "wrong share of region": wrong.mean(),
         "wrong voxels' median distance, mm": np.median(away[wrong]) if wrong.any() else None,
-        "AUROC of the map": measures.error_auroc(sitk.GetArrayFromImage(result.error_probability)[region], wrong),
+        "AUROC of the map": measures.error_auroc(chance[region], wrong),
         "AUROC of the distance": measures.error_auroc(-away, wrong),
     }
+    return figures, known[stack(region)], stack(expected != labels)[stack(region)]
 
 
 def by_dice(scans: list[dict]) -> dict[str, dict]:
@@ -78,7 +90,11 @@ def main() -> None:
     options = parser.parse_args()
     held_out, _ = split(options.dataset, from_folds(options.folds))
     held_out = [held for held in held_out if not re.search(options.without, held.case.name)]
-    scans = {held.case.name: judge(held.case, held.models[0], options.samples) for held in held_out}
+    figures, known, wrong = zip(*(judge(held.case, held.models[0], options.samples) for held in held_out), strict=True)
+    told = cross_fitted(known, wrong, [held.case.patient for held in held_out])
+    for scan, chance, truth in zip(figures, told, wrong, strict=True):
+        scan["AUROC of a learned finder"] = measures.error_auroc(chance, truth)
+    scans = {held.case.name: scan for held, scan in zip(held_out, figures, strict=True)}
     table = by_dice([scan for scan in scans.values() if scan["Dice"] is not None])
     for words, row in table.items():
         print(words, *(f"{name} {value:.3g}" for name, value in row.items() if value is not None), sep="  ")
