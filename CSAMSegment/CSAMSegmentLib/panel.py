@@ -1,6 +1,6 @@
 """The panel as a whole: it follows the parameter node and the scene, and brings its parts together.
 
-The parts (input, worker, runner, result, review, overlay) know little of each other; they meet here.
+The parts (input, worker, runner, result, review, training case, overlay) know little of each other; they meet here.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .review_view import ReviewView
 from .runner import Runner
 from .shortcuts import drop_shortcuts, make_shortcuts
 from .timers import make_timer
+from .training_case import TrainingCaseView
 from .worker_view import WorkerView
 
 CHOICES = ("inputVolume", "region", "segmentation", "uncertainty")
@@ -51,6 +52,7 @@ class Panel:
         self.result = ResultView(ui, self.restorePrevious)
         self.edits = EditWatch(self.result.showEdits)
         self.review = ReviewView(ui, self._onGo)
+        self.trainingCase = TrainingCaseView(ui, self._find, self.input)
         self.overlay = OverlayView(self.review.goToSlice)
         # What follows a change is done in steps, so that the application can draw and react in between.
         self._refreshTimer = make_timer(0, self.refresh, once=True)
@@ -180,6 +182,7 @@ class Panel:
         self.edits.follow(result)
         self._tables.follow([result.volumes, result.slices] if result is not None else [])
         self.review.show(result)
+        self.trainingCase.show(result)
         self.runner.check()
         self._overlayTimer.start()
 
