@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 
 from csam.errors import Cancelled
@@ -20,6 +21,7 @@ from .outputs import find_outputs, own_matrix
 from .results import find_result
 from .sample_data import make_phantom_nodes
 from .tables import set_reviewed
+from .training_case import save_case
 
 MODEL = "cardiac-lv"
 CAVITY = 1
@@ -88,11 +90,25 @@ def tests(makeLogic: Callable) -> list[Callable]:
             assert result.report() == report
             assert result.volume is not None, "The result no longer knows its image."
 
+    def test_a_kept_case_is_what_the_scene_shows():
+        """A case kept for training holds the image and the segments as they are"""
+        with _open(makeLogic) as logic, tempfile.TemporaryDirectory() as folder:
+            volume, _truth = make_phantom_nodes()
+            output = logic.process(volume, MODEL, options=QUICK)
+            result, model = find_result(output.segmentation, MODEL), logic.library.find(MODEL)[1]
+            assert save_case(result, [volume], model, folder, "case001") == 1
+            files = (Path(folder) / part for part in ("imagesTr/case001_0000.nii.gz", "labelsTr/case001.nii.gz"))
+            image, labels = (sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files)
+            found = slicer.util.arrayFromSegmentBinaryLabelmap(output.segmentation, output.segment_ids[0], volume) > 0
+            assert np.array_equal(image, slicer.util.arrayFromVolume(volume)), "The image is not the scene's."
+            assert np.array_equal(labels == CAVITY, found), "The labels are not the segment's."
+
     return [
         test_the_worker_has_torch,
         test_the_model_finds_the_ventricle,
         test_a_cancel_leaves_the_scene_as_it_was,
         test_a_saved_scene_brings_the_result_back,
+        test_a_kept_case_is_what_the_scene_shows,
     ]
 
 
