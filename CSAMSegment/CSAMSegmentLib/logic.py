@@ -257,7 +257,9 @@ class CSAMSegmentLogic:
             run.error = Cancelled()
         elif isinstance(event, Result):
             _check_unchanged(run)
-            run.output = write_result(event, run.volumes[0], run.model, run.segmentation, run.uncertainty, run.maps)
+            image, *others = run.volumes
+            nodes = run.segmentation, run.uncertainty
+            run.output = write_result(event, image, run.model, *nodes, run.maps, others)
             run.progress = Progress(1.0, "Done", 0.0)
             self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
         elif isinstance(event, CSAMError):

@@ -97,6 +97,7 @@ def write_result(
     segmentation=None,
     uncertainty=None,
     maps: Sequence[str] = (ERROR_PROBABILITY.name,),
+    others: Sequence = (),
 ) -> Output:
     """Show a result in the scene of its input volume, all of it or, when anything fails, nothing.
 
@@ -105,7 +106,7 @@ def write_result(
     are replaced; the other outputs of such an earlier run are brought up to date with it.
     uncertainty: scalar volume node for the chance of error, None for that of the earlier run or a new one.
     maps: which of the chance of error, "entropy" and "mutual_information" to show. A probability for each
-    structure comes with them when the result has probabilities.
+    structure comes with them when the result has probabilities. others: the volumes of the model's further channels.
     Raises InputError when a node cannot be used so, or the result does not fit the volume.
     """
     check_outputs((volume,), segmentation, uncertainty, maps)
@@ -130,7 +131,7 @@ def write_result(
             images[role], titles[role] = _float_data(component, volume), f"probability of {label.name}"
     place = {"matrix": own_matrix(volume), "transform": volume.GetTransformNodeID()}
     tables = {
-        VOLUMES_ROLE: {"table": volumes_table(result), "report": _report(result, model, volume)},
+        VOLUMES_ROLE: {"table": volumes_table(result), "report": _report(result, model, (volume, *others))},
         SLICES_ROLE: {"table": slices_table(result), "report": None},
     }
 
@@ -244,12 +245,13 @@ def _float_data(voxels: np.ndarray, volume):
     return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), volume.GetImageData().GetExtent())
 
 
-def _report(result: Result, model: ModelLike, volume) -> str:
+def _report(result: Result, model: ModelLike, volumes: Sequence) -> str:
     """What has no column of its own, as JSON, so that a saved scene still tells it."""
     report = {
         "model": model.name,
-        "sequence_item": shown_item(volume),
-        "ijk_to_world": ijk_to_world(volume).tolist(),
+        "images": [volume.GetName() for volume in volumes],
+        "sequence_item": shown_item(volumes[0]),
+        "ijk_to_world": ijk_to_world(volumes[0]).tolist(),
         "case_quality": result.case_quality,
         "case_rank": result.case_rank,
         "warnings": list(result.warnings),

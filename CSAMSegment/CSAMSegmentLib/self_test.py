@@ -101,6 +101,7 @@ def tests(makeLogic: Callable) -> list[Callable]:
             image, labels = (sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files)
             found = slicer.util.arrayFromSegmentBinaryLabelmap(output.segmentation, output.segment_ids[0], volume) > 0
             assert np.array_equal(image, slicer.util.arrayFromVolume(volume)), "The image is not the scene's."
+            assert found.any(), "Nothing was found to be kept."
             assert np.array_equal(labels == CAVITY, found), "The labels are not the segment's."
 
     return [

@@ -15,8 +15,11 @@ import SimpleITK as sitk
 import slicer
 
 from csam.errors import CSAMError, InputError
-from csam.training.collect import add_case, free_name
+from csam.geometry import check_channels
+from csam.training.collect import Collection, collection
+from csam.training.matching import values_by_name
 
+from .browser import shown_item
 from .geometry import image_from_volume
 from .i18n import tr as _
 from .results import ShownResult
@@ -24,38 +27,74 @@ from .segments import segment_id
 
 FOLDER = "CSAMSegment/TrainingFolder"
 """The setting that keeps the data set added to last."""
+CASE = "CSAMSegment.Case"
+"""The attribute of a result's table that tells its image's ID and the name that its case was given."""
 
 
-def save_case(result: ShownResult, volumes: Sequence, model, folder, name: str) -> int:
+def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
+    """Raises InputError when a result is not that of these images, as they are now and as wholes.
+
+    volumes: one for each channel of the model.
+    """
+    if result is None or result.segmentation.GetScene() is None or result.volume is None:
+        raise InputError("There is no result, or its image is no longer in the scene.")
+    if model is None or model.name != result.model:
+        raise InputError(f'This is the result of the model "{result.model}". Choose that model to keep it.')
+    report, names = result.report(), [volume and volume.GetName() for volume in volumes]
+    expected = report.get("images") or [result.volume.GetName(), *names[1:]]
+    if None in volumes or volumes[0] is not result.volume or names[1:] != expected[1:]:
+        raise InputError(f"The model was run on {', '.join(map(str, expected))}. Choose that to keep the result.")
+    if report.get("sequence_item") not in (None, shown_item(result.volume)):
+        raise InputError(
+            f"This is the result of {report['sequence_item']}; the sequence shows {shown_item(result.volume)} now. "
+            "Go back there to keep it."
+        )
+    if report.get("provenance", {}).get("options", {}).get("region") is not None:
+        raise InputError("Only a region was segmented: what is outside is not known. Run the whole image to keep it.")
+
+
+def open_collection(folder, model) -> Collection:
+    """The data set in a folder, for cases of this model. Raises InputError as ``csam.training.collect`` does."""
+    names = [label.name for label in sorted(model.labels, key=lambda label: label.value)]
+    channels, modalities = zip(*((channel.name, channel.modality) for channel in model.channels), strict=True)
+    return collection(folder, channels, names, modalities, values_by_name(model))
+
+
+def save_case(result: ShownResult, volumes: Sequence, model, folder, name: str, replace: bool = False) -> int:
     """Add the image and the model's segments as they are now to a data set; returns how many cases it has then.
 
-    volumes: one for each channel of the model. folder, name: as in ``csam.training.collect.add_case``.
-    Raises InputError when the image is not that of the result, or segments overlap, and what ``add_case`` raises.
+    volumes: one for each channel of the model. name, replace: as in ``csam.training.collect.Collection.add``.
+    Raises InputError when the images are not those of the result, or segments overlap, and what ``collect`` raises.
     """
-    if model is None or model.name != result.model or not volumes or volumes[0] is not result.volume or None in volumes:
-        raise InputError(
-            f'The result is that of the model "{result.model}". Choose it, and the images that it was run on.'
-        )
+    check_case(result, volumes, model)
     images = [image_from_volume(volume) for volume in volumes]
-    truth = sitk.GetImageFromArray(labels_now(result, model, volumes[0]))
+    check_channels(images)
+    truth = sitk.GetImageFromArray(labels_now(result, model))
     truth.CopyInformation(images[0])
-    names = [label.name for label in sorted(model.labels, key=lambda label: label.value)]
-    return add_case(folder, name, images, truth, [channel.name for channel in model.channels], names)
+    count = open_collection(folder, model).add(name, images, truth, replace)
+    if result.report().get("sequence_item") is None:
+        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name}")
+    return count
 
 
-def labels_now(result: ShownResult, model, volume) -> np.ndarray:
-    """The model's segments as they are now on the volume's grid, (k, j, i), by label value; deleted ones are empty.
+def kept_as(result: ShownResult) -> str:
+    """The name under which the result was kept before, empty where it was not."""
+    image, _space, name = (result.volumes.GetAttribute(CASE) or "").partition(" ")
+    return name if image == result.volume.GetID() else ""
 
-    Raises InputError when two of them overlap: a voxel has one label.
+
+def labels_now(result: ShownResult, model) -> np.ndarray:
+    """The model's segments as they are now on the grid of the image, (k, j, i), by value; deleted ones are empty.
+
+    Raises InputError when two of them overlap, for a voxel has one label, or one has no voxels to be read.
     """
     segmentation, owner = result.segmentation.GetSegmentation(), {}
-    labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    labels = np.zeros(slicer.util.arrayFromVolume(result.volume).shape, np.uint8)
     for label in model.labels:
-        identifier = segment_id(result.model, label.value)
-        segment = segmentation.GetSegment(identifier)
+        segment = segmentation.GetSegment(segment_id(result.model, label.value))
         if segment is None:
             continue
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(result.segmentation, identifier, volume) > 0
+        mask = _voxels(result, segment_id(result.model, label.value)) > 0
         shared = np.unique(labels[mask])
         if shared.any():
             raise InputError(
@@ -65,6 +104,20 @@ def labels_now(result: ShownResult, model, volume) -> np.ndarray:
         labels[mask] = label.value
         owner[label.value] = segment.GetName()
     return labels
+
+
+def _voxels(result: ShownResult, identifier: str) -> np.ndarray:
+    """A segment's voxels on the grid of the image. The node that Slicer's export leaves behind goes again."""
+    kind = "vtkMRMLLabelMapVolumeDisplayNode"
+    before = {node.GetID() for node in slicer.util.getNodesByClass(kind)}
+    try:
+        return slicer.util.arrayFromSegmentBinaryLabelmap(result.segmentation, identifier, result.volume)
+    except RuntimeError as error:
+        raise InputError(f"A segment's voxels cannot be read: {error}") from error
+    finally:
+        for node in slicer.util.getNodesByClass(kind):
+            if node.GetID() not in before:
+                slicer.mrmlScene.RemoveNode(node)
 
 
 class TrainingCaseView:
@@ -79,37 +132,59 @@ class TrainingCaseView:
 
     def keep(self, *_arguments) -> None:
         """Ask where and under what name, and keep the case; an error is shown."""
-        result = self._find()
-        rows = result.rows()
-        left = sum(not row.reviewed for row in rows)
-        question = _(
-            "{left} of {all} slices are not ticked as reviewed. What is wrong in them would be learned. Keep the case?"
-        ).format(left=left, all=len(rows))
-        if left and not slicer.util.confirmOkCancelDisplay(question):
-            return
-        settings, title = slicer.app.userSettings(), _("Data set to add the case to")
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, settings.value(FOLDER, ""))
-        if not folder:
-            return
-        name = _ask_name(free_name(folder))
-        if not name:
-            return
         try:
-            with slicer.util.WaitCursor():
-                count = save_case(result, self._input.volumes(), self._input.model, folder, name)
+            told = self._keep()
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
             return
+        if told:
+            slicer.util.showStatusMessage(told, 5000)
+
+    def _keep(self) -> str:
+        """What to say at the end, nothing when the person has cancelled."""
+        result, model = self._find(), self._input.model
+        check_case(result, self._input.volumes(), model)
+        doubts = _doubts(result, model)
+        if doubts and not slicer.util.confirmOkCancelDisplay(" ".join([*doubts, _("Keep the case?")])):
+            return ""
+        settings, title = slicer.app.userSettings(), _("Data set to add the case to")
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, settings.value(FOLDER, ""))
+        if not folder:
+            return ""
+        cases = open_collection(folder, model)
         settings.setValue(FOLDER, folder)
-        told = _("{name} is kept: {count} cases in {folder}.").format(name=name, count=count, folder=folder)
-        slicer.util.showStatusMessage(told, 5000)
+        before = kept_as(result)
+        name = _ask_name(before if before and cases.has(before) else cases.free_name())
+        replace = bool(name) and cases.has(name)
+        question = _("The data set has a case {name} already. Replace it?").format(name=name)
+        if not name or (replace and not slicer.util.confirmOkCancelDisplay(question)):
+            return ""
+        with slicer.util.WaitCursor():
+            count = save_case(self._find(), self._input.volumes(), self._input.model, folder, name, replace)
+        return _("{name} is kept; cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
+
+
+def _doubts(result: ShownResult, model) -> list[str]:
+    """What speaks against learning from a result as it is, a sentence each."""
+    rows, said = result.rows(), []
+    left = sum(not row.reviewed for row in rows)
+    if left:
+        text = _("{left} of {all} slices are not ticked as reviewed: errors left in them would be learned as truth.")
+        said.append(text.format(left=left, all=len(rows)))
+    for label in model.labels:
+        if segment_id(result.model, label.value) not in result.segments:
+            text = _('The model\'s segment "{name}" is not there: the case would teach that there is none.')
+            said.append(text.format(name=label.name))
+    return said
 
 
 def _ask_name(suggestion: str) -> str:
     """The case's name as a person gives it, empty when they cancel."""
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
-    dialog.setLabelText(_("Name of the case, not of the patient. Scans of one patient: p1_1, p1_2; of another: p2_1."))
+    dialog.setLabelText(
+        _("Name of the case. Do not use the patient's. Give scans of one patient the same beginning: p1_1, p1_2.")
+    )
     dialog.setTextValue(suggestion)
     accepted = dialog.exec()
     name = dialog.textValue().strip()

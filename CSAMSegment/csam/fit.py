@@ -48,8 +48,8 @@ def sizes(structures: Sequence[StructureVolume], model: Model) -> tuple[str, ...
     """
     learnt = model.trained_on.volumes_ml
     return tuple(
-        f"{found.name} has {found.volume_ml:.3g} ml; in the scans that the model was trained on it had "
-        f"{_range(learnt[found.value])} ml. Check the image's spacing, and what was found."
+        f"{found.name} has {_ml(found.volume_ml)} ml; in the scans that the model learned it from it had "
+        f"{' to '.join(map(_ml, learnt[found.value]))} ml. Check the image's spacing, and what was found."
         for found in structures
         if found.value in learnt
         and found.volume_ml
@@ -135,6 +135,10 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
 
 def _slices(count: int) -> str:
     return f"{count} slice" + ("" if count == 1 else "s")
+
+
+def _ml(volume: float) -> str:
+    return f"{volume:.3g}" if volume < 100 else f"{volume:.0f}"
 
 
 def _range(pair: Sequence[float]) -> str:

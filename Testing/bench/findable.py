@@ -31,7 +31,7 @@ def features(chance: np.ndarray, inside: np.ndarray, found: np.ndarray, image: n
     of_slices = (place, area, *(_beside(area, step) / (area + 50) for step in (-1, 1)), doubt.sum((1, 2)) / (area + 50))
     values = [chance, inside, distance, bright, outward, ndimage.gaussian_filter(bright, (0, 1.5, 1.5))]
     values += [ndimage.gaussian_filter(doubt, (0, width, width)) for width in (1, 2, 4)]
-    values += [_beside(array, step) for array in (inside, distance) for step in (-1, 1)]
+    values += [_beside(array, step, beyond) for array, beyond in ((inside, 0), (distance, -FAR)) for step in (-1, 1)]
     values += [np.broadcast_to(value[:, None, None], found.shape) for value in of_slices]
     return np.stack(values, -1).astype(np.float32)
 
@@ -39,8 +39,10 @@ def features(chance: np.ndarray, inside: np.ndarray, found: np.ndarray, image: n
 def cross_fitted(known: Sequence[np.ndarray], wrong: Sequence[np.ndarray], patients: Sequence[str]) -> list[np.ndarray]:
     """The chance that every voxel is wrong, as other patients' voxels teach it: five folds by patient.
 
-    known: of every scan (n, features). wrong: (n). Gradient boosting, seeded.
+    known: of every scan (n, features). wrong: (n). Gradient boosting, seeded. Raises SystemExit for a single patient.
     """
+    if len(set(patients)) < 2:
+        raise SystemExit("A finder of wrong voxels learns from other patients; there is one.")
     told: list = [None] * len(known)
     for taught, asked in GroupKFold(min(5, len(set(patients)))).split(known, groups=patients):
         finder = HistGradientBoostingClassifier(
@@ -74,9 +76,9 @@ def _relative(picture: np.ndarray, found: np.ndarray) -> np.ndarray:
     return np.clip((picture - around) / (abs(within - around) + 1e-3 * np.abs(picture).max() + 1e-6), -5, 5)
 
 
-def _beside(array: np.ndarray, step: int) -> np.ndarray:
-    """The values of the next slice (1) or the one before (-1); 0 beyond the ends."""
-    beside = np.zeros_like(array)
+def _beside(array: np.ndarray, step: int, beyond: float = 0) -> np.ndarray:
+    """The values of the next slice (1) or the one before (-1); ``beyond`` past the ends."""
+    beside = np.full_like(array, beyond)
     if step > 0:
         beside[:-1] = array[1:]
     else:

@@ -14,6 +14,7 @@ broken   every segmentation ends in an error of the model
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ import SimpleITK as sitk
 from csam import worker
 from csam.errors import Cancelled, ModelError
 from csam.protocol import pack_result, unpack_options
-from csam.result import Progress, Result, SliceScore, StructureVolume
+from csam.result import Options, Progress, Result, SliceScore, StructureVolume
 
 NO_TORCH = "PyTorch is not installed for the Python that runs the worker."
 
@@ -70,12 +71,12 @@ def segment(request, models):
         if how != "deaf" and request.cancelled():
             raise Cancelled()
         request.progress(Progress(0.1 + step / 2000, f"Sample {step + 1} of 1200", 60 - step / 20))
-    samples = unpack_options(request.header.get("options") or {}).samples
-    fields, made = pack_result(result(images[0], labels, len(images), samples, -100 if how == "empty" else 25))
+    options = unpack_options(request.header.get("options") or {})
+    fields, made = pack_result(result(images[0], labels, len(images), options, -100 if how == "empty" else 25))
     request.reply("result", made, result=fields)
 
 
-def result(image, labels, channels, samples=8, radius_mm=25) -> Result:
+def result(image, labels, channels, options=Options(), radius_mm=25) -> Result:
     """A ball in the middle for the first structure, doubt around its edge, most of it at the ends of the stack."""
     k, j, i = np.indices(image.GetSize()[::-1], dtype=np.float32)
     size = image.GetSize()
@@ -121,7 +122,7 @@ def result(image, labels, channels, samples=8, radius_mm=25) -> Result:
             "seconds": 12.0,
             "device": "cuda:0",
             "channels": channels,
-            "options": {"samples": samples},
+            "options": asdict(options),
         },
     )
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import qt
+import SimpleITK as sitk
 import slicer
 
 
@@ -276,3 +277,34 @@ def test_the_browser_is_modified_once_when_the_results_join_it(sequence, monkeyp
     assert counts == [1]
     assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 7
     assert person.browser.GetSelectedItemNumber() == 1
+
+
+def test_a_case_is_kept_for_training_while_the_sequence_shows_its_image_alone(person, tmp_path):
+    from CSAMSegmentLib.training_case import save_case
+
+    person.browser, person.proxy = make_sequence(person)
+    person.opens()
+    person.parameters.inputVolume = person.proxy
+    person.looks()
+    person.applies()
+    case = person.panel._find(), [person.proxy], person.panel.input.model, tmp_path / "hearts"
+    browse(person, 2)
+    with pytest.raises(ValueError, match=r"the result of .*40 ms.*; the sequence shows .*80 ms.* now"):
+        save_case(*case, "p1_1")
+    assert not (tmp_path / "hearts").exists()
+    browse(person, 1)
+    assert save_case(*case, "p1_1") == 1
+
+
+def test_of_a_segmented_sequence_every_image_is_a_case_with_its_own_labels(sequence, tmp_path):
+    from csam.training.dataset import read_dataset
+    from CSAMSegmentLib.training_case import kept_as, save_case
+
+    sequence.applies()
+    for number in (0, 2):
+        browse(sequence, number)
+        result = sequence.panel._find()
+        assert kept_as(result) == ""
+        save_case(result, [sequence.proxy], sequence.panel.input.model, tmp_path / "hearts", f"p1_{number}")
+    first, last = (case.read()[0][0] for case in read_dataset(tmp_path / "hearts").cases)
+    assert not np.array_equal(sitk.GetArrayFromImage(first), sitk.GetArrayFromImage(last))

@@ -1,5 +1,7 @@
 """A person keeps a corrected result for training: a case that the trainer reads, or nothing at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import qt
@@ -14,12 +16,16 @@ def reviewed(person) -> None:
     person.looks()
 
 
+def nodes(kind: str) -> list[str]:
+    return [node.GetID() for node in slicer.util.getNodesByClass(kind)]
+
+
 def typed(name: str):
     """Types a name over the one that is offered."""
 
     def work(dialog) -> int:
-        assert dialog.textValue().startswith("case00")
-        assert "not of the patient" in dialog.labelText()
+        assert dialog.textValue()
+        assert "Do not use the patient's." in dialog.labelText()
         dialog.setTextValue(name)
         return 1
 
@@ -37,25 +43,49 @@ def test_what_was_corrected_is_what_is_kept(done, tmp_path):
     from csam.training.dataset import read_dataset
     from CSAMSegmentLib.geometry import image_from_volume
 
-    truth = done.paints(2)
+    truth, displays = done.paints(2), nodes("vtkMRMLLabelMapVolumeDisplayNode")
     reviewed(done)
-    keeps(done, tmp_path / "hearts", "case001")
+    assert not keeps(done, tmp_path / "hearts", "case001")[-1]
     data = read_dataset(tmp_path / "hearts")
     assert (data.channels, data.labels, data.patients) == (("cine",), ("Left ventricle cavity",), ["case001"])
     [image], labels = data.cases[0].read()
     wanted = image_from_volume(done.volume)
     np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (image, wanted)))
-    np.testing.assert_allclose(image.GetDirection(), wanted.GetDirection(), atol=1e-5)
+    for part in ("Direction", "Spacing", "Origin"):
+        np.testing.assert_allclose(*(getattr(one, f"Get{part}")() for one in (image, wanted)), atol=1e-4)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), truth)
-    keeps(done, tmp_path / "hearts", "case002")
-    assert len(read_dataset(tmp_path / "hearts").cases) == 2
+    assert nodes("vtkMRMLLabelMapVolumeDisplayNode") == displays
+    assert slicer.app.userSettings().value("CSAMSegment/TrainingFolder", "") == str(tmp_path / "hearts")
+
+
+def test_the_same_result_is_offered_the_name_it_had_and_replaces_its_case_when_that_is_meant(done, tmp_path):
+    reviewed(done)
+    folder, offered = tmp_path / "hearts", []
+    keeps(done, folder, "p1_1")
+    before = (folder / "labelsTr" / "p1_1.nii.gz").read_bytes()
+    truth = done.paints(3)
+    done.looks()
+
+    def accept(dialog) -> int:
+        offered.append(dialog.textValue())
+        return 1
+
+    for answer in (qt.QMessageBox.Cancel, qt.QMessageBox.Ok):
+        assert (folder / "labelsTr" / "p1_1.nii.gz").read_bytes() == before
+        done.host.dialogs.answer(str(folder), accept, answer)
+        done.ui.keepCaseButton.click()
+        said = [shown.text for shown in done.host.dialogs.take()]
+        assert said[-1] == "The data set has a case p1_1 already. Replace it?"
+    assert offered == ["p1_1", "p1_1"]
+    labels = sitk.ReadImage(str(folder / "labelsTr" / "p1_1.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), truth)
 
 
 def test_of_slices_that_nobody_ticked_it_is_asked(done, tmp_path):
     folder = tmp_path / "hearts"
     done.host.dialogs.answer(qt.QMessageBox.Cancel)
     done.ui.keepCaseButton.click()
-    assert done.is_told().startswith("6 of 6 slices are not ticked as reviewed.")
+    assert done.is_told().startswith("6 of 6 slices are not ticked as reviewed")
     assert not folder.exists()
     keeps(done, folder, "case001", qt.QMessageBox.Ok)
     assert (folder / "labelsTr" / "case001.nii.gz").is_file()
@@ -71,22 +101,57 @@ def test_a_cancelled_dialog_keeps_nothing(done, tmp_path, answers):
     assert not folder.exists()
 
 
-def test_a_name_that_is_taken_is_told_and_nothing_is_lost(done, tmp_path):
-    reviewed(done)
-    folder = tmp_path / "hearts"
-    keeps(done, folder, "case001")
-    before = (folder / "labelsTr" / "case001.nii.gz").read_bytes()
-    done.paints(3)
-    done.looks()
-    assert "has a case case001 already" in keeps(done, folder, "case001")[-1]
-    assert (folder / "labelsTr" / "case001.nii.gz").read_bytes() == before
+def refuses(person) -> str:
+    """Presses the button; nothing is asked, and this is said."""
+    person.ui.keepCaseButton.click()
+    return person.is_told()
 
 
-def test_a_result_of_another_model_or_image_is_not_kept_as_this_ones(done, tmp_path):
-    reviewed(done)
+def test_a_result_of_another_model_is_not_kept_as_this_ones(done):
     done.parameters.model = "two"
     done.looks()
-    assert 'that of the model "tiny"' in keeps(done, tmp_path / "hearts", "case001")[-1]
+    assert refuses(done) == 'This is the result of the model "tiny". Choose that model to keep it.'
+
+
+def test_a_result_of_another_image_is_not_kept_as_this_ones(done, monkeypatch):
+    other = done.loads("other")
+    monkeypatch.setattr(done.panel.input, "volumes", lambda: [other])
+    assert refuses(done) == "The model was run on cine. Choose that to keep the result."
+
+
+def test_a_result_of_a_region_is_not_kept_as_that_of_the_whole_image(done, tmp_path):
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    done.parameters.region = region
+    done.looks()
+    done.panel.input._onRegionAdded(region)
+    done.applies()
+    assert refuses(done).startswith("Only a region was segmented")
+
+
+def test_a_result_whose_image_has_gone_is_told(done):
+    from CSAMSegmentLib.training_case import check_case
+
+    result, model = done.panel._find(), done.panel.input.model
+    slicer.mrmlScene.RemoveNode(done.volume)
+    with pytest.raises(ValueError, match="no longer in the scene"):
+        check_case(result, [None], model)
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_a_name_is_asked_for(done, tmp_path):
+    reviewed(done)
+    (tmp_path / "letter.txt").write_text("Dear ...")
+    done.host.dialogs.answer(str(tmp_path))
+    done.ui.keepCaseButton.click()
+    assert "holds other files and no dataset.json" in done.host.dialogs.take()[-1].text
+
+
+def test_a_segment_that_cannot_be_read_is_told(done, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("Export of segment failed.")
+
+    reviewed(done)
+    monkeypatch.setattr(slicer.util, "arrayFromSegmentBinaryLabelmap", fails)
+    assert keeps(done, tmp_path / "hearts", "a")[-1] == "A segment's voxels cannot be read: Export of segment failed."
     assert not (tmp_path / "hearts").exists()
 
 
@@ -96,10 +161,24 @@ def test_without_a_result_there_is_nothing_to_keep(person):
     assert not person.ui.keepCaseButton.enabled
 
 
-def test_a_deleted_segment_is_a_structure_that_is_not_there(done, tmp_path):
+def test_the_labels_of_a_data_set_go_by_their_values(done, tmp_path):
+    from gui.panel_kit import make_model
+
+    from csam.model import Label
+    from CSAMSegmentLib.training_case import open_collection
+
+    model = make_model("three", labels=("a", "b", "c"))
+    mixed = replace(
+        model, labels=tuple(Label(value, name, (9, 9, 9)) for name, value in (("c", 3), ("a", 1), ("b", 2)))
+    )
+    assert open_collection(tmp_path / "set", mixed).info["labels"] == {"background": 0, "a": 1, "b": 2, "c": 3}
+
+
+def test_a_deleted_segment_is_asked_about_and_then_a_structure_that_is_not_there(done, tmp_path):
     done.parameters.segmentation.GetSegmentation().RemoveSegment(SEGMENT)
     reviewed(done)
-    keeps(done, tmp_path / "hearts", "case001")
+    said = keeps(done, tmp_path / "hearts", "case001", qt.QMessageBox.Ok)
+    assert said[0].startswith('The model\'s segment "Left ventricle cavity" is not there')
     labels = sitk.ReadImage(str(tmp_path / "hearts" / "labelsTr" / "case001.nii.gz"))
     assert not sitk.GetArrayFromImage(labels).any()
 
@@ -132,3 +211,7 @@ def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(p
     said = keeps(person, tmp_path / "prostates", "p1_2")[-1]
     assert said.startswith('The segments "Transition zone" and "Peripheral zone" overlap')
     assert len(read_dataset(tmp_path / "prostates").cases) == 1
+    third = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "another ADC")
+    person.panel.input._channels[0].setCurrentNode(third)
+    person.looks()
+    assert refuses(person) == "The model was run on T2, ADC. Choose that to keep the result."

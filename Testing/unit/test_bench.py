@@ -207,6 +207,25 @@ def test_results_of_another_plan_are_not_mixed_in():
             compare.of_plan(result("csam", **changes), PLAN)
 
 
+def test_a_network_that_goes_on_keeps_the_kernels_of_the_pixels_it_began_with(tmp_path):
+    """DynUNet's follow from the pixels: its weights would not fit those that a finer plan asks for."""
+    finer = replace(PLAN, in_plane_spacing=3.0, field_of_view=(64, 64))
+    first = tmp_path / "dynunet-3d" / "seed0-fold0of5"
+    first.mkdir(parents=True)
+    (first / "result.json").write_text(json.dumps({"plan": asdict(replace(PLAN, in_plane_spacing=1.0))}))
+    (first / "checkpoint.pt").touch()
+    unit = compare.Unit(Path("Balls"), "dynunet-3d", 0, 5, finer, "cpu", 2, tmp_path, None, 0, {}, after=tmp_path)
+    begun = compare.begun(unit, finer)
+    assert begun == replace(finer, in_plane_spacing=1.0, field_of_view=PLAN.field_of_view)
+    shapes = [
+        {name: value.shape for name, value in rivals.seeded("dynunet-3d", plan, 1, 3, 8.0).state_dict().items()}
+        for plan in (replace(PLAN, in_plane_spacing=1.0), begun, finer)
+    ]
+    assert shapes[0] == shapes[1]
+    assert shapes[0] != shapes[2]
+    assert compare.begun(replace(unit, after=None), finer) == finer
+
+
 @pytest.mark.slow
 def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))

@@ -1,6 +1,9 @@
 """A data set that grows case by case: every case whole, nothing written over, and what grows can be trained on."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +12,24 @@ from unit import small
 
 from csam.errors import InputError
 from csam.training import collect
-from csam.training.collect import add_case, free_name
+from csam.training.collect import collection
 from csam.training.dataset import read_dataset
+from csam.training.planning import patient_pattern
 
 CHANNELS, LABELS = ["T2", "ADC"], ["zone", "lesion"]
+ENGINE = Path(__file__).parents[2] / "CSAMSegment"
 
 
 def case(seed: int = 0, direction=None):
     images = [small.image(seed=seed, direction=direction), small.image(seed=seed + 50, direction=direction)]
-    truth = sitk.Cast(images[0] > 600, sitk.sitkUInt8)
+    values = sitk.GetArrayFromImage(images[0])
+    truth = sitk.GetImageFromArray((values > 600).astype(np.uint8) + (values > 800))
+    truth.CopyInformation(images[0])
     return images, truth
+
+
+def add(folder, name, images, truth, replace=False, channels=CHANNELS, labels=LABELS, **more):
+    return collection(folder, channels, labels, **more).add(name, images, truth, replace)
 
 
 def files(folder):
@@ -29,8 +40,8 @@ def files(folder):
 def test_what_is_added_is_read_again_as_it_was(tmp_path, direction):
     folder = tmp_path / "new" / "hearts"
     images, truth = case(direction=direction)
-    assert add_case(folder, "case001", images, truth, CHANNELS, LABELS) == 1
-    assert add_case(folder, "case002", *case(7), CHANNELS, ["Zone", "LESION"]) == 2
+    assert add(folder, "case001", images, truth) == 1
+    assert add(folder, "case002", *case(7)) == 2
     data = read_dataset(folder)
     assert (data.name, data.channels, data.labels) == ("hearts", ("T2", "ADC"), ("zone", "lesion"))
     assert data.patients == ["case001", "case002"]
@@ -39,104 +50,211 @@ def test_what_is_added_is_read_again_as_it_was(tmp_path, direction):
         np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (found, wanted)))
         np.testing.assert_allclose(found.GetDirection(), wanted.GetDirection(), atol=1e-5)
         np.testing.assert_allclose(found.GetOrigin(), wanted.GetOrigin(), atol=1e-4)
+        np.testing.assert_allclose(found.GetSpacing(), wanted.GetSpacing(), atol=1e-5)
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
 
 
-def test_a_data_set_of_nnu_nets_keeps_its_file_ending_and_fields(tmp_path):
+@pytest.mark.parametrize("ending", collect.ENDINGS)
+def test_a_data_set_of_nnu_nets_keeps_its_files_ending_and_fields(tmp_path, ending):
     folder = small.dataset(tmp_path, patients=2)
     for path in sorted(folder.glob("*Tr/*.nii.gz")):
-        sitk.WriteImage(sitk.ReadImage(str(path)), str(path).replace(".nii.gz", ".nrrd"))
+        image = sitk.ReadImage(str(path))
         path.unlink()
-    info = json.loads((folder / "dataset.json").read_text()) | {"file_ending": ".nrrd", "reference": "somebody"}
+        sitk.WriteImage(image, str(path).replace(".nii.gz", ending))
+    info = json.loads((folder / "dataset.json").read_text()) | {"file_ending": ending, "reference": "somebody"}
     (folder / "dataset.json").write_text(json.dumps(info))
     image = small.image()
-    assert add_case(folder, "p9", [image], image > 900, ["picture"], ["bright ball", "grey ball"]) == 3
-    assert (folder / "labelsTr" / "p9.nrrd").is_file()
+    names = {"channels": ["picture"], "labels": ["Bright ball", "GREY ball"]}
+    assert add(folder, "p9", [image], image > 900, **names) == 3
+    assert (folder / "labelsTr" / f"p9{ending}").is_file()
     assert json.loads((folder / "dataset.json").read_text()) == info | {"numTraining": 3}
     assert len(read_dataset(folder).cases) == 3
+
+
+def test_channels_and_labels_are_those_of_the_same_name(tmp_path):
+    images, truth = case()
+    add(tmp_path, "a", images, truth)
+    add(tmp_path, "b", images[::-1], truth, channels=["adc", "t2"], labels=["Lesion", "ZONE"])
+    add(tmp_path, "c", images, truth, labels=["title", "other"], known={"lesion": 1, "zone": 2})
+    first, *others = read_dataset(tmp_path).cases
+    for other in others:
+        for one, same in zip(first.read_images(), other.read_images(), strict=True):
+            np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (one, same)))
+        mine, theirs = (sitk.GetArrayFromImage(c.read()[1]) for c in (first, other))
+        np.testing.assert_array_equal(np.choose(mine, (0, 2, 1)), theirs)
+
+
+def test_what_a_channels_name_does_not_tell_is_kept(tmp_path):
+    image = small.image()
+    add(tmp_path, "a", [image], image > 900, channels=["venous phase"], labels=["liver"], modalities=["CT"])
+    assert read_dataset(tmp_path).modalities == ("CT",)
+
+
+def on_another_grid():
+    images, truth = case()
+    return {"images": [images[0], small.image((10, 9, 3))], "truth": truth}
+
+
+def of_other_values():
+    images, _truth = case()
+    return {"images": images, "truth": images[0]}
 
 
 REFUSED = {
     "its name is taken": ({"name": "case001"}, "has a case case001 already"),
     "in other letters": ({"name": "CASE001"}, "has a case CASE001 already"),
-    "no name": ({"name": ""}, "'' is no name for a case"),
+    "no name": ({"name": " "}, "'' is no name for a case"),
     "a path": ({"name": "../case"}, "is no name for a case"),
+    "a device": ({"name": "aux"}, "is no name for a case"),
     "too long a name": ({"name": "a" * 101}, "is no name for a case"),
-    "other channels": ({"channels": ["ADC", "T2"]}, r"has the channels T2, ADC .*; this case has .* ADC, T2"),
+    "other channels": ({"channels": ["ADC", "T1"]}, r"has the channels T2, ADC .*; this case has .* ADC, T1"),
+    "unknown channels": ({"channels": ["a", "b"]}, r"has the channels T2, ADC .*; this case has .* a, b"),
+    "another channel more": ({"channels": ["T2", "ADC", "DWI"]}, r"has the channels T2, ADC and"),
     "other labels": ({"labels": ["zone"]}, r"the labels zone, lesion; this case has .* the labels zone\. Choose"),
+    "another grid": (on_another_grid(), "cannot be learned from: ADC and its labels do not have the same size"),
+    "unknown values": (of_other_values(), "cannot be learned from: its labels hold the values"),
 }
 
 
 @pytest.mark.parametrize(("changes", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_added_changes_nothing(tmp_path, changes, said):
     images, truth = case()
-    add_case(tmp_path, "case001", images, truth, CHANNELS, LABELS)
+    add(tmp_path, "case001", images, truth)
     before = files(tmp_path)
-    arguments = {"name": "case002", "images": images, "truth": truth, "channels": CHANNELS, "labels": LABELS}
     with pytest.raises(InputError, match=said):
-        add_case(tmp_path, **(arguments | changes))
+        add(tmp_path, **({"name": "case002", "images": images, "truth": truth} | changes))
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("channels", "labels"),
+    [(["a"], ["z", "z"]), (["a"], ["Z", "z"]), (["a"], ["background"]), (["a"], ["ignore"]), ([], ["z"])],
+    ids=str,
+)
+def test_names_that_no_data_set_can_have_are_refused_before_one_is_begun(tmp_path, channels, labels):
+    with pytest.raises(InputError, match="No data set can be made"):
+        collection(tmp_path, channels, labels)
+    assert files(tmp_path) == {}
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    (tmp_path / "inside").mkdir()
-    (tmp_path / "inside" / "letter.txt").write_text("Dear ...")
+    for name in (".DS_Store", "desktop.ini"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("")
+    (tmp_path / "labelsTr").mkdir()
+    assert collection(tmp_path, CHANNELS, LABELS).cases == []
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letter.txt").write_text("Dear ...")
     with pytest.raises(InputError, match=r"holds other files and no dataset\.json"):
-        add_case(tmp_path, "case001", *case(), CHANNELS, LABELS)
+        collection(tmp_path, CHANNELS, LABELS)
+    with pytest.raises(InputError, match="cannot be read: Not a directory"):
+        collection(tmp_path / "letters" / "letter.txt", CHANNELS, LABELS)
     (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(InputError, match=r"dataset\.json cannot be used"):
-        add_case(tmp_path, "case001", *case(), CHANNELS, LABELS)
+        collection(tmp_path, CHANNELS, LABELS)
     listed = {"modality": {"0": "T2"}, "labels": {"0": "bg", "1": "zone"}, "training": [{"image": "a", "label": "b"}]}
     (tmp_path / "dataset.json").write_text(json.dumps(listed))
-    with pytest.raises(InputError, match="Decathlon's layout"):
-        add_case(tmp_path, "case001", *case(), ["T2"], ["zone"])
+    with pytest.raises(InputError, match=r"lists its cases in dataset\.json"):
+        collection(tmp_path, ["T2"], ["zone"])
+    info = {"channel_names": {"0": "T2"}, "labels": {"bg": 0, "zone": 1}, "file_ending": ".tif"}
+    (tmp_path / "dataset.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match=r"are \.tif; cases are added as \.nii\.gz"):
+        collection(tmp_path, ["T2"], ["zone"])
+
+
+def test_a_case_is_replaced_only_where_that_is_meant(tmp_path):
+    add(tmp_path, "Case001", *case())
+    add(tmp_path, "case002", *case(1))
+    assert add(tmp_path, "case001", *case(3), replace=True) == 2
+    first, second = read_dataset(tmp_path).cases
+    for found, seed in ((first, 3), (second, 1)):
+        np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (found.read()[1], case(seed)[1])))
 
 
 def test_an_image_that_nobody_labelled_is_not_written_over(tmp_path):
-    images, truth = case()
-    add_case(tmp_path, "case001", images, truth, CHANNELS, LABELS)
+    add(tmp_path, "case001", *case())
     (tmp_path / "labelsTr" / "case001.nii.gz").unlink()
     before = files(tmp_path)
     with pytest.raises(InputError, match="has a case case001 already"):
-        add_case(tmp_path, "case001", *case(3), CHANNELS, LABELS)
+        add(tmp_path, "case001", *case(3))
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("fails_at", [0, 1, 2, "dataset.json"], ids=str)
-def test_a_case_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch, fails_at):
-    add_case(tmp_path, "case001", *case(), CHANNELS, LABELS)
-    before, written = files(tmp_path), []
-    write = sitk.WriteImage
+FULL = f"""
+import resource, signal, sys
+sys.path[:0] = [{str(ENGINE)!r}, {str(Path(__file__).parents[1])!r}]
+from unit.test_collect import add, case
+from csam.errors import InputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    add(sys.argv[1], "case002", *case(1), replace=sys.argv[2] == "again")
+except InputError as error:
+    print(error)
+"""
 
-    def full(image, path):
-        if len(written) == fails_at:
-            raise RuntimeError("itk::ERROR: NiftiImageIO\nNo space left on device")
-        written.append(path)
-        write(image, path)
 
-    def disk_full(*_):
-        raise OSError(28, "No space left on device")
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize("there", ["", "again"], ids=["new", "replaced"])
+def test_a_full_disk_leaves_what_was_there(tmp_path, there):
+    """A real limit: ITK writes as much of a NIfTI file as there is room for, and says nothing."""
+    add(tmp_path, "case001", *case())
+    if there:
+        add(tmp_path, "case002", *case(9))
+    before = files(tmp_path)
+    told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path), there], capture_output=True, text=True)
+    assert "The case case002 could not be written" in told.stdout, told.stderr
+    assert files(tmp_path) == before
+
+
+# Three files and the table of contents are placed; three that stood there before are put aside.
+@pytest.mark.parametrize(("there", "fails_at"), [*((False, n) for n in range(1, 5)), *((True, n) for n in range(1, 8))])
+def test_a_case_that_cannot_be_placed_leaves_what_was_there(tmp_path, monkeypatch, fails_at, there):
+    add(tmp_path, "case001", *case())
+    if there:
+        add(tmp_path, "case002", *case(9))
+    before, move, moved = files(tmp_path), collect.os.replace, []
+
+    def replace(source, target):
+        moved.append(source)
+        if len(moved) == fails_at:
+            raise OSError(28, "No space left on device")
+        move(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collect.sitk, "WriteImage", full)
-        if fails_at == "dataset.json":
-            patch.setattr(collect.os, "replace", disk_full)
+        patch.setattr(collect.os, "replace", replace)
         with pytest.raises(InputError, match=r"case002 could not be written to .*: No space left on device"):
-            add_case(tmp_path, "case002", *case(1), CHANNELS, LABELS)
+            add(tmp_path, "case002", *case(1), replace=there)
     assert files(tmp_path) == before
-    assert add_case(tmp_path, "case002", *case(1), CHANNELS, LABELS) == 2
+    assert add(tmp_path, "case002", *case(1), replace=there) == 2
 
 
-def test_the_first_case_may_be_tried_again_after_it_failed(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(collect.sitk, "WriteImage", lambda *_: (_ for _ in ()).throw(RuntimeError("no")))
-        with pytest.raises(InputError):
-            add_case(tmp_path, "case001", *case(), CHANNELS, LABELS)
-    assert add_case(tmp_path, "case001", *case(), CHANNELS, LABELS) == 1
+def test_somebody_who_adds_the_same_name_meanwhile_is_not_written_over(tmp_path, monkeypatch):
+    add(tmp_path, "case001", *case())
+    theirs, check = [], collect._check_whole
+
+    def slow(path, image):
+        check(path, image)
+        if "labels" in str(path) and not theirs:
+            theirs.append(True)
+            add(tmp_path, "case002", *case(5))
+
+    monkeypatch.setattr(collect, "_check_whole", slow)
+    with pytest.raises(InputError, match="has a case case002 by now"):
+        add(tmp_path, "case002", *case(1))
+    found = read_dataset(tmp_path).cases[1]
+    np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (found.read()[1], case(5)[1])))
+    assert not [name for name in files(tmp_path) if "/." in name]
 
 
-def test_names_that_are_offered_are_free_and_those_of_single_patients(tmp_path):
-    assert free_name(tmp_path / "nowhere") == "case001"
-    add_case(tmp_path, "Case001_2", *case(), CHANNELS, LABELS)
-    add_case(tmp_path, "case003", *case(1), CHANNELS, LABELS)
-    assert free_name(tmp_path) == "case002"
+def test_names_that_are_offered_are_nobody_elses_and_those_of_single_patients(tmp_path):
+    empty = collection(tmp_path, CHANNELS, LABELS)
+    offered = [empty.free_name() for _ in range(50)]
+    assert len({*offered}) > 45
+    assert patient_pattern(offered)[0] == "(.*)"
+    (tmp_path / "labelsTr").mkdir()
+    for number in range(13):
+        (tmp_path / "labelsTr" / f"prostate_{number:02d}.nii.gz").touch()
+    numbered = [*empty.cases, empty.free_name(), empty.free_name()]
+    assert patient_pattern(numbered)[0] == "(.*)"

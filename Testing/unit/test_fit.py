@@ -122,8 +122,14 @@ def test_a_structure_is_called_too_small_or_too_large_beyond_a_quarter(ml, told)
     learnt = TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9, {1: (20.0, 200.0)})
     found = [StructureVolume(v, f"structure {v}", ml, ml, ml, ml) for v in (1, 2)]  # of 2 nothing is known
     said = fit.sizes(found, small.model(trained_on=learnt))
-    text = "structure 1 has {:.3g} ml; in the scans that the model was trained on it had 20 to 200 ml."
+    text = "structure 1 has {:.3g} ml; in the scans that the model learned it from it had 20 to 200 ml."
     assert [s.partition(" Check")[0] for s in said] == ([text.format(ml)] if told else [])
+
+
+def test_litres_are_written_out():
+    learnt = TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9, {1: (900.0, 1810.0)})
+    [said] = fit.sizes([StructureVolume(1, "liver", 2512.3, 0, 0, 0)], small.model(trained_on=learnt))
+    assert said.startswith("liver has 2512 ml; in the scans that the model learned it from it had 900 to 1810 ml.")
 
 
 OTHER_GRIDS = {

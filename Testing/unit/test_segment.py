@@ -486,4 +486,4 @@ def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(mode
         segment(image, strict, replace(FEW, region=tuple(corners))),
         segment(image, strict, FEW, slices=[2, 3]),
     )
-    assert not any("trained on it had" in w for part in parts for w in part.warnings)
+    assert not any("learned it from" in w for part in parts for w in part.warnings)

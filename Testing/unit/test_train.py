@@ -18,7 +18,7 @@ from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
 from csam.posterior import GatePosterior
 from csam.result import Options
 from csam.segment import segment
-from csam.training.assembling import assemble
+from csam.training.assembling import assemble, learnt_from
 from csam.training.augment import Example
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
@@ -98,6 +98,16 @@ def test_a_training_ends_in_a_model_that_loads_and_runs(data, finished):
     assert model.calibration.error_map[0] == (0.0, 0.0)
     assert set(model.calibration.volume_scale) == {1, 2}
     assert (out / "model" / "MODEL_CARD.md").read_text().startswith("# Balls")
+
+
+def test_the_sizes_of_a_structure_reach_over_those_that_the_model_before_had_met(data):
+    balls = read_dataset(data)
+    learnt = replace(small.model().trained_on, volumes_ml={1: (0.001, 0.002), 2: (7000.0, 8000.0)})
+    start = small.model(trained_on=learnt, provenance={"data_labels": ["GREY ball", "cyst"]})
+    alone = learnt_from(balls, PLAN, balls.cases)
+    after = learnt_from(balls, PLAN, balls.cases, start)
+    assert after.volumes_ml == {1: alone.volumes_ml[1], 2: (0.001, alone.volumes_ml[2][1])}
+    assert replace(after, volumes_ml={}) == replace(alone, volumes_ml={})
 
 
 def test_the_model_says_who_it_was_trained_and_measured_on(finished):
@@ -216,20 +226,41 @@ def test_further_data_is_trained_on_and_never_validated_on(data, tmp_path):
 
 
 def test_the_channels_of_further_data_are_those_of_the_same_name(data, tmp_path):
-    for folder, channels in (("data", ["T2", "ADC"]), ("extra", ["adc", "t2"]), ("other", ["T2", "DWI"])):
-        place = small.dataset(tmp_path / folder, patients=3, seed=len(folder))
-        for path in sorted((place / "imagesTr").glob("*_0000.nii.gz")):
-            second = sitk.ReadImage(str(path)) + 7
-            sitk.WriteImage(second, str(path).replace("_0000", "_0001"))
-        info = json.loads((place / "dataset.json").read_text())
-        info["channel_names"] = {str(i): name for i, name in enumerate(channels)}
-        (place / "dataset.json").write_text(json.dumps(info))
+    names = {"data": ["T2", "ADC"], "extra": ["adc", "t2"], "unnamed": ["a", "b"], "other": ["T2", "DWI"]}
+    for seed, (folder, channels) in enumerate(names.items()):
+        two_channels(tmp_path / folder, channels, seed)
     plan = {"patient_pattern": PLAN.patient_pattern, "validation_patients": 1}
-    prepared = prepare(tmp_path / "data", plan, extra=[tmp_path / "extra", tmp_path / "other"])
+    prepared = prepare(tmp_path / "data", plan, extra=[tmp_path / "extra", tmp_path / "unnamed"])
     orders = [[places_of_channels(case) for case in other.cases] for other in prepared.further]
-    assert orders == [[[1, 0]] * 3, [[0, 1]] * 3]  # a name that nobody knows goes by its place
+    assert orders == [[[1, 0]] * 3, [[0, 1]] * 3]
+    assert "channels of Balls are taken in their order: a for T2, b for ADC" in prepared.notes
+    with pytest.raises(InputError, match=r"other has the channels T2, DWI and .* has T2, ADC and"):
+        prepare(tmp_path / "data", plan, extra=[tmp_path / "other"])
     with pytest.raises(InputError, match=r"data has the channels T2, ADC and .*; .*data.* has picture and"):
         prepare(data, plan, extra=[tmp_path / "data"])
+
+
+def test_a_validation_scan_in_further_data_is_known_whatever_the_order_of_its_channels(tmp_path):
+    for folder, channels in (("data", ["T2", "ADC"]), ("extra", ["ADC", "T2"])):
+        two_channels(tmp_path / folder, channels, seed=0)
+    for path in sorted((tmp_path / "extra" / "imagesTr").glob("*_0000.nii.gz")):
+        other = path.with_name(path.name.replace("_0000", "_0001"))
+        path.rename(path.with_suffix(".aside"))
+        other.rename(path)
+        path.with_suffix(".aside").rename(other)
+    plan = {"patient_pattern": PLAN.patient_pattern, "validation_patients": 1}
+    with pytest.raises(InputError, match="are the same scan"):
+        prepare(tmp_path / "data", plan, extra=[tmp_path / "extra"])
+
+
+def two_channels(folder, channels, seed: int) -> None:
+    """A data set whose second channel is the first one and 7."""
+    small.dataset(folder, patients=3, seed=seed)
+    for path in sorted((folder / "imagesTr").glob("*_0000.nii.gz")):
+        sitk.WriteImage(sitk.ReadImage(str(path)) + 7, str(path).replace("_0000", "_0001"))
+    info = json.loads((folder / "dataset.json").read_text())
+    info["channel_names"] = {str(i): name for i, name in enumerate(channels)}
+    (folder / "dataset.json").write_text(json.dumps(info))
 
 
 def places_of_channels(case):
@@ -725,7 +756,7 @@ def test_channels_keep_their_weights_whatever_their_order():
     start = small.model(small.network(input_channels=2), channels=(Channel("T2", "MR"), Channel("ADC", "MR")))
     old = start.network().state_dict()
     stem = next(iter(old))
-    for names, order in ((("adc", "t2"), [1, 0]), (("T2", "ADC"), [0, 1]), (("a", "b"), [0, 1]), (("T2", "b"), [0, 1])):
+    for names, order in ((("adc", "t2"), [1, 0]), (("T2", "ADC"), [0, 1]), (("a", "b"), [0, 1])):
         network = small.network(input_channels=2, seed=3)
         assert adopt(start, network, names, ["structure 1", "structure 2"]) == []
         assert torch.equal(network.state_dict()[stem], old[stem][:, order])
@@ -733,6 +764,9 @@ def test_channels_keep_their_weights_whatever_their_order():
     fresh = network.state_dict()[stem].clone()
     assert adopt(start, network, ["DWI", "T2"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
     assert torch.equal(network.state_dict()[stem], torch.stack([fresh[:, 0], old[stem][:, 0]], 1))
+    network = small.network(input_channels=2, seed=3)
+    assert adopt(start, network, ["T2", "DWI"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
+    assert torch.equal(network.state_dict()[stem], torch.stack([old[stem][:, 0], fresh[:, 1]], 1))
     other = small.network(input_channels=3, seed=3)
     said = adopt(start, other, ["a", "b", "c"], ["structure 1", "structure 2"])
     assert said == ["the input layer (input_channels 2 → 3)"]

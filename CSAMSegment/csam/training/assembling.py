@@ -10,6 +10,7 @@ from ..fields import refuse_unknown
 from ..geometry import AXES, axis_of, volume_of_voxel
 from ..model import COLORS, Channel, Label, Model, TrainedOn
 from .dataset import Case, Dataset
+from .matching import values_by_name
 from .plan import Plan
 
 CARD = ("name", "version", "title", "about", "modality", "licence", "labels")
@@ -25,10 +26,17 @@ def check_card(card: Mapping[str, Any]) -> None:
         refuse_unknown(item, LABEL, "The card's label's")
 
 
-def assemble(network, data: Dataset, plan: Plan, training: Sequence[Case], card: Mapping[str, Any]) -> Model:
+def assemble(
+    network,
+    data: Dataset,
+    plan: Plan,
+    training: Sequence[Case],
+    card: Mapping[str, Any],
+    start: Model | None = None,
+) -> Model:
     """The model without calibration; what the card does not say is taken from the data set.
 
-    Raises InputError for a card that cannot be used.
+    start: the model that the network began as. Raises InputError for a card that cannot be used.
     """
     check_card(card)
     try:
@@ -64,15 +72,19 @@ def assemble(network, data: Dataset, plan: Plan, training: Sequence[Case], card:
         field_of_view=plan.field_of_view,
         slice_axis=plan.slice_axis,
         intensity=plan.normalisation,
-        trained_on=learnt_from(data, plan, training),
+        trained_on=learnt_from(data, plan, training, start),
         free_orientation=plan.free_orientation,
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
 
 
-def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case]) -> TrainedOn:
-    """The range of these scans."""
+def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case], start: Model | None = None) -> TrainedOn:
+    """The range of these scans; the volumes of a structure that ``start`` knew reach over those it had met, too."""
     slices, pixels, counts, volumes = [], [], [], {}
+    known = values_by_name(start) if start is not None else {}
+    for value, name in enumerate(data.labels, 1):
+        met = start.trained_on.volumes_ml.get(known[name.casefold()], ()) if name.casefold() in known else ()
+        volumes |= {value: [*met]} if met else {}
     for case in training:
         facts = data.facts[case.name]
         axis = axis_of(facts.size, facts.spacing, facts.direction, plan.slice_axis)

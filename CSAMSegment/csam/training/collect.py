@@ -5,107 +5,231 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+import secrets
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
+from .. import geometry
 from ..errors import InputError
-from .layouts import Contents, read_contents
+from .facts import examine
+from .layouts import faults_of, read_contents
+from .matching import by_order, places
+from .planning import SCANS_OF_A_PATIENT
 
-ENDING = ".nii.gz"
-UNFINISHED = ".unfinished-"
-"""How the names of files begin that are being written: the layout does not count them."""
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Of files that hold image and geometry whole; a new data set gets the first."""
+NO_CASES = {"desktop.ini", "thumbs.db"}
+"""What systems put into a folder by themselves, beside files whose names begin with a dot."""
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows gives no file."""
 
 
-def add_case(
+@dataclass(frozen=True)
+class Collection:
+    """A data set that cases are added to, there already or not.
+
+    info: its dataset.json. ending: of its files. channels: its own. order: where each of them is among those of a case.
+    values: its label value for each of a case, from 0 on.
+    """
+
+    folder: Path
+    info: Mapping
+    ending: str
+    channels: tuple[str, ...]
+    order: tuple[int, ...]
+    values: tuple[int, ...]
+
+    @property
+    def cases(self) -> list[str]:
+        """The names of the cases."""
+        paths = (self.folder / "labelsTr").glob(f"[!.]*{self.ending}")
+        return sorted(path.name.removesuffix(self.ending) for path in paths)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a case, or an image, of this name, large or small letters alike."""
+        images = (self.folder / "imagesTr").glob(f"[!.]*{self.ending}")
+        known = {*self.cases, *(path.name.removesuffix(self.ending)[: -len("_0000")] for path in images)}
+        return name.casefold() in {other.casefold() for other in known}
+
+    def free_name(self) -> str:
+        """A name for the next case that no other data set has either, for patients are known by their names.
+
+        Where all cases are numbered behind the same word, it goes on behind that word: each is a patient.
+        """
+        words = {name.rpartition("_")[0] for name in self.cases}
+        word = words.pop() if len(words) == 1 and len(self.cases) > SCANS_OF_A_PATIENT else ""
+        return f"{word}_{secrets.token_hex(3)}" if word else f"case{secrets.token_hex(3)}"
+
+    def add(self, name: str, images: Sequence[sitk.Image], truth: sitk.Image, replace: bool = False) -> int:
+        """Adds a case, and returns how many there are then. It is there whole or not at all.
+
+        images: one a channel, on one grid with truth. replace: whether it may take the place of a case of this name.
+        Raises InputError for a name that is taken or none, images or labels that cannot be learned from, and what
+        cannot be written.
+        """
+        name = case_name(name)
+        if replace:
+            name = next((case for case in self.cases if case.casefold() == name.casefold()), name)
+        elif self.has(name):
+            raise InputError(f"{self.folder} has a case {name} already. Give this one another name.")
+        images = [images[place] for place in self.order]
+        truth = self._translated(truth)
+        _facts, faults = examine(images, truth, self.channels, len(self.values))
+        if faults:
+            raise InputError(f"{name} cannot be learned from: {'; '.join(faults)}.")
+        files = {self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}": image for i, image in enumerate(images)}
+        files[self.folder / "labelsTr" / f"{name}{self.ending}"] = truth
+        try:
+            _write(files, replace, self._count)
+        except FileExistsError as error:
+            raise InputError(f"{self.folder} has a case {name} by now. Give this one another name.") from error
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"The case {name} could not be written to {self.folder}: {reason}. Choose another place, or free room "
+                "on the disk."
+            ) from error
+        return len(self.cases)
+
+    def _count(self) -> None:
+        """Writes dataset.json with the number of cases that there are."""
+        path = self.folder / "dataset.json"
+        aside = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")
+        try:
+            values = {**self.info, "numTraining": len(self.cases)}
+            aside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _translated(self, truth: sitk.Image) -> sitk.Image:
+        """The truth in the data set's values."""
+        if self.values == tuple(range(len(self.values))):
+            return truth
+        voxels = np.asarray(self.values, np.uint8)[sitk.GetArrayViewFromImage(truth).astype(int)]
+        translated = sitk.GetImageFromArray(voxels)
+        translated.CopyInformation(truth)
+        return translated
+
+
+def collection(
     folder: str | Path,
-    name: str,
-    images: Sequence[sitk.Image],
-    truth: sitk.Image,
     channels: Sequence[str],
     labels: Sequence[str],
-) -> int:
-    """Adds a case to a data set, or begins one in an empty or new folder; returns how many cases it has then.
+    modalities: Sequence[str] = (),
+    known: Mapping[str, int] | None = None,
+) -> Collection:
+    """The data set in a folder, or the one to begin in an empty or new one, for cases of these channels and labels.
 
-    images: one a channel, on one grid with truth. labels: names of the values of truth, from 1 on. The case is there
-    whole or not at all, and nothing that was there is written over. Raises InputError for a folder that holds anything
-    else, a data set of other channels or labels, a name that is taken or none, and what cannot be written.
+    labels: names of the values of a case's truth, from 1 on. modalities: of the channels, DICOM's words; MR where none
+    is told. known: further names of values, in small letters, such as ``matching.values_by_name`` gives.
+    Raises InputError for a folder that holds anything else, or a data set of other channels or labels.
     """
-    folder = Path(folder)
-    if not re.fullmatch(r"\w[\w.-]*", name) or len(name) > 100:
-        raise InputError(
-            f"{name!r} is no name for a case; letters, digits, dots, - and _ were expected, at most 100 of them."
-        )
-    info = _read_or_begin(folder, channels, labels)
-    ending = "." + info["file_ending"].lstrip(".")
-    taken = [path.name.removesuffix(ending) for path in (folder / "labelsTr").glob(f"[!.]*{ending}")]
-    files = {folder / "imagesTr" / f"{name}_{i:04d}{ending}": image for i, image in enumerate(images)}
-    files[folder / "labelsTr" / f"{name}{ending}"] = truth
-    if name.casefold() in {other.casefold() for other in taken} or any(path.exists() for path in files):
-        raise InputError(f"{folder} has a case {name} already. Give this one another name.")
+    folder, contents = Path(folder), Path(folder) / "dataset.json"
+    modalities = modalities or ("MR",) * len(channels)
     try:
-        _write(files, folder / "dataset.json", info | {"numTraining": len(taken) + 1})
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
-        raise InputError(
-            f"The case {name} could not be written to {folder}: {reason}. Choose another place, or free room on the "
-            "disk."
-        ) from error
-    return len(taken) + 1
-
-
-def _read_or_begin(folder: Path, channels: Sequence[str], labels: Sequence[str]) -> dict:
-    """The dataset.json that is there, or the one to write."""
-    contents = folder / "dataset.json"
-    if not contents.exists():
-        if any(path.is_file() for path in folder.rglob("[!.]*")):
-            raise InputError(f"{folder} holds other files and no dataset.json. Choose an empty folder, or a data set.")
-        return {
-            "name": folder.name,
-            "channel_names": {str(i): name for i, name in enumerate(channels)},
-            "labels": {"background": 0, **{name: value for value, name in enumerate(labels, 1)}},
-            "file_ending": ENDING,
-        }
-    found, _faults = read_contents(folder)
-    info = json.loads(contents.read_text(encoding="utf-8"))
-    if "file_ending" not in info:
-        raise InputError(f"{folder} is in the Decathlon's layout; cases can be added to nnU-Net's raw layout only.")
-    theirs, ours = _names(found), ([*channels], [*labels])
-    if [[name.casefold() for name in names] for names in theirs] != [[n.casefold() for n in names] for names in ours]:
-        said = [f"the channels {', '.join(side[0])} and the labels {', '.join(side[1])}" for side in (theirs, ours)]
+        if not contents.exists():
+            return _begun(folder, channels, labels, modalities)
+        found, _faults = read_contents(folder)
+        info = json.loads(contents.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}. Choose another folder.") from error
+    if "file_ending" not in info or "dataset" in info:
+        raise InputError(f"{folder} lists its cases in dataset.json; cases are added to data sets that do not.")
+    ending = "." + info["file_ending"].lstrip(".")
+    if ending not in ENDINGS:
+        raise InputError(f"The files of {folder} are {ending}; cases are added as {', '.join(ENDINGS)}.")
+    known = {name.casefold(): value for value, name in enumerate(labels, 1)} | dict(known or {})
+    ours = [0, *(known.get(name.casefold(), -1) for name in found.labels)]
+    order = places(found.channels, channels)
+    named = None not in order and len(order) == len(channels) and not by_order(found.channels, channels)
+    if sorted(ours) != [*range(len(labels) + 1)] or not named:
+        sides = ((found.channels, found.labels), (channels, labels))
+        said = [f"the channels {', '.join(side[0])} and the labels {', '.join(side[1])}" for side in sides]
         raise InputError(
             f"{folder} has {said[0]}; this case has {said[1]}. Choose another data set, or an empty folder."
         )
-    return info
+    values = tuple(ours.index(value) for value in range(len(ours)))
+    return Collection(folder, info, ending, found.channels, tuple(order), values)
 
 
-def _names(contents: Contents) -> tuple[list[str], list[str]]:
-    return [*contents.channels], [*contents.labels]
+def case_name(name: str) -> str:
+    """The name as files have it. Raises InputError where it cannot be a case's."""
+    name = unicodedata.normalize("NFC", name.strip())
+    if not re.fullmatch(r"\w[\w.-]*", name) or len(name) > 100 or RESERVED.fullmatch(name):
+        raise InputError(
+            f"{name!r} is no name for a case; letters, digits, dots, - and _ were expected, at most 100 of them."
+        )
+    return name
 
 
-def _write(files: dict[Path, sitk.Image], contents: Path, info: dict) -> None:
-    """Writes every file under another name first; only when all are whole they get theirs, the labels last."""
-    aside = {path: path.with_name(UNFINISHED + path.name) for path in (*files, contents)}
+def _begun(folder: Path, channels: Sequence[str], labels: Sequence[str], modalities: Sequence[str]) -> Collection:
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
+    if any(path.is_file() and path.name.casefold() not in NO_CASES for path in inside) or any(
+        path.is_dir() and any(path.iterdir()) for path in inside
+    ):
+        raise InputError(f"{folder} holds other files and no dataset.json. Choose an empty folder, or a data set.")
+    info = {
+        "name": folder.name,
+        "channel_names": {str(i): name for i, name in enumerate(channels)},
+        "channel_modalities": {str(i): modality for i, modality in enumerate(modalities)},
+        "labels": {"background": 0, **{name: value for value, name in enumerate(labels, 1)}},
+        "file_ending": ENDINGS[0],
+    }
+    faults = faults_of(info)
+    if faults or len(info["labels"]) != len(labels) + 1:
+        raise InputError(
+            f"No data set can be made of the channels {', '.join(channels)} and the labels {', '.join(labels)}: "
+            f"{'; '.join(faults) or 'every label needs a name of its own'}."
+        )
+    order, values = range(len(channels)), range(len(labels) + 1)
+    return Collection(folder, info, ENDINGS[0], tuple(channels), tuple(order), tuple(values))
+
+
+def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[], None]) -> None:
+    """Writes every file under another name and reads it again; when all are whole they get their names, labels last.
+
+    What they replace is kept until ``finish`` is done, and put back where that or one of them fails.
+    """
+    tag = secrets.token_hex(4)  # somebody else may add a case to the same folder
+    aside = {path: path.with_name(f".new-{tag}-{path.name}") for path in files}
+    before = {path: path.with_name(f".old-{tag}-{path.name}") for path in files}
     placed: list[Path] = []
     try:
         for path, image in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             sitk.WriteImage(image, str(aside[path]))
-        aside[contents].write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            _check_whole(aside[path], image)
         for path in files:
-            os.rename(aside[path], path)
-            placed.append(path)
-        os.replace(aside[contents], contents)
+            if replace and path.exists():
+                os.replace(path, before[path])
+            with path.open("xb"):  # nobody else's from here on
+                placed.append(path)
+            os.replace(aside[path], path)
+        finish()
     except BaseException:
-        for path in (*aside.values(), *placed):
+        for path in placed:
+            path.unlink(missing_ok=True)
+        for path, kept in before.items():
+            if kept.exists():
+                os.replace(kept, path)
+        raise
+    finally:
+        for path in (*aside.values(), *before.values()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        raise
 
 
-def free_name(folder: str | Path) -> str:
-    """A name for the next case, "case001" and so on: none of them looks like a scan of another's patient."""
-    taken = {path.name.split(".")[0].split("_")[0].casefold() for path in Path(folder).glob("labelsTr/[!.]*")}
-    return next(name for name in (f"case{number:03d}" for number in range(1, 100_000)) if name not in taken)
+def _check_whole(path: Path, image: sitk.Image) -> None:
+    """Raises OSError where a file holds something else than was written: ITK says nothing of a full disk."""
+    found = sitk.ReadImage(str(path))
+    there, wanted = (sitk.GetArrayViewFromImage(one) for one in (found, image))
+    same = there.shape == wanted.shape and ((there == wanted) | ~np.isfinite(wanted)).all()  # ITK reads NaN as 0
+    if not (same and geometry.same_grid(found, image)):
+        raise OSError(f"what is read again of {path.name} is not what was written; the disk may be full")

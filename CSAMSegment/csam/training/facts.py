@@ -26,7 +26,7 @@ class CaseFacts:
     of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
     of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
     somebody scaled each of them. fingerprint: the same for the same voxels in the same order, whatever name and header
-    the file has.
+    the file has, and in whatever order the channels come.
     """
 
     size: tuple[int, int, int]
@@ -98,13 +98,14 @@ def examine(
 
 
 def _fingerprint(arrays: Sequence[np.ndarray]) -> str:
-    """SHA-256 of the voxels of all channels."""
-    digest = hashlib.sha256()
+    """SHA-256 of those of every channel's voxels."""
+    found = []
     for array in arrays:
-        digest.update(f"{array.shape}".encode())
+        digest = hashlib.sha256(f"{array.shape}".encode())
         for part in array:
             digest.update(np.ascontiguousarray(part, np.float32))
-    return digest.hexdigest()
+        found.append(digest.hexdigest())
+    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
 
 
 def _difference(image: sitk.Image, truth: sitk.Image) -> str:

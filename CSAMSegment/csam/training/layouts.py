@@ -1,9 +1,9 @@
 """The table of contents of a data set, dataset.json: nnU-Net's raw layout or the Medical Segmentation Decathlon's.
 
 nnU-Net: ``channel_names``, ``labels`` (name → value), ``file_ending``; imagesTr/CASE_0000.nii.gz, one file a channel;
-labelsTr/CASE.nii.gz. Decathlon: ``modality``, ``labels`` (value → name), ``training``, a list of {"image", "label"};
-one file a case, 4-D where there are several channels. nnU-Net's first version names files in the former way and lists
-them in the latter: it is read, too.
+labelsTr/CASE.nii.gz. Of ours also ``channel_modalities``, for a channel's name need not tell. Decathlon: ``modality``,
+``labels`` (value → name), ``training``, a list of {"image", "label"}; one file a case, 4-D where there are several
+channels. nnU-Net's first version names files in the former way and lists them in the latter: it is read, too.
 """
 
 from __future__ import annotations
@@ -51,25 +51,32 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
             f"{folder} is not a data set in nnU-Net's raw layout or the Medical Segmentation Decathlon's: its "
             f"dataset.json cannot be read ({error}). A folder with dataset.json, imagesTr and labelsTr was expected."
         ) from error
-    channels, faults = _channels(info)
-    labels, more = _labels(info)
-    faults += more
+    faults = faults_of(info)
+    if faults:
+        raise InputError(f"{folder}/dataset.json cannot be used:\n  " + "\n  ".join(faults))
+    channels, labels = _channels(info)[0], _labels(info)[0]
+    if "file_ending" in info:
+        files, faults = _found(folder, "." + info["file_ending"].lstrip("."), len(channels))
+    else:
+        files, faults = _listed(folder, info["training"], len(channels))
+    names = (str(info.get(key) or "") for key in ("name", "licence"))
+    name, licence = next(names) or folder.name, next(names)
+    told = info.get("channel_modalities")
+    told = told if isinstance(told, dict) else {}
+    modalities = tuple(str(told.get(str(i)) or _modality(channel)) for i, channel in enumerate(channels))
+    return Contents(name, licence, channels, modalities, labels, tuple(files)), faults
+
+
+def faults_of(info: dict) -> list[str]:
+    """What is wrong with the content of a dataset.json, whatever files there are."""
+    faults = [*_channels(info)[1], *_labels(info)[1]]
     listed = None if "file_ending" in info else info.get("training")
     ending = info.get("file_ending")
     if listed is None and not (isinstance(ending, str) and ending):
         faults.append('neither "file_ending" (nnU-Net), such as ".nii.gz", nor "training" (Decathlon), a list of files')
     elif listed is not None and not _is_list_of_pairs(listed):
         faults.append('"training" must be a list of objects with "image" and "label", each a file')
-    if faults:
-        raise InputError(f"{folder}/dataset.json cannot be used:\n  " + "\n  ".join(faults))
-    if listed is None:
-        files, faults = _found(folder, "." + ending.lstrip("."), len(channels))
-    else:
-        files, faults = _listed(folder, listed, len(channels))
-    names = (str(info.get(key) or "") for key in ("name", "licence"))
-    name, licence = next(names) or folder.name, next(names)
-    modalities = tuple(_modality(channel) for channel in channels)
-    return Contents(name, licence, channels, modalities, labels, tuple(files)), faults
+    return faults
 
 
 def _channels(info: dict) -> tuple[tuple[str, ...], list[str]]:

@@ -42,14 +42,18 @@ def values_by_name(model: Model) -> dict[str, int]:
 def places(wanted: Sequence[str], names: Sequence[str]) -> list[int | None]:
     """Where among the names of channels each of those wanted stands, large or small letters alike; None for a stranger.
 
-    A name that stands twice tells nothing. Where there are as many and none of the same name stands elsewhere, the
-    order tells of all.
+    A name that stands twice tells nothing. Where no name is known and there are as many, the order tells.
     """
     wanted, names = ([name.casefold() for name in side] for side in (wanted, names))
     found = [names.index(w) if names.count(w) == wanted.count(w) == 1 else None for w in wanted]
-    if len(wanted) == len(names) and all(place in (None, i) for i, place in enumerate(found)):
-        return [*range(len(wanted))]
-    return found
+    return [*range(len(wanted))] if len(wanted) == len(names) and set(found) == {None} else found
+
+
+def by_order(wanted: Sequence[str], names: Sequence[str]) -> str:
+    """Which channels are the same by their order alone, in words; empty where the names tell."""
+    found = places(wanted, names)
+    pairs = [(names[place], name) for place, name in zip(found, wanted, strict=True) if place is not None]
+    return ", ".join(f"{theirs} for {ours}" for theirs, ours in pairs if theirs.casefold() != ours.casefold())
 
 
 def as_learned(model: Model, data: Dataset, cases: Sequence[Case], log: Callable[[str], None] = print) -> list[Case]:
@@ -68,15 +72,13 @@ def in_order_of(
     found = places(ours, names)
     if None in found:
         raise InputError(
-            f"The data set has the channels {', '.join(names)}; {model.name} takes {', '.join(ours)}. Each of the "
-            "model's needs one of the same name: name them so in dataset.json."
+            f"The data set has the channels {', '.join(names)}; {model.name} takes {', '.join(ours)}. Name the data "
+            "set's channels, in dataset.json, as the model's."
         )
-    theirs = [names[place] for place in found]
-    strangers = [f"{n} for {our}" for n, our in zip(theirs, ours, strict=True) if n.casefold() != our.casefold()]
-    if strangers and len(ours) > 1:
+    if by_order(ours, names):
         log(
-            f"Channels of the data set have other names than the model's; they are taken in their order: "
-            f"{', '.join(strangers)}."
+            "Channels of the data set have other names than the model's; they are taken in their order: "
+            f"{by_order(ours, names)}."
         )
     if found == [*range(len(names))]:
         return list(cases)

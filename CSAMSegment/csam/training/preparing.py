@@ -17,7 +17,7 @@ from ..model import Model
 from ..networks import build
 from .assembling import assemble
 from .dataset import Case, Dataset, inspect, read_split, report
-from .matching import met, places, values_by_name
+from .matching import by_order, met, places, values_by_name
 from .plan import Plan
 from .planning import Decision, decide, patient_pattern, plan_from
 from .sides import drawn, look_over, named
@@ -116,12 +116,20 @@ def prepare(
             f"{split_file}, or start from another model. Other people of the same names need other names of their "
             "cases."
         )
-    notes = look_over(data, training, validation, further)
+    notes = (*look_over(data, training, validation, further), *_in_order(data, further, start))
     patients = [sorted({case.patient for case in side}) for side in (training, validation)]
     names = {"training": named(data, training), "validation": named(data, validation)}
     chosen = {*training, *validation}
     used = replace(data, cases=tuple(case for case in data.cases if case in chosen))
     return Preparation(used, tuple(further), made, decisions, *patients, names, start, notes)
+
+
+def _in_order(data: Dataset, further: Sequence[Dataset], start: Model | None) -> list[str]:
+    """A sentence for every other one whose channels are taken for the data set's by their order alone."""
+    others = [(other.name, other.channels) for other in further]
+    others += [(start.name, [channel.name for channel in start.channels])] if start is not None else []
+    pairs = [(name, by_order(data.channels, channels)) for name, channels in others]
+    return [f"channels of {name} are taken in their order: {said}" for name, said in pairs if said]
 
 
 def _read(folder: str | Path, pattern: str, reports: list[str]) -> Dataset | None:

@@ -235,7 +235,7 @@ class _Training:
             "started_from": start and {"name": start.name, "sha256": start.sha256, "provenance": start.provenance},
             "csam": __version__,
         }
-        model = assemble(trainer.best_network(), prepared.data, self.plan, prepared.training_cases, self.card)
+        model = assemble(trainer.best_network(), prepared.data, self.plan, prepared.training_cases, self.card, start)
         self.log("Calibrating on the validation patients.")
         try:
             model = replace(model, provenance=provenance)
