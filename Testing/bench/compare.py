@@ -5,12 +5,12 @@
 
 A unit is one network, seed and fold (of --of folds by patient): OUT/<data set>/<steps>/<network>/seed<S>-fold<F>of<N>.
 A unit that was stopped goes on from its checkpoint, a finished one is not run again, and the table takes in all
-networks that are finished on these seeds and folds; it refuses those of another plan. With --begin-on every network
-first takes --begin-steps on a further data set, phantoms say, once a seed: its folds go on from there. With --after
-every unit goes on from its own of an earlier comparison, with a finer plan say; with --fine-tune from the weights of a
-model, where they fit. Nothing is chosen on the held-out patients: the averaged weights of the last step are measured,
-all networks' over the product's views. Those of our networks are kept as models, for compare_uncertainty.py. Prints
-the table, writes comparison.json and .png beside the networks' folders.
+networks that are finished on all of these seeds and folds; it refuses those of another plan. With --begin-on every
+network first takes --begin-steps on a further data set, phantoms say, once a seed: its folds go on from there. With
+--after every unit goes on from its own of an earlier comparison, with a finer plan say; with --fine-tune from the
+weights of a model, where they fit. Nothing is chosen on the held-out patients: the averaged weights of the last step
+are measured, all networks' over the product's views. Those of our networks are kept as models, for
+compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
 """
 
 from __future__ import annotations
@@ -259,6 +259,12 @@ def of_plan(result: dict, plan: Plan) -> dict:
     return result
 
 
+def complete(folder: Path, names: set[str]) -> list[Path]:
+    """The results of the networks that have all of these units: a mean over fewer folds is of other patients."""
+    of = {network: {path.parent.name: path for path in network.glob("*/result.json")} for network in folder.iterdir()}
+    return sorted(units[name] for units in of.values() if names <= units.keys() for name in names)
+
+
 def run_all(units: list[Unit]) -> None:
     for unit in units:
         print(f"{unit.folder.relative_to(unit.out)}: {run(unit)}", flush=True)
@@ -333,7 +339,7 @@ def main() -> None:
             list(pool.map(run_all, groups.values()))
     folder = units[0].of_network.parent
     names = {unit.name for unit in units}
-    found = sorted(path for path in folder.glob("*/*/result.json") if path.parent.name in names)
+    found = complete(folder, names)
     results = [json.loads(path.read_text()) for path in found]
     results = [paired.without(of_plan(result, plan), options.without) for result in results]
     table = paired.compare(results, options.reference)

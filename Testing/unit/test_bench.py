@@ -226,6 +226,16 @@ def test_a_network_that_goes_on_keeps_the_kernels_of_the_pixels_it_began_with(tm
     assert compare.begun(replace(unit, after=None), finer) == finer
 
 
+def test_a_network_that_lacks_a_fold_is_not_in_the_table(tmp_path):
+    for name in ("a/seed0-fold0of2", "a/seed0-fold1of2", "a/seed1-fold0of2", "b/seed0-fold1of2"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "result.json").touch()
+    (tmp_path / "c" / "seed0-fold0of2").mkdir(parents=True)
+    (tmp_path / "comparison.json").touch()
+    found = compare.complete(tmp_path, {"seed0-fold0of2", "seed0-fold1of2"})
+    assert found == [tmp_path / "a" / f"seed0-fold{fold}of2" / "result.json" for fold in (0, 1)]
+
+
 @pytest.mark.slow
 def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
