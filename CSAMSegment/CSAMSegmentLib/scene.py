@@ -249,7 +249,7 @@ def _report(result: Result, model: ModelLike, volumes: Sequence) -> str:
     """What has no column of its own, as JSON, so that a saved scene still tells it."""
     report = {
         "model": model.name,
-        "images": [volume.GetName() for volume in volumes],
+        "further_images": [(volume.GetID(), volume.GetName()) for volume in volumes[1:]],
         "sequence_item": shown_item(volumes[0]),
         "ijk_to_world": ijk_to_world(volumes[0]).tolist(),
         "case_quality": result.case_quality,

@@ -8,6 +8,7 @@ Example, in a script:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import qt
@@ -16,7 +17,7 @@ import slicer
 
 from csam.errors import CSAMError, InputError
 from csam.geometry import check_channels
-from csam.training.collect import Collection, collection
+from csam.training.collect import Collection, case_name, collection
 from csam.training.matching import values_by_name
 
 from .browser import shown_item
@@ -28,7 +29,7 @@ from .segments import segment_id
 FOLDER = "CSAMSegment/TrainingFolder"
 """The setting that keeps the data set added to last."""
 CASE = "CSAMSegment.Case"
-"""The attribute of a result's table that tells its image's ID and the name that its case was given."""
+"""The attribute of a result's table that tells its image's ID, the name that its case was given, and the folder."""
 
 
 def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
@@ -40,17 +41,26 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
         raise InputError("There is no result, or its image is no longer in the scene.")
     if model is None or model.name != result.model:
         raise InputError(f'This is the result of the model "{result.model}". Choose that model to keep it.')
-    report, names = result.report(), [volume and volume.GetName() for volume in volumes]
-    expected = report.get("images") or [result.volume.GetName(), *names[1:]]
-    if None in volumes or volumes[0] is not result.volume or names[1:] != expected[1:]:
-        raise InputError(f"The model was run on {', '.join(map(str, expected))}. Choose that to keep the result.")
+    report = result.report()
+    further = report.get("further_images", [(None, None)] * (len(volumes) - 1))  # of older results nothing is known
+    same = [volume is not None and _is(volume, *image) for volume, image in zip(volumes[1:], further, strict=False)]
+    if volumes[0] is not result.volume or not all(same) or len(further) != len(volumes) - 1:
+        names = ", ".join([result.volume.GetName(), *(name or "another image" for _identifier, name in further)])
+        raise InputError(f"The model was run on: {names}. Choose the same again to keep the result.")
     if report.get("sequence_item") not in (None, shown_item(result.volume)):
         raise InputError(
             f"This is the result of {report['sequence_item']}; the sequence shows {shown_item(result.volume)} now. "
             "Go back there to keep it."
         )
-    if report.get("provenance", {}).get("options", {}).get("region") is not None:
+    options = (report.get("provenance") or {}).get("options") or {}
+    if options.get("region") is not None:
         raise InputError("Only a region was segmented: what is outside is not known. Run the whole image to keep it.")
+
+
+def _is(volume, identifier: str | None, name: str | None) -> bool:
+    """Whether a volume is that of an ID and name; of the name where a loaded scene has given other IDs."""
+    gone = identifier is not None and slicer.mrmlScene.GetNodeByID(identifier) is None
+    return identifier in (None, volume.GetID()) or (gone and volume.GetName() == name)
 
 
 def open_collection(folder, model) -> Collection:
@@ -66,21 +76,27 @@ def save_case(result: ShownResult, volumes: Sequence, model, folder, name: str, 
     volumes: one for each channel of the model. name, replace: as in ``csam.training.collect.Collection.add``.
     Raises InputError when the images are not those of the result, or segments overlap, and what ``collect`` raises.
     """
+    images, truth = case_of(result, volumes, model)
+    count = open_collection(folder, model).add(name, images, truth, replace)
+    if result.report().get("sequence_item") is None:
+        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name} {Path(folder).resolve()}")
+    return count
+
+
+def case_of(result: ShownResult | None, volumes: Sequence, model) -> tuple[list[sitk.Image], sitk.Image]:
+    """The images and the labels that would be kept. Raises InputError where they are none of a case."""
     check_case(result, volumes, model)
     images = [image_from_volume(volume) for volume in volumes]
     check_channels(images)
     truth = sitk.GetImageFromArray(labels_now(result, model))
     truth.CopyInformation(images[0])
-    count = open_collection(folder, model).add(name, images, truth, replace)
-    if result.report().get("sequence_item") is None:
-        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name}")
-    return count
+    return images, truth
 
 
-def kept_as(result: ShownResult) -> str:
-    """The name under which the result was kept before, empty where it was not."""
-    image, _space, name = (result.volumes.GetAttribute(CASE) or "").partition(" ")
-    return name if image == result.volume.GetID() else ""
+def kept_as(result: ShownResult, folder) -> str:
+    """The name under which the result was kept in a folder before, empty where it was not."""
+    image, name, place = [*(result.volumes.GetAttribute(CASE) or "").split(" ", 2), "", "", ""][:3]
+    return name if (image, place) == (result.volume.GetID(), str(Path(folder).resolve())) else ""
 
 
 def labels_now(result: ShownResult, model) -> np.ndarray:
@@ -143,7 +159,7 @@ class TrainingCaseView:
     def _keep(self) -> str:
         """What to say at the end, nothing when the person has cancelled."""
         result, model = self._find(), self._input.model
-        check_case(result, self._input.volumes(), model)
+        case_of(result, self._input.volumes(), model)
         doubts = _doubts(result, model)
         if doubts and not slicer.util.confirmOkCancelDisplay(" ".join([*doubts, _("Keep the case?")])):
             return ""
@@ -153,9 +169,9 @@ class TrainingCaseView:
             return ""
         cases = open_collection(folder, model)
         settings.setValue(FOLDER, folder)
-        before = kept_as(result)
+        before = kept_as(result, folder)
         name = _ask_name(before if before and cases.has(before) else cases.free_name())
-        replace = bool(name) and cases.has(name)
+        replace = bool(name) and cases.has(case_name(name))
         question = _("The data set has a case {name} already. Replace it?").format(name=name)
         if not name or (replace and not slicer.util.confirmOkCancelDisplay(question)):
             return ""

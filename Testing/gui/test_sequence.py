@@ -304,7 +304,7 @@ def test_of_a_segmented_sequence_every_image_is_a_case_with_its_own_labels(seque
     for number in (0, 2):
         browse(sequence, number)
         result = sequence.panel._find()
-        assert kept_as(result) == ""
+        assert kept_as(result, tmp_path / "hearts") == ""
         save_case(result, [sequence.proxy], sequence.panel.input.model, tmp_path / "hearts", f"p1_{number}")
     first, last = (case.read()[0][0] for case in read_dataset(tmp_path / "hearts").cases)
     assert not np.array_equal(sitk.GetArrayFromImage(first), sitk.GetArrayFromImage(last))

@@ -116,7 +116,7 @@ def test_a_result_of_another_model_is_not_kept_as_this_ones(done):
 def test_a_result_of_another_image_is_not_kept_as_this_ones(done, monkeypatch):
     other = done.loads("other")
     monkeypatch.setattr(done.panel.input, "volumes", lambda: [other])
-    assert refuses(done) == "The model was run on cine. Choose that to keep the result."
+    assert refuses(done) == "The model was run on: cine. Choose the same again to keep the result."
 
 
 def test_a_result_of_a_region_is_not_kept_as_that_of_the_whole_image(done, tmp_path):
@@ -145,14 +145,30 @@ def test_a_folder_that_cannot_be_used_is_told_before_a_name_is_asked_for(done, t
     assert "holds other files and no dataset.json" in done.host.dialogs.take()[-1].text
 
 
+def test_a_name_that_no_file_can_have_is_told(done, tmp_path):
+    reviewed(done)
+    assert "'Smith, John' is no name for a case" in keeps(done, tmp_path / "hearts", "Smith, John")[-1]
+
+
+def test_a_name_given_in_one_data_set_is_not_offered_in_another(done, tmp_path):
+    reviewed(done)
+    offered = []
+    for folder in ("a", "b", "a"):
+        done.host.dialogs.answer(str(tmp_path / folder), lambda dialog: offered.append(dialog.textValue()) or 0)
+        done.ui.keepCaseButton.click()
+        done.host.dialogs.take()
+        if len(offered) == 1:
+            keeps(done, tmp_path / "a", "p1_1")
+    assert offered[2] == "p1_1"
+    assert not {"p1_1"} & {*offered[:2]}
+
+
 def test_a_segment_that_cannot_be_read_is_told(done, tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("Export of segment failed.")
 
-    reviewed(done)
     monkeypatch.setattr(slicer.util, "arrayFromSegmentBinaryLabelmap", fails)
-    assert keeps(done, tmp_path / "hearts", "a")[-1] == "A segment's voxels cannot be read: Export of segment failed."
-    assert not (tmp_path / "hearts").exists()
+    assert refuses(done) == "A segment's voxels cannot be read: Export of segment failed."
 
 
 def test_without_a_result_there_is_nothing_to_keep(person):
@@ -185,6 +201,7 @@ def test_a_deleted_segment_is_asked_about_and_then_a_structure_that_is_not_there
 
 def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(person, tmp_path):
     from csam.training.dataset import read_dataset
+    from CSAMSegmentLib import training_case
 
     first = person.loads("T2")
     second = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "ADC")
@@ -208,10 +225,16 @@ def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(p
         mask[0] = True
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, identifier, first)
     person.looks()
-    said = keeps(person, tmp_path / "prostates", "p1_2")[-1]
-    assert said.startswith('The segments "Transition zone" and "Peripheral zone" overlap')
+    assert refuses(person).startswith('The segments "Transition zone" and "Peripheral zone" overlap')
     assert len(read_dataset(tmp_path / "prostates").cases) == 1
-    third = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "another ADC")
+    third = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "third")
+    third.SetName("ADC")
     person.panel.input._channels[0].setCurrentNode(third)
     person.looks()
-    assert refuses(person) == "The model was run on T2, ADC. Choose that to keep the result."
+    assert refuses(person) == "The model was run on: T2, ADC. Choose the same again to keep the result."
+    check = training_case.check_case
+    result, model = person.panel._find(), person.panel.input.model
+    second.SetName("renamed")
+    check(result, [first, second], model)
+    slicer.mrmlScene.RemoveNode(second)
+    check(result, [first, third], model)  # a scene that was loaded beside another gives its nodes other IDs

@@ -106,13 +106,15 @@ REFUSED = {
     "no name": ({"name": " "}, "'' is no name for a case"),
     "a path": ({"name": "../case"}, "is no name for a case"),
     "a device": ({"name": "aux"}, "is no name for a case"),
-    "too long a name": ({"name": "a" * 101}, "is no name for a case"),
+    "too long a name": ({"name": "a" * 201}, "is no name for a case"),
     "other channels": ({"channels": ["ADC", "T1"]}, r"has the channels T2, ADC .*; this case has .* ADC, T1"),
     "unknown channels": ({"channels": ["a", "b"]}, r"has the channels T2, ADC .*; this case has .* a, b"),
     "another channel more": ({"channels": ["T2", "ADC", "DWI"]}, r"has the channels T2, ADC and"),
     "other labels": ({"labels": ["zone"]}, r"the labels zone, lesion; this case has .* the labels zone\. Choose"),
     "another grid": (on_another_grid(), "cannot be learned from: ADC and its labels do not have the same size"),
     "unknown values": (of_other_values(), "cannot be learned from: its labels hold the values"),
+    "unknown values of others": (of_other_values() | {"labels": LABELS[::-1]}, "its labels hold the values"),
+    "many bytes": ({"name": "髓" * 99}, "is no name for a case"),
 }
 
 
@@ -143,6 +145,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_text("")
     (tmp_path / "labelsTr").mkdir()
+    (tmp_path / "labelsTr" / ".DS_Store").write_text("")
     assert collection(tmp_path, CHANNELS, LABELS).cases == []
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "letter.txt").write_text("Dear ...")
@@ -230,6 +233,74 @@ def test_a_case_that_cannot_be_placed_leaves_what_was_there(tmp_path, monkeypatc
     assert add(tmp_path, "case002", *case(1), replace=there) == 2
 
 
+@pytest.mark.parametrize("fails_from", range(1, 8))
+def test_where_nothing_can_be_put_back_what_was_there_is_still_there(tmp_path, monkeypatch, fails_from):
+    add(tmp_path, "case001", *case())
+    before, move, moved = files(tmp_path), collect.os.replace, []
+
+    def replace(source, target):
+        moved.append(source)
+        if len(moved) >= fails_from:
+            raise PermissionError(13, "Permission denied")
+        move(source, target)
+
+    monkeypatch.setattr(collect.os, "replace", replace)
+    with pytest.raises(InputError, match="could not be written") as caught:
+        add(tmp_path, "case001", *case(1), replace=True)
+    now = files(tmp_path)
+    assert {*before.values()} <= {*now.values()}
+    aside = [name.rpartition("/")[2] for name in now if "/.old-" in name]
+    assert all(name in str(caught.value) for name in aside)
+    assert not [name for name in now if "/.new-" in name]
+
+
+@pytest.mark.parametrize("ending", collect.ENDINGS)
+@pytest.mark.parametrize("lost", [8, 40])
+def test_a_file_that_ends_early_is_noticed_though_its_end_is_background(tmp_path, monkeypatch, ending, lost):
+    write, (images, truth) = sitk.WriteImage, case()
+    voxels = sitk.GetArrayFromImage(truth)
+    voxels[-2:] = 0
+    empty = sitk.GetImageFromArray(voxels)
+    empty.CopyInformation(truth)
+    monkeypatch.setattr(collect, "ENDINGS", (ending,))
+
+    def short(image, path):
+        write(image, path)
+        if "labels" in path:
+            whole = Path(path).read_bytes()
+            Path(path).write_bytes(whole[:-lost])
+
+    monkeypatch.setattr(collect.sitk, "WriteImage", short)
+    with pytest.raises(InputError, match="not read again as it was written; the disk may be full"):
+        add(tmp_path, "case001", images, empty)
+    assert files(tmp_path) == {}
+
+
+def test_what_a_run_makes_of_values_that_are_not_finite_is_kept(tmp_path):
+    image = sitk.Cast(small.image(), sitk.sitkFloat32) - 900
+    image[3, 4, 2] = float("nan")
+    add(tmp_path, "a", [image], small.image() > 900, channels=["MR"], labels=["ball"])
+    [found], _truth = read_dataset(tmp_path).cases[0].read()
+    values = sitk.GetArrayFromImage(found)
+    assert values[2, 4, 3] == values.min() == np.nanmin(sitk.GetArrayFromImage(image))
+
+
+def test_axes_that_files_cannot_hold_are_told_as_that(tmp_path):
+    leaning = np.reshape(small.OBLIQUE, (3, 3)) @ np.array([[1, 0.02, 0], [0, 1, 0], [0, 0, 1]])
+    image = small.image(
+        (256, 256, 5), (0.5, 0.5, 5.0), direction=tuple((leaning / np.linalg.norm(leaning, axis=0)).ravel())
+    )
+    with pytest.raises(InputError, match=r"^The image's axes are not quite at right angles"):
+        add(tmp_path, "a", [image], image > 900, channels=["MR"], labels=["ball"])
+    assert files(tmp_path) == {}
+
+
+def test_channels_of_the_same_name_are_told_by_their_order(tmp_path):
+    images, truth = case()
+    for name in ("a", "b"):
+        assert add(tmp_path, name, [*images, images[0]], truth, channels=["T2", "T2", "ADC"])
+
+
 def test_somebody_who_adds_the_same_name_meanwhile_is_not_written_over(tmp_path, monkeypatch):
     add(tmp_path, "case001", *case())
     theirs, check = [], collect._check_whole
@@ -254,7 +325,8 @@ def test_names_that_are_offered_are_nobody_elses_and_those_of_single_patients(tm
     assert len({*offered}) > 45
     assert patient_pattern(offered)[0] == "(.*)"
     (tmp_path / "labelsTr").mkdir()
-    for number in range(13):
+    for number in range(5):
         (tmp_path / "labelsTr" / f"prostate_{number:02d}.nii.gz").touch()
     numbered = [*empty.cases, empty.free_name(), empty.free_name()]
     assert patient_pattern(numbered)[0] == "(.*)"
+    assert len({name.rpartition("_")[0] for name in numbered}) == 1

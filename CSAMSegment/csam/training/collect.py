@@ -17,13 +17,15 @@ import SimpleITK as sitk
 
 from .. import geometry
 from ..errors import InputError
+from ..nifti import fault_of
 from .facts import examine
 from .layouts import faults_of, read_contents
 from .matching import by_order, places
-from .planning import SCANS_OF_A_PATIENT
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Of files that hold image and geometry whole; a new data set gets the first."""
+NUMBERED = 5
+"""From so many cases on that share all but what stands behind an underscore, they are taken for as many patients."""
 NO_CASES = {"desktop.ini", "thumbs.db"}
 """What systems put into a folder by themselves, beside files whose names begin with a dot."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -63,7 +65,7 @@ class Collection:
         Where all cases are numbered behind the same word, it goes on behind that word: each is a patient.
         """
         words = {name.rpartition("_")[0] for name in self.cases}
-        word = words.pop() if len(words) == 1 and len(self.cases) > SCANS_OF_A_PATIENT else ""
+        word = words.pop() if len(words) == 1 and len(self.cases) >= NUMBERED else ""
         return f"{word}_{secrets.token_hex(3)}" if word else f"case{secrets.token_hex(3)}"
 
     def add(self, name: str, images: Sequence[sitk.Image], truth: sitk.Image, replace: bool = False) -> int:
@@ -78,7 +80,7 @@ class Collection:
             name = next((case for case in self.cases if case.casefold() == name.casefold()), name)
         elif self.has(name):
             raise InputError(f"{self.folder} has a case {name} already. Give this one another name.")
-        images = [images[place] for place in self.order]
+        images = [_finite(images[place]) for place in self.order]
         truth = self._translated(truth)
         _facts, faults = examine(images, truth, self.channels, len(self.values))
         if faults:
@@ -90,7 +92,7 @@ class Collection:
         except FileExistsError as error:
             raise InputError(f"{self.folder} has a case {name} by now. Give this one another name.") from error
         except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+            reason = getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise InputError(
                 f"The case {name} could not be written to {self.folder}: {reason}. Choose another place, or free room "
                 "on the disk."
@@ -109,10 +111,12 @@ class Collection:
             aside.unlink(missing_ok=True)
 
     def _translated(self, truth: sitk.Image) -> sitk.Image:
-        """The truth in the data set's values."""
-        if self.values == tuple(range(len(self.values))):
+        """The truth in the data set's values; what has none is left for ``examine`` to find."""
+        found = sitk.GetArrayViewFromImage(truth)
+        known = np.isin(found, range(len(self.values)))
+        if self.values == tuple(range(len(self.values))) or not known.all():
             return truth
-        voxels = np.asarray(self.values, np.uint8)[sitk.GetArrayViewFromImage(truth).astype(int)]
+        voxels = np.asarray(self.values, np.uint8)[found.astype(int)]
         translated = sitk.GetImageFromArray(voxels)
         translated.CopyInformation(truth)
         return translated
@@ -162,18 +166,16 @@ def collection(
 def case_name(name: str) -> str:
     """The name as files have it. Raises InputError where it cannot be a case's."""
     name = unicodedata.normalize("NFC", name.strip())
-    if not re.fullmatch(r"\w[\w.-]*", name) or len(name) > 100 or RESERVED.fullmatch(name):
+    if not re.fullmatch(r"\w[\w.-]*", name) or len(name.encode()) > 200 or RESERVED.fullmatch(name):
         raise InputError(
-            f"{name!r} is no name for a case; letters, digits, dots, - and _ were expected, at most 100 of them."
+            f"{name!r} is no name for a case; letters, digits, dots, - and _ were expected, at most 200 bytes of them."
         )
     return name
 
 
 def _begun(folder: Path, channels: Sequence[str], labels: Sequence[str], modalities: Sequence[str]) -> Collection:
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
-    if any(path.is_file() and path.name.casefold() not in NO_CASES for path in inside) or any(
-        path.is_dir() and any(path.iterdir()) for path in inside
-    ):
+    inside = _content(folder) if folder.exists() else []
+    if any(path.is_file() or _content(path) for path in inside):
         raise InputError(f"{folder} holds other files and no dataset.json. Choose an empty folder, or a data set.")
     info = {
         "name": folder.name,
@@ -192,6 +194,18 @@ def _begun(folder: Path, channels: Sequence[str], labels: Sequence[str], modalit
     return Collection(folder, info, ENDINGS[0], tuple(channels), tuple(order), tuple(values))
 
 
+def _content(folder: Path) -> list[Path]:
+    """What somebody has put into a folder."""
+    return [path for path in folder.iterdir() if not (path.name.startswith(".") or path.name.casefold() in NO_CASES)]
+
+
+def _finite(image: sitk.Image) -> sitk.Image:
+    """The image as a run sees it: files do not keep values that are not finite."""
+    if np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+        return image
+    return geometry.like(geometry.array_of(image), image)
+
+
 def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[], None]) -> None:
     """Writes every file under another name and reads it again; when all are whole they get their names, labels last.
 
@@ -199,8 +213,7 @@ def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[],
     """
     tag = secrets.token_hex(4)  # somebody else may add a case to the same folder
     aside = {path: path.with_name(f".new-{tag}-{path.name}") for path in files}
-    before = {path: path.with_name(f".old-{tag}-{path.name}") for path in files}
-    placed: list[Path] = []
+    placed: dict[Path, Path | None] = {}
     try:
         for path, image in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,28 +221,51 @@ def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[],
             _check_whole(aside[path], image)
         for path in files:
             if replace and path.exists():
-                os.replace(path, before[path])
+                before = path.with_name(f".old-{tag}-{path.name}")
+                os.replace(path, before)
+                placed[path] = before
             with path.open("xb"):  # nobody else's from here on
-                placed.append(path)
+                placed.setdefault(path, None)
             os.replace(aside[path], path)
         finish()
-    except BaseException:
-        for path in placed:
-            path.unlink(missing_ok=True)
-        for path, kept in before.items():
-            if kept.exists():
-                os.replace(kept, path)
+    except BaseException as error:
+        left = [before.name for path, before in placed.items() if not _put_back(path, before) and before is not None]
+        if left:
+            raise OSError(f"{error}; what was there before is kept as {', '.join(left)}") from error
         raise
     finally:
-        for path in (*aside.values(), *before.values()):
+        for path in aside.values():
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+    for before in filter(None, placed.values()):
+        with suppress(OSError):
+            before.unlink()
+
+
+def _put_back(path: Path, before: Path | None) -> bool:
+    """Whether what stood at a path, or nothing, stands there again."""
+    try:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            os.replace(before, path)
+    except OSError:
+        return False
+    return True
 
 
 def _check_whole(path: Path, image: sitk.Image) -> None:
-    """Raises OSError where a file holds something else than was written: ITK says nothing of a full disk."""
-    found = sitk.ReadImage(str(path))
-    there, wanted = (sitk.GetArrayViewFromImage(one) for one in (found, image))
-    same = there.shape == wanted.shape and ((there == wanted) | ~np.isfinite(wanted)).all()  # ITK reads NaN as 0
-    if not (same and geometry.same_grid(found, image)):
-        raise OSError(f"what is read again of {path.name} is not what was written; the disk may be full")
+    """Raises OSError where a file does not hold what was written, for ITK says nothing of a full disk, and InputError
+    where it cannot hold the image's geometry."""
+    try:
+        whole = fault_of(path) is None
+        found = sitk.ReadImage(str(path))
+    except RuntimeError:
+        whole = False
+    if not (whole and np.array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(image))):
+        raise OSError("a file is not read again as it was written; the disk may be full")
+    if not geometry.same_grid(found, image):
+        raise InputError(
+            "The image's axes are not quite at right angles; files cannot hold that. Resample it (module "
+            '"Resample Scalar/Vector/DWI Volume"), and run it again.'
+        )

@@ -46,7 +46,8 @@ def places(wanted: Sequence[str], names: Sequence[str]) -> list[int | None]:
     """
     wanted, names = ([name.casefold() for name in side] for side in (wanted, names))
     found = [names.index(w) if names.count(w) == wanted.count(w) == 1 else None for w in wanted]
-    return [*range(len(wanted))] if len(wanted) == len(names) and set(found) == {None} else found
+    in_order = wanted == names or (len(wanted) == len(names) and set(found) == {None})
+    return [*range(len(wanted))] if in_order else found
 
 
 def by_order(wanted: Sequence[str], names: Sequence[str]) -> str:
