@@ -7,6 +7,7 @@ Example, in a script:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from .segments import segment_id
 FOLDER = "CSAMSegment/TrainingFolder"
 """The setting that keeps the data set added to last."""
 CASE = "CSAMSegment.Case"
-"""The attribute of a result's table that tells its image's ID, the name that its case was given, and the folder."""
+"""The attribute of a result's table that tells its image's ID, its case's name, and a mark of the folder."""
 
 
 def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
@@ -42,7 +43,9 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
     if model is None or model.name != result.model:
         raise InputError(f'This is the result of the model "{result.model}". Choose that model to keep it.')
     report = result.report()
-    further = report.get("further_images", [(None, None)] * (len(volumes) - 1))  # of older results nothing is known
+    further = report.get("further_images")
+    if not (isinstance(further, list) and all(isinstance(image, list) and len(image) == 2 for image in further)):
+        further = [(None, None)] * (len(volumes) - 1)  # of older results, and damaged ones, nothing is known
     same = [volume is not None and _is(volume, *image) for volume, image in zip(volumes[1:], further, strict=False)]
     if volumes[0] is not result.volume or not all(same) or len(further) != len(volumes) - 1:
         names = ", ".join([result.volume.GetName(), *(name or "another image" for _identifier, name in further)])
@@ -52,9 +55,15 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
             f"This is the result of {report['sequence_item']}; the sequence shows {shown_item(result.volume)} now. "
             "Go back there to keep it."
         )
-    options = (report.get("provenance") or {}).get("options") or {}
-    if options.get("region") is not None:
+    if _within(report, "provenance", "options", "region") is not None:
         raise InputError("Only a region was segmented: what is outside is not known. Run the whole image to keep it.")
+
+
+def _within(report, *names: str):
+    """A field of a field of a report, None where any of them is not there."""
+    for name in names:
+        report = report.get(name) if isinstance(report, dict) else None
+    return report
 
 
 def _is(volume, identifier: str | None, name: str | None) -> bool:
@@ -79,7 +88,7 @@ def save_case(result: ShownResult, volumes: Sequence, model, folder, name: str, 
     images, truth = case_of(result, volumes, model)
     count = open_collection(folder, model).add(name, images, truth, replace)
     if result.report().get("sequence_item") is None:
-        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name} {Path(folder).resolve()}")
+        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name} {_mark(folder)}")
     return count
 
 
@@ -96,7 +105,12 @@ def case_of(result: ShownResult | None, volumes: Sequence, model) -> tuple[list[
 def kept_as(result: ShownResult, folder) -> str:
     """The name under which the result was kept in a folder before, empty where it was not."""
     image, name, place = [*(result.volumes.GetAttribute(CASE) or "").split(" ", 2), "", "", ""][:3]
-    return name if (image, place) == (result.volume.GetID(), str(Path(folder).resolve())) else ""
+    return name if (image, place) == (result.volume.GetID(), _mark(folder)) else ""
+
+
+def _mark(folder) -> str:
+    """What tells a folder from others; its path is nobody's business who is given the scene."""
+    return hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:16]
 
 
 def labels_now(result: ShownResult, model) -> np.ndarray:
@@ -171,9 +185,18 @@ class TrainingCaseView:
         settings.setValue(FOLDER, folder)
         before = kept_as(result, folder)
         name = _ask_name(before if before and cases.has(before) else cases.free_name())
-        replace = bool(name) and cases.has(case_name(name))
-        question = _("The data set has a case {name} already. Replace it?").format(name=name)
-        if not name or (replace and not slicer.util.confirmOkCancelDisplay(question)):
+        if not name:
+            return ""
+        replace, question = cases.has(case_name(name)), ""
+        before, after = cases.patients(), cases.patients([name])
+        if replace:
+            question = _("The data set has a case {name} already. Replace it?").format(name=name)
+        elif before != after:
+            question = _(
+                "With {name}, what stands before the last underscore tells the patients. Patients among the cases so "
+                "far: {before}; then: {after}. Keep this name?"
+            ).format(name=name, after=after, before=before)
+        if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         with slicer.util.WaitCursor():
             count = save_case(self._find(), self._input.volumes(), self._input.model, folder, name, replace)

@@ -1,5 +1,6 @@
 """A person keeps a corrected result for training: a case that the trainer reads, or nothing at all."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +129,19 @@ def test_a_result_of_a_region_is_not_kept_as_that_of_the_whole_image(done, tmp_p
     assert refuses(done).startswith("Only a region was segmented")
 
 
+@pytest.mark.parametrize(
+    "damage", [{"provenance": None}, {"provenance": {"options": 5}}, {"further_images": "ab"}], ids=str
+)
+def test_a_report_that_is_damaged_keeps_nobody_from_keeping_the_case(done, tmp_path, damage):
+    from CSAMSegmentLib.outputs import REPORT
+    from CSAMSegmentLib.training_case import save_case
+
+    result = done.panel._find()
+    result.volumes.SetAttribute(REPORT, json.dumps(result.report() | damage))
+    assert save_case(result, [done.volume], done.panel.input.model, tmp_path / "hearts", "a") == 1
+    assert str(tmp_path) not in result.volumes.GetAttribute("CSAMSegment.Case")
+
+
 def test_a_result_whose_image_has_gone_is_told(done):
     from CSAMSegmentLib.training_case import check_case
 
@@ -143,6 +157,18 @@ def test_a_folder_that_cannot_be_used_is_told_before_a_name_is_asked_for(done, t
     done.host.dialogs.answer(str(tmp_path))
     done.ui.keepCaseButton.click()
     assert "holds other files and no dataset.json" in done.host.dialogs.take()[-1].text
+
+
+def test_a_name_that_makes_one_patient_of_several_is_asked_about(done, tmp_path):
+    reviewed(done)
+    folder = tmp_path / "hearts"
+    for name in ("heart_1", "heart_2"):
+        keeps(done, folder, name)
+    done.host.dialogs.answer(str(folder), typed("other"), qt.QMessageBox.Cancel)
+    done.ui.keepCaseButton.click()
+    said = done.host.dialogs.take()[-1].text
+    assert said.endswith("Patients among the cases so far: 2; then: 1. Keep this name?")
+    assert not (folder / "labelsTr" / "other.nii.gz").exists()
 
 
 def test_a_name_that_no_file_can_have_is_told(done, tmp_path):

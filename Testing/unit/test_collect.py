@@ -330,3 +330,4 @@ def test_names_that_are_offered_are_nobody_elses_and_those_of_single_patients(tm
     numbered = [*empty.cases, empty.free_name(), empty.free_name()]
     assert patient_pattern(numbered)[0] == "(.*)"
     assert len({name.rpartition("_")[0] for name in numbered}) == 1
+    assert (empty.patients(), empty.patients([numbered[-1]]), empty.patients(["case1"])) == (5, 5, 1)

@@ -21,6 +21,7 @@ from ..nifti import fault_of
 from .facts import examine
 from .layouts import faults_of, read_contents
 from .matching import by_order, places
+from .planning import patient_pattern
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Of files that hold image and geometry whole; a new data set gets the first."""
@@ -58,6 +59,11 @@ class Collection:
         images = (self.folder / "imagesTr").glob(f"[!.]*{self.ending}")
         known = {*self.cases, *(path.name.removesuffix(self.ending)[: -len("_0000")] for path in images)}
         return name.casefold() in {other.casefold() for other in known}
+
+    def patients(self, further: Sequence[str] = ()) -> int:
+        """Of how many patients the cases are, as a training tells them by the names of these and ``further`` ones."""
+        pattern, _why = patient_pattern([*self.cases, *further]) if self.cases else ("(.*)", "")
+        return len({re.match(pattern, name)[1] for name in self.cases})
 
     def free_name(self) -> str:
         """A name for the next case that no other data set has either, for patients are known by their names.
