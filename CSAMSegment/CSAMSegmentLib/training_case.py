@@ -183,8 +183,8 @@ class TrainingCaseView:
             return ""
         cases = open_collection(folder, model)
         settings.setValue(FOLDER, folder)
-        before = kept_as(result, folder)
-        name = _ask_name(before if before and cases.has(before) else cases.free_name())
+        kept = kept_as(result, folder)
+        name = _ask_name(kept if kept and cases.has(kept) else cases.free_name())
         if not name:
             return ""
         replace, question = cases.has(case_name(name)), ""

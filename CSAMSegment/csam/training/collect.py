@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..nifti import fault_of
 from .facts import examine
 from .layouts import faults_of, read_contents
-from .matching import by_order, places
+from .matching import by_order, places, relabelled
 from .planning import patient_pattern
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -122,10 +122,7 @@ class Collection:
         known = np.isin(found, range(len(self.values)))
         if self.values == tuple(range(len(self.values))) or not known.all():
             return truth
-        voxels = np.asarray(self.values, np.uint8)[found.astype(int)]
-        translated = sitk.GetImageFromArray(voxels)
-        translated.CopyInformation(truth)
-        return translated
+        return relabelled(truth, self.values)
 
 
 def collection(

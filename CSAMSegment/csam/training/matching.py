@@ -26,10 +26,15 @@ class Relabelled(Case):
 
     def read(self) -> tuple[list[sitk.Image], sitk.Image]:
         images, truth = super().read()
-        values = np.asarray(self.values, np.min_scalar_type(max(self.values)))
-        labels = sitk.GetImageFromArray(values[sitk.GetArrayFromImage(truth).astype(int)])
-        labels.CopyInformation(truth)
-        return images, labels
+        return images, relabelled(truth, self.values)
+
+
+def relabelled(truth: sitk.Image, values: Sequence[int]) -> sitk.Image:
+    """Labels in other values. values: the new one of each that there is, from 0 on."""
+    table = np.asarray(values, np.min_scalar_type(max(values)))
+    labels = sitk.GetImageFromArray(table[sitk.GetArrayViewFromImage(truth).astype(int)])
+    labels.CopyInformation(truth)
+    return labels
 
 
 def values_by_name(model: Model) -> dict[str, int]:
