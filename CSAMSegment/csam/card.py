@@ -40,6 +40,11 @@ def card(model: Model) -> str:
     if where.get("extra_data"):
         lines.append(f"- Also, for training only: {', '.join(where['extra_data'])}")
     lines += _ancestors(model)
+    if where.get("folds"):
+        lines.append(
+            f"- Calibrated and measured by cross-validation in {len(where['folds'])} folds, see below: no other scans "
+            "were held out"
+        )
     never = ", never trained on" if where.get("training_patients") else ""
     of = f" of {where.get('calibrated_on')}"
     for part, data in (("validation", ""), ("calibration", of)):
@@ -50,7 +55,7 @@ def card(model: Model) -> str:
         lines += ["| measure | before calibration | after | |", "|---|---|---|---|"]
         figures = (model.metrics.get(name, {}) for name in ("before_calibration", "validation"))
         lines += [f"| {' | '.join(row)} |" for row in rows(*figures)]
-        lines += ["", "Dice of every validation scan:", "", "| scan | Dice |", "|---|---|"]
+        lines += ["", "Dice of every scan:", "", "| scan | Dice |", "|---|---|"]
         lines += [f"| {name} | {dice:.4f} |" for name, dice in model.metrics.get("cases", {}).items()]
     return "\n".join(lines).rstrip() + "\n"
 

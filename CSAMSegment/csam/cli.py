@@ -243,20 +243,51 @@ def _train(options: argparse.Namespace) -> None:
         given = getattr(options, f"plan_{field.name}")
         if given is not None:
             values[field.name] = given
+    card = _read_json(options.card)
+    if options.cross_validate:
+        _cross_validate(options, values, card)
+        return
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
-        prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
-        _network, anew = prepared.begin(_read_json(options.card))
-        print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
-        for side in ("training", "validation"):
-            print(f"{side} patients: {', '.join(getattr(prepared, side))}")
+        _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)
         return
     _check_extras()
     with interruptible() as asked:
         train(
-            options.dataset, options.out, values, options.extra, _read_json(options.card), options.device, start,
+            options.dataset, options.out, values, options.extra, card, options.device, start,
             cancelled=asked, split=options.split, fold=options.fold,
         )  # fmt: skip
+
+
+def _cross_validate(options: argparse.Namespace, plan: dict, card: dict) -> None:
+    from .training.cross_validation import cross_validate, prepare_folds
+
+    def start_of(part: str):
+        """Of a cross-validation to start from, every training starts from the one that left out the same patients."""
+        if not options.fine_tune:
+            return None
+        own = Path(options.fine_tune) / part / "model"
+        return find_model(str(own) if own.is_dir() else options.fine_tune)
+
+    if options.dry_run:
+        for part, prepared in prepare_folds(options.dataset, plan, options.extra, start_of, options.split).items():
+            print(f"{part}:")
+            _tell(prepared, card)
+        return
+    _check_extras()
+    with interruptible() as asked:
+        cross_validate(
+            options.dataset, options.out, plan, options.extra, card, options.device, start_of,
+            cancelled=asked, split=options.split, fold=options.fold,
+        )  # fmt: skip
+
+
+def _tell(prepared, card: dict) -> None:
+    """Prints what a training would do."""
+    _network, anew = prepared.begin(card)
+    print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
+    for side in ("training", "validation"):
+        print(f"{side} patients: {', '.join(getattr(prepared, side)) or 'nobody'}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -388,7 +419,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--split", help="JSON file of who is trained and validated on; nnU-Net's splits_final.json too"
     )
-    command.add_argument("--fold", type=int, help="which split of nnU-Net's file (default 0)")
+    command.add_argument("--fold", type=int, help="which split of nnU-Net's file (default 0), or the only one to train")
+    command.add_argument(
+        "--cross-validate",
+        action="store_true",
+        help="train on everyone, and once without each fold of the patients, which judges and calibrates the model",
+    )
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")

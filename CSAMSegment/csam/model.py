@@ -361,6 +361,11 @@ def _provenance(json_: Fields) -> dict:
         found.texts(field_, ())
     for field_ in ("data", "data_licence", "calibrated_on"):
         found.text(field_, "")
+    folds = found.values.get("folds", [])
+    if not isinstance(folds, list):
+        raise ModelError(f"{found.where}: the field folds is {folds!r:.60}; a list of lists of names was expected.")
+    for number, fold in enumerate(folds):
+        Fields({"patients": fold}, f"{found.where}: fold {number}").texts("patients")
     Fields(found.mapping("plan", {}), f"{found.where}: plan").text("patient_pattern", "")
     if found.values.get("started_from") is not None:
         _provenance(found.sub("started_from"))

@@ -386,7 +386,7 @@ def test_nothing_is_written_for_a_data_set_with_faults(tmp_path):
 
 def test_a_training_stops_when_it_no_longer_gets_better_and_keeps_the_best_weights(data, tmp_path, monkeypatch):
     told = iter([0.3, 0.5, 0.4, 0.5, 0.45] + [0.9] * 9)
-    monkeypatch.setattr("csam.training.train._Training._validate", lambda self: next(told))
+    monkeypatch.setattr("csam.training.train.Training._validate", lambda self: next(told))
     seen, take = {}, Trainer.validated
 
     def keep(self, dice):
@@ -490,7 +490,7 @@ def test_every_channel_has_its_own_modality_unless_the_card_says_one(data, tmp_p
 
 
 def test_a_dice_of_zero_is_told_as_a_number(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("csam.training.train._Training._validate", lambda self: 0.0)
+    monkeypatch.setattr("csam.training.train.Training._validate", lambda self: 0.0)
     said = []
     train(data, tmp_path, replace(PLAN, steps=1), device="cpu", log=said.append)
     assert "Dice 0.0 " in next(line for line in said if line.startswith("step 1/1"))

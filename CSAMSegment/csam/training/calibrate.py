@@ -175,8 +175,17 @@ def calibrate(
 
     OUT gets model/ with its card, evaluation.json and evaluation.png.
     """
-    values, names = [label.value for label in model.labels], [label.name for label in model.labels]
     before = evaluate(replace(model, calibration=Calibration()), cases, Options(device=device), log, cancelled)
+    whom = "calibration" if "calibrated_on" in model.provenance else "validation"
+    return judged_by(model, before, out, f"Dice and measures of uncertainty on the {whom} patients.", log)
+
+
+def judged_by(
+    model: Model, before: Sequence[CaseMeasures], out: Path, whose: str, log: Callable[[str], None] = print
+) -> Model:
+    """The model with a calibration and metrics of cases measured with an identity calibration, by itself or by others
+    that learned as it did; written as ``calibrate`` says. whose: the first sentence of the note on the figures."""
+    values, names = [label.value for label in model.labels], [label.name for label in model.labels]
     after = cross_fitted(before, values)
     how = (
         "The calibration behind the second was fitted on one half of them and measured on the other, both ways round; "
@@ -187,8 +196,7 @@ def calibrate(
     few = few_for_intervals(before)
     if few:
         log(f"Note: {few}")
-    whom = "calibration" if "calibrated_on" in model.provenance else "validation"
-    note = f"Dice and measures of uncertainty on the {whom} patients. {how} {few}".rstrip()
+    note = f"{whose} {how} {few}".rstrip()
     summaries = summarise(before, names), summarise(after, names)
     metrics = {
         "before_calibration": summaries[0],
@@ -198,7 +206,7 @@ def calibrate(
     }
     model = save(replace(model, calibration=fit(before, values), metrics=metrics), out / "model", log)
     figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, *summaries, after)
-    figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} validation scans", before, after)
+    figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} scans", before, after)
     return model
 
 

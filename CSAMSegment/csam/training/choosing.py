@@ -32,6 +32,11 @@ def chosen(
     trained, validated = (model.provenance.get(f"{part}_patients", []) for part in ("training", "validation"))
     if wanted == ["validation"]:
         wanted = validated
+        if model.provenance.get("folds"):
+            raise InputError(
+                f"{model.name} learned from all of its patients, and others like it judged them: the figures are in "
+                "its card. Name patients whom it has not met."
+            )
         if not wanted:
             raise InputError(f"{model.name} does not say whom it was validated on. Name the patients.")
     if not pattern:

@@ -163,19 +163,44 @@ def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[tuple[Ca
     patient of that name; what is not named is left out.
     """
     try:
-        given = json.loads(Path(path).read_text(encoding="utf-8"))
-        folds = given if isinstance(given, list) else [given]
+        folds = _splits(path)
         if not 0 <= fold < len(folds):
             return (), (), [f"{path} holds {len(folds)} split(s), counted from 0; there is no split {fold}"]
-        given = folds[fold]
-        sides = {
-            "training": given["training"] if "training" in given else given["train"],
-            "validation": given["validation"] if "validation" in given else given["val"],
-        }
-        if not all(isinstance(side, list) and all(isinstance(name, str) for name in side) for side in sides.values()):
-            raise TypeError("the two sides must be lists of names")
+        return _sides(path, folds[fold], data)
     except (OSError, ValueError, LookupError, TypeError) as error:
         return (), (), [f'{path} is no split ({error!r}): {{"training": [...], "validation": [...]}} was expected']
+
+
+def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, ...], tuple[Case, ...]]], list[str]]:
+    """Training and validation cases of every split of a file as ``read_split`` takes it, and the faults of all.
+
+    That there is but one, or that a patient is validated on in several of them, is a fault, too.
+    """
+    try:
+        folds = _splits(path)
+        found = [_sides(path, fold, data) for fold in folds]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return [], [f'{path} holds no splits ({error!r}): [{{"train": [...], "val": [...]}}, ...] was expected']
+    faults = [f"split {k}: {fault}" for k, (_, _, faults) in enumerate(found) for fault in faults]
+    if len(folds) < 2:
+        faults.append(f"{path} holds {len(folds)} split(s); a cross-validation takes two or more")
+    met = Counter(patient for _, side, _ in found for patient in {case.patient for case in side})
+    faults += [f"{path}: {patient} is validated on in {n} of the splits" for patient, n in met.items() if n > 1]
+    return [sides for *sides, _ in found], faults
+
+
+def _splits(path: str | Path) -> list:
+    given = json.loads(Path(path).read_text(encoding="utf-8"))
+    return given if isinstance(given, list) else [given]
+
+
+def _sides(path: str | Path, given: Mapping, data: Dataset) -> tuple[tuple[Case, ...], tuple[Case, ...], list[str]]:
+    sides = {
+        "training": given["training"] if "training" in given else given["train"],
+        "validation": given["validation"] if "validation" in given else given["val"],
+    }
+    if not all(isinstance(side, list) and all(isinstance(name, str) for name in side) for side in sides.values()):
+        raise TypeError("the two sides must be lists of names")
     names_of = {patient: {case.name for case in data.of([patient])} for patient in data.patients}
     names_of |= {case.name: {case.name} for case in data.cases}
     faults, cases = [], {}

@@ -57,7 +57,7 @@ def draw(history: Sequence[dict], path: Path, title: str = "", best_step: int = 
         right.plot(*zip(*seen, strict=True), "o-", color="tab:orange", markersize=4, label="validation Dice (right)")
         best = dict(seen).get(best_step)
         if best is not None:
-            right.plot(best_step, best, "*", color="tab:red", markersize=13, label=f"best: {best:.3f} at {best_step}")
+            right.plot(best_step, best, "*", color="tab:red", markersize=13, label=f"kept: {best:.3f} at {best_step}")
     lines = [handle for a in (axes, right) for handle in a.get_legend_handles_labels()[0]]
     names = [line.get_label() for line in lines]
     axes.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=9)

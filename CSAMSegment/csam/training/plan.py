@@ -31,7 +31,8 @@ class Plan:
     learning rate falls to zero after a short warm-up, "cosine" or "polynomial" (power 0.9, as nnU-Net's). ema: decay of
     the weights' running average.
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
-    patience: stop after this many validations without a better Dice; 0 never stops.
+    weights: the averaged ones of the "best" look at the validation patients, or of the "last" step whatever they say.
+    patience: stop after this many looks without a better Dice; 0 never stops.
     gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
     structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
     then takes its samples from several sides.
@@ -66,6 +67,7 @@ class Plan:
     rate: str = "cosine"
     batch: int = 1
     ema: float = 0.995
+    weights: str = "best"
     empty_slices: bool = True
     free_orientation: bool = True
     zoom: tuple[float, float] = (1.0, 1.0)
@@ -109,6 +111,7 @@ class Plan:
                 "two numbers from -1e9 to 1e9",
             ),
             ("optimizer", self.optimizer in ("muon", "adamw"), "muon or adamw"),
+            ("weights", self.weights in ("best", "last"), "best or last"),
             ("rate", self.rate in ("cosine", "polynomial"), "cosine or polynomial"),
             ("patience", 0 <= self.patience <= 10**9, "0 or more"),
             ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),

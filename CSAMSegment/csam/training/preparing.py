@@ -5,7 +5,7 @@ Nothing is written here; what is wrong is found here, all of it at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,37 @@ def prepare(
     """
     if fold is not None and split_file is None:
         raise InputError(f"Fold {fold} of which split? Give the file as well: --split splits_final.json --fold {fold}.")
+    given = checked(plan)
+
+    def sides_of(data: Dataset):
+        *sides, faults = (None, []) if split_file is None else read_split(split_file, data, fold or 0)
+        return sides if split_file is not None else None, faults
+
+    data, further, sides = read_all(dataset, given, extra, sides_of)
+    decisions = tuple(decide(data, start, given))
+    if sides is None:
+        learnt = met(start, data.cases, "training") if start is not None else set()
+        sides = drawn(data, plan_from(decisions), learnt)
+    return settled(data, further, decisions, sides, start)
+
+
+def checked(plan: Plan | Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields that are asked for. Raises InputError for one that cannot be, whatever the data set."""
     given = asdict(plan) if isinstance(plan, Plan) else Plan.checked(plan or {})
     Plan(**(LENIENT | given))
+    return given
+
+
+def read_all(
+    dataset: str | Path,
+    given: Mapping[str, Any],
+    extra: Sequence[str | Path],
+    sides_of: Callable[[Dataset], tuple[Any, list[str]]],
+) -> tuple[Dataset, tuple[Dataset, ...], Any]:
+    """The data set, the further ones, and what ``sides_of`` finds, which returns its faults as well.
+
+    Raises InputError with one line for every fault of any of them.
+    """
     reports: list[str] = []
     data = _read(dataset, given.get("patient_pattern", "(.*)"), reports)
     further = [_read(folder, "(.*)", reports) for folder in extra]
@@ -100,28 +129,36 @@ def prepare(
                 )
             else:
                 further[i] = replace(other, cases=tuple(replace(c, order=tuple(order)) for c in other.cases))
-        if split_file is not None:
-            *sides, faults = read_split(split_file, data, fold or 0)
-            reports += [report(split_file, faults)] if faults else []
+        sides, faults = sides_of(data)
+        reports += [report("The split", faults)] if faults else []
     if reports:
         raise InputError("\n".join(reports))
-    decisions = tuple(decide(data, start, given))
-    made = plan_from(decisions)
+    return data, tuple(further), sides
+
+
+def settled(
+    data: Dataset,
+    further: tuple[Dataset, ...],
+    decisions: tuple[Decision, ...],
+    sides: tuple[tuple[Case, ...], tuple[Case, ...]],
+    start: Model | None,
+) -> Preparation:
+    """sides: the cases to train and to validate on. Raises InputError where they do not do, see ``look_over``, or
+    ``start`` was trained on who is to validate."""
+    training, validation = sides
     learnt = met(start, data.cases, "training") if start is not None else set()
-    training, validation = sides or drawn(data, made, learnt)
     spoilt = sorted({case.patient for case in validation} & learnt)
     if spoilt:
         raise InputError(
-            f"{', '.join(spoilt[:5])}: to validate on, and {start.name} was trained on them. Give others in "
-            f"{split_file}, or start from another model. Other people of the same names need other names of their "
-            "cases."
+            f"{', '.join(spoilt[:5])}: to validate on, and {start.name} was trained on them. Give others with --split, "
+            "or start from another model. Other people of the same names need other names of their cases."
         )
     notes = (*look_over(data, training, validation, further), *_in_order(data, further, start))
     patients = [sorted({case.patient for case in side}) for side in (training, validation)]
     names = {"training": named(data, training), "validation": named(data, validation)}
     chosen = {*training, *validation}
     used = replace(data, cases=tuple(case for case in data.cases if case in chosen))
-    return Preparation(used, tuple(further), made, decisions, *patients, names, start, notes)
+    return Preparation(used, further, plan_from(decisions), decisions, *patients, names, start, notes)
 
 
 def _in_order(data: Dataset, further: Sequence[Dataset], start: Model | None) -> list[str]:

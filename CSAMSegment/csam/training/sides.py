@@ -47,7 +47,8 @@ def look_over(
 ) -> tuple[str, ...]:
     """What is odd about the two sides, a sentence each; the cases of the further data sets are trained on.
 
-    Raises InputError where a side has no structure at all, or an image of the validation is trained on, too.
+    The validation may be nobody. Raises InputError where a side has no structure at all, or an image of the validation
+    is trained on, too.
     """
     _check_apart(data, training, validation, further)
     more = [case for other in further for case in other.cases]
@@ -58,6 +59,8 @@ def look_over(
     found["training"] += [other.facts[case.name].voxels for other in further for case in other.cases]
     notes = []
     for side, meaning in (("training", "nothing teaches it"), ("validation", "how well it is found is not measured")):
+        if side == "validation" and not validation:
+            continue
         if not any(found[side]):
             raise InputError(
                 f"No {side} scan shows a structure: the labels of all {len(found[side])} are empty. Put patients with "

@@ -76,11 +76,13 @@ def train(
         start = fine_tune if isinstance(fine_tune, Model | None) else Model.load(fine_tune)
         prepared = prepare(dataset, plan, extra, start, split, fold)
         log = log if group.first else lambda text: None
-        return _Training(prepared, Path(out), card or {}, device, group, log).run(progress, cancelled)
+        training = Training(prepared, Path(out), card or {}, device, group, log)
+        model = training.run(progress, cancelled)
+        return model and training.calibrate(model, cancelled)
 
 
-class _Training:
-    """One training from a prepared beginning to the finished model."""
+class Training:
+    """One training from a prepared beginning to a model, and the calibration of that."""
 
     def __init__(
         self,
@@ -104,19 +106,21 @@ class _Training:
         self.watched = [load_example(case, plan) for case in prepared.validation_cases] if group.first else []
 
     def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
-        self.group.agree(self._claim)
+        """The model without a calibration, in the first process; None in the others."""
+        self.group.agree(self.claim)
         training, validation = self.prepared.training, self.prepared.validation
         for note in self.prepared.notes:
             self.log(f"Note: {note}")
+        who = f"of {len(validation)} patients: {', '.join(validation)}" if validation else "of nobody"
         self.log(
             f"{len(self.examples)} training scans of {len(training)} patients, {len(self.extra_examples)} further "
-            f"ones, {len(self.watched)} validation scans of {len(validation)} patients: {', '.join(validation)}"
+            f"ones, {len(self.watched)} validation scans {who}"
         )
         self._go_on()
         self._train(progress, cancelled)
-        return self._finish(cancelled) if self.group.first else None
+        return self._model() if self.group.first else None
 
-    def _claim(self) -> None:
+    def claim(self) -> None:
         """Writes what this training is, or checks that an earlier run's is the same.
 
         Other patients would mean another split: the ones to validate on might have been trained on before.
@@ -168,6 +172,7 @@ class _Training:
             here = time.monotonic() - begun
             trainer.seconds = before + here
             look = trainer.step % plan.validate_every == 0 or trainer.step == plan.steps
+            look = look and bool(self.prepared.validation)
             if look:
                 trainer.validated(group.agree(self._validate))
             if look or trainer.step % LOG_EVERY == 0:
@@ -216,14 +221,15 @@ class _Training:
         except OSError as error:  # open in another program: no reason to end the training
             self.log(f"The log was not written this time: {error}")
 
-    def _finish(self, cancelled: Callable[[], bool] | None) -> Model:
-        """Assembles, calibrates and measures the model, and writes it with its card to OUT/model."""
-        from .calibrate import calibrate  # heavy: the whole pipeline
-
+    def _model(self) -> Model:
+        """The weights that are kept, assembled with where they come from."""
         prepared, trainer, start = self.prepared, self.trainer, self.prepared.start
-        self.log(
-            f"The weights of step {trainer.best_step} were the best: Dice {trainer.best_dice:.4f} at a quick look."
-        )
+        if self.plan.weights == "last":
+            self.log(f"The weights of the last step, {trainer.step}, are kept.")
+        else:
+            self.log(
+                f"The weights of step {trainer.best_step} were the best: Dice {trainer.best_dice:.4f} at a quick look."
+            )
         provenance = {
             "data": prepared.data.name,
             "data_licence": prepared.data.licence,
@@ -236,10 +242,15 @@ class _Training:
             "csam": __version__,
         }
         model = assemble(trainer.best_network(), prepared.data, self.plan, prepared.training_cases, self.card, start)
+        return replace(model, provenance=provenance)
+
+    def calibrate(self, model: Model, cancelled: Callable[[], bool] | None) -> Model:
+        """The model calibrated and measured on the validation patients, written with its card to OUT/model."""
+        from .calibrate import calibrate  # heavy: the whole pipeline
+
         self.log("Calibrating on the validation patients.")
         try:
-            model = replace(model, provenance=provenance)
-            return calibrate(model, prepared.validation_cases, self.out, self.log, cancelled, self.device)
+            return calibrate(model, self.prepared.validation_cases, self.out, self.log, cancelled, self.device)
         except Cancelled as error:
             raise Cancelled(
                 "Stopped while calibrating; the same command goes on from the end of the training."

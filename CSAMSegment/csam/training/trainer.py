@@ -48,7 +48,7 @@ class Trainer:
     """Network, optimiser, averaged and best weights, and the log of a training at one step; saves and restores itself.
 
     history: rows of the log. recent: losses since its last row. seconds: spent so far, over all runs.
-    last_dice, best_dice, best_step: of the averaged network on the validation patients.
+    last_dice, best_dice, best_step: of the averaged network on the validation patients; best: of what is kept.
     """
 
     plan: Plan
@@ -126,9 +126,9 @@ class Trainer:
         return self.average.module.eval()
 
     def validated(self, dice: float) -> None:
-        """Keeps the averaged weights if they are the best so far."""
+        """Keeps the averaged weights if they are the best so far, or the plan wants the last ones."""
         self.last_dice = dice
-        if dice > self.best_dice:
+        if dice > self.best_dice or self.plan.weights == "last":
             self.best_dice, self.best_step = dice, self.step
             self.best = {name: value.detach().cpu().clone() for name, value in self.average.module.state_dict().items()}
 
