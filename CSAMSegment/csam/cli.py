@@ -419,7 +419,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--split", help="JSON file of who is trained and validated on; nnU-Net's splits_final.json too"
     )
-    command.add_argument("--fold", type=int, help="which split of nnU-Net's file (default 0), or the only one to train")
+    command.add_argument(
+        "--fold",
+        type=_fold,
+        help="which split of nnU-Net's file, from 0 (default 0); of a cross-validation the only one to train, or all",
+    )
     command.add_argument(
         "--cross-validate",
         action="store_true",
@@ -467,6 +471,10 @@ def _parser() -> argparse.ArgumentParser:
 
     add("worker", _worker, "Serve requests over standard input and output (see csam.worker).")
     return parser
+
+
+def _fold(text: str) -> int | str:
+    return text if text == "all" else int(text)
 
 
 def _add_plan_options(command: argparse.ArgumentParser) -> None:

@@ -94,22 +94,23 @@ def cross_validate(
     cancelled: Callable[[], bool] | None = None,
     log: Callable[[str], None] = print,
     split: str | Path | None = None,
-    fold: int | None = None,
+    fold: int | str | None = None,
 ) -> Model | None:
     """Trains on all folds but one, each in turn, then on everyone; returns the model of everyone, calibrated.
 
     As ``csam.training.train.train``, but for start_of and split (see ``prepare_folds``) and OUT: it gets a folder for
-    every training, and the calibrated model/, evaluation.json and evaluation.png. fold: train this one only, and return
-    its model as it is; what is finished is not trained again, so several machines may share the folds.
+    every training, and the calibrated model/, evaluation.json and evaluation.png. fold: train this one only, or ALL,
+    and return its model as it is; what is finished is not trained again, so several machines may share the work.
     """
     out = Path(out)
     with joined() as group:
         log = log if group.first else lambda text: None
         parts = prepare_folds(dataset, plan, extra, start_of, split)
-        if fold is not None:
-            if f"fold-{fold}" not in parts:
-                raise InputError(f"There are {len(parts) - 1} folds, counted from 0; there is no fold {fold}.")
-            parts = {f"fold-{fold}": parts[f"fold-{fold}"]}
+        only = fold if fold in (None, ALL) else f"fold-{fold}"
+        if only is not None:
+            if only not in parts:
+                raise InputError(f"There are {len(parts) - 1} folds, counted from 0, and {ALL}; there is no {only}.")
+            parts = {only: parts[only]}
         models: dict[str, Model | None] = {}
         for number, (name, prepared) in enumerate(parts.items()):
             training = Training(prepared, out / name, card or {}, device, group, log)
@@ -117,8 +118,8 @@ def cross_validate(
             models[name] = training.run(_share(progress, number, len(parts)), cancelled)
             if group.first:
                 models[name].save(out / name / "model")
-        if fold is not None:
-            return models[f"fold-{fold}"]
+        if only is not None:
+            return models[only]
         return _judged(parts, models, out, device, log, cancelled) if group.first else None
 
 
