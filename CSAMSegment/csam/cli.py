@@ -247,6 +247,8 @@ def _train(options: argparse.Namespace) -> None:
     if options.cross_validate:
         _cross_validate(options, values, card)
         return
+    if options.fold == "all":
+        raise InputError("A training on everyone goes with --cross-validate: others judge it.")
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)

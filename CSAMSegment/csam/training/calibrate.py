@@ -202,7 +202,7 @@ def judged_by(
         "before_calibration": summaries[0],
         "validation": summaries[1],
         "note": note,
-        "cases": {case.name: round(case.mean_dice, 4) for case in after},
+        "cases": {case.name: round(case.mean_dice, 4) for case in sorted(after, key=lambda case: case.name)},
     }
     model = save(replace(model, calibration=fit(before, values), metrics=metrics), out / "model", log)
     figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, *summaries, after)

@@ -157,5 +157,4 @@ def _judged(
         f"Cross-validated: each of {len(folds)} models that learned like this one, but without one fold of the "
         "patients, judged the scans of that fold. This one learned from all of them."
     )
-    before.sort(key=lambda case: case.name)
     return judged_by(replace(everyone, provenance=provenance), before, out, whose, log)
