@@ -100,6 +100,21 @@ def test_two_processes_train_like_one_with_the_same_batch(place, tmp_path):
     assert (tmp_path / "two" / "model" / "model.json").is_file()
 
 
+@pytest.mark.slow
+def test_two_processes_cross_validate_like_one(place, tmp_path):
+    options = ("--cross-validate", "--steps", "20", "--batch", "2", "--validate-every", "20")
+    alone = start(place, tmp_path / "one", *options)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "csam")
+    ended(start(place, tmp_path / "two", *options, launcher=launcher))
+    ended(alone)
+    for part in ("fold-0", "fold-3", "all"):
+        one, two = (rows(tmp_path / name / part)[-1] for name in ("one", "two"))
+        assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-3)
+    figures = [json.loads((tmp_path / name / "model" / "model.json").read_text())["metrics"] for name in ("one", "two")]
+    assert figures[0]["validation"]["patients"] == figures[1]["validation"]["patients"] == 4
+    assert figures[0]["cases"].keys() == figures[1]["cases"].keys()
+
+
 def test_a_batch_is_shared_out_whole_and_too_small_a_one_refused():
     assert [list(Group(rank, 2).share(5)) for rank in (0, 1)] == [[0, 2, 4], [1, 3]]
     assert list(Group().share(3)) == [0, 1, 2]

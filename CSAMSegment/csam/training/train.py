@@ -171,11 +171,11 @@ class Training:
             loss, spreads = trainer.train_step(*next(coming))
             here = time.monotonic() - begun
             trainer.seconds = before + here
-            look = trainer.step % plan.validate_every == 0 or trainer.step == plan.steps
-            look = look and bool(self.prepared.validation)
+            last = trainer.step == plan.steps
+            look = (last or trainer.step % plan.validate_every == 0) and bool(self.prepared.validation)
             if look:
                 trainer.validated(group.agree(self._validate))
-            if look or trainer.step % LOG_EVERY == 0:
+            if look or last or trainer.step % LOG_EVERY == 0:
                 self._record(spreads, look)
             if progress and group.first:
                 left = here / (trainer.step - first) * (plan.steps - trainer.step)
@@ -203,7 +203,7 @@ class Training:
         }
         trainer.history.append(row)
         trainer.recent = []
-        if look or trainer.step % (5 * LOG_EVERY) == 0:
+        if look or trainer.finished or trainer.step % (5 * LOG_EVERY) == 0:
             score = row["validation_dice"] if look else "-"
             self.log(
                 f"step {row['step']}/{self.plan.steps}  loss {row['loss']}  Dice {score}  "
