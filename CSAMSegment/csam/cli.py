@@ -67,10 +67,12 @@ def _in_words(error: Exception) -> str | None:
 
 
 def find_model(name: str):
-    """The model of a folder or zip, or a shipped one by its name."""
+    """The model of a folder or zip, of a training's folder, or a shipped one by its name."""
     from .model import Model
 
     shipped = SHIPPED / name
+    if not (Path(name) / "model.json").exists() and (Path(name) / "model" / "model.json").is_file():
+        name = str(Path(name) / "model")
     return Model.load(shipped if "/" not in name and (shipped / "model.json").is_file() else name)
 
 
@@ -262,24 +264,21 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _cross_validate(options: argparse.Namespace, plan: dict, card: dict) -> None:
-    from .training.cross_validation import cross_validate, prepare_folds
+    from .training.cross_validation import cross_validate, is_cross_validation, prepare_folds
 
-    def start_of(part: str):
-        """Of a cross-validation to start from, every training starts from the one that left out the same patients."""
-        if not options.fine_tune:
-            return None
-        own = Path(options.fine_tune) / part / "model"
-        return find_model(str(own) if own.is_dir() else options.fine_tune)
-
+    start = options.fine_tune
+    if start and not is_cross_validation(start):
+        start = find_model(start)
     if options.dry_run:
-        for part, prepared in prepare_folds(options.dataset, plan, options.extra, start_of, options.split).items():
+        parts, _ = prepare_folds(options.dataset, plan, options.extra, start, options.split, options.fold)
+        for part, prepared in parts.items():
             print(f"{part}:")
             _tell(prepared, card)
         return
     _check_extras()
     with interruptible() as asked:
         cross_validate(
-            options.dataset, options.out, plan, options.extra, card, options.device, start_of,
+            options.dataset, options.out, plan, options.extra, card, options.device, start,
             cancelled=asked, split=options.split, fold=options.fold,
         )  # fmt: skip
 
@@ -476,6 +475,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fold(text: str) -> int | str:
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no fold: 0, 1, ... or all was expected")
     return text if text == "all" else int(text)
 
 

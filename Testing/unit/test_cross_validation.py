@@ -14,15 +14,16 @@ from csam.card import card
 from csam.errors import Cancelled, InputError
 from csam.model import Calibration, Model
 from csam.result import Options
-from csam.training.calibrate import how_judged
+from csam.training.calibrate import calibrate_on, how_judged
 from csam.training.choosing import chosen
 from csam.training.cross_validation import ALL, cross_validate, drawn_folds, prepare_folds
 from csam.training.dataset import Case, Dataset, read_dataset, read_folds
 from csam.training.evaluate import evaluate
 from csam.training.facts import CaseFacts
+from csam.training.train import train
 
 PATTERN = PLAN.patient_pattern
-SPLITS = [{"train": ["p01", "p02"], "val": ["p00"]}, {"train": ["p00", "p02"], "val": ["p01"]}]
+SPLITS = [{"train": ["p01", "p02"], "val": ["p00"]}, {"train": ["p00"], "val": ["p01", "p02"]}]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_parts_that_were_trained_by_themselves_are_not_trained_again(data, finis
     for part in (1, ALL):
         model = cross_validate(data, tmp_path, PLAN, device="cpu", log=silent, fold=part)
         assert model.metrics == {}
-    assert {path.name for path in tmp_path.iterdir()} == {"fold-1", ALL}
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"fold-1", ALL}
     steps = []
     monkeypatch.setattr("csam.training.train.LOG_EVERY", 1)
     cross_validate(data, tmp_path, PLAN, device="cpu", log=silent, progress=lambda part: steps.append(part.fraction))
@@ -121,13 +122,30 @@ def test_parts_that_were_trained_by_themselves_are_not_trained_again(data, finis
     assert 0 < steps[0] < 1 / 4
     assert steps[-1] == 3 / 4  # the fold that came last; the one on everyone was there
     assert Model.load(tmp_path / "model").metrics == Model.load(finished[0] / "model").metrics
-    with pytest.raises(InputError, match="3 folds, counted from 0, and all; there is no fold-3"):
+    with pytest.raises(InputError, match="There is no fold 3; there are 0 to 2, and all"):
         cross_validate(data, tmp_path, PLAN, device="cpu", log=silent, fold=3)
 
 
 def test_another_cross_validation_in_the_same_folder_is_refused(data, finished, splits):
-    with pytest.raises(InputError, match=r"fold-0 holds another training \(its split.json differs\)"):
+    with pytest.raises(InputError, match=r"holds another training \(its splits_final.json differs\)"):
         cross_validate(data, finished[0], PLAN, device="cpu", log=silent, split=splits)
+    with pytest.raises(InputError, match=r"holds a cross-validation\. Choose another --out, or go on with --cross-val"):
+        train(data, finished[0], PLAN, device="cpu", log=silent)
+
+
+def test_a_part_of_another_plan_is_told_before_anything_is_trained(data, tmp_path):
+    cross_validate(data, tmp_path, PLAN, device="cpu", log=silent, fold=ALL)
+    with pytest.raises(InputError, match=r"all holds another training \(its plan.json differs\)"):
+        cross_validate(data, tmp_path, replace(PLAN, steps=9), device="cpu", log=silent)
+    assert not (tmp_path / "fold-0").exists()
+
+
+def test_a_folder_of_a_plain_training_is_not_taken(data, tmp_path):
+    train(data, tmp_path, replace(PLAN, validation_patients=1), device="cpu", log=silent)
+    before = (tmp_path / "model" / "model.json").read_text()
+    with pytest.raises(InputError, match="holds a training that is no cross-validation"):
+        cross_validate(data, tmp_path, PLAN, device="cpu", log=silent)
+    assert (tmp_path / "model" / "model.json").read_text() == before
 
 
 def test_stopped_while_the_folds_judge_no_training_is_lost(data, finished, monkeypatch):
@@ -145,12 +163,77 @@ def test_of_a_cross_validation_to_start_from_every_training_takes_its_own(data, 
     command = ["train", str(data), "--out", str(tmp_path / "second"), "--plan", str(plan), "--device", "cpu"]
     command += ["--patient-pattern", PATTERN, "--cross-validate", "--fine-tune"]
     assert cli.main([*command, str(finished[0])]) == 0
-    for part in ("fold-0", ALL):
+    for part in ("fold-0", "fold-2", ALL):
         begun = json.loads((tmp_path / "second" / part / "sources.json").read_text())["started_from"]["sha256"]
         assert begun == Model.load(finished[0] / part / "model").sha256
     capsys.readouterr()
     assert cli.main([*command, str(finished[0] / "model"), "--dry-run"]) == 2
-    assert "was trained on them" in capsys.readouterr().err
+    assert "fold-0: p" in (said := capsys.readouterr().err)
+    assert "was trained on them" in said
+
+
+def test_a_cross_validation_that_is_not_finished_is_told_whom_it_lacks(data, finished, tmp_path):
+    cross_validate(data, tmp_path / "first", PLAN, device="cpu", log=silent, fold=1)
+    begun = cross_validate(
+        data, tmp_path / "next", PLAN, device="cpu", fine_tune=tmp_path / "first", log=silent, fold=1
+    )
+    assert (
+        begun.provenance["started_from"]["provenance"]["validation_patients"] == begun.provenance["validation_patients"]
+    )
+    with pytest.raises(InputError, match=r"first has no finished fold-0 to start from\. Finish that cross-validation"):
+        prepare_folds(data, PLAN, fine_tune=tmp_path / "first")
+
+
+def test_who_chose_the_weights_to_start_from_does_not_judge_what_comes_of_them(data, tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"training": ["p01", "p02"], "validation": ["p00"]}))
+    start = train(data, tmp_path / "plain", PLAN, device="cpu", log=silent, split=split)
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps(SPLITS))
+    with pytest.raises(
+        InputError, match="fold-0: p00 chose the weights of Balls, and cannot judge what starts from it"
+    ):
+        prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=0)
+    with pytest.raises(InputError, match="fold-1: p01, p02: to validate on, and Balls was trained on them"):
+        prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=1)
+    assert prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=ALL)[0].keys() == {ALL}
+
+
+def test_a_model_that_had_the_data_set_beside_its_own_is_told(data, tmp_path):
+    start = small.model(provenance={"data": "Other", "extra_data": ["Balls"]})
+    start = replace(
+        start, labels=tuple(replace(label, name=n) for label, n in zip(start.labels, ("a", "b"), strict=True))
+    )
+    parts, _ = prepare_folds(data, {"patient_pattern": PATTERN}, fine_tune=start)
+    assert all(any("had a data set Balls to train on" in note for note in part.notes) for part in parts.values())
+
+
+def test_calibrated_anew_it_is_no_longer_judged_by_its_folds(data, finished, tmp_path):
+    others = small.dataset(tmp_path / "others", patients=2, seed=5)
+    for path in (*others.glob("*/*.nii.gz"),):
+        path.rename(path.with_name(path.name.replace("p0", "q0")))
+    model = calibrate_on(Model.load(finished[0] / "model"), read := read_dataset(others), read.cases, tmp_path, silent)
+    assert "folds" not in model.provenance
+    assert "cross-validation" not in card(model)
+    assert "Calibration patients of Balls, never trained on: q00_0, q01_0" in card(model)
+
+
+def test_a_part_says_what_it_is_and_calibrated_nobody(data, finished):
+    part = Model.load(finished[0] / "fold-0" / "model")
+    assert part.title == "Balls (fold-0 of a cross-validation)"
+    assert Model.load(finished[0] / "model").title == "Balls"
+    _, cases = chosen(data, part, "validation", log=silent)
+    assert "calibrated the model" not in how_judged(evaluate(part, cases[:1], Options(device="cpu"), silent), part)
+
+
+def test_the_folds_are_left_as_nnu_net_has_them(data, finished):
+    path = finished[0] / "splits_final.json"
+    folds, faults = read_folds(path, read_dataset(data, PATTERN))
+    assert faults == []
+    assert prepare_folds(data, PLAN, split=path)[1] == json.loads(path.read_text())
+    assert [[case.patient for case in held][:1] for _, held in folds] == [
+        Model.load(finished[0] / f"fold-{k}" / "model").provenance["validation_patients"] for k in range(3)
+    ]
 
 
 def test_the_command_tells_all_parts_before_it_begins(data, tmp_path, capsys, splits):
@@ -162,8 +245,8 @@ def test_the_command_tells_all_parts_before_it_begins(data, tmp_path, capsys, sp
         "training patients: p01, p02",
         "validation patients: p00",
         "fold-1:",
-        "training patients: p00, p02",
-        "validation patients: p01",
+        "training patients: p00",
+        "validation patients: p01, p02",
         "all:",
         "training patients: p00, p01, p02",
         "validation patients: nobody",
@@ -205,14 +288,14 @@ def test_one_patient_with_structures_is_too_few():
 
 
 def test_folds_of_a_file_are_taken_as_they_are(data, splits):
-    parts = prepare_folds(data, PLAN, split=splits)
+    parts, _ = prepare_folds(data, PLAN, split=splits)
     assert {name: (part.training, part.validation) for name, part in parts.items()} == {
         "fold-0": (["p01", "p02"], ["p00"]),
-        "fold-1": (["p00", "p02"], ["p01"]),
+        "fold-1": (["p00"], ["p01", "p02"]),
         ALL: (["p00", "p01", "p02"], []),
     }
     splits.write_text(json.dumps([{"train": ["p01"], "val": ["p00_0"]}, {"train": ["p00_0"], "val": ["p01"]}]))
-    parts = prepare_folds(data, PLAN, split=splits)
+    parts, _ = prepare_folds(data, PLAN, split=splits)
     assert [case.name for case in parts[ALL].training_cases] == ["p00_0", "p01_0", "p01_1"]
 
 
@@ -221,7 +304,12 @@ def test_folds_of_a_file_are_taken_as_they_are(data, splits):
     [
         (json.dumps(SPLITS[0]), "holds 1 split(s); a cross-validation takes two or more"),
         ("[]", "holds 0 split(s)"),
-        (json.dumps([*SPLITS, SPLITS[0]]), "p00 is validated on in 2 of the splits"),
+        (json.dumps([*SPLITS, SPLITS[0]]), "p00_0 is validated on in 2 and trained on in 1 of the 3 splits"),
+        (json.dumps([SPLITS[0], {"train": ["p00"], "val": ["p01"]}]), "p02_1 is validated on in 0 and trained on in 1"),
+        (
+            json.dumps([SPLITS[0], {"train": ["p00_0"], "val": ["p01", "p02"]}]),
+            "p00_1 is validated on in 1 and trained",
+        ),
         (json.dumps([SPLITS[0], {"train": ["p00"], "val": ["p09"]}]), "p09 (validation) is neither a patient"),
         (json.dumps([*SPLITS, 3]), "holds no splits"),
         ("?", "holds no splits"),

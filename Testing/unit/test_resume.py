@@ -112,7 +112,7 @@ def test_two_processes_cross_validate_like_one(place, tmp_path):
         assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-3)
     figures = [json.loads((tmp_path / name / "model" / "model.json").read_text())["metrics"] for name in ("one", "two")]
     assert figures[0]["validation"]["patients"] == figures[1]["validation"]["patients"] == 4
-    assert figures[0]["cases"].keys() == figures[1]["cases"].keys()
+    assert figures[0]["cases"] == pytest.approx(figures[1]["cases"], abs=0.02)
 
 
 def test_a_batch_is_shared_out_whole_and_too_small_a_one_refused():

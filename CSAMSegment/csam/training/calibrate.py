@@ -231,7 +231,8 @@ def calibrate_on(
             "their cases."
         )
     patients = sorted({case.patient for case in cases})
-    provenance = {**model.provenance, "calibrated_on": data.name, "calibration_patients": patients}
+    provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they judge no longer
+    provenance |= {"calibrated_on": data.name, "calibration_patients": patients}
     cases = as_learned(model, data, cases, log)
     return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)
 
@@ -241,5 +242,5 @@ def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
     model.save(folder)
     write_card(model, folder)
     measured = model.metrics["validation"]
-    log(f"Saved {folder}: mean Dice {measured['dice_mean']} on {measured['cases']} validation scans.")
+    log(f"Saved {folder}: mean Dice {measured['dice_mean']} on {measured['cases']} scans.")
     return model

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import Cancelled, InputError
-from ..model import Calibration, Model
+from ..model import Model
 from ..result import Options, Progress, ProgressCallback
+from .claim import SPLITS, claim_all
 from .dataset import Case, Dataset, read_folds
 from .distributed import joined
+from .matching import chose
 from .plan import Plan
 from .planning import Decision, decide
 from .preparing import Preparation, checked, read_all, settled
+from .sides import named
 from .train import Training
 
 FOLDS = 5
@@ -55,13 +58,17 @@ def prepare_folds(
     dataset: str | Path,
     plan: Plan | Mapping[str, Any] | None = None,
     extra: Sequence[str | Path] = (),
-    start_of: Callable[[str], Model | None] = lambda part: None,
+    fine_tune: str | Path | Model | None = None,
     split: str | Path | None = None,
-) -> dict[str, Preparation]:
-    """The trainings by the names of their folders, ALL last, which validates on nobody.
+    fold: int | str | None = None,
+) -> tuple[dict[str, Preparation], list[dict[str, list[str]]]]:
+    """The trainings by the names of their folders, ALL last, which validates on nobody; and all folds, as nnU-Net's
+    splits_final.json has them.
 
-    start_of: the model from which the training of such a name starts. split: a file of one split for each fold, as
-    nnU-Net's splits_final.json; without one they are drawn. Raises InputError as ``csam.training.preparing.prepare``.
+    fine_tune: a model, from which every training starts, or the folder of a cross-validation: each starts from the one
+    of its name. split: such a file; without one the folds are drawn. fold: number or ALL, the only one to prepare.
+    Raises InputError as ``csam.training.preparing.prepare``, and where who is to judge has chosen the weights of what
+    is started from.
     """
     given = checked(plan)
 
@@ -70,16 +77,51 @@ def prepare_folds(
 
     data, further, folds = read_all(dataset, given, extra, folds_of)
     folds = folds or drawn_folds(data, given.get("split_seed", Plan.split_seed))
-    named = {case for sides in folds for side in sides for case in side}
-    parts = {f"fold-{k}": sides for k, sides in enumerate(folds)}
-    parts[ALL] = tuple(case for case in data.cases if case in named), ()
+    everyone = {case for sides in folds for side in sides for case in side}
+    parts = {name_of(number): sides for number, sides in enumerate(folds)}
+    parts[ALL] = tuple(case for case in data.cases if case in everyone), ()
+    if fold is not None and name_of(fold) not in parts:
+        raise InputError(f"There is no fold {fold}; there are 0 to {len(folds) - 1}, and {ALL}.")
     prepared = {}
     for name, sides in parts.items():
-        start = start_of(name)
+        if fold is not None and name != name_of(fold):
+            continue
+        start = _start_of(name, fine_tune)
         decisions = {decision.field: decision for decision in decide(data, start, given)}
         decisions |= {field: Decision(field, value, UNCHOSEN) for field, value in LAST.items()}
-        prepared[name] = settled(data, further, tuple(decisions.values()), sides, start)
-    return prepared
+        del decisions["validation_patients"]
+        try:
+            prepared[name] = settled(data, further, tuple(decisions.values()), sides, start)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        choosers = sorted(chose(start, sides[1]))
+        if choosers:
+            raise InputError(
+                f"{name}: {', '.join(choosers[:5])} chose the weights of {start.name}, and cannot judge what starts "
+                "from it. Start from a cross-validation, or from a model that has not met them."
+            )
+    return prepared, [{"train": named(data, training), "val": named(data, held)} for training, held in folds]
+
+
+def name_of(fold: int | str) -> str:
+    """The folder's name of a fold, or of the training on everyone."""
+    return ALL if fold == ALL else f"fold-{fold}"
+
+
+def _start_of(part: str, fine_tune: str | Path | Model | None) -> Model | None:
+    if isinstance(fine_tune, Model | None):
+        return fine_tune
+    if not is_cross_validation(fine_tune):
+        return Model.load(fine_tune)
+    own = Path(fine_tune) / part / "model"
+    if not (own / "model.json").is_file():
+        raise InputError(f"{fine_tune} has no finished {part} to start from. Finish that cross-validation first.")
+    return Model.load(own)
+
+
+def is_cross_validation(folder: str | Path) -> bool:
+    """Whether a folder is the OUT of one."""
+    return (Path(folder) / SPLITS).is_file()
 
 
 def cross_validate(
@@ -89,7 +131,7 @@ def cross_validate(
     extra: Sequence[str | Path] = (),
     card: dict | None = None,
     device: str = "auto",
-    start_of: Callable[[str], Model | None] = lambda part: None,
+    fine_tune: str | Path | Model | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
     log: Callable[[str], None] = print,
@@ -98,28 +140,31 @@ def cross_validate(
 ) -> Model | None:
     """Trains on all folds but one, each in turn, then on everyone; returns the model of everyone, calibrated.
 
-    As ``csam.training.train.train``, but for start_of and split (see ``prepare_folds``) and OUT: it gets a folder for
-    every training, and the calibrated model/, evaluation.json and evaluation.png. fold: train this one only, or ALL,
-    and return its model as it is; what is finished is not trained again, so several machines may share the work.
+    As ``csam.training.train.train``, but for fine_tune, split and fold (see ``prepare_folds``) and OUT: it gets
+    splits_final.json, a folder for every training, and the calibrated model/, evaluation.json and evaluation.png. With
+    a fold only that part is trained, and returned as it is. What is finished is not trained again.
     """
     out = Path(out)
     with joined() as group:
         log = log if group.first else lambda text: None
-        parts = prepare_folds(dataset, plan, extra, start_of, split)
-        only = fold if fold in (None, ALL) else f"fold-{fold}"
-        if only is not None:
-            if only not in parts:
-                raise InputError(f"There are {len(parts) - 1} folds, counted from 0, and {ALL}; there is no {only}.")
-            parts = {only: parts[only]}
-        models: dict[str, Model | None] = {}
-        for number, (name, prepared) in enumerate(parts.items()):
-            training = Training(prepared, out / name, card or {}, device, group, log)
+        parts, splits = prepare_folds(dataset, plan, extra, fine_tune, split, fold)
+        group.agree(lambda: claim_all(parts, splits, out))
+
+        def trained(number: int, name: str) -> Model | None:
             log(f"{name}, {number + 1} of {len(parts)}:")
-            models[name] = training.run(_share(progress, number, len(parts)), cancelled)
-            if group.first:
-                models[name].save(out / name / "model")
-        if only is not None:
-            return models[only]
+            training = Training(parts[name], out / name, card or {}, device, group, log)
+            return training.run(_share(progress, number, len(parts)), cancelled)
+
+        models = {}
+        for number, name in enumerate(parts):
+            models[name] = model = trained(number, name)
+            if group.first:  # for those to come that start from it; whoever opens it is told what it is
+                replace(model, title=f"{model.title} ({name} of a cross-validation)").save(out / name / "model")
+        if fold is not None:
+            log(
+                f"Saved {out / name_of(fold) / 'model'}. Without --fold the same command finishes the cross-validation."
+            )
+            return models[name_of(fold)]
         return _judged(parts, models, out, device, log, cancelled) if group.first else None
 
 
@@ -147,14 +192,14 @@ def _judged(
     before = []
     try:
         for name in folds:
-            judge = replace(models[name], calibration=Calibration())
-            before += evaluate(judge, parts[name].validation_cases, Options(device=device), log, cancelled)
+            before += evaluate(models[name], parts[name].validation_cases, Options(device=device), log, cancelled)
     except Cancelled as error:
         raise Cancelled("Stopped while calibrating; the same command goes on from the end of the trainings.") from error
     everyone = models[ALL]
     provenance = {**everyone.provenance, "folds": [parts[name].validation for name in folds]}
     whose = (
         f"Cross-validated: each of {len(folds)} models that learned like this one, but without one fold of the "
-        "patients, judged the scans of that fold. This one learned from all of them."
+        "patients, judged the scans of that fold. This one learned from all of them; its calibration is theirs, which "
+        "takes it to be as they are."
     )
     return judged_by(replace(everyone, provenance=provenance), before, out, whose, log)

@@ -174,19 +174,27 @@ def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[tuple[Ca
 def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, ...], tuple[Case, ...]]], list[str]]:
     """Training and validation cases of every split of a file as ``read_split`` takes it, and the faults of all.
 
-    That there is but one, or that a patient is validated on in several of them, is a fault, too.
+    In a cross-validation everyone who is named is validated on in one of the splits, and trained on in all the others:
+    what is not so is a fault.
     """
     try:
         folds = _splits(path)
         found = [_sides(path, fold, data) for fold in folds]
     except (OSError, ValueError, LookupError, TypeError) as error:
         return [], [f'{path} holds no splits ({error!r}): [{{"train": [...], "val": [...]}}, ...] was expected']
-    faults = [f"split {k}: {fault}" for k, (_, _, faults) in enumerate(found) for fault in faults]
     if len(folds) < 2:
-        faults.append(f"{path} holds {len(folds)} split(s); a cross-validation takes two or more")
-    met = Counter(patient for _, side, _ in found for patient in {case.patient for case in side})
-    faults += [f"{path}: {patient} is validated on in {n} of the splits" for patient, n in met.items() if n > 1]
-    return [sides for *sides, _ in found], faults
+        return [], [f"{path} holds {len(folds)} split(s); a cross-validation takes two or more"]
+    faults = [f"split {k}: {fault}" for k, (_, _, faults) in enumerate(found) for fault in faults]
+    named = sorted({case.name for *sides, _ in found for side in sides for case in side})
+    for name in [] if faults else named:
+        held_out = [k for k, (_, side, _) in enumerate(found) if name in {case.name for case in side}]
+        taught = [k for k, (side, _, _) in enumerate(found) if name in {case.name for case in side}]
+        if len(held_out) != 1 or len(taught) != len(folds) - 1:
+            faults.append(
+                f"{path}: {name} is validated on in {len(held_out)} and trained on in {len(taught)} of the "
+                f"{len(folds)} splits; in a cross-validation it is one and all others"
+            )
+    return [tuple(sides) for *sides, _ in found], faults
 
 
 def _splits(path: str | Path) -> list:

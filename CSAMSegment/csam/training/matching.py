@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..model import Model
+from ..model import Calibration, Model
 from .dataset import Case, Dataset
 
 if TYPE_CHECKING:
@@ -136,21 +136,43 @@ def _patient(provenance: Mapping[str, Any], name: str) -> str:
     return (found.group(1) if found and found.re.groups else None) or name
 
 
-def met(model: Model, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[str]:
+def met(model: Model | None, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[str]:
     """Those patients of the cases who had part in the model's "training", "validation" or "calibration", or in that of
-    a model that it was fine-tuned from.
+    a model that it was fine-tuned from. No model has met nobody.
 
     They are looked for under the case's patient and under each training's own reading of the case's name.
     """
     cases = list(cases)
-    trainings = [model.provenance, *(origin for _name, origin in model.ancestors)]
     return set().union(
-        *(_known(training, training.get(f"{part}_patients"), cases) for training in trainings for part in parts)
+        *(
+            _known(training, training.get(f"{part}_patients"), cases)
+            for training in trainings_of(model)
+            for part in parts
+        )
     )
+
+
+def chose(model: Model | None, cases: Iterable[Case]) -> set[str]:
+    """Those patients of the cases by whose scans the weights of a model, or of one that it came from, were chosen."""
+    cases = list(cases)
+    return set().union(
+        *(
+            _known(training, training.get("validation_patients"), cases)
+            for training in trainings_of(model)
+            if training.get("plan", {}).get("weights") != "last"
+        )
+    )
+
+
+def trainings_of(model: Model | None) -> list[Mapping[str, Any]]:
+    """The provenance of a model and of those that it came from; nothing without a model."""
+    return [] if model is None else [model.provenance, *(origin for _name, origin in model.ancestors)]
 
 
 def calibrated_by(model: Model, cases: Iterable[Case | CaseMeasures]) -> set[str]:
     """Those patients of the cases who taught the model the calibration that it has now."""
+    if model.calibration == Calibration():
+        return set()
     own = model.provenance
     return _known(own, own.get("calibration_patients") or own.get("validation_patients"), cases)
 

@@ -32,7 +32,7 @@ class Plan:
     the weights' running average.
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
     weights: the averaged ones of the "best" look at the validation patients, or of the "last" step whatever they say.
-    patience: stop after this many looks without a better Dice; 0 never stops.
+    patience: stop after this many looks without a better Dice; 0, as the last weights, never stops.
     gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
     structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
     then takes its samples from several sides.

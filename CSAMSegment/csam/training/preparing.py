@@ -17,7 +17,7 @@ from ..model import Model
 from ..networks import build
 from .assembling import assemble
 from .dataset import Case, Dataset, inspect, read_split, report
-from .matching import by_order, met, places, values_by_name
+from .matching import by_order, met, places, trainings_of, values_by_name
 from .plan import Plan
 from .planning import Decision, decide, patient_pattern, plan_from
 from .sides import drawn, look_over, named
@@ -89,8 +89,7 @@ def prepare(
     data, further, sides = read_all(dataset, given, extra, sides_of)
     decisions = tuple(decide(data, start, given))
     if sides is None:
-        learnt = met(start, data.cases, "training") if start is not None else set()
-        sides = drawn(data, plan_from(decisions), learnt)
+        sides = drawn(data, plan_from(decisions), met(start, data.cases, "training"))
     return settled(data, further, decisions, sides, start)
 
 
@@ -146,19 +145,20 @@ def settled(
     """sides: the cases to train and to validate on. Raises InputError where they do not do, see ``look_over``, or
     ``start`` was trained on who is to validate."""
     training, validation = sides
-    learnt = met(start, data.cases, "training") if start is not None else set()
-    spoilt = sorted({case.patient for case in validation} & learnt)
+    spoilt = sorted(met(start, validation, "training"))
     if spoilt:
         raise InputError(
             f"{', '.join(spoilt[:5])}: to validate on, and {start.name} was trained on them. Give others with --split, "
             "or start from another model. Other people of the same names need other names of their cases."
         )
-    notes = (*look_over(data, training, validation, further), *_in_order(data, further, start))
+    plan = plan_from(decisions)
+    odd = look_over(data, training, validation, further, choosing=plan.weights == "best")
     patients = [sorted({case.patient for case in side}) for side in (training, validation)]
     names = {"training": named(data, training), "validation": named(data, validation)}
     chosen = {*training, *validation}
     used = replace(data, cases=tuple(case for case in data.cases if case in chosen))
-    return Preparation(used, further, plan_from(decisions), decisions, *patients, names, start, notes)
+    notes = (*odd, *_in_order(data, further, start), *_further_before(data, start))
+    return Preparation(used, further, plan, decisions, *patients, names, start, notes)
 
 
 def _in_order(data: Dataset, further: Sequence[Dataset], start: Model | None) -> list[str]:
@@ -167,6 +167,16 @@ def _in_order(data: Dataset, further: Sequence[Dataset], start: Model | None) ->
     others += [(start.name, [channel.name for channel in start.channels])] if start is not None else []
     pairs = [(name, by_order(data.channels, channels)) for name, channels in others]
     return [f"channels of {name} are taken in their order: {said}" for name, said in pairs if said]
+
+
+def _further_before(data: Dataset, start: Model | None) -> list[str]:
+    """A sentence where a model to start from may have learned from this very data set beside another."""
+    if not any(data.name in (training.get("extra_data") or ()) for training in trainings_of(start)):
+        return []
+    return [
+        f"{start.name}, or a model that it came from, had a data set {data.name} to train on beside its own: if those "
+        "are these scans, what is measured on them flatters"
+    ]
 
 
 def _read(folder: str | Path, pattern: str, reports: list[str]) -> Dataset | None:

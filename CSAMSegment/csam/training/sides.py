@@ -43,12 +43,16 @@ def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
 
 
 def look_over(
-    data: Dataset, training: Sequence[Case], validation: Sequence[Case], further: Sequence[Dataset]
+    data: Dataset,
+    training: Sequence[Case],
+    validation: Sequence[Case],
+    further: Sequence[Dataset],
+    choosing: bool = True,
 ) -> tuple[str, ...]:
     """What is odd about the two sides, a sentence each; the cases of the further data sets are trained on.
 
-    The validation may be nobody. Raises InputError where a side has no structure at all, or an image of the validation
-    is trained on, too.
+    The validation may be nobody. choosing: whether the weights are chosen on it. Raises InputError where
+    a side has no structure at all, or an image of the validation is trained on, too.
     """
     _check_apart(data, training, validation, further)
     more = [case for other in further for case in other.cases]
@@ -69,7 +73,7 @@ def look_over(
         missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[side])]
         notes += [f"no {side} scan shows {name}: {meaning}" for name in missing]
     empty = sum(not voxels for voxels in found["validation"])
-    if empty:
+    if empty and choosing:
         notes.append(
             f"{empty} of {len(validation)} validation scans show no structure: in the choice of the weights, each "
             "counts as a Dice of 1 if nothing is found in it, and of 0 otherwise"

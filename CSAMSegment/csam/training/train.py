@@ -8,7 +8,6 @@ killed run goes on as if nothing had happened, and several processes do what one
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -21,15 +20,16 @@ import torch
 
 from .. import __version__
 from ..devices import choose_device
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled
 from ..model import Model
 from ..result import Progress, ProgressCallback
 from ..stack import resize_labels, stack_of
 from .assembling import assemble
 from .augment import Augmenter, Example, ahead
+from .claim import claim
 from .dataset import Case
 from .distributed import Group, joined
-from .learning_curve import draw, write_log, write_text
+from .learning_curve import draw, write_log
 from .measures import dice, mean
 from .plan import Plan
 from .preparing import Preparation, prepare
@@ -107,7 +107,7 @@ class Training:
 
     def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
         """The model without a calibration, in the first process; None in the others."""
-        self.group.agree(self.claim)
+        self.group.agree(lambda: claim(self.prepared, self.out))
         training, validation = self.prepared.training, self.prepared.validation
         for note in self.prepared.notes:
             self.log(f"Note: {note}")
@@ -119,32 +119,6 @@ class Training:
         self._go_on()
         self._train(progress, cancelled)
         return self._model() if self.group.first else None
-
-    def claim(self) -> None:
-        """Writes what this training is, or checks that an earlier run's is the same.
-
-        Other patients would mean another split: the ones to validate on might have been trained on before.
-        """
-        prepared, start = self.prepared, self.prepared.start
-        facts = {
-            "plan.json": asdict(self.plan),
-            "split.json": prepared.split,
-            "sources.json": {
-                "data": prepared.data.name,
-                "further": [other.name for other in prepared.further],
-                "started_from": start and {"name": start.name, "sha256": start.sha256},
-            },
-        }
-        texts = {name: json.dumps(values, indent=2) + "\n" for name, values in facts.items()}
-        for name, wanted in texts.items():
-            if (self.out / name).exists() and (self.out / name).read_text(encoding="utf-8") != wanted:
-                raise InputError(
-                    f"{self.out} holds another training (its {name} differs). Choose another --out, or remove it."
-                )
-        self.out.mkdir(parents=True, exist_ok=True)
-        for name, wanted in texts.items():
-            write_text(self.out / name, wanted)
-        write_text(self.out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
 
     def _go_on(self) -> None:
         """Takes up the last checkpoint, if there is one: the first process's, wherever the others run."""
