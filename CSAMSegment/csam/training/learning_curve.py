@@ -43,7 +43,7 @@ def draw(history: Sequence[dict], path: Path, title: str = "", best_step: int = 
     axes.grid(alpha=0.3)
     right = axes.twinx()
     right.set_ylim(0, 1)
-    right.set_ylabel("validation Dice, averaged weights")
+    right.set_ylabel("validation Dice, averaged weights" if seen else "learning rate, share of the highest")
     highest = max((row["learning_rate"] for row in history), default=0) or 1
     right.plot(
         steps,
