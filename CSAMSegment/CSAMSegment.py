@@ -25,7 +25,7 @@ class CSAMSegment(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("CSAMSegment")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = ["Colors", "Segmentations"]
         parent.contributors = list(about.CONTRIBUTORS)
         parent.helpText = about.HELP
         parent.acknowledgementText = about.ACKNOWLEDGEMENT

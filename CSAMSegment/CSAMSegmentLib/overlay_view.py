@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import slicer
 
 from . import views
@@ -146,5 +148,6 @@ class OverlayView:
         """Stop listening to the chart, and let go of the result."""
         self.show(None, None)
         for plot in self._plots:
-            plot.plotView().disconnect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)
+            with suppress(ValueError):  # it has gone with its view node: the scene was cleared with all singletons
+                plot.plotView().disconnect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)
         self._plots = []

@@ -287,6 +287,19 @@ def test_a_click_on_the_chart_goes_to_that_slice(done):
     assert done.panel.review._rows[done.panel.review.current].number == 5
 
 
+class Deleted:
+    """A plot widget as PythonQt has it when its view node has gone."""
+
+    def plotView(self):
+        raise ValueError("Trying to call 'plotView' on a destroyed qMRMLPlotWidget object")
+
+
+def test_a_plot_view_that_slicer_has_deleted_does_not_keep_the_panel_from_closing(done):
+    done.panel.overlay._plots.insert(0, Deleted())
+    done.panel.overlay.close()
+    assert done.panel.overlay._plots == []
+
+
 def test_a_click_on_another_chart_moves_nothing(done):
     before = done.panel.review.current
     series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", "signal")
