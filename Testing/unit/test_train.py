@@ -20,6 +20,7 @@ from csam.result import Options
 from csam.segment import segment
 from csam.training.assembling import assemble, learnt_from
 from csam.training.augment import Example
+from csam.training.claim import claim
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
 from csam.training.matching import met
@@ -213,6 +214,22 @@ def test_another_plan_or_other_patients_in_the_same_folder_are_refused(data, fin
         train(data, out, replace(PLAN, steps=9), device="cpu", log=silent)
     with pytest.raises(InputError, match=r"holds another training \(its split.json differs"):
         train(small.dataset(tmp_path, patients=6), out, PLAN, device="cpu", log=silent)
+
+
+def test_a_folder_of_a_version_that_had_fewer_choices_is_gone_on_with(data, finished):
+    prepared = prepare(data, PLAN)
+    plan = finished[0] / "plan.json"
+    text = plan.read_text()
+    values = json.loads(text)
+    del values["weights"]
+    plan.write_text(json.dumps(values))
+    claim(prepared, finished[0])
+    assert plan.read_text() == text
+    for damaged in ("", "[]", json.dumps(values | {"weights": "last"}), json.dumps(values | {"unknown": 1})):
+        plan.write_text(damaged)
+        with pytest.raises(InputError, match=r"holds another training \(its plan.json differs\)"):
+            claim(prepared, finished[0])
+    plan.write_text(text)
 
 
 def test_further_data_is_trained_on_and_never_validated_on(data, tmp_path):
