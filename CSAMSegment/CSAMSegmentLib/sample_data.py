@@ -55,11 +55,14 @@ def make_phantom(source=None) -> list:
 
 
 def make_file() -> str:
-    """The same as a file in Slicer's temporary folder. Returns its file:// address."""
+    """The same as a file in Slicer's temporary folder, made once. Returns its file:// address."""
     import SimpleITK as sitk
 
-    path = Path(slicer.app.temporaryPath) / "csam-cardiac-phantom.nrrd"
-    sitk.WriteImage(_stack(0).image, str(path), useCompression=True)
+    path = Path(slicer.app.temporaryPath) / f"csam-cardiac-phantom-{__version__}-made.nrrd"
+    if not path.exists():  # Sample Data asks for the address even where it has the file
+        unfinished = path.with_name(f"unfinished-{path.name}")
+        sitk.WriteImage(_stack(0).image, str(unfinished), useCompression=True)
+        unfinished.replace(path)
     return path.as_uri()
 
 

@@ -57,6 +57,10 @@ def test_scripts_get_the_same_phantom(person):
     assert volume.GetName().startswith("CSAM cardiac phantom")
     assert volume.GetSpacing() == pytest.approx((1.25, 1.25, 8.0))
     assert np.array_equal(slicer.util.arrayFromVolume(volume), made)
+    [file] = Path(slicer.app.temporaryPath).glob("*phantom*-made.nrrd")
+    before = file.stat().st_mtime_ns
+    SampleData.downloadSample("CSAM cardiac phantom")
+    assert file.stat().st_mtime_ns == before  # made once
 
 
 def test_every_tool_tip_says_something(person):
