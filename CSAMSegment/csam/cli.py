@@ -70,10 +70,11 @@ def find_model(name: str):
     """The model of a folder or zip, of a training's folder, or a shipped one by its name."""
     from .model import Model
 
-    shipped = SHIPPED / name
-    if not (Path(name) / "model.json").exists() and (Path(name) / "model" / "model.json").is_file():
-        name = str(Path(name) / "model")
-    return Model.load(shipped if "/" not in name and (shipped / "model.json").is_file() else name)
+    shipped, of_training = SHIPPED / name, Path(name) / "model"
+    if "/" not in name and (shipped / "model.json").is_file():
+        return Model.load(shipped)
+    inside = (of_training / "model.json").is_file() and not (Path(name) / "model.json").exists()
+    return Model.load(of_training if inside else name)
 
 
 def read_image(path: str, frame: int | None = None):

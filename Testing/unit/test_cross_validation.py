@@ -226,8 +226,14 @@ def test_a_part_says_what_it_is_and_calibrated_nobody(data, finished):
     assert "calibrated the model" not in how_judged(evaluate(part, cases[:1], Options(device="cpu"), silent), part)
 
 
-def test_the_folder_of_a_training_stands_for_its_model(finished):
-    assert cli.find_model(str(finished[0])).sha256 == Model.load(finished[0] / "model").sha256
+def test_the_folder_of_a_training_stands_for_its_model_but_not_before_a_shipped_one(finished, tmp_path, monkeypatch):
+    trained = Model.load(finished[0] / "model")
+    assert cli.find_model(str(finished[0])).sha256 == trained.sha256
+    monkeypatch.chdir(tmp_path)
+    trained.save(tmp_path / "cardiac-lv" / "model")
+    trained.save(tmp_path / "mine" / "model")
+    assert cli.find_model("mine").sha256 == trained.sha256
+    assert cli.find_model("cardiac-lv").sha256 != trained.sha256
 
 
 def test_the_folds_are_left_as_nnu_net_has_them(data, finished):
