@@ -185,13 +185,11 @@ def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, 
     if len(folds) < 2:
         return [], [f"{path} holds {len(folds)} split(s); a cross-validation takes two or more"]
     faults = [f"split {k}: {fault}" for k, (_, _, faults) in enumerate(found) for fault in faults]
-    named = sorted({case.name for *sides, _ in found for side in sides for case in side})
-    for name in [] if faults else named:
-        held_out = [k for k, (_, side, _) in enumerate(found) if name in {case.name for case in side}]
-        taught = [k for k, (side, _, _) in enumerate(found) if name in {case.name for case in side}]
-        if len(held_out) != 1 or len(taught) != len(folds) - 1:
+    taught, held_out = (Counter(case.name for sides in found for case in sides[place]) for place in (0, 1))
+    for name in [] if faults else sorted({*taught, *held_out}):
+        if (held_out[name], taught[name]) != (1, len(folds) - 1):
             faults.append(
-                f"{path}: {name} is validated on in {len(held_out)} and trained on in {len(taught)} of the "
+                f"{path}: {name} is validated on in {held_out[name]} and trained on in {taught[name]} of the "
                 f"{len(folds)} splits; in a cross-validation it is one and all others"
             )
     return [tuple(sides) for *sides, _ in found], faults
