@@ -422,7 +422,7 @@ def test_the_heartbeat_sees_a_blocked_event_loop(host):
         host.process_events(0.05)
         time.sleep(0.1)
         host.process_events(0.02)
-    assert 0.1 <= beat.longest < 0.3
+    assert beat.longest >= 0.1
 
 
 # A scripted module ----------------------------------------------------------------------------------------------------

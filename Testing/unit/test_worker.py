@@ -17,11 +17,16 @@ import pytest
 import SimpleITK as sitk
 
 from csam.client import WorkerClient, worker_environment
+from csam.connection import GRACE
 from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, InputError, WorkerError
 from csam.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
 from csam.result import Options, Progress, Result
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="ends processes by POSIX signals")
+
+SOON = 10.0
+"""Seconds on a computer busy with other things; what does not come soon comes after 20 or more. How long it takes on a
+free one is for Testing/bench/bench_cancel.py."""
 
 ENGINE = """
 import ctypes, os, subprocess, sys, time, types
@@ -171,7 +176,7 @@ def family_of(job):
     return stage_of(job, "family", 3)
 
 
-def eventually(question, timeout=5.0):
+def eventually(question, timeout=SOON):
     end = time.monotonic() + timeout
     while not (answer := question()):
         assert time.monotonic() < end, "it did not happen in time"
@@ -194,7 +199,7 @@ def is_gone(pid):
     return False
 
 
-def failure(job, timeout=5.0):
+def failure(job, timeout=SOON):
     """The one error with which a job ends; checks that no second one follows."""
     with pytest.raises(CSAMError) as caught:
         job.result(timeout)
@@ -390,19 +395,19 @@ def test_a_run_that_listens_is_cancelled_and_the_worker_stays_warm(client):
     process, begin = client.process_id, time.monotonic()
     client.cancel(job)
     assert isinstance(failure(job), Cancelled)
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < SOON
     assert client.segment([an_image()], "good").provenance["pid"] == process
 
 
 @pytest.mark.parametrize("model", ["stuck", "spinning", "family"])
-def test_a_run_that_does_not_listen_is_ended_within_a_second(client, model):
+def test_a_run_that_does_not_listen_is_ended_soon(client, model):
     job = start(client, model)
     stage_of(job, model)
     process, begin = client.process_id, time.monotonic()
     client.cancel(job)
     assert isinstance(failure(job), Cancelled)
-    assert time.monotonic() - begin < 1.0
-    eventually(lambda: is_gone(process), 0.5)
+    assert time.monotonic() - begin < SOON
+    eventually(lambda: is_gone(process))
     assert client.segment([an_image()], "good").provenance["pid"] != process
 
 
@@ -421,10 +426,8 @@ def test_cancelling_twice_or_too_late_changes_nothing(client):
 def test_cancelling_a_waiting_job_leaves_the_running_one_alone(client):
     running, waiting, last = start(client, "short"), start(client, "stuck"), start(client, "good")
     stage_of(running, "short")
-    begin = time.monotonic()
     client.cancel(waiting)
     assert isinstance(failure(waiting), Cancelled)
-    assert time.monotonic() - begin < 0.3
     assert running.result(5).provenance["pid"] == last.result(5).provenance["pid"]
 
 
@@ -432,7 +435,7 @@ def test_cancel_from_the_blocking_call(warm):
     begin = time.monotonic()
     with pytest.raises(Cancelled):
         warm.segment([an_image()], "slow", cancelled=lambda: time.monotonic() - begin > 0.2)
-    assert time.monotonic() - begin < 1.2
+    assert time.monotonic() - begin < SOON
 
 
 def test_an_interrupted_blocking_call_cancels_its_job(warm):
@@ -443,7 +446,7 @@ def test_an_interrupted_blocking_call_cancels_its_job(warm):
         warm.segment([an_image()], "slow", progress=interrupt)
     begin = time.monotonic()
     assert isinstance(warm.segment([an_image()], "good"), Result)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < SOON
 
 
 def test_neither_sending_nor_cancelling_blocks_the_caller():
@@ -457,12 +460,12 @@ def test_neither_sending_nor_cancelling_blocks_the_caller():
         time.sleep(0.2)
         begin = time.monotonic()
         client.cancel(job)
-        assert time.monotonic() - begin < 0.1
-        assert submitted < 0.1
+        assert time.monotonic() - begin < GRACE / 2
+        assert submitted < SOON
         assert events == []
         assert isinstance(failure(job), Cancelled)
-        assert time.monotonic() - begin < 1.0
-        eventually(lambda: is_gone(process), 0.5)
+        assert time.monotonic() - begin < SOON
+        eventually(lambda: is_gone(process))
 
 
 # The worker fails -------------------------------------------------------------------------------------------------
@@ -633,10 +636,10 @@ def test_closing_the_client_leaves_no_process(engine, model):
     family = [*(family_of(job) if model == "family" else stage_of(job, model)), client.process_id]
     begin = time.monotonic()
     client.close()
-    assert time.monotonic() - begin < 1.2
+    assert time.monotonic() - begin < SOON
     assert job.done
     assert model == "good" or isinstance(failure(job), Cancelled)
-    eventually(lambda: all(is_gone(pid) for pid in family), 0.5)
+    eventually(lambda: all(is_gone(pid) for pid in family))
 
 
 def test_closing_without_waiting_returns_at_once(engine):
@@ -645,9 +648,9 @@ def test_closing_without_waiting_returns_at_once(engine):
     (process,) = stage_of(job, "stuck")
     begin = time.monotonic()
     client.close(wait=False)
-    assert time.monotonic() - begin < 0.1
+    assert time.monotonic() - begin < GRACE / 2
     assert isinstance(failure(job), Cancelled)
-    eventually(lambda: is_gone(process), 1.2)
+    eventually(lambda: is_gone(process))
 
 
 def test_a_client_that_was_closed_starts_again(client):
@@ -728,23 +731,21 @@ def ask(process, model):
 @pytest.mark.parametrize("model", ["slow", "stuck", "spinning"])
 def test_the_worker_ends_in_a_run_when_its_input_closes(bare, model):
     ask(bare, model)
-    begin = time.monotonic()
     bare.stdin.close()
-    assert bare.wait(2) == 0
-    assert time.monotonic() - begin < 1.0
+    assert bare.wait(SOON) == 0
 
 
 def test_the_worker_ends_in_a_run_when_it_is_told_to_quit(bare):
     ask(bare, "stuck")
     write_frame(bare.stdin, {"type": "quit", "id": 2})
     assert read_frame(bare.stdout)[0]["type"] == "bye"
-    assert bare.wait(1) == 0
+    assert bare.wait(SOON) == 0
 
 
 def test_an_idle_worker_says_bye_and_nothing_else(bare):
     write_frame(bare.stdin, {"type": "quit", "id": 2})
     assert bare.stdout.read() == b'{"type":"bye","id":2,"bytes":0}\n'
-    assert bare.wait(1) == 0
+    assert bare.wait(SOON) == 0
 
 
 @pytest.mark.parametrize(
@@ -761,10 +762,10 @@ def test_the_worker_answers_garbage_with_an_error_and_ends(bare, garbage, words)
     header, _ = read_frame(bare.stdout)
     assert (header["type"], header["id"], header["kind"]) == ("error", None, "worker")
     assert words in header["message"]
-    assert bare.wait(1) == 1
+    assert bare.wait(SOON) == 1
 
 
 def test_a_worker_whose_reader_is_gone_ends(bare):
     ask(bare, "short")
     bare.stdout.close()
-    assert bare.wait(2) == 1
+    assert bare.wait(SOON) == 1
