@@ -20,7 +20,7 @@ from csam.result import Options
 from csam.segment import segment
 from csam.training.assembling import assemble, learnt_from
 from csam.training.augment import Example
-from csam.training.claim import claim
+from csam.training.claim import alone, claim
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
 from csam.training.matching import met
@@ -214,6 +214,21 @@ def test_another_plan_or_other_patients_in_the_same_folder_are_refused(data, fin
         train(data, out, replace(PLAN, steps=9), device="cpu", log=silent)
     with pytest.raises(InputError, match=r"holds another training \(its split.json differs"):
         train(small.dataset(tmp_path, patients=6), out, PLAN, device="cpu", log=silent)
+
+
+def test_a_second_process_in_the_same_folder_is_refused_and_the_first_goes_on(data, tmp_path):
+    refused = []
+
+    def meanwhile(progress):
+        with pytest.raises(InputError, match=r"Another process is training in .*out\. Wait for its end"):
+            train(data, tmp_path / "out", PLAN, device="cpu", log=silent)
+        refused.append(progress.fraction)
+
+    model = train(data, tmp_path / "out", PLAN, device="cpu", log=silent, progress=meanwhile)
+    assert len(refused) == PLAN.steps
+    with alone(tmp_path / "out"):
+        pass
+    assert model.provenance["training_patients"]
 
 
 def test_a_folder_of_a_version_that_had_fewer_choices_is_gone_on_with(data, finished):

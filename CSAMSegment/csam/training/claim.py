@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ..errors import InputError
 from .learning_curve import write_text
@@ -35,6 +38,25 @@ def claim(prepared: Preparation, out: Path) -> None:
     for name, values in _facts(prepared).items():
         _write(out / name, values)
     write_text(out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keeps every other process from training in the folder; however the process ends, the system lets go of it.
+
+    Raises InputError where another one is at it. A file system that has no locks is taken to have no second user.
+    """
+    lock = FileLock(out / "training.lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"Another process is training in {out}. Wait for its end, or choose another --out.") from None
+    except NotImplementedError:
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def claim_all(parts: Mapping[str, Preparation], splits: list[dict[str, list[str]]], out: Path) -> None:

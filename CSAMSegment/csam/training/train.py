@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from ..result import Progress, ProgressCallback
 from ..stack import resize_labels, stack_of
 from .assembling import assemble
 from .augment import Augmenter, Example, ahead
-from .claim import claim
+from .claim import alone, claim
 from .dataset import Case
 from .distributed import Group, joined
 from .learning_curve import draw, write_log
@@ -116,8 +117,10 @@ class Training:
             f"{len(self.examples)} training scans of {len(training)} patients, {len(self.extra_examples)} further "
             f"ones, {len(self.watched)} validation scans {who}"
         )
-        self._go_on()
-        self._train(progress, cancelled)
+        with ExitStack() as until_done:
+            self.group.agree(lambda: until_done.enter_context(alone(self.out)))
+            self._go_on()
+            self._train(progress, cancelled)
         return self._model() if self.group.first else None
 
     def _go_on(self) -> None:
