@@ -5,9 +5,9 @@
 
 Runs on the validation patients of a model, which it was not trained on, as they are and made worse (see degrade.py).
 Several models with the same validation patients make a deep ensemble. --folds takes all models that compare.py left of
-a network: every scan is judged by those of its own fold, whose seeds are the ensemble. Every pass is kept in OUT, so
-that a stopped run goes on where it was. Prints tables, writes OUT/uncertainty.json and .png. --training adds the
-training patients as a check apart: nothing is to be chosen by them.
+a network, or those of a cross-validation (its folder): every scan is judged by those of its own fold, whose seeds are
+the ensemble. Every pass is kept in OUT, so that a stopped run goes on where it was. Prints tables, writes
+OUT/uncertainty.json and .png. --training adds the training patients as a check apart: nothing is to be chosen by them.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--model", nargs="+", default=["cardiac-lv"], help="a shipped model's name, a folder or a zip")
-    parser.add_argument("--folds", type=Path, help="a network's folder that compare.py left, instead of models")
+    parser.add_argument("--folds", type=Path, help="a network's folder that compare.py left, or a cross-validation")
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
     parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
     parser.add_argument("--without", help="regular expression: scans not to measure, their labels being wrong")
@@ -187,13 +187,13 @@ def main() -> None:
 
 
 def from_folds(folder: Path) -> list[list[Model]]:
-    """The models that compare.py left of a network: the seeds of every fold."""
-    folds: dict[tuple[str, str], list[Model]] = {}
+    """The models that compare.py left of a network, or a cross-validation: the seeds of every fold."""
+    folds: dict[tuple[str, str | None], list[Model]] = {}
     for path in sorted(folder.glob("*/model")):
-        if found := re.fullmatch(r"seed\d+-fold(\d+)of(\d+)", path.parent.name):
-            folds.setdefault(found.groups(), []).append(Model.load(path))
+        if found := re.fullmatch(r"seed\d+-fold(\d+)of(\d+)|fold-(\d+)", path.parent.name):
+            folds.setdefault((found[1] or found[3], found[2]), []).append(Model.load(path))
     if not folds:
-        raise SystemExit(f"{folder} holds no models; give the folder of one network that compare.py has run.")
+        raise SystemExit(f"{folder} has no models; give that of a network of compare.py, or a cross-validation's.")
     if len({of for _, of in folds}) > 1:
         raise SystemExit(f"{folder} holds folds of different numbers of them: every scan would count several times.")
     seeds = min(map(len, folds.values()))

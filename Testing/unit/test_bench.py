@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import compare
+import compare_uncertainty
 import degrade
 import doubts
 import first_cases
@@ -234,6 +235,15 @@ def test_a_network_that_lacks_a_fold_is_not_in_the_table(tmp_path):
     (tmp_path / "comparison.json").touch()
     found = compare.complete(tmp_path, {"seed0-fold0of2", "seed0-fold1of2"})
     assert found == [tmp_path / "a" / f"seed0-fold{fold}of2" / "result.json" for fold in (0, 1)]
+
+
+@pytest.mark.parametrize("folds", [("seed0-fold0of2", "seed0-fold1of2"), ("fold-0", "fold-1")])
+def test_every_fold_has_its_own_models(tmp_path, folds):
+    made = small.model()
+    for name in (*folds, folds[0].replace("seed0", "seed1"), "all"):
+        replace(made, title=name).save(tmp_path / name / "model")
+    found = compare_uncertainty.from_folds(tmp_path)
+    assert [[model.title for model in models] for models in found] == [[name] for name in folds]
 
 
 @pytest.mark.slow
