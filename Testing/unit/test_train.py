@@ -13,7 +13,7 @@ from unit import small
 
 from csam.card import card
 from csam.errors import Cancelled, InputError
-from csam.model import Channel, Model
+from csam.model import COLORS, Channel, Label, Model
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
 from csam.posterior import GatePosterior
 from csam.result import Options
@@ -554,6 +554,24 @@ def test_the_card_dresses_the_model(data, tmp_path):
     assert [channel.modality for channel in model.channels] == ["CT"]
     assert [label.name for label in model.labels] == ["bright ball", "Grey ball"]
     assert (model.labels[1].color, model.labels[1].connected) == ((1, 2, 3), True)
+
+
+def test_structures_of_the_model_started_from_look_as_they_do_in_it(data):
+    labels = (
+        Label(1, "Grey ball", COLORS[0], {"type": ("SCT", "1", "Ball")}, True),
+        Label(2, "Cube", COLORS[1]),
+    )
+    start = small.model(labels=labels, provenance={"data_labels": ["grey ball", "cube"]})
+    balls = read_dataset(data)
+
+    def made(card):
+        return assemble(small.network(num_classes=3), balls, PLAN, balls.cases[:1], card, start).labels
+
+    bright, grey = made({})
+    assert replace(grey, value=1) == labels[0]
+    assert (bright.name, bright.color, bright.connected) == ("bright ball", COLORS[1], False)
+    said = {"name": "grey ball", "title": "Ball", "connected": False}
+    assert made({"labels": [said]})[1] == replace(grey, name="Ball", connected=False)
 
 
 @pytest.mark.parametrize(

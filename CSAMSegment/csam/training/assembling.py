@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import InputError
@@ -36,17 +38,13 @@ def assemble(
 ) -> Model:
     """The model without calibration; what the card does not say is taken from the data set.
 
-    start: the model that the network began as. Raises InputError for a card that cannot be used.
+    start: the model that the network began as; structures of the same name look as they do in it, but for what the card
+    says. Raises InputError for a card that cannot be used.
     """
     check_card(card)
     try:
         described = {item["name"]: item for item in card.get("labels", [])}
-        labels = []
-        for value, name in enumerate(data.labels, 1):
-            item = described.get(name, {})
-            color = tuple(item.get("color", COLORS[(value - 1) % len(COLORS)]))
-            connected = item.get("connected", False)
-            labels.append(Label(value, item.get("title", name), color, item.get("terminology"), connected))
+        labels = _labels(data.labels, described, start)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"The card's labels cannot be used ({error!r}); objects with name, title, color and terminology were "
@@ -67,7 +65,7 @@ def assemble(
             Channel(channel, card.get("modality", modality))
             for channel, modality in zip(data.channels, modalities, strict=True)
         ),
-        labels=tuple(labels),
+        labels=labels,
         in_plane_spacing=plan.in_plane_spacing,
         field_of_view=plan.field_of_view,
         slice_axis=plan.slice_axis,
@@ -76,6 +74,30 @@ def assemble(
         free_orientation=plan.free_orientation,
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
+
+
+def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | None) -> tuple[Label, ...]:
+    """Described by the card, else as in the model started from, else with a colour that nothing else has."""
+    values = values_by_name(start) if start is not None else {}
+    known = [values.get(name.casefold()) for name in names]
+    before = {label.value: asdict(label) for label in start.labels} if start is not None else {}
+    own = [{"title": name} for name in names]
+    for item, name, value in zip(own, names, known, strict=True):
+        if value is not None and known.count(value) == 1:
+            item |= {"title": before[value]["name"], **{field: before[value][field] for field in LABEL[2:]}}
+        item |= described.get(name, {})
+    taken = {tuple(item["color"]) for item in own if "color" in item}
+    fresh = itertools.cycle([color for color in COLORS if color not in taken] or COLORS)
+    return tuple(
+        Label(
+            value,
+            item["title"],
+            tuple(item["color"]) if "color" in item else next(fresh),
+            item.get("terminology"),
+            item.get("connected", False),
+        )
+        for value, item in enumerate(own, 1)
+    )
 
 
 def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case], start: Model | None = None) -> TrainedOn:
