@@ -91,4 +91,4 @@ def _draw_risk(axes, cases: Sequence[CaseMeasures]) -> None:
         ylabel="their mean risk, 1 − Dice",
         title="Does the case quality find the poor scans?",
     )
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="best", frameon=False)
