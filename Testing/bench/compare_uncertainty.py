@@ -183,7 +183,7 @@ def main() -> None:
     names = sorted({model.name for models in ensembles for model in models})
     values = {"command": command, "models": names, "data": options.dataset.name, "groups": table}
     (options.out / "uncertainty.json").write_text(json.dumps(rounded(values), indent=1) + "\n")
-    draw(options.out / "uncertainty.png", table, f"{first.title}: {options.dataset.name}")
+    draw(options.out / "uncertainty.png", table, f"{', '.join(names)}: {options.dataset.name}")
 
 
 def from_folds(folder: Path) -> list[list[Model]]:
