@@ -13,6 +13,7 @@ from pathlib import Path
 
 from csam.client import WorkerClient, worker_environment
 from csam.connection import GRACE
+from csam.errors import Cancelled
 from csam.phantom import cine_stack
 from csam.protocol import pack_options
 from csam.result import Options
@@ -28,11 +29,15 @@ def seconds_after(client, image, moment: float) -> float:
     job = client.submit(header, [image])
     while not job.poll():
         job.wait(0.01)
-    job.wait(moment)
+    if job.wait(moment):
+        raise SystemExit(f"The run ended before the cancel: {job.poll()[-1]}")
     started = time.monotonic()
     client.cancel(job)
     job.wait()
-    return time.monotonic() - started
+    seconds = time.monotonic() - started
+    if not isinstance(job.poll()[-1], Cancelled):
+        raise SystemExit("The run ended, but was not cancelled.")
+    return seconds
 
 
 def main() -> None:

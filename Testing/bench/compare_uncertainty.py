@@ -1,6 +1,6 @@
 """Which doubt deserves to be shown? Softmax, CSAM's gates, test-time augmentation, both, or an ensemble.
 
-    python Testing/bench/compare_uncertainty.py DATASET [--model MODEL ...] [--shifts none noise ...] [--training]
+    python Testing/bench/compare_uncertainty.py DATASET --model MODEL ... [--shifts none noise ...] [--training]
     python Testing/bench/compare_uncertainty.py DATASET --folds out/bench/compare/DATASET/2000-steps/csam
 
 Runs on the validation patients of a model, which it was not trained on, as they are and made worse (see degrade.py).
@@ -137,7 +137,7 @@ def figures(scans: Sequence[Judged]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--model", nargs="+", default=["cardiac-lv"], help="a shipped model's name, a folder or a zip")
+    parser.add_argument("--model", nargs="+", default=[], help="a shipped model's name, a folder or a zip")
     parser.add_argument("--folds", type=Path, help="a network's folder that compare.py left, or a cross-validation")
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=["none"])
     parser.add_argument("--worse-scans", default="", help="regular expression: the scans to make worse, all by default")
@@ -146,6 +146,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="instead of the usual ones")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    if not (options.folds or options.model):
+        parser.error("give --model or --folds.")
     ensembles = from_folds(options.folds) if options.folds else [[find_model(name) for name in options.model]]
     first = ensembles[0][0]
     try:
@@ -217,6 +219,10 @@ def split(dataset: Path, ensembles: Sequence[Sequence[Model]]) -> tuple[list[Hel
             raise ValueError("a validation patient of the first model was trained on by another.")
         held_out += [HeldOut(case, models) for case in data.cases if case.patient in validation]
         trained += [HeldOut(case, models) for case in data.cases if case.patient in met]
+    if not held_out:
+        raise ValueError(
+            "the data set has none of the models' validation patients; of a cross-validation give --folds."
+        )
     return held_out, trained
 
 

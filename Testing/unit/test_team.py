@@ -81,13 +81,13 @@ def test_what_the_watch_raises_ends_the_work_soon(threads):
     team = Team(watch)
 
     def work(item):
-        for _ in range(2000):
+        for _ in range(4000):
             team.pause()
             time.sleep(0.005)
 
     with pytest.raises(InterruptedError):
         team.map(work, range(6), CPU)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_work_that_shares_out_work_stays_in_its_thread():

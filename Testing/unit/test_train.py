@@ -1,7 +1,9 @@
 """A training from a data set to a saved model: it learns, it can be killed, and it says what it cannot do."""
 
 import csv
+import errno
 import json
+import os
 from dataclasses import asdict, replace
 from itertools import pairwise
 
@@ -20,7 +22,7 @@ from csam.result import Options
 from csam.segment import segment
 from csam.training.assembling import assemble, learnt_from
 from csam.training.augment import Example
-from csam.training.claim import alone, claim
+from csam.training.claim import alone, claimed
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
 from csam.training.matching import met
@@ -231,6 +233,20 @@ def test_a_second_process_in_the_same_folder_is_refused_and_the_first_goes_on(da
     assert model.provenance["training_patients"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks by flock")
+@pytest.mark.parametrize("said", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_trained_on(monkeypatch, tmp_path, said):
+    def flock(file, operation):
+        raise OSError(said, os.strerror(said))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with alone(tmp_path):
+        pass
+    monkeypatch.undo()
+    with alone(tmp_path), pytest.raises(InputError, match="Another process"), alone(tmp_path):
+        pass
+
+
 def test_a_folder_of_a_version_that_had_fewer_choices_is_gone_on_with(data, finished):
     prepared = prepare(data, PLAN)
     plan = finished[0] / "plan.json"
@@ -238,12 +254,13 @@ def test_a_folder_of_a_version_that_had_fewer_choices_is_gone_on_with(data, fini
     values = json.loads(text)
     del values["weights"]
     plan.write_text(json.dumps(values))
-    claim(prepared, finished[0])
+    with claimed(prepared, finished[0]):
+        pass
     assert plan.read_text() == text
     for damaged in ("", "[]", json.dumps(values | {"weights": "last"}), json.dumps(values | {"unknown": 1})):
         plan.write_text(damaged)
         with pytest.raises(InputError, match=r"holds another training \(its plan.json differs\)"):
-            claim(prepared, finished[0])
+            claimed(prepared, finished[0]).__enter__()
     plan.write_text(text)
 
 

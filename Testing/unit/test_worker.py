@@ -17,7 +17,6 @@ import pytest
 import SimpleITK as sitk
 
 from csam.client import WorkerClient, worker_environment
-from csam.connection import GRACE
 from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, InputError, WorkerError
 from csam.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
 from csam.result import Options, Progress, Result
@@ -424,11 +423,15 @@ def test_cancelling_twice_or_too_late_changes_nothing(client):
 
 
 def test_cancelling_a_waiting_job_leaves_the_running_one_alone(client):
-    running, waiting, last = start(client, "short"), start(client, "stuck"), start(client, "good")
-    stage_of(running, "short")
+    running, waiting, last = start(client, "slow"), start(client, "stuck"), start(client, "good")
+    stage_of(running, "slow")
+    process = client.process_id
     client.cancel(waiting)
     assert isinstance(failure(waiting), Cancelled)
-    assert running.result(5).provenance["pid"] == last.result(5).provenance["pid"]
+    assert not running.done
+    client.cancel(running)
+    assert isinstance(failure(running), Cancelled)
+    assert last.result(SOON).provenance["pid"] == process
 
 
 def test_cancel_from_the_blocking_call(warm):
@@ -459,12 +462,11 @@ def test_neither_sending_nor_cancelling_blocks_the_caller():
         process = eventually(lambda: client.process_id)
         time.sleep(0.2)
         begin = time.monotonic()
-        client.cancel(job)
-        assert time.monotonic() - begin < GRACE / 2
+        client.cancel(job, grace=SOON / 4)
+        assert time.monotonic() - begin < SOON / 8
         assert submitted < SOON
         assert events == []
         assert isinstance(failure(job), Cancelled)
-        assert time.monotonic() - begin < SOON
         eventually(lambda: is_gone(process))
 
 
@@ -642,13 +644,14 @@ def test_closing_the_client_leaves_no_process(engine, model):
     eventually(lambda: all(is_gone(pid) for pid in family))
 
 
-def test_closing_without_waiting_returns_at_once(engine):
+def test_closing_without_waiting_returns_at_once(engine, monkeypatch):
+    monkeypatch.setattr("csam.client.GRACE", SOON / 4)
     client = WorkerClient(engine)
     job = start(client, "stuck")
     (process,) = stage_of(job, "stuck")
     begin = time.monotonic()
     client.close(wait=False)
-    assert time.monotonic() - begin < GRACE / 2
+    assert time.monotonic() - begin < SOON / 8
     assert isinstance(failure(job), Cancelled)
     eventually(lambda: is_gone(process))
 

@@ -83,7 +83,7 @@ def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | N
     before = {label.value: asdict(label) for label in start.labels} if start is not None else {}
     own = [{"title": name} for name in names]
     for item, name, value in zip(own, names, known, strict=True):
-        if value is not None and known.count(value) == 1:
+        if value in before and known.count(value) == 1:
             item |= {"title": before[value]["name"], **{field: before[value][field] for field in LABEL[2:]}}
         item |= described.get(name, {})
     taken = {tuple(item["color"]) for item in own if "color" in item}

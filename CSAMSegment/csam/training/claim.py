@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import Any, BinaryIO
 
 from ..errors import InputError
 from .learning_curve import write_text
@@ -18,6 +18,8 @@ from .preparing import Preparation
 
 SPLITS = "splits_final.json"
 """The folds of a cross-validation, as nnU-Net writes and reads them; its folder has this and no split of its own."""
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What the system says of a lock that another process has."""
 
 
 def check(prepared: Preparation, out: Path) -> None:
@@ -31,32 +33,47 @@ def check(prepared: Preparation, out: Path) -> None:
         _check(out / name, wanted)
 
 
-def claim(prepared: Preparation, out: Path) -> None:
-    """Checks the folder and writes down what the training is."""
+@contextmanager
+def claimed(prepared: Preparation, out: Path) -> Iterator[None]:
+    """Checks the folder, keeps every other process out of it and writes down what the training is."""
     check(prepared, out)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, values in _facts(prepared).items():
-        _write(out / name, values)
-    write_text(out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
+    with alone(out):
+        check(prepared, out)  # another may have begun meanwhile
+        for name, values in _facts(prepared).items():
+            _write(out / name, values)
+        write_text(out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
+        yield
 
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Keeps every other process from training in the folder; however the process ends, the system lets go of it.
+    """Keeps every other process from training in the folder; however this one ends, the system lets go of it.
 
-    Raises InputError where another one is at it. A file system that has no locks is taken to have no second user.
+    Raises InputError where another one is at it. A file system without locks is taken to have no second user.
     """
-    lock = FileLock(out / "training.lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"Another process is training in {out}. Wait for its end, or choose another --out.") from None
-    except NotImplementedError:
-        pass
-    try:
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "training.lock", "ab") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            if error.errno in HELD:
+                raise InputError(
+                    f"Another process is training in {out}. Wait for its end, or choose another --out."
+                ) from error
         yield
-    finally:
-        lock.release()
+
+
+def _lock(file: BinaryIO) -> None:
+    """Raises OSError at once where it cannot be had; closing the file gives it back."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def claim_all(parts: Mapping[str, Preparation], splits: list[dict[str, list[str]]], out: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import Cancelled, InputError
 from ..model import Model
 from ..result import Options, Progress, ProgressCallback
-from .claim import SPLITS, claim_all
+from .claim import SPLITS, alone, claim_all
 from .dataset import Case, Dataset, read_folds
 from .distributed import joined
 from .matching import chose
@@ -153,19 +153,22 @@ def cross_validate(
         def trained(number: int, name: str) -> Model | None:
             log(f"{name}, {number + 1} of {len(parts)}:")
             training = Training(parts[name], out / name, card or {}, device, group, log)
-            return training.run(_share(progress, number, len(parts)), cancelled)
+            with training.claimed():
+                model = training.run(_share(progress, number, len(parts)), cancelled)
+                if group.first:  # for those to come that start from it; whoever opens it is told what it is
+                    replace(model, title=f"{model.title} ({name} of a cross-validation)").save(out / name / "model")
+            return model
 
-        models = {}
-        for number, name in enumerate(parts):
-            models[name] = model = trained(number, name)
-            if group.first:  # for those to come that start from it; whoever opens it is told what it is
-                replace(model, title=f"{model.title} ({name} of a cross-validation)").save(out / name / "model")
+        models = {name: trained(number, name) for number, name in enumerate(parts)}
         if fold is not None:
             log(
                 f"Saved {out / name_of(fold) / 'model'}. Without --fold the same command finishes the cross-validation."
             )
             return models[name_of(fold)]
-        return _judged(parts, models, out, device, log, cancelled) if group.first else None
+        if not group.first:
+            return None
+        with alone(out):
+            return _judged(parts, models, out, device, log, cancelled)
 
 
 def _share(progress: ProgressCallback | None, number: int, of: int) -> ProgressCallback | None:

@@ -48,7 +48,7 @@ class Preparation:
         """
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
-        assemble(network, self.data, self.plan, self.training_cases[:1], card).check()
+        assemble(network, self.data, self.plan, self.training_cases[:1], card, self.start).check()
         anew = adopt(self.start, network, self.data.channels, self.data.labels) if self.start else []
         return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
 

@@ -9,8 +9,8 @@ killed run goes on as if nothing had happened, and several processes do what one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ..result import Progress, ProgressCallback
 from ..stack import resize_labels, stack_of
 from .assembling import assemble
 from .augment import Augmenter, Example, ahead
-from .claim import alone, claim
+from .claim import claimed
 from .dataset import Case
 from .distributed import Group, joined
 from .learning_curve import draw, write_log
@@ -78,8 +78,9 @@ def train(
         prepared = prepare(dataset, plan, extra, start, split, fold)
         log = log if group.first else lambda text: None
         training = Training(prepared, Path(out), card or {}, device, group, log)
-        model = training.run(progress, cancelled)
-        return model and training.calibrate(model, cancelled)
+        with training.claimed():
+            model = training.run(progress, cancelled)
+            return model and training.calibrate(model, cancelled)
 
 
 class Training:
@@ -106,9 +107,15 @@ class Training:
         self.extra_examples = [load_example(case, plan) for other in prepared.further for case in other.cases]
         self.watched = [load_example(case, plan) for case in prepared.validation_cases] if group.first else []
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """OUT, for this training alone until the end of the block."""
+        with ExitStack() as until_done:
+            self.group.agree(lambda: until_done.enter_context(claimed(self.prepared, self.out)))
+            yield
+
     def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
         """The model without a calibration, in the first process; None in the others."""
-        self.group.agree(lambda: claim(self.prepared, self.out))
         training, validation = self.prepared.training, self.prepared.validation
         for note in self.prepared.notes:
             self.log(f"Note: {note}")
@@ -117,10 +124,8 @@ class Training:
             f"{len(self.examples)} training scans of {len(training)} patients, {len(self.extra_examples)} further "
             f"ones, {len(self.watched)} validation scans {who}"
         )
-        with ExitStack() as until_done:
-            self.group.agree(lambda: until_done.enter_context(alone(self.out)))
-            self._go_on()
-            self._train(progress, cancelled)
+        self._go_on()
+        self._train(progress, cancelled)
         return self._model() if self.group.first else None
 
     def _go_on(self) -> None:
