@@ -68,7 +68,8 @@ def train(
     the model. fine_tune: a model to start from. split, fold: a file that says who is trained and who is validated on,
     in the words of ``csam.training.dataset.read_split``.
 
-    OUT gets plan.json, reasons.txt, split.json, sources.json, log.csv, learning_curve.png, checkpoint.pt and model/.
+    OUT gets plan.json, reasons.txt, split.json, sources.json, log.csv, learning_curve.png, checkpoint.pt, model/ and
+    training.lock, which keeps other processes out while it trains.
     A run that was stopped goes on from its last checkpoint. Of several processes started by torchrun the first one
     does all of this and returns the model, the others None. Raises InputError for a data set that cannot be used, or
     an OUT that holds another training, before anything is written; Cancelled when cancelled() says so.
