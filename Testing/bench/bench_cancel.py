@@ -1,7 +1,6 @@
 """How long a run goes on after Cancel, at moments all over the run, and whether the worker stays warm.
 
-Prints a table and writes out/bench/cancel.json. A worker that has not answered GRACE seconds after it is
-killed.
+Prints what it found and writes out/bench/cancel.json. A worker that has not answered within GRACE seconds is killed.
 """
 
 from __future__ import annotations

@@ -246,6 +246,12 @@ def test_every_fold_has_its_own_models(tmp_path, folds):
     assert [[model.title for model in models] for models in found] == [[name] for name in folds]
 
 
+def test_models_that_have_held_out_nobody_are_refused(tmp_path):
+    told = {"plan": {"patient_pattern": "(.*)"}, "training_patients": [], "validation_patients": []}
+    with pytest.raises(ValueError, match="give --folds"):
+        compare_uncertainty.split(small.dataset(tmp_path), [[small.model(provenance=told)]])
+
+
 @pytest.mark.slow
 def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
