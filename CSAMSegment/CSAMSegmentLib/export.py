@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from csam.errors import InputError
+from csam.files import replace_file
 
 from .edits import edited, measure
 from .results import ShownResult
@@ -43,7 +44,7 @@ def write_csv(result: ShownResult, path: str | os.PathLike) -> None:
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(table_text(result), encoding="utf-8", newline="")
-        os.replace(part, path)
+        replace_file(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise InputError(

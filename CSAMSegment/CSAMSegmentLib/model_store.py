@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from csam.errors import ModelError
+from csam.files import replace_file
 
 from .launcher import application, read_setting
 from .models import FOLDER_SETTING, ModelLibrary
@@ -53,7 +54,7 @@ def add_model(source: str | os.PathLike, library: ModelLibrary):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         model.save(part)
-        os.replace(part, target)
+        replace_file(part, target)
     except OSError as error:
         raise ModelError(
             f"The model could not be copied to {folder}: {error.strerror or error}. Free room on the disk, or choose "

@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 
 from csam import __version__
+from csam.files import replace_file, write_image
 
 from .geometry import RAS_TO_LPS
 
@@ -56,13 +57,11 @@ def make_phantom(source=None) -> list:
 
 def make_file() -> str:
     """The same as a file in Slicer's temporary folder, made once. Returns its file:// address."""
-    import SimpleITK as sitk
-
     path = Path(slicer.app.temporaryPath) / f"csam-cardiac-phantom-{__version__}-made.nrrd"
     if not path.exists():  # Sample Data asks for the address even where it has the file
         unfinished = path.with_name(f"unfinished-{path.name}")
-        sitk.WriteImage(_stack(0).image, str(unfinished), useCompression=True)
-        unfinished.replace(path)
+        write_image(_stack(0).image, unfinished, compress=True)
+        replace_file(unfinished, path)
     return path.as_uri()
 
 

@@ -79,30 +79,18 @@ def find_model(name: str):
 
 def read_image(path: str, frame: int | None = None):
     """An image file, or one volume of a series. Raises InputError when it cannot be read."""
-    import SimpleITK as sitk
+    from . import files, geometry
 
-    from . import geometry
-    from .nifti import fault_of
-
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}.")
-    if Path(path).is_dir():
-        raise InputError(f"{path} is a folder; an image file was expected. Convert a DICOM series to one volume first.")
-    try:
-        fault = fault_of(path)
-        image = None if fault else sitk.ReadImage(path)
-    except (RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path} cannot be read as an image: {reason} Give a NIfTI, NRRD or other volume.") from error
-    if fault:
-        raise InputError(f"{fault}.")
+    image = files.read_image(path, note=lambda sentence: print(f"Note: {sentence}"))
     return image if frame is None else geometry.frame(image, frame)
 
 
 def _read_json(path: str | None) -> dict:
     """The object in a JSON file, empty without a file. Raises InputError when there is none."""
+    from . import files
+
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+        values = files.read_json(path) if path else {}
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
@@ -118,9 +106,7 @@ def _check_extras(modules: Sequence[str] = ()) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    import SimpleITK as sitk
-
-    from . import geometry
+    from . import files, geometry
     from .fit import check
     from .segment import segment
 
@@ -149,12 +135,10 @@ def _segment(options: argparse.Namespace) -> None:
         if image is None:
             continue
         try:
-            sitk.WriteImage(image, str(path), useCompression=True)
-        except RuntimeError as error:
+            files.write_image(image, path, compress=True)
+        except OSError:
             path.unlink(missing_ok=True)
-            raise InputError(
-                f"{path} could not be written; is the disk full? Free room on it, or choose another."
-            ) from error
+            raise
     report = {"images": sources, "frame": options.frame} | describe(result)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     if options.png:
@@ -173,12 +157,14 @@ def _folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
 
     Raises InputError where it holds an image that is to be segmented, or the result of another one.
     """
+    from . import files
+
     out.mkdir(parents=True, exist_ok=True)
-    _check_writable(out)
+    files.check_writable(out)
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
         raise InputError(f"A result in {out} would write over the image itself. Choose another --out.")
     try:
-        before = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        before = files.read_json(out / "report.json")
         of = before.get("images"), before.get("frame")
     except (OSError, ValueError, AttributeError):
         of = None, None
@@ -407,7 +393,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
-    command.add_argument("--frame", type=int, help="the volume of a 4-D image, from 0")
+    command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
     add_run_options(command)
 

@@ -187,7 +187,8 @@ def frame(image: sitk.Image, index: int) -> sitk.Image:
     """One volume of a 4-D image. Raises InputError if there is no such volume."""
     if image.GetDimension() != 4:
         raise InputError(
-            f"The image has {image.GetDimension()} dimensions: there is no series to take volume {index} from."
+            f"The image has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} value(s) per "
+            f"voxel: it is no series of volumes to take volume {index} from."
         )
     size = list(image.GetSize())
     if not 0 <= index < size[3]:

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from unit import small
 
+from csam import files as files_of_csam
 from csam.errors import InputError
 from csam.training import collect
 from csam.training.collect import collection
@@ -217,7 +218,7 @@ def test_a_case_that_cannot_be_placed_leaves_what_was_there(tmp_path, monkeypatc
     add(tmp_path, "case001", *case())
     if there:
         add(tmp_path, "case002", *case(9))
-    before, move, moved = files(tmp_path), collect.os.replace, []
+    before, move, moved = files(tmp_path), files_of_csam.os.replace, []
 
     def replace(source, target):
         moved.append(source)
@@ -226,7 +227,7 @@ def test_a_case_that_cannot_be_placed_leaves_what_was_there(tmp_path, monkeypatc
         move(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collect.os, "replace", replace)
+        patch.setattr(files_of_csam.os, "replace", replace)
         with pytest.raises(InputError, match=r"case002 could not be written to .*: No space left on device"):
             add(tmp_path, "case002", *case(1), replace=there)
     assert files(tmp_path) == before
@@ -236,7 +237,7 @@ def test_a_case_that_cannot_be_placed_leaves_what_was_there(tmp_path, monkeypatc
 @pytest.mark.parametrize("fails_from", range(1, 8))
 def test_where_nothing_can_be_put_back_what_was_there_is_still_there(tmp_path, monkeypatch, fails_from):
     add(tmp_path, "case001", *case())
-    before, move, moved = files(tmp_path), collect.os.replace, []
+    before, move, moved = files(tmp_path), files_of_csam.os.replace, []
 
     def replace(source, target):
         moved.append(source)
@@ -244,7 +245,7 @@ def test_where_nothing_can_be_put_back_what_was_there_is_still_there(tmp_path, m
             raise PermissionError(13, "Permission denied")
         move(source, target)
 
-    monkeypatch.setattr(collect.os, "replace", replace)
+    monkeypatch.setattr(files_of_csam.os, "replace", replace)
     with pytest.raises(InputError, match="could not be written") as caught:
         add(tmp_path, "case001", *case(1), replace=True)
     now = files(tmp_path)

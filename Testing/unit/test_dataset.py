@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from unit import small
 
 from csam.errors import InputError
-from csam.nifti import fault_of
 from csam.training.dataset import inspect, read_dataset, split
+from csam.whole import fault_of
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_all_faults_are_listed_together(folder):
     lines = str(caught.value).splitlines()[1:]
     for fault in (
         "p00_0: p00_0_0000.nii.gz is missing",
-        "p00_1: a file cannot be read",
+        f"p00_1: {images}/p00_1_0000.nii.gz cannot be read as an image",
         "p01_0: p01_0_0000.nii.gz and its labels do not have the same size",
         "p01_1: its labels hold the values [7]",
         "p02_0: there is an image but no labelsTr/p02_0.nii.gz",

@@ -10,7 +10,7 @@ import pytest
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
 
 LAYERS = (
-    {"errors", "nifti", "raster", "result"},
+    {"errors", "files", "nifti", "raster", "result", "whole"},
     {
         "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
         "networks", "phantom", "posterior", "protocol", "team", "uncertainty", "views",

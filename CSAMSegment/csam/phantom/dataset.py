@@ -7,6 +7,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from .. import files
 from ..errors import InputError
 from .heart import LABELS, PHASES, cine_stack
 
@@ -30,8 +31,8 @@ def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "
         phantom = cine_stack(seed + number, slices=SLICES[number % 4], phase=PHASES[number % 2])
         truth = phantom.labels if structure == "all" else sitk.Cast(phantom.labels == 1, sitk.sitkUInt8)
         name = f"phantom_{seed + number:05d}"
-        sitk.WriteImage(phantom.image, str(out / "imagesTr" / f"{name}_0000.nii.gz"))
-        sitk.WriteImage(truth, str(out / "labelsTr" / f"{name}.nii.gz"))
+        files.write_image(phantom.image, out / "imagesTr" / f"{name}_0000.nii.gz")
+        files.write_image(truth, out / "labelsTr" / f"{name}.nii.gz")
     info = {
         "name": NAME,
         "channel_names": {"0": "cine MR short axis"},
@@ -48,7 +49,7 @@ def _check_ours(path: Path, labels: dict[str, int]) -> None:
     if not path.exists():
         return
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = files.read_json(path)
         name, there = info.get("name"), info.get("labels")
     except (ValueError, AttributeError):
         name = there = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import InputError
+from ..files import read_json
 from .learning_curve import write_text
 from .plan import Plan
 from .preparing import Preparation
@@ -110,7 +111,7 @@ def _check(path: Path, wanted: Any) -> None:
 def _read(path: Path) -> Any:
     """What was written down; of a plan with the fields that it did not have then. None for what cannot be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         return json.loads(json.dumps(asdict(Plan.from_json(values)))) if path.name == "plan.json" else values
     except (ValueError, AttributeError, TypeError, InputError):
         return None

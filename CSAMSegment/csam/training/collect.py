@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import unicodedata
@@ -17,7 +16,7 @@ import SimpleITK as sitk
 
 from .. import geometry
 from ..errors import InputError
-from ..nifti import fault_of
+from ..files import read_image, read_json, replace_file, write_image
 from .facts import examine
 from .layouts import faults_of, read_contents
 from .matching import by_order, places, relabelled
@@ -112,7 +111,7 @@ class Collection:
         try:
             values = {**self.info, "numTraining": len(self.cases)}
             aside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(aside, path)
+            replace_file(aside, path)
         finally:
             aside.unlink(missing_ok=True)
 
@@ -144,7 +143,7 @@ def collection(
         if not contents.exists():
             return _begun(folder, channels, labels, modalities)
         found, _faults = read_contents(folder)
-        info = json.loads(contents.read_text(encoding="utf-8"))
+        info = read_json(contents)
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}. Choose another folder.") from error
     if "file_ending" not in info or "dataset" in info:
@@ -220,16 +219,16 @@ def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[],
     try:
         for path, image in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            sitk.WriteImage(image, str(aside[path]))
+            write_image(image, aside[path])
             _check_whole(aside[path], image)
         for path in files:
             if replace and path.exists():
                 before = path.with_name(f".old-{tag}-{path.name}")
-                os.replace(path, before)
+                replace_file(path, before)
                 placed[path] = before
             with path.open("xb"):  # nobody else's from here on
                 placed.setdefault(path, None)
-            os.replace(aside[path], path)
+            replace_file(aside[path], path)
         finish()
     except BaseException as error:
         left = [before.name for path, before in placed.items() if not _put_back(path, before) and before is not None]
@@ -251,7 +250,7 @@ def _put_back(path: Path, before: Path | None) -> bool:
         if before is None:
             path.unlink(missing_ok=True)
         else:
-            os.replace(before, path)
+            replace_file(before, path)
     except OSError:
         return False
     return True
@@ -261,11 +260,10 @@ def _check_whole(path: Path, image: sitk.Image) -> None:
     """Raises OSError where a file does not hold what was written, for ITK says nothing of a full disk, and InputError
     where it cannot hold the image's geometry."""
     try:
-        whole = fault_of(path) is None
-        found = sitk.ReadImage(str(path))
-    except RuntimeError:
-        whole = False
-    if not (whole and np.array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(image))):
+        found = read_image(path)
+    except InputError:
+        found = None
+    if found is None or not (np.array_equal(sitk.GetArrayViewFromImage(found), sitk.GetArrayViewFromImage(image))):
         raise OSError("a file is not read again as it was written; the disk may be full")
     if not geometry.same_grid(found, image):
         raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import SimpleITK as sitk
 
 from .. import geometry
 from ..errors import InputError
-from ..nifti import fault_of
+from ..files import read_image, read_json
 from .facts import CaseFacts, examine
 from .layouts import Contents, read_contents
 
@@ -33,14 +32,17 @@ class Case:
     order: tuple[int, ...] = ()
 
     def read_images(self) -> list[sitk.Image]:
-        """One image a channel. Raises RuntimeError when a file cannot be read."""
-        images = [sitk.ReadImage(str(path)) for path in self.images]
+        """One image a channel. Raises InputError when a file cannot be read."""
+        return self.channels([read_image(path) for path in self.images])
+
+    def channels(self, images: list[sitk.Image]) -> list[sitk.Image]:
+        """One image a channel, of what the files hold."""
         if len(images) == 1 and images[0].GetDimension() == 4:
             images = [geometry.frame(images[0], index) for index in range(images[0].GetSize()[3])]
         return [images[place] for place in self.order] if self.order else images
 
     def read(self) -> tuple[list[sitk.Image], sitk.Image]:
-        return self.read_images(), sitk.ReadImage(str(self.labels))
+        return self.read_images(), read_image(self.labels)
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,15 @@ def _examine(case: Case, contents: Contents) -> tuple[CaseFacts | None, list[str
     missing = [path for path in (*case.images, case.labels) if not path.is_file()]
     if missing:
         return None, [f"{path.name} is missing" for path in missing]
-    try:
-        short = [fault for path in (*case.images, case.labels) if (fault := fault_of(path))]
-        if short:
-            return None, short
-        images, truth = case.read()
-    except (RuntimeError, OSError) as error:
-        return None, [f"a file cannot be read ({str(error).strip().splitlines()[-1]})"]
+    read, faults = [], []
+    for path in (*case.images, case.labels):
+        try:
+            read.append(read_image(path))
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        return None, faults
+    images, truth = case.channels(read[:-1]), read[-1]
     files = [path.name for path in case.images]
     if len(images) != len(contents.channels):
         held = f"{len(images)} volume{'s'[: len(images) != 1]}"
@@ -196,7 +200,7 @@ def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, 
 
 
 def _splits(path: str | Path) -> list:
-    given = json.loads(Path(path).read_text(encoding="utf-8"))
+    given = read_json(path)
     return given if isinstance(given, list) else [given]
 
 

@@ -8,13 +8,13 @@ channels. nnU-Net's first version names files in the former way and lists them i
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import read_json
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl.gz", ".tif", ".tiff")
 
@@ -43,7 +43,7 @@ class Contents:
 def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     """The data set's contents and the faults of its files. Raises InputError listing those of dataset.json itself."""
     try:
-        info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        info = read_json(folder / "dataset.json")
         if not isinstance(info, dict):
             raise ValueError(f"it holds {type(info).__name__}, not an object")
     except (OSError, ValueError) as error:

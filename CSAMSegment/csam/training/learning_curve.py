@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..files import replace_file
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all: a process killed in between leaves what was there."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    replace_file(temporary, path)
 
 
 def write_log(history: Sequence[dict], path: Path) -> None:
@@ -65,5 +66,5 @@ def draw(history: Sequence[dict], path: Path, title: str = "", best_step: int = 
         axes.set_title(title)
     temporary = path.with_name(path.name + ".tmp")
     figure.savefig(temporary, format="png")
-    os.replace(temporary, path)
+    replace_file(temporary, path)
     return True

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..files import replace_file
 from ..posterior import GatePosterior
 from .augment import Example
 from .distributed import Group
@@ -164,7 +165,7 @@ class Trainer:
             torch.save(self.state(), temporary)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            replace_file(temporary, path)
         except (RuntimeError, OSError) as error:  # torch's writer tells of a full disk by the former
             with suppress(OSError):
                 temporary.unlink()
