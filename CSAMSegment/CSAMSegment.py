@@ -47,7 +47,7 @@ class CSAMSegmentParameterNode:
     region: vtkMRMLMarkupsROINode
     segmentation: vtkMRMLSegmentationNode
     uncertainty: vtkMRMLScalarVolumeNode
-    samples: Annotated[int, WithinRange(2, 200)] = 8
+    samples: Annotated[int, WithinRange(1, 200)] = 8
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     sliceAxis: SliceAxis = SliceAxis.AUTO
     device: str = "auto"

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 import slicer
 
 from csam.errors import Cancelled
+from csam.files import read_image
 from csam.result import Options
 
 from .outputs import find_outputs, own_matrix
@@ -98,7 +99,7 @@ def tests(makeLogic: Callable) -> list[Callable]:
             result, model = find_result(output.segmentation, MODEL), logic.library.find(MODEL)[1]
             assert save_case(result, [volume], model, folder, "case001") == 1
             files = (Path(folder) / part for part in ("imagesTr/case001_0000.nii.gz", "labelsTr/case001.nii.gz"))
-            image, labels = (sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files)
+            image, labels = (sitk.GetArrayFromImage(read_image(file)) for file in files)
             found = slicer.util.arrayFromSegmentBinaryLabelmap(output.segmentation, output.segment_ids[0], volume) > 0
             assert np.array_equal(image, slicer.util.arrayFromVolume(volume)), "The image is not the scene's."
             assert found.any(), "Nothing was found to be kept."

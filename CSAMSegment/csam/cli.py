@@ -70,11 +70,10 @@ def find_model(name: str):
     """The model of a folder or zip, of a training's folder, or a shipped one by its name."""
     from .model import Model
 
-    shipped, of_training = SHIPPED / name, Path(name) / "model"
+    shipped = SHIPPED / name
     if "/" not in name and (shipped / "model.json").is_file():
         return Model.load(shipped)
-    inside = (of_training / "model.json").is_file() and not (Path(name) / "model.json").exists()
-    return Model.load(of_training if inside else name)
+    return Model.load(name)
 
 
 def read_image(path: str, frame: int | None = None):
@@ -381,7 +380,7 @@ def _parser() -> argparse.ArgumentParser:
             "--samples",
             type=int,
             default=Options.samples,
-            help="draws of the gates, one view after the other (default %(default)s)",
+            help="draws of the gates, one view after the other; 1 is one pass at their mean (default %(default)s)",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         add_device(command)
@@ -425,7 +424,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_cases(command: argparse.ArgumentParser) -> None:
         command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
-        command.add_argument("--patients", help='comma-separated patients, or "validation" for the model\'s own')
+        command.add_argument(
+            "--patients", help='comma-separated patients and cases, or "validation" for the model\'s own'
+        )
         command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
 
     command = add("calibrate", _calibrate, "Calibrate a model's doubt on patients it was not trained on.")

@@ -15,6 +15,8 @@ from .raster import Raster, voxels_of
 from .result import StructureVolume
 
 HOUNSFIELD_AIR = -500
+FEW_VALUES = 32
+"""An image has hundreds of values; whole numbers of no more than these, most often 0, are labels."""
 
 
 def chosen_axis(image: sitk.Image, model: Model, slice_axis: str = "auto") -> int:
@@ -78,6 +80,11 @@ def _intensity(sample: np.ndarray, channel) -> list[str]:
     low, high = float(sample.min()), float(sample.max())
     if low == high:
         return [f"The image has no contrast: every value is {low:g}."]
+    if _is_label_map(sample):
+        return [
+            f"The image looks like a label map: it holds {len(np.unique(sample))} values, whole numbers from 0 to "
+            f"{high:.0f}, and 0 most often. Give the scan itself; what is found in labels means nothing."
+        ]
     looks_like_ct = low < HOUNSFIELD_AIR and np.mean(sample < HOUNSFIELD_AIR) > 0.02
     if looks_like_ct and channel.modality != "CT":
         return [
@@ -89,6 +96,12 @@ def _intensity(sample: np.ndarray, channel) -> list[str]:
             f"The image does not look like CT (no value below {low:.0f}); the model was trained on CT: {channel.name}."
         ]
     return []
+
+
+def _is_label_map(sample: np.ndarray) -> bool:
+    values, counts = np.unique(sample, return_counts=True)
+    whole = values[0] == 0 and np.array_equal(values, np.round(values))
+    return bool(whole and len(values) <= FEW_VALUES and counts.argmax() == 0)
 
 
 def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:

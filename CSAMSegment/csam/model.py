@@ -34,6 +34,8 @@ LARGEST_WINDOW = 2**32
 """Probabilities of a window of slices over the field of view, all classes: 16 GB."""
 COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
 """For structures to which nobody gave a colour."""
+OF_TRAINING = "model/model.json"
+"""Where the folder of a training, and of every part of a cross-validation, has its model."""
 SLICE_AXES = ("auto", *PLANES)
 
 
@@ -166,7 +168,9 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path) -> Model:
-        """Reads a model from a folder, its ``model.json``, or a zip. The weights are read when first needed.
+        """Reads a model from a folder, its ``model.json``, or a zip; a training's folder is as good as the model in it.
+
+        The weights are read when first needed.
 
         Raises ModelError that names the file or the field at fault.
         """
@@ -174,6 +178,8 @@ class Model:
         if path.name == "model.json":
             path = path.parent
         if path.is_dir():
+            if not (path / "model.json").exists() and (path / OF_TRAINING).is_file():
+                path = path / Path(OF_TRAINING).parent
             text, weights = _read_bounded(path / "model.json", JSON_LIMIT), Weights(path / "weights.pt")
             if not weights.path.is_file():
                 raise ModelError(f"The model {path} has no weights.pt. Get the model again, or train it to its end.")
@@ -447,21 +453,33 @@ def _read_bounded(path: Path, limit: int) -> bytes:
 
 
 def _open_zip(path: Path) -> tuple[bytes, Weights]:
-    """The text of model.json and the place of the weights; both at the top or in one folder of the zip."""
+    """The text of model.json and the place of the weights; both in one folder of the zip, or at its top."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            found = [n for n in names if n == "model.json" or (n.endswith("/model.json") and n.count("/") == 1)]
-            if len(found) != 1:
-                raise ModelError(f"{path} holds {len(found)} model.json; a model's zip holds one.")
-            member = found[0].removesuffix("model.json") + "weights.pt"
-            if member not in names:
+            members = {name.replace("\\", "/"): name for name in archive.namelist()}  # some of Windows have the former
+            chosen = _chosen([name for name in members if name.split("/")[-1] == "model.json"], path)
+            member = chosen.removesuffix("model.json") + "weights.pt"
+            if member not in members:
                 raise ModelError(f"{path} holds no {member}. Get the model again.")
-            return _read_member(archive, found[0], JSON_LIMIT), Weights(path, member)
+            return _read_member(archive, members[chosen], JSON_LIMIT), Weights(path, members[member])
     except ModelError:
         raise
     except Exception as error:  # zipfile raises whatever its decompressors met
         raise ModelError(f"{path} is neither a model's folder nor a readable zip of it: {error}.") from error
+
+
+def _chosen(found: list[str], path: Path) -> str:
+    """The one model.json of a zip; of a cross-validation's folder that of the model which its parts have judged."""
+    top = min(found, key=lambda name: name.count("/"), default="")
+    above = top.removesuffix(OF_TRAINING)
+    parts = [name for name in found if name != top]
+    of_parts = [n for n in parts if n.startswith(above) and n.removeprefix(above).partition("/")[2] == OF_TRAINING]
+    if len(found) == 1 or (found and top.endswith(OF_TRAINING) and of_parts == parts):
+        return top
+    if not found:
+        raise ModelError(f"{path} holds no model.json. Give a zip of the folder that holds model.json and weights.pt.")
+    several = ", ".join(sorted(found)[:5]) + " ..." * (len(found) > 5)
+    raise ModelError(f"{path} holds {len(found)} models: {several}. Give a zip of one of them alone.")
 
 
 def _read_member(archive: zipfile.ZipFile, member: str, limit: int) -> bytes:

@@ -95,7 +95,7 @@ def segment(
         network,
         model.field_of_view,
         device,
-        options.samples,
+        options.samples if options.samples > 1 else 0,  # one is the gates' mean
         options.seed,
         views=model.views,
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),

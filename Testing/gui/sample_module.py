@@ -37,7 +37,7 @@ class Sample(ScriptedLoadableModule):
 class SampleParameterNode:
     inputVolume: vtkMRMLScalarVolumeNode
     threshold: Annotated[float, WithinRange(0, 1)] = 0.25
-    samples: Annotated[int, WithinRange(2, 1000)] = 20
+    samples: Annotated[int, WithinRange(1, 1000)] = 20
     overlay: bool = True
     kind: Kind
     device: Annotated[str, Choice(["auto", "cpu"])] = "auto"

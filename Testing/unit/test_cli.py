@@ -144,7 +144,7 @@ def test_a_copy_of_the_training_data_under_another_name_is_known_by_its_patients
 
 def test_patients_who_are_not_there_are_named(place, monkeypatch, capsys):
     assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--patients", "p00_0,zz,p9") == 2
-    assert "holds no patient zz, p9. Choose of these: p00_0, p01_0, p02_0." in capsys.readouterr().err
+    assert "holds neither a patient nor a case zz; p9. There are p00_0, p01_0, p02_0." in capsys.readouterr().err
 
 
 def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, monkeypatch, tmp_path):
@@ -215,7 +215,7 @@ def test_too_little_memory_is_one_line(place, monkeypatch, capsys, tmp_path, err
 
 def test_blanks_between_patients_are_none_of_their_names(place, monkeypatch, capsys):
     assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--patients", "p00_0, zz,") == 2
-    assert "holds no patient zz." in capsys.readouterr().err
+    assert "neither a patient nor a case zz. " in capsys.readouterr().err
 
 
 def test_a_dry_run_finds_a_card_that_the_training_would_refuse(place, monkeypatch, capsys, tmp_path):
@@ -394,7 +394,7 @@ BAD = {
     "two images": ("segment", "image.nrrd", "image.nrrd", "--model", "model", "--out", "out"),
     "no such model": ("segment", "image.nrrd", "--model", "nowhere", "--out", "out"),
     "no model": ("segment", "image.nrrd", "--model", "odd.txt", "--out", "out"),
-    "too few samples": (*SEGMENT, "--samples", "1"),
+    "too few samples": (*SEGMENT, "--samples", "0"),
     "negative seed": (*SEGMENT, "--seed", "-4"),
     "no such device": (*SEGMENT, "--device", "cuda:99"),
     "out is a file": ("segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", "odd.txt"),

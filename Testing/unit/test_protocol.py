@@ -334,7 +334,7 @@ def test_options_left_out_have_their_defaults():
     ("fields", "words"),
     [
         ({"smaples": 5}, "The options' field 'smaples' is not known; there are samples"),
-        ({"samples": "many"}, "whole number from 2 to 1000"),
+        ({"samples": "many"}, "whole number from 1 to 1000"),
         ({"region": [1, 2]}, "two corners"),
         ({"region": [[1, 2, 3]]}, "two corners"),
         ({"region": [[1, 2, "x"], [1, 2, 3]]}, "two corners"),

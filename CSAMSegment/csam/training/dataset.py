@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,6 +60,14 @@ class Dataset:
     @property
     def patients(self) -> list[str]:
         return sorted({case.patient for case in self.cases})
+
+    @property
+    def named(self) -> dict[str, set[str]]:
+        """The cases that a name stands for: that of a case for itself, that of a patient for all cases of them."""
+        cases = defaultdict(set)
+        for case in self.cases:
+            cases[case.patient].add(case.name)
+        return dict(sorted(cases.items())) | {case.name: {case.name} for case in self.cases}
 
     def of(self, patients: Sequence[str]) -> tuple[Case, ...]:
         return tuple(case for case in self.cases if case.patient in patients)
@@ -211,8 +219,7 @@ def _sides(path: str | Path, given: Mapping, data: Dataset) -> tuple[tuple[Case,
     }
     if not all(isinstance(side, list) and all(isinstance(name, str) for name in side) for side in sides.values()):
         raise TypeError("the two sides must be lists of names")
-    names_of = {patient: {case.name for case in data.of([patient])} for patient in data.patients}
-    names_of |= {case.name: {case.name} for case in data.cases}
+    names_of = data.named
     faults, cases = [], {}
     for side, names in sides.items():
         faults += [f"{path}: {name} ({side}) is neither a patient nor a case" for name in names if name not in names_of]

@@ -325,7 +325,12 @@ def samples_and_truth(model: Model, images: Sequence[sitk.Image], truth: sitk.Im
     for sample in range(options.samples):
         view = model.views[sample % len(model.views)]
         run = Sampling(
-            model.network(device), model.field_of_view, device, samples=1, seed=options.seed + sample, views=[view]
+            model.network(device),
+            model.field_of_view,
+            device,
+            samples=1 if options.samples > 1 else 0,  # as in a run
+            seed=options.seed + sample,
+            views=[view],
         )
         found.append(torch.cat([slab.mean_probabilities for slab in run.slabs(stack.values)]).argmax(1))
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
