@@ -15,8 +15,10 @@ from unit import small
 
 import csam
 from csam import cli
+from csam.errors import InputError
 from csam.interrupts import interruptible
 from csam.model import Label, Model
+from csam.training.choosing import chosen
 
 COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
@@ -145,6 +147,53 @@ def test_a_copy_of_the_training_data_under_another_name_is_known_by_its_patients
 def test_patients_who_are_not_there_are_named(place, monkeypatch, capsys):
     assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--patients", "p00_0,zz,p9") == 2
     assert "holds neither a patient nor a case zz; p9. There are p00_0, p01_0, p02_0." in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def rescanned(tmp_path_factory):
+    """Three patients of two scans each, and a model that knows none of them; what ``chosen`` makes of names."""
+    folder = small.dataset(tmp_path_factory.mktemp("rescanned") / "data", patients=3, scans=2)
+
+    def resolve(names, **more):
+        said = []
+        data, cases = chosen(folder, small.model(), names, log=said.append, **more)
+        return [case.name for case in cases], data.patients, said
+
+    return resolve
+
+
+def test_patients_and_cases_may_be_named_side_by_side(rescanned):
+    for names, cases in (
+        ("p00", ["p00_0", "p00_1"]),
+        ("p01_0", ["p01_0"]),
+        ("p00,p01_0", ["p00_0", "p00_1", "p01_0"]),
+        ("p02_1, p02_0,p00", ["p00_0", "p00_1", "p02_0", "p02_1"]),
+        ("p02,p02_1", ["p02_0", "p02_1"]),
+    ):
+        assert rescanned(names) == (cases, ["p00", "p01", "p02"], [])
+
+
+def test_a_name_of_both_a_case_and_a_patient_is_told(tmp_path):
+    folder = small.dataset(tmp_path / "data", patients=1, scans=2)
+    for path in folder.rglob("p00_0*"):
+        path.rename(path.with_name(path.name.replace("p00_0", "p00", 1)))
+    said = []
+    data, cases = chosen(folder, small.model(), "p00", "([^_]*)", log=said.append)
+    assert (data.patients, [case.name for case in cases]) == (["p00"], ["p00"])
+    assert said == ["p00 is a case and a patient: that case alone is taken. Of the patient there is p00_1."]
+
+
+def test_every_name_that_is_nobodys_is_told_with_the_nearest(rescanned):
+    with pytest.raises(InputError) as caught:
+        rescanned("p00_7,p00,nobody,p01_O")
+    said = str(caught.value)
+    assert "holds neither a patient nor a case p00_7 (did you mean p00_1 or p00_0 or p00?); nobody; p01_O (did" in said
+    assert said.endswith("There are p00, p01, p02, p00_0, p00_1, p01_0, p01_1, p02_0, p02_1.")
+
+
+def test_evaluate_takes_one_sample(place, monkeypatch, capsys):
+    one = ("--patients", "p00_0", "--samples", "1", "--energy-distance")
+    assert run(place, monkeypatch, "evaluate", "data", "--model", "model", *one) == 0
 
 
 def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, monkeypatch, tmp_path):

@@ -55,6 +55,12 @@ WARNINGS = {
     "no contrast": (with_values(flat), {}, "no contrast: every value is 7"),
     "CT for MR": (with_values(like_ct), {}, "looks like CT .values from -1000.; the model was trained on MR"),
     "MR for CT": (fitting(), {"channels": (Channel("chest", "CT"),)}, "does not look like CT"),
+    "labels": (with_values(lambda a: np.copyto(a, (a > 800) + 2.0 * (a > 900))), {}, "a label map: it holds 3 values"),
+    "labels for CT": (
+        with_values(lambda a: np.copyto(a, 4.0 * (a > 800))),
+        {"channels": (Channel("chest", "CT"),)},
+        "looks like a label map: it holds 2 values, whole numbers from 0 to 4",
+    ),
     "which axis": (fitting((24, 22, 10), (8.0, 7.5, 8.0)), {"in_plane_spacing": 7.0}, "does not tell along which axis"),
     "thin slices": (fitting(spacing=(1.5, 1.5, 3.0)), {}, "Slices are 3 mm apart; .* 6 to 10 mm"),
     "thick slices": (fitting(spacing=(1.5, 1.5, 15.0)), {}, "Slices are 15 mm apart"),
@@ -104,6 +110,14 @@ def test_the_axis_is_the_users_or_the_models_or_that_of_the_largest_spacing():
 
 def two_channels():
     return small.model(small.network(input_channels=2), trained_on=TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9))
+
+
+@pytest.mark.parametrize("levels", [90, 256])
+def test_an_image_of_whole_numbers_on_much_dark_background_is_no_label_map(levels):
+    def coarse(array):
+        array[:] = np.floor(array / array.max() * (levels - 1)) * (array > 600)
+
+    assert not fit.check([with_values(coarse)], model())
 
 
 def test_the_same_fault_of_two_channels_is_said_once():

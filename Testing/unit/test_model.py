@@ -343,6 +343,35 @@ def members(folder):
     return [(name, (folder / name).read_bytes()) for name in ("weights.pt", "model.json")]
 
 
+@pytest.mark.parametrize("above", ["", "out/", "mine/out/", "out\\\\"])
+def test_a_zip_of_a_trainings_folder_is_the_model_in_it(tmp_path, folder, above):
+    inside = [
+        (f"{above}model/{name}".replace("/", above[-1:] if "\\" in above else "/"), d) for name, d in members(folder)
+    ]
+    path = write_zip(tmp_path / "m.zip", [(f"{above}plan.json", "{}"), *inside, (f"{above}log.csv", "step")])
+    assert Model.load(path) == Model.load(folder)
+    assert Model.load(path).network() is not None
+
+
+def test_the_folder_of_a_training_is_as_good_as_the_model_in_it(tmp_path, folder):
+    Model.load(folder).save(tmp_path / "out" / "model")
+    assert Model.load(tmp_path / "out") == Model.load(folder)
+
+
+def test_of_a_cross_validation_the_judged_model_is_taken_and_of_other_models_none(tmp_path, folder):
+    def packed(*places):
+        return write_zip(tmp_path / "m.zip", [(place + name, d) for place in places for name, d in members(folder)])
+
+    parts = ("out/all/model/", "out/fold-0/model/", "out/fold-1/model/")
+    assert Model.load(packed(*parts, "out/model/")).weights.member == "out/model/weights.pt"
+    with pytest.raises(ModelError, match=r"holds 3 models: out/all/model/model.json, out/fold-0/.*one of them alone"):
+        Model.load(packed(*parts))
+    with pytest.raises(ModelError, match=r"holds 2 models: mine/model.json, out/model/model.json\."):
+        Model.load(packed("mine/", "out/model/"))
+    with pytest.raises(ModelError, match=r"holds no model.json\. Give a zip of the folder"):
+        Model.load(write_zip(tmp_path / "m.zip", [("out/plan.json", "{}")]))
+
+
 def test_a_zip_writes_nothing_anywhere(tmp_path, folder):
     before = None
     path = write_zip(tmp_path / "m.zip", [*members(folder), ("../escaped.txt", "x"), ("/tmp/escaped.txt", "x")])

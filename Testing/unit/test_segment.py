@@ -152,6 +152,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_another_draw(model):
     assert not np.array_equal(arrays(first)["entropy"], arrays(other)["entropy"])
 
 
+def test_one_sample_is_one_pass_with_the_gates_at_their_mean(model):
+    image, once = small.image(), Options(samples=1)
+    found = arrays(segment(image, model, once))
+    for name, again in arrays(segment(image, model, replace(once, seed=5))).items():
+        np.testing.assert_array_equal(found[name], again)  # nothing is drawn
+    assert not np.array_equal(found["error_probability"], arrays(segment(image, model, FEW))["error_probability"])
+    assert found["mutual_information"].max() < 1e-6
+    run = Sampling(model.network(), model.field_of_view, samples=0, views=model.views)
+    values = stack_of([image], model.in_plane_spacing, model.intensity, "k").values
+    mean = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
+    sure = sitk.GetArrayFromImage(segment(image, model, replace(once, keep_probabilities=True)).probabilities)
+    assert abs(float(mean.mean((0, 2, 3))[1]) - sure[..., 1].mean()) < 1e-4
+
+
 def test_two_seeds_agree_on_the_mean_within_sampling_error(model):
     one, other = (
         sitk.GetArrayFromImage(segment(small.image(), model, Options(60, seed, keep_probabilities=True)).probabilities)
