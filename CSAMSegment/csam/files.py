@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from itertools import product
 from pathlib import Path
 from threading import Lock
@@ -42,20 +41,19 @@ def read_image(path: str | Path, note: Callable[[str], None] = lambda sentence: 
     note: is told in a sentence where the image is not quite as the file has it. Raises InputError for what is missing,
     cut short, or cannot be read.
     """
-    path = Path(path)
-    opened = _as_itk_opens(path)
+    path = _is_text(path)
     if not path.exists():
         raise InputError(f"There is no file {path}.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; an image file was expected. Convert a DICOM series to one volume first.")
     try:
         fault = fault_of(path)
-        image = None if fault else sitk.ReadImage(opened)
+        image = None if fault else _read(path)
     except RuntimeError as error:
         axes = _axes_of(path) if "orthonormal" in str(error) else None
         if axes is None:
             raise InputError(f"{path} cannot be read as an image: {_reason(error)}{_letters(path)}") from error
-        return _read_leaning(path, opened, axes, note)
+        return _read_leaning(path, axes, note)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     if fault:
@@ -66,7 +64,8 @@ def read_image(path: str | Path, note: Callable[[str], None] = lambda sentence: 
 def write_image(image: sitk.Image, path: str | Path, compress: bool = False) -> None:
     """Writes an image file. Raises OSError in words when it cannot be."""
     try:
-        sitk.WriteImage(image, _as_itk_opens(path), **({"useCompression": True} if compress else {}))
+        with _opening(_is_text(path)):
+            sitk.WriteImage(image, str(path), **({"useCompression": True} if compress else {}))
     except RuntimeError as error:
         raise OSError(
             f"{path} could not be written; is the disk full? Free room on it, or choose another.{_letters(path)}"
@@ -107,28 +106,38 @@ def replace_file(source: str | Path, target: str | Path) -> None:
         pause = min(2 * pause, 0.5)
 
 
-def _as_itk_opens(path: str | Path) -> str:
-    """The path for SimpleITK, which takes UTF-8 on every system.
-
-    On Windows its C library opens a file by the system's code page, unless the process asks for UTF-8 (Microsoft,
-    "UTF-8 support in the Universal C Runtime", from Windows 10 1803 on; SimpleITK's FAQ). Raises InputError for a name
-    that is no text in UTF-8: SimpleITK ends the whole process for it.
-    """
-    text = str(path)
+def _is_text(path: str | Path) -> Path:
+    """The path. Raises InputError for a name that is no text in UTF-8: SimpleITK ends the whole process for it."""
     try:
-        text.encode()
+        str(path).encode()
     except UnicodeEncodeError as error:
-        shown = text.encode("utf-8", "backslashreplace").decode()
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
         raise InputError(f"The name {shown} is not in UTF-8. Give the file another name, of plain letters.") from error
-    if WINDOWS and not text.isascii():
-        _ask_for_utf8()
-    return text
+    return Path(path)
 
 
-@cache
-def _ask_for_utf8() -> None:
-    with suppress(locale.Error):  # of an older Windows
-        locale.setlocale(locale.LC_CTYPE, ".UTF8")  # LC_ALL would make decimal points commas, in files too
+def _read(path: Path) -> sitk.Image:
+    with _opening(path):
+        return sitk.ReadImage(str(path))
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """While SimpleITK reads or writes a file: it finds the path on Windows too, and leaves the locale as it was.
+
+    It takes paths in UTF-8; Windows' C library opens them by the system's code page unless the process asks for UTF-8
+    (Microsoft, "UTF-8 support in the Universal C Runtime", from Windows 10 1803 on; SimpleITK's FAQ). Its reader of VTK
+    files leaves the locale "C" behind, with which Python writes text in ASCII.
+    """
+    if WINDOWS and not str(path).isascii():
+        with suppress(locale.Error):  # of an older Windows
+            locale.setlocale(locale.LC_CTYPE, ".UTF8")  # LC_ALL would make decimal points commas, in files too
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        if locale.setlocale(locale.LC_ALL) != before:
+            locale.setlocale(locale.LC_ALL, before)
 
 
 def _letters(path: str | Path) -> str:
@@ -153,7 +162,7 @@ def _axes_of(path: Path) -> np.ndarray | None:
         return nifti.axes_of(file.read(nifti.LONGEST))
 
 
-def _read_leaning(path: Path, opened: str, axes: np.ndarray, note: Callable[[str], None]) -> sitk.Image:
+def _read_leaning(path: Path, axes: np.ndarray, note: Callable[[str], None]) -> sitk.Image:
     """A NIfTI file whose axes are not at right angles, as if they were, unless they lean by more than LEANING."""
     lean = np.degrees(np.arcsin(min(1.0, np.abs(np.triu(axes.T @ axes, 1)).max())))
     if lean > LEANING:
@@ -162,7 +171,7 @@ def _read_leaning(path: Path, opened: str, axes: np.ndarray, note: Callable[[str
             'resample it (module "Resample Scalar/Vector/DWI Volume") and give what that makes.'
         )
     with _permitted():
-        image = sitk.ReadImage(opened)
+        image = _read(path)
     dimension, size, spacing = image.GetDimension(), image.GetSize()[:3], image.GetSpacing()[:3]
     straight = np.reshape(image.GetDirection(), (dimension, dimension))[:3, :3]
     corners = np.array([*product(*((0, n - 1) for n in size))]) * spacing

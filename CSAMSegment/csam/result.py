@@ -17,7 +17,7 @@ class Options:
 
     samples: number of draws from the gates' posterior, 2 to 1000. A model with several views (``csam.views``) takes
       them from one after the other: a multiple of their number, eight, weights all alike. 1 is a single pass of the
-      first view with the gates at their mean: the quickest run, the same for every seed, with no mutual information.
+      first view with the gates at their mean: the quickest run, the same for every seed.
     seed: same seed, same device, same result.
     device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.
