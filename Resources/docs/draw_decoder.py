@@ -1,6 +1,6 @@
 """Draws what a sample computes anew, and what all samples share.
 
-python Resources/posterior/draw_figure.py   writes Resources/posterior/decoder.png
+python Resources/docs/draw_decoder.py   writes Resources/docs/decoder.png
 """
 
 from pathlib import Path
