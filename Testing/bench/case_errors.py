@@ -35,7 +35,7 @@ def ejection_fraction(diastole: dict, systole: dict, volume: str) -> float:
 
 
 def errors(found, true) -> dict[str, float]:
-    """Mean absolute error, bias (found − true), the largest, and what the mean of the true values would have reached."""
+    """Mean absolute error, bias (found − true), the largest, and what saying the mean would have given."""
     found, true = np.asarray(found, float), np.asarray(true, float)
     difference = found - true
     return {

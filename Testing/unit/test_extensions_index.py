@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ENTRY = ROOT / "Resources" / "CSAMSegment.json"
-SCHEMA = "https://raw.githubusercontent.com/Slicer/Slicer/main/Schemas/slicer-extension-catalog-entry-schema-v1.0.2.json#"
+SCHEMA = (
+    "https://raw.githubusercontent.com/Slicer/Slicer/main/Schemas/slicer-extension-catalog-entry-schema-v1.0.2.json#"
+)
 REQUIRED = {"$schema", "category", "scm_url"}
 TYPES = {
     "$schema": str,

@@ -209,6 +209,7 @@ def test_what_pip_installs_has_every_package_and_the_shipped_model(tmp_path):
     subprocess.run([*pip, "--target", str(tmp_path / "place"), str(source)], check=True)
     packages = {path.parent.relative_to(ROOT / "CSAMSegment") for path in ROOT.glob("CSAMSegment/csam/**/__init__.py")}
     assert all((tmp_path / "place" / package / "__init__.py").is_file() for package in packages)
+    assert (tmp_path / "place" / "csam" / "py.typed").is_file(), "type checkers of other programs look for it"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "place")}
     command = [sys.executable, "-m", "csam", "models"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
