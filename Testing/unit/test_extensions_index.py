@@ -7,7 +7,6 @@ rules are those of November 2025.
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -111,31 +110,3 @@ def test_the_readme_begins_with_a_picture_and_names_the_systems():
     assert readme.index("![") < readme.index("\n## ")
     for system in ("Windows", "macOS", "Linux"):
         assert system in readme
-
-
-def test_no_path_is_longer_than_windows_and_archives_take():
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    long = [name for name in listed.stdout.splitlines() if len(name) > 100]
-    assert long == [], "Give these files shorter paths: at most 100 characters below the repository"
-
-
-LINK = re.compile(r"\]\(([^)\s#]+)(?:#([\w-]+))?\)|\]\(#([\w-]+)\)")
-
-
-def heading(line: str) -> str:
-    """GitHub's anchor for a heading."""
-    return re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
-
-
-def test_every_link_between_the_pages_leads_somewhere():
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("Resources/**/*.md"), *ROOT.glob("Testing/**/*.md")]
-    for page in pages:
-        for target, anchor, own in LINK.findall(page.read_text(encoding="utf-8")):
-            if "://" in target or target.startswith("mailto:"):
-                continue
-            there = (page.parent / target).resolve() if target else page
-            assert there.exists(), f"{page.name} links to {target}, which is not there"
-            if anchor or own:
-                lines = there.read_text(encoding="utf-8").splitlines()
-                anchors = {heading(line) for line in lines if line.startswith("#")}
-                assert (anchor or own) in anchors, f"{page.name}: {there.name} has no heading #{anchor or own}"
