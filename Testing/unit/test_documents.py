@@ -99,3 +99,14 @@ def test_no_path_is_longer_than_windows_and_archives_take():
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     long = [name for name in listed.stdout.splitlines() if len(name) > 100]
     assert long == [], "Give these files shorter paths: at most 100 characters below the repository"
+
+
+def test_what_the_architecture_names_is_there():
+    """Each answer to "where does one change" is a file that can be found from its name."""
+    if not (ROOT / "CSAMSegment" / "csam" / "pipeline").is_dir():
+        pytest.skip("the sub-packages are not there yet")
+    text = (ROOT / "Resources" / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {"csam": "CSAMSegment", "logic": "CSAMSegment/CSAMSegmentLib", "CSAMSegmentLib": "CSAMSegment"}
+    for name in re.findall(r"`((?:csam|logic|CSAMSegmentLib)/[\w/]+(?:\.py)?)`", text):
+        path = ROOT / folders[name.split("/")[0]] / name
+        assert path.exists(), f"architecture.md names {name}, which is not there"
