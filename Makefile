@@ -1,4 +1,4 @@
-# make demo [IMAGE=scan.nii.gz]   the whole way once, on a made heart or on your image; writes to out/
+# make demo [IMAGE=scan.nii.gz]   a whole run without Slicer, of a phantom or of your image; writes to out/
 # make test                       everything that can be tested without the Slicer application
 # make model DATA=DIR             trains the shipped model again
 # make bench | lint | format | clean

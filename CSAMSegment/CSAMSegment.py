@@ -112,8 +112,4 @@ class CSAMSegmentTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self, **_arguments):
-        for test in self_test.tests(CSAMSegmentLogic):
-            self.setUp()
-            self.delayDisplay(test.__doc__)
-            test()
-        self.delayDisplay("Test passed")
+        self.delayDisplay(self_test.run(self_test.tests(CSAMSegmentLogic), self.setUp, self.delayDisplay))

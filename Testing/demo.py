@@ -1,6 +1,6 @@
 """``make demo``: the whole way once, through the same logic, worker and scene code as in 3D Slicer.
 
-Segments a made heart (or --image FILE), prints what was found and writes segmentation.seg.nrrd, uncertainty.nrrd,
+Segments a phantom (or --image FILE), prints what was found and writes segmentation.seg.nrrd, uncertainty.nrrd,
 report.json and report.png to --out.
 """
 

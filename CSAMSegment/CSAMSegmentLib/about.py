@@ -9,16 +9,18 @@ from .i18n import tr as _
 CONTRIBUTORS = ("CSAMSegment developers",)
 
 HELP = _("""
-<p>Segments thick-slice scans (cardiac cine MR; prostate, spine, placenta and brain with models of their own) with CSAM,
-a 2D network whose slices attend to each other, and shows slice by slice where the result is not to be trusted.</p>
+<p>CSAMSegment segments thick-slice scans and shows, slice by slice, where not to trust the result. A model of the left
+ventricle in cardiac cine MR comes with it; you can add models of your own.</p>
 <ol>
-<li>Choose the image and the model. The line below says whether they fit.</li>
-<li>Press Apply. Cancel stops within a second; the scene stays as it was.</li>
-<li>Press Next (key N): every view goes to the most uncertain spot that is left. Correct it with Edit this segment, or
-tick it as reviewed (key M).</li>
+<li>Choose the image and the model. A line says whether they fit.</li>
+<li>Press Apply. Cancel stops within a second and leaves the scene as it was.</li>
+<li>Press Next (key N): every view goes to the worst spot of the next slice. Tick the slice as reviewed (key M), or
+correct it with Edit this segment.</li>
 </ol>
-<p>The overlay is the chance that a voxel's label is wrong. To try it: module Sample Data, "CSAM cardiac phantom".</p>
-<p>Research software, not a medical device. No image leaves this computer unless you name a worker elsewhere.</p>
+<p>The overlay is the error probability: how likely the label of each voxel is wrong. To try it, load the CSAM cardiac
+phantom in the module Sample Data.</p>
+<p>Research software, not a medical device: do not use it to diagnose or treat. No image leaves this computer unless you
+name a worker elsewhere.</p>
 """)
 
 ACKNOWLEDGEMENT = _("""

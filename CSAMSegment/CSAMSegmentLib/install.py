@@ -27,9 +27,9 @@ NO_EXTENSION = _(
 )
 
 NO_WHEEL = _(
-    "The network needs PyTorch 2.4 or newer, which does not exist for programs for Intel processors on macOS, as this "
-    "Slicer is. On a Mac with an Apple processor, use a Slicer built for it; on any Mac, a Python elsewhere can be the "
-    "worker (Advanced, Worker)."
+    "The network needs PyTorch 2.4 or newer. There is none for Intel builds of Slicer on macOS, and this is one. On a "
+    "Mac with an Apple processor, install Slicer for Apple processors. On any Mac, a Python on another computer can be "
+    "the worker (Advanced, Worker)."
 )
 
 

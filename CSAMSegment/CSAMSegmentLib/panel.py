@@ -269,7 +269,7 @@ class Panel:
 
     def restorePrevious(self, *_arguments) -> None:
         """Put back what the last run replaced; asks first where corrections would be lost."""
-        question = _("Corrections made since the run will be lost. Put back the result before it?")
+        question = _("Put back the previous result? Corrections that you made since the run will be lost.")
         if self.result.isEdited and not slicer.util.confirmYesNoDisplay(question):
             return
         try:

@@ -35,7 +35,7 @@ class OverlayKind(Enum):
     def label(self) -> str:
         """The words in the list, for the parameter node wrapper."""
         return {
-            OverlayKind.CHANCE_OF_ERROR: _("Chance of error"),
+            OverlayKind.CHANCE_OF_ERROR: _("Error probability"),
             OverlayKind.ENTROPY: _("Entropy"),
             OverlayKind.MUTUAL_INFORMATION: _("Mutual information"),
         }[self]

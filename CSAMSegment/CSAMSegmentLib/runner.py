@@ -118,7 +118,7 @@ class Runner:
             return
         if self.parameters.model != run.model.name:
             run.cancel()
-            self._show(_("The model was changed: the run is being ended."))
+            self._show(_("The model has changed. The run is being cancelled."))
 
     # The run ------------------------------------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class Runner:
         if isinstance(error, Cancelled):
             self._show(_("Cancelled. The scene is as it was."))
             return
-        self._show(_("Not done. The scene is as it was."))
+        self._show(_("The run failed. The scene is as it was."))
         if error.detail:
             logging.debug(error.detail)
         slicer.util.errorDisplay(str(error), **({"detailedText": error.detail} if error.detail else {}))

@@ -177,7 +177,7 @@ class TrainingCaseView:
         doubts = _doubts(result, model)
         if doubts and not slicer.util.confirmOkCancelDisplay(" ".join([*doubts, _("Keep the case?")])):
             return ""
-        settings, title = slicer.app.userSettings(), _("Data set to add the case to")
+        settings, title = slicer.app.userSettings(), _("Choose the data set to add the case to")
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, settings.value(FOLDER, ""))
         if not folder:
             return ""
@@ -193,14 +193,14 @@ class TrainingCaseView:
             question = _("The data set has a case {name} already. Replace it?").format(name=name)
         elif before != after:
             question = _(
-                "With {name}, what stands before the last underscore tells the patients. Patients among the cases so "
-                "far: {before}; then: {after}. Keep this name?"
+                "With the name {name}, the part before the last underscore is taken for the patient. Patients so far: "
+                "{before}; with this case: {after}. Keep this name?"
             ).format(name=name, after=after, before=before)
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         with slicer.util.WaitCursor():
             count = save_case(self._find(), self._input.volumes(), self._input.model, folder, name, replace)
-        return _("{name} is kept; cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
+        return _("{name} is kept. Cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
 
 
 def _doubts(result: ShownResult, model) -> list[str]:
@@ -208,11 +208,11 @@ def _doubts(result: ShownResult, model) -> list[str]:
     rows, said = result.rows(), []
     left = sum(not row.reviewed for row in rows)
     if left:
-        text = _("{left} of {all} slices are not ticked as reviewed: errors left in them would be learned as truth.")
+        text = _("{left} of {all} slices are not ticked as reviewed. Errors in them would be learned as truth.")
         said.append(text.format(left=left, all=len(rows)))
     for label in model.labels:
         if segment_id(result.model, label.value) not in result.segments:
-            text = _('The model\'s segment "{name}" is not there: the case would teach that there is none.')
+            text = _('The segment "{name}" is missing. A model would learn that there is none.')
             said.append(text.format(name=label.name))
     return said
 
@@ -222,7 +222,7 @@ def _ask_name(suggestion: str) -> str:
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
     dialog.setLabelText(
-        _("Name of the case. Do not use the patient's. Give scans of one patient the same beginning: p1_1, p1_2.")
+        _("A name for the case, not the patient's. Begin the names of one patient's scans alike: p1_1, p1_2.")
     )
     dialog.setTextValue(suggestion)
     accepted = dialog.exec()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .model import Model
 
+AXIS_WORDS = {"auto": "the axis with the largest spacing", **{axis: f"the image's axis {axis}" for axis in "ijk"}}
 NOT_A_DEVICE = "Research software, not a medical device: it must not be used to diagnose or treat."
 
 
@@ -16,12 +17,13 @@ def card(model: Model) -> str:
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
     lines += [
-        f"- Slices: {model.slice_axis} axis, {model.num_slices} at a time; {model.in_plane_spacing:g} mm pixels, "
+        f"- Slices: along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}, {model.num_slices} at a time; "
+        f"{model.in_plane_spacing:g} mm pixels, "
         f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
-        "- Runs look at the stack from "
-        + (f"{len(model.views)} sides: it may be stored any way up" if model.free_orientation else "one side"),
+        "- Orientation: "
+        + ("the stack may be stored in any" if model.free_orientation else "stacks are brought to that of the model"),
         f"- Licence: {model.licence or 'not stated'}",
         "",
         "## What it learned from",
@@ -69,23 +71,26 @@ MEASURES = {
     "hausdorff_95_mm": ("Surface distance, 95th percentile (HD95), mm", "0 is best"),
     "relative_volume_difference": ("Volume, relative difference", "0 is best; + is too large"),
     "empty_slices": ("Slices without any structure", ""),
-    "empty_slices_with_structure": ("... of which the model put one into", "0 is best"),
-    "roi_calibration_error": ("Calibration error of a voxel's doubt (ROI-ECE)", "0 is best"),
+    "empty_slices_with_structure": ("... in which the model found one", "0 is best"),
+    "roi_calibration_error": ("Calibration error of the error probability (ROI-ECE)", "0 is best"),
     "roi_adaptive_calibration_error": ("... in bins of equally many voxels (ACE)", "0 is best"),
-    "roi_brier_score": ("Brier score of a voxel's doubt", "0 is best"),
-    "roi_log_loss": ("Negative log-likelihood of a voxel's doubt", "0 is best"),
+    "roi_brier_score": ("Brier score of the error probability", "0 is best"),
+    "roi_log_loss": ("Negative log-likelihood of the error probability", "0 is best"),
     "roi_share_wrong": ("Share of the region's voxels that are wrong", ""),
-    "voxel_error_auroc": ("Wrong voxels found by doubt, AUROC", "1 is best, .5 is chance"),
-    "voxel_error_aupr": ("Wrong voxels found by doubt, AUPR", "1 is best, the share that is wrong is chance"),
-    "qu_brats_score": ("QU-BraTS score of the doubt", "1 is best"),
-    "case_quality_spearman": ("Case quality against true Dice, Spearman", "1 is best, 0 is chance"),
-    "case_quality_aurc": ("Risk when poor scans are set aside by case quality (AURC)", "between the next two"),
+    "voxel_error_auroc": ("Wrong voxels found by the error probability, AUROC", "1 is best, 0.5 is chance"),
+    "voxel_error_aupr": (
+        "Wrong voxels found by the error probability, AUPR",
+        "1 is best, chance is the share that is wrong",
+    ),
+    "qu_brats_score": ("QU-BraTS score of the error probability", "1 is best"),
+    "case_quality_spearman": ("Expected Dice against true Dice, Spearman", "1 is best, 0 is chance"),
+    "case_quality_aurc": ("Risk when poor scans are set aside by expected Dice (AURC)", "between the next two"),
     "aurc_of_perfect_order": ("... if the true Dice were known", ""),
     "aurc_of_no_order": ("... if nothing were known", ""),
     "worst_slice_first": ("Slice with the largest error is ranked first", "1 is best"),
     "worst_slice_in_first_three": ("... is among the first three", "1 is best"),
-    "slice_spearman": ("Slices' scores against their true errors, Spearman", "1 is best, 0 is chance"),
-    "interval_coverage": ("True volumes inside their 90 % interval", ".9 is promised"),
+    "slice_spearman": ("Order of the slices against their true errors, Spearman", "1 is best, 0 is chance"),
+    "interval_coverage": ("True volumes inside their 90 % interval", "0.9 is promised"),
     "interval_relative_width": ("Width of the interval, share of the volume (median)", "narrow is good"),
     "energy_distance": ("Generalised energy distance of the samples", "0 is best"),
 }
@@ -116,7 +121,8 @@ def _ancestors(model: Model) -> list[str]:
 
 
 def _range(pair) -> str:
-    return f"{pair[0]:g} to {pair[1]:g}"
+    low, high = (f"{value:g}" for value in pair)
+    return low if low == high else f"{low} to {high}"
 
 
 def _text(value) -> str:

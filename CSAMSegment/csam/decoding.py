@@ -2,7 +2,7 @@
 
 A slice gate is one number a slice, and a convolution without bias commutes with it: conv(g·x) = g·conv(x). So in the
 first convolution of every decoder node the part that sees gated features is computed once and scaled for each sample.
-The full account, with a figure: Resources/posterior/README.md.
+The full account, with a figure: Resources/docs/sampling.md.
 
 Three more things are used, and none changes the result. InstanceNorm takes away whatever constant a convolution's bias
 adds, so those biases are left out. GroupNorm with one channel a group is InstanceNorm, several times faster on a CPU.

@@ -18,7 +18,7 @@ NARROWEST = 11.0
 MARGIN_MM = 30.0
 OUTLINES = ("#2ee6e6", "#7dff6b", "#ff8ad8", "#ffd34d", "#8ab4ff")
 SHOWN_FROM = 0.05
-"""Chance of error below which nothing is laid over the picture."""
+"""Error probability below which nothing is laid over the picture."""
 
 
 def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth: sitk.Image | None = None) -> None:
@@ -98,7 +98,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
         legend = figure.add_axes((0.012, 0.45 / height, 0.3, 0.09 / height))
         bar = figure.colorbar(overlay, cax=legend, orientation="horizontal", ticks=[0, 0.1, 0.2, 0.3, 0.4, 0.5])
         bar.set_ticklabels(["0", "10 %", "20 %", "30 %", "40 %", "50 %"], fontsize=8)
-        bar.set_label("chance that the label is wrong", fontsize=9)
+        bar.set_label("error probability", fontsize=9)
     lines = "solid: segmentation" + ("" if truth is None else "; dashed: truth")
     figure.text(0.34, 0.54 / height, f"{lines}\n{NOT_A_DEVICE}", fontsize=9, va="top", color="#333333", linespacing=1.5)
     figure.savefig(path, dpi=110, format="png")

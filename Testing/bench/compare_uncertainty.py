@@ -45,7 +45,7 @@ IDENTITY = View()
 METHODS = {
     "softmax": [(IDENTITY, None)],
     "gates": [(IDENTITY, n) for n in range(DRAWS)],
-    "gates, 6 draws": [(IDENTITY, n) for n in range(6)],
+    "gates, 6 samples": [(IDENTITY, n) for n in range(6)],
     "8 rotations": [(view, None) for view in ROTATIONS],
     "16 symmetries": [(view, None) for view in (*ROTATIONS, *MIRRORED)],
     "gates and rotations": [(view, n) for n, view in enumerate(ROTATIONS)],
@@ -53,7 +53,7 @@ METHODS = {
 """Name → its passes: views and draws of the gates, None for the gates at their mean."""
 FULL = ("softmax", "gates", "8 rotations", "gates and rotations")
 OF_ENSEMBLES = {"softmax": "ensemble of {}", "8 rotations": "ensemble of {}, rotations"}
-SHORT = ("softmax", "gates, 6 draws", "8 rotations")
+SHORT = ("softmax", "gates, 6 samples", "8 rotations")
 
 
 @dataclass(frozen=True)

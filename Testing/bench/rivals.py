@@ -1,4 +1,4 @@
-"""The networks of the comparison: ours with and without its gates, and with one change, and MONAI's DynUNet in 3-D."""
+"""The networks of the comparison: ours with all of its gates, with one and with none, and MONAI's DynUNet in 3-D."""
 
 from __future__ import annotations
 
@@ -16,39 +16,20 @@ from csam.training.plan import Plan
 OFF = {"semantic": False, "positional": False, "slice": False, "uncertainty": False}
 RIVALS = {
     "2d-unet": OFF,
-    "semantic": OFF | {"semantic": True},
-    "positional": OFF | {"positional": True},
     "slice": OFF | {"slice": True, "uncertainty": True},
-    "csam-certain": {"uncertainty": False},
     "csam": {},
-    "csam-adamw": {"optimizer": "adamw"},
-    "csam-unet++": {"network": "CSAMUNetPlusPlus"},
-    "2d-unet++": OFF | {"network": "CSAMUNetPlusPlus"},
-    "2d-unet-together": OFF,
-    "csam-together": {},
     "dynunet-3d": OFF,
 }
 """Name → fields of the plan that differ from CSAM's U-Net."""
-BEGINS_AS = {f"{gated}-after-2d": "2d-unet" for gated in ("semantic", "positional", "slice", "csam-certain", "csam")}
+BEGINS_AS = {f"{gated}-after-2d": "2d-unet" for gated in ("slice", "csam")}
 """What a network was in the comparison that it goes on from, where it was another: gates it lacked begin open."""
 RIVALS |= {later: RIVALS[later.removesuffix("-after-2d")] for later in BEGINS_AS}
 WORDS = {
     "2d-unet": "2D U-Net (no gates)",
-    "semantic": "semantic gate alone",
-    "positional": "positional gate alone",
     "slice": "slice gate alone, uncertain",
-    "csam-certain": "CSAM U-Net, certain gates",
     "csam": "CSAM U-Net",
-    "csam-adamw": "CSAM U-Net, learned with AdamW",
-    "csam-unet++": "CSAM UNet++",
-    "2d-unet++": "2D UNet++ (no gates)",
-    "2d-unet-together": "2D U-Net, slices normalised together",
-    "csam-together": "CSAM U-Net, slices normalised together",
     "dynunet-3d": "DynUNet 3D (MONAI)",
-    "semantic-after-2d": "semantic gate alone, learned last",
-    "positional-after-2d": "positional gate alone, learned last",
     "slice-after-2d": "slice gate alone, learned last",
-    "csam-certain-after-2d": "CSAM U-Net, certain gates learned last",
     "csam-after-2d": "CSAM U-Net, its gates learned last",
 }
 SMALLEST = 4
@@ -64,8 +45,6 @@ def network_for(rival: str, plan: Plan, channels: int, classes: int, slice_spaci
     """Fresh weights from torch's present random state. slice_spacing: mm, for the 3-D network's kernels."""
     if rival == "dynunet-3d":
         return Volumetric(plan, channels, classes, slice_spacing)
-    if rival.endswith("-together"):
-        return NormalisedTogether(rival, plan, channels, classes)
     return build(plan_for(rival, plan).architecture(channels, classes))
 
 
@@ -141,33 +120,6 @@ class Volumetric(Outsider):
 
     def whole(self, x: Tensor) -> Tensor:
         return self.network(x.transpose(0, 1)[None])[0].transpose(0, 1)
-
-
-class NormalisedTogether(Outsider):
-    """One of our networks, but InstanceNorm takes its mean and deviation from all slices: a gate's factor stays."""
-
-    def __init__(self, rival: str, plan: Plan, channels: int, classes: int):
-        architecture = plan_for(rival, plan).architecture(channels, classes)
-        super().__init__(plan, classes, architecture)
-        self.network = build(architecture)
-        for block in list(self.network.modules()):
-            for name, child in block.named_children():
-                if isinstance(child, nn.InstanceNorm2d):
-                    setattr(block, name, OverStack(child.eps))
-
-    def whole(self, x: Tensor) -> Tensor:
-        return self.network(x)
-
-
-class OverStack(nn.Module):
-    """Instance normalisation of a volume whose slices are the batch, without parameters."""
-
-    def __init__(self, eps: float):
-        super().__init__()
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.instance_norm(x.transpose(0, 1)[None], eps=self.eps)[0].transpose(0, 1)
 
 
 class Whole:

@@ -92,22 +92,6 @@ def test_every_measured_method_and_signal_is_there_or_says_that_the_host_lacks_i
     assert len(lacking) < 45, lacking  # what Qt 6 dropped, and protected helpers that PySide6 does not wrap
 
 
-def test_names_of_pyside_that_pythonqt_does_not_have_are_refused(host):
-    for call in (
-        lambda: qt.QLabel().accessibleIdentifier,
-        lambda: qt.QWidget().isTopLevel,
-        lambda: qt.QWidget().internalWinId,
-        lambda: qt.QComboBox().labelDrawingMode,
-        lambda: qt.QTimer().intervalAsDuration,
-        lambda: qt.QMessageBox.Option,
-        lambda: qt.QTableWidget.initViewItemOption,
-        lambda: qt.QFontMetrics,
-        lambda: qt.QPropertyAnimation,
-    ):
-        with pytest.raises(AttributeError):
-            call()
-
-
 def test_names_that_are_nowhere_are_refused(host):
     for call in (
         lambda: qt.QMessageBox.NoSuchButton,
@@ -307,16 +291,6 @@ def test_a_node_selector_makes_nodes_and_takes_the_new_one(host):
     node = selector.addNode()
     assert selector.currentNode() is node
     assert node.GetName() == "Result"
-
-
-def test_a_table_view_shows_the_cells_of_its_node(host):
-    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
-    slicer.util.updateTableFromArray(table, [np.array([1, 2]), np.array([0.5, 0.25])], ["slice", "error"])
-    view = slicer.qMRMLTableView()
-    view.setMRMLScene(slicer.mrmlScene)
-    view.setMRMLTableNode(table)
-    assert view.tableModel().rowCount() == 2
-    assert view.mrmlTableNode() is table
 
 
 def test_a_stand_in_refuses_what_its_original_does_not_have(host):

@@ -16,7 +16,7 @@ def test_the_module_says_what_it_is(person):
     parent = person.module
     assert parent.title == "CSAMSegment"
     assert parent.categories == ["Segmentation"]
-    assert "where the result is not to be trusted" in parent.helpText
+    assert "where not to trust the result" in parent.helpText
     assert "not a medical device" in parent.helpText
     assert "arXiv 2311.04942" in parent.acknowledgementText
     assert (MODULE / "Resources" / "Icons" / "CSAMSegment.png").is_file()

@@ -26,7 +26,7 @@ def typed(name: str):
 
     def work(dialog) -> int:
         assert dialog.textValue()
-        assert "Do not use the patient's." in dialog.labelText()
+        assert "not the patient's" in dialog.labelText()
         dialog.setTextValue(name)
         return 1
 
@@ -167,7 +167,7 @@ def test_a_name_that_makes_one_patient_of_several_is_asked_about(done, tmp_path)
     done.host.dialogs.answer(str(folder), typed("other"), qt.QMessageBox.Cancel)
     done.ui.keepCaseButton.click()
     said = done.host.dialogs.take()[-1].text
-    assert said.endswith("Patients among the cases so far: 2; then: 1. Keep this name?")
+    assert said.endswith("Patients so far: 2; with this case: 1. Keep this name?")
     assert not (folder / "labelsTr" / "other.nii.gz").exists()
 
 
@@ -220,7 +220,7 @@ def test_a_deleted_segment_is_asked_about_and_then_a_structure_that_is_not_there
     done.parameters.segmentation.GetSegmentation().RemoveSegment(SEGMENT)
     reviewed(done)
     said = keeps(done, tmp_path / "hearts", "case001", qt.QMessageBox.Ok)
-    assert said[0].startswith('The model\'s segment "Left ventricle cavity" is not there')
+    assert said[0].startswith('The segment "Left ventricle cavity" is missing.')
     labels = sitk.ReadImage(str(tmp_path / "hearts" / "labelsTr" / "case001.nii.gz"))
     assert not sitk.GetArrayFromImage(labels).any()
 

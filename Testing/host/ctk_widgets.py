@@ -15,33 +15,8 @@ UNMEASURED = ("ctkCheckablePushButton", "ctkDoubleRangeSlider", "ctkWidgetsUtils
 """Names that Slicer's own Python mentions; here they exist and cannot be made."""
 
 
-class ctkCheckBox(stand_in("ctk.ctkCheckBox", QtWidgets.QCheckBox)):
-    pass
-
-
-class ctkPushButton(stand_in("ctk.ctkPushButton", QtWidgets.QPushButton)):
-    pass
-
-
-class ctkMenuButton(stand_in("ctk.ctkMenuButton", QtWidgets.QPushButton)):
-    pass
-
-
-class ctkComboBox(stand_in("ctk.ctkComboBox", QtWidgets.QComboBox)):
-    pass
-
-
-class ctkFittedTextBrowser(stand_in("ctk.ctkFittedTextBrowser", QtWidgets.QTextBrowser)):
-    """As tall as its text."""
-
-    def sizeHint(self):
-        document = QtWidgets.QTextBrowser.document(self).clone()
-        document.setTextWidth(QtWidgets.QTextBrowser.viewport(self).width())
-        return QtCore.QSize(200, int(document.size().height()) + 4)
-
-
 class ctkMessageBox(stand_in("ctk.ctkMessageBox", QtWidgets.QMessageBox)):
-    pass
+    """What slicer.util's dialogs are made of."""
 
 
 class ctkCollapsibleButton(stand_in("ctk.ctkCollapsibleButton", QtWidgets.QAbstractButton)):
@@ -102,22 +77,6 @@ class ctkCollapsibleButton(stand_in("ctk.ctkCollapsibleButton", QtWidgets.QAbstr
         option.rect = QtCore.QRect(0, 0, QtWidgets.QWidget.width(self), self.HEADER)
         option.text = ("▸ " if self._collapsed else "▾ ") + QtWidgets.QAbstractButton.text(self)
         painter.drawControl(QtWidgets.QStyle.ControlElement.CE_PushButton, option)
-
-
-class ctkCollapsibleGroupBox(stand_in("ctk.ctkCollapsibleGroupBox", QtWidgets.QGroupBox)):
-    """A group box whose check mark folds it."""
-
-    def _set_collapsed(self, collapsed: bool):
-        for child in QtWidgets.QGroupBox.children(self):
-            if isinstance(child, QtWidgets.QWidget):
-                QtWidgets.QWidget.setVisible(child, not collapsed)
-        self.__dict__["_folded"] = collapsed
-
-    collapsed = Property(bool, lambda self: self.__dict__.get("_folded", False), _set_collapsed)
-
-
-class ctkDoubleSpinBox(stand_in("ctk.ctkDoubleSpinBox", QtWidgets.QDoubleSpinBox)):
-    pass
 
 
 class _SliderWithBox:
@@ -194,30 +153,6 @@ def slider_with_box(key: str) -> type:
 
 class ctkSliderWidget(slider_with_box("ctk.ctkSliderWidget")):
     pass
-
-
-class ctkPathLineEdit(stand_in("ctk.ctkPathLineEdit", QtWidgets.QWidget)):
-    """A line for a path, with a button that opens a file dialog in the application."""
-
-    currentPathChanged = Signal(str)
-    validInputChanged = Signal(bool)
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self._line = QtWidgets.QLineEdit(self)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._line)
-        layout.addWidget(QtWidgets.QToolButton(self, text="…"))
-        self._line.textChanged.connect(lambda text: self.currentPathChanged.emit(text))
-
-    def setCurrentPath(self, path):
-        self._line.setText(path)
-
-    def addCurrentPathToHistory(self):
-        """The history is not kept here."""
-
-    currentPath = Property(str, lambda self: self._line.text(), setCurrentPath)
 
 
 def make() -> types.ModuleType:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import slicer
-import vtk
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .ctk_widgets import slider_with_box
@@ -231,106 +230,6 @@ class qMRMLNodeComboBox(_SceneWidget, stand_in("slicer.qMRMLNodeComboBox", QtWid
         lambda self, value: self.setCurrentNodeID(value),
     )
     currentNodeId = currentNodeID
-
-
-class qMRMLSegmentSelectorWidget(_SceneWidget, stand_in("slicer.qMRMLSegmentSelectorWidget", QtWidgets.QWidget)):
-    """A segmentation and one of its segments."""
-
-    currentNodeChanged = Signal(object)
-    currentSegmentChanged = Signal(str)
-    segmentSelectionChanged = Signal("QStringList")
-    mrmlSceneChanged = Signal(object)
-    nodeAboutToBeEdited = Signal(object)
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self._node_box = qMRMLNodeComboBox(self)
-        self._node_box.nodeTypes = ["vtkMRMLSegmentationNode"]
-        self._node_box.addEnabled = False
-        self._segments = QtWidgets.QComboBox(self)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._node_box)
-        layout.addWidget(self._segments)
-        self._node_box.currentNodeChanged.connect(lambda node: self._node_changed(node))
-        self._segments.currentIndexChanged.connect(lambda _: self.currentSegmentChanged.emit(self.currentSegmentID()))
-
-    def _scene_changed(self):
-        self._node_box.setMRMLScene(self._scene)
-
-    def _node_changed(self, node):
-        self._segments.clear()
-        for segment_id in self.segmentIDs():
-            self._segments.addItem(node.GetSegmentation().GetSegment(segment_id).GetName(), segment_id)
-        self.currentNodeChanged.emit(node)
-
-    def segmentIDs(self):
-        node = self._node_box.currentNode()
-        return tuple(node.GetSegmentation().GetSegmentIDs()) if node else ()
-
-    def currentNode(self):
-        return self._node_box.currentNode()
-
-    def currentNodeID(self):
-        return self._node_box.currentNodeID
-
-    def setCurrentNode(self, node):
-        self._node_box.setCurrentNode(node)
-
-    def setCurrentNodeID(self, node_id):
-        self._node_box.setCurrentNodeID(node_id)
-
-    def currentSegmentID(self):
-        return self._segments.currentData() or ""
-
-    def setCurrentSegmentID(self, segment_id):
-        self._segments.setCurrentIndex(self._segments.findData(segment_id))
-
-    def _set_selector_visible(self, visible):
-        QtWidgets.QWidget.setVisible(self._node_box, visible)
-
-    segmentationNodeSelectorVisible = Property(
-        bool, lambda self: not QtWidgets.QWidget.isHidden(self._node_box), _set_selector_visible
-    )
-    noneEnabled = Property(
-        bool, lambda self: self._node_box.noneEnabled, lambda self, value: setattr(self._node_box, "noneEnabled", value)
-    )
-
-
-class qMRMLTableView(_SceneWidget, stand_in("slicer.qMRMLTableView", QtWidgets.QTableView)):
-    """The cells of a table node, kept up to date."""
-
-    mrmlSceneChanged = Signal(object)
-
-    def mrmlTableNode(self):
-        return self.__dict__.get("_table")
-
-    def setMRMLTableNode(self, node):
-        before = self.__dict__.get("_table")
-        if before is not None:
-            before.RemoveObserver(self._table_tag)
-        self.__dict__["_table"] = node
-        if node is not None:
-            self._table_tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._fill())
-        self._fill()
-
-    def _fill(self):
-        node = self.__dict__.get("_table")
-        rows, columns = (node.GetNumberOfRows(), node.GetNumberOfColumns()) if node else (0, 0)
-        model = QtGui.QStandardItemModel(rows, columns, self)
-        for column in range(columns):
-            model.setHorizontalHeaderItem(column, QtGui.QStandardItem(node.GetColumnName(column)))
-            for row in range(rows):
-                model.setItem(row, column, QtGui.QStandardItem(node.GetCellText(row, column)))
-        QtWidgets.QTableView.setModel(self, model)
-
-    def tableModel(self):
-        return QtWidgets.QTableView.model(self)
-
-    def _scene_changed(self):
-        table = self.__dict__.get("_table")
-        if table is not None and (self._scene is None or not self._scene.IsNodePresent(table)):
-            self.setMRMLTableNode(None)
 
 
 class qMRMLPlotView(_SceneWidget, stand_in("slicer.qMRMLPlotView", QtWidgets.QWidget)):

@@ -13,7 +13,6 @@ import compare_uncertainty
 import degrade
 import doubts
 import first_cases
-import gates
 import numpy as np
 import paired
 import passes
@@ -173,20 +172,7 @@ def test_every_rival_takes_a_stack_and_has_its_gates(name):
     network = rivals.seeded(name, PLAN, 1, 3, 8.0).eval()
     assert network(torch.rand(6, 1, 32, 32)).shape == (6, 3, 32, 32)
     has = [any(kind in key for key, _ in network.named_parameters()) for kind in ("semantic", "positional", "slice_")]
-    wanted = {"semantic": [1, 0, 0], "positional": [0, 1, 0], "slice": [0, 0, 1]}.get(name.removesuffix("-after-2d"))
-    assert has == (wanted or [name.startswith("csam")] * 3)
-
-
-def test_normalised_together_a_slice_keeps_its_place_among_the_others():
-    """Normalised by itself, a slice that is twice as bright comes out the same; among the others it does not."""
-    norm, x = rivals.OverStack(1e-5), torch.rand(5, 3, 8, 8)
-    brighter = x * torch.tensor([1.0, 1, 2, 1, 1])[:, None, None, None]
-    mean, deviation = norm(x).mean((0, 2, 3)), norm(x).var((0, 2, 3), correction=0).sqrt()
-    torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(deviation, torch.ones(3), atol=1e-3, rtol=0)
-    assert norm(brighter)[2].mean() > norm(x)[2].mean() + 0.5
-    network = rivals.seeded("2d-unet-together", PLAN, 1, 3, 8.0).eval()
-    assert not any(isinstance(module, torch.nn.InstanceNorm2d) for module in network.modules())
+    assert has == ([0, 0, 1] if name.startswith("slice") else [name.startswith("csam")] * 3)
 
 
 def test_no_patient_is_held_out_twice_and_nobody_is_forgotten():
@@ -327,33 +313,3 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     assert {row["start"] for row in tuned} == {"from start"}
     monkeypatch.setattr(first_cases, "run", lambda unit: pytest.fail("it was there"))
     first_cases.main()
-
-
-@torch.no_grad()
-def test_the_gates_that_are_told_are_those_the_features_meet():
-    net = small.network(num_levels=3)
-    x = torch.randn(5, 1, 16, 16)
-    told = gates.gates_of(net, x)
-    for module, features, level in zip(net.gates, net.encode(x), told, strict=True):
-        side = features.shape[-1]
-        gate = level["semantic"][None, :, None, None] * level["positional"].view(side, side)
-        gate = gate * level["slice"][:, None, None, None]
-        torch.testing.assert_close(module(features), features * gate, atol=1e-5, rtol=1e-4)
-
-
-def test_the_gates_of_models_are_printed_level_by_level(tmp_path, monkeypatch, capsys):
-    data = small.dataset(tmp_path / "Balls", patients=2, size=(20, 20, 3))
-    small.model().save(tmp_path / "model")
-    plain = small.network(semantic=False, positional=False, slice=False, uncertainty=False)
-    small.model(plain).save(tmp_path / "plain")
-    line = ["gates", str(data), "p00_0", str(tmp_path / "model"), str(tmp_path / "plain")]
-    monkeypatch.setattr(sys, "argv", line)
-    gates.main()
-    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
-    assert [len(row) for row in rows] == [1, 5, 13, 13, 1, 5, 5, 5]
-    assert all(0 <= float(value) <= 1 for row in rows[2:4] for value in (*row[1:7], *row[8:]))
-    assert rows[6] == ["0", "-", "-", "-", "-"]
-    monkeypatch.setattr(sys, "argv", [*line[:2], "nobody", *line[3:]])
-    with pytest.raises(SystemExit):
-        gates.main()
-    assert "has no case nobody; it has p00_0, p01_0" in capsys.readouterr().err

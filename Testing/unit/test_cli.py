@@ -206,7 +206,7 @@ def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, 
     assert model.provenance.get("validation_patients") == before.provenance.get("validation_patients")
     assert "- Calibration patients of Balls" in (out / "model" / "MODEL_CARD.md").read_text()
     assert model.provenance["calibrated_on"] == "Balls"
-    assert "Wrong voxels found by doubt" in (out / "model" / "MODEL_CARD.md").read_text()
+    assert "Wrong voxels found by the error probability" in (out / "model" / "MODEL_CARD.md").read_text()
     assert (out / "evaluation.png").is_file()
 
 

@@ -1,4 +1,4 @@
-"""What Slicer's build system and the Extensions Index ask of the repository."""
+"""What Slicer's build system asks of the repository; what the Extensions Index asks is in test_extensions_index.py."""
 
 import json
 import os
@@ -19,6 +19,7 @@ macro(project name)
   set(PROJECT_NAME ${name})
 endmacro()
 macro(find_package name)
+  set(Slicer_VERSION @version@)
   set(Slicer_USE_FILE @nothing@)
   set(Slicer_EXTENSION_GENERATE_CONFIG @nothing@)
   set(Slicer_EXTENSION_CPACK @nothing@)
@@ -54,15 +55,20 @@ def evaluated(tmp_path_factory) -> dict[str, str]:
     """What the CMakeLists say, by CMake's own evaluation with Slicer's macros stubbed; by reading without CMake."""
     if not shutil.which("cmake"):
         return read_without_cmake()
-    folder = tmp_path_factory.mktemp("cmake")
-    (folder / "nothing.cmake").write_text("")
-    script = folder / "stub.cmake"
-    script.write_text(
-        STUB.replace("@root@", ROOT.as_posix()).replace("@nothing@", (folder / "nothing.cmake").as_posix())
-    )
-    done = subprocess.run(["cmake", "-P", script], capture_output=True, text=True)
+    done = run_cmake(tmp_path_factory.mktemp("cmake"), "5.10")
     assert done.returncode == 0, done.stderr
     return dict(line.split("=", 1) for line in done.stderr.splitlines() if "=" in line)
+
+
+def run_cmake(folder: Path, slicer_version: str) -> subprocess.CompletedProcess:
+    (folder / "nothing.cmake").write_text("")
+    values = {"root": ROOT, "nothing": folder / "nothing.cmake", "version": Path(slicer_version)}
+    text = STUB
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value.as_posix())
+    script = folder / "stub.cmake"
+    script.write_text(text)
+    return subprocess.run(["cmake", "-P", script], capture_output=True, text=True)
 
 
 def read_without_cmake() -> dict[str, str]:
@@ -123,21 +129,6 @@ def test_the_project_is_named_as_its_entry_in_the_extensions_index(evaluated):
     assert evaluated["NAME"] == "CSAMSegment"
 
 
-def test_the_index_entry_fits_its_schema():
-    # https://github.com/Slicer/Slicer/blob/main/Schemas, v1.0.1: names, required ones, types, tier 1 to 5
-    entry = json.loads((ROOT / "Resources" / "CSAMSegment.json").read_text())
-    types = {
-        "$schema": str, "category": str, "scm_url": str, "scm_revision": str, "build_dependencies": list,
-        "build_subdirectory": str, "tier": int,
-    }  # fmt: skip
-    assert {name: type(value) for name, value in entry.items()} == types
-    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.1.json#")
-    assert entry["category"] == "Segmentation"
-    assert 1 <= entry["tier"] <= 5
-    assert entry["scm_url"].startswith("https://")
-    assert "slicer" in entry["scm_url"].rsplit("/", 1)[-1].lower(), "the index wants Slicer in the repository's name"
-
-
 def test_index_entry_and_cmake_name_one_address_and_the_same_dependencies(evaluated):
     entry = json.loads((ROOT / "Resources" / "CSAMSegment.json").read_text())
     assert evaluated["HOMEPAGE"] == entry["scm_url"]
@@ -148,6 +139,19 @@ def test_index_entry_and_cmake_name_one_address_and_the_same_dependencies(evalua
             assert url.startswith(prefix)
             assert url.endswith(".png")
             assert (ROOT / url.removeprefix(prefix)).is_file(), f"{url} is not in the repository"
+
+
+@pytest.mark.skipif(not shutil.which("cmake"), reason="CMake is not installed")
+@pytest.mark.parametrize(("version", "builds"), [("5.8", False), ("5.9", False), ("5.10", True), ("5.13", True)])
+def test_a_slicer_older_than_the_stated_one_is_refused_in_words(tmp_path, version, builds):
+    done = run_cmake(tmp_path, version)
+    assert (done.returncode == 0) == builds
+    assert ("CSAMSegment needs Slicer 5.10 or later" in done.stderr) != builds
+
+
+def test_the_readme_states_the_slicer_version_that_cmake_asks_for():
+    asked = re.search(r"set\(MINIMUM_SLICER_VERSION ([\d.]+)\)", (ROOT / "CMakeLists.txt").read_text()).group(1)
+    assert f"Slicer {asked} or later" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_description_is_one_or_two_sentences(evaluated):
@@ -205,6 +209,7 @@ def test_what_pip_installs_has_every_package_and_the_shipped_model(tmp_path):
     subprocess.run([*pip, "--target", str(tmp_path / "place"), str(source)], check=True)
     packages = {path.parent.relative_to(ROOT / "CSAMSegment") for path in ROOT.glob("CSAMSegment/csam/**/__init__.py")}
     assert all((tmp_path / "place" / package / "__init__.py").is_file() for package in packages)
+    assert (tmp_path / "place" / "csam" / "py.typed").is_file(), "type checkers of other programs look for it"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "place")}
     command = [sys.executable, "-m", "csam", "models"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)

@@ -188,8 +188,8 @@ def judged_by(
     values, names = [label.value for label in model.labels], [label.name for label in model.labels]
     after = cross_fitted(before, values)
     how = (
-        "The calibration behind the second was fitted on one half of them and measured on the other, both ways round; "
-        "the stored one is fitted on all."
+        '"After calibration" is cross-fitted: calibrated on one half of the patients, measured on the other, both ways '
+        "round. The stored calibration is fitted on all."
     )
     if not all(case.judged for case in after):
         how = f"After calibration, {ALONE}."

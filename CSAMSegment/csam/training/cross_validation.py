@@ -202,7 +202,7 @@ def _judged(
     provenance = {**everyone.provenance, "folds": [parts[name].validation for name in folds]}
     whose = (
         f"Cross-validated: each of {len(folds)} models that learned like this one, but without one fold of the "
-        "patients, judged the scans of that fold. This one learned from all of them; its calibration is theirs, which "
-        "takes it to be as they are."
+        "patients, segmented the scans of that fold. This model learned from all patients and takes over the "
+        f"calibration of the {len(folds)}."
     )
     return judged_by(replace(everyone, provenance=provenance), before, out, whose, log)

@@ -34,7 +34,7 @@ def write_json(path: str | Path, about: dict, before: dict, after: dict, cases: 
 
 
 def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures]) -> None:
-    """Writes a PNG: the reliability diagram of the voxels' doubt, and the risk-coverage curve of the cases.
+    """Writes a PNG: the reliability diagram of the error probability, and the risk-coverage curve of the cases.
 
     Where nobody is judged after calibration, both are as before.
     """
@@ -63,9 +63,9 @@ def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:
         xlim=(0, 1),
         ylim=(0, 1),
         aspect="equal",
-        xlabel="stated chance that the voxel's label is wrong",
+        xlabel="stated error probability",
         ylabel="share of these voxels that are wrong",
-        title="Is the doubt true? Within 10 mm of prediction or truth",
+        title="Is the error probability true? Within 10 mm of result or truth",
     )
     axes.legend(loc="upper left", frameon=False, title="size of a point: log of its voxels")
 
@@ -75,7 +75,7 @@ def _draw_risk(axes, cases: Sequence[CaseMeasures]) -> None:
     quality = [case.case_quality for case in cases]
     share = np.arange(1, len(cases) + 1) / max(1, len(cases))
     curves = (
-        ("by case quality", quality, COLOURS["after"], "solid"),
+        ("by expected Dice", quality, COLOURS["after"], "solid"),
         ("perfect order", -risk, "#34a853", "dashed"),
         ("no order", np.zeros(len(cases)), "black", "dotted"),
     )
@@ -87,8 +87,8 @@ def _draw_risk(axes, cases: Sequence[CaseMeasures]) -> None:
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1.15 * float(risk.max(initial=0)) or 1),
-        xlabel="share of the scans accepted, highest case quality first",
+        xlabel="share of the scans accepted, highest expected Dice first",
         ylabel="their mean risk, 1 − Dice",
-        title="Does the case quality find the poor scans?",
+        title="Does the expected Dice find the poor scans?",
     )
     axes.legend(loc="best", frameon=False)

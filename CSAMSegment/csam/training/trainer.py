@@ -14,34 +14,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import replace_file
-from ..posterior import GatePosterior
 from .augment import Example
 from .distributed import Group
+from .loss import Loss
 from .muon import optimizer
 from .plan import Plan
-
-
-class Objective(nn.Module):
-    """The loss of one stack: cross-entropy + Dice, averaged over the draws of the gates and the network's heads.
-
-    x: (S, C, H, W), truth: (S, 1, H, W) → the loss, and the mean spread of every level's gate logits.
-    """
-
-    def __init__(self, network: nn.Module, draws: int):
-        super().__init__()
-        from monai.losses import DiceCELoss
-
-        self.network, self.draws = network, draws
-        self.loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
-
-    def forward(self, x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = GatePosterior(self.network, x)
-        outputs = [posterior.logits(posterior.draw()) for _ in range(self.draws)]
-        heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
-        spreads = [d.variance.detach().sqrt().mean() for d in posterior.distributions if d is not None]
-        return sum(self.loss(head, truth) for head in heads) / len(heads), (
-            torch.stack(spreads) if spreads else x.new_zeros(0)
-        )
 
 
 @dataclass
@@ -77,7 +54,7 @@ class Trainer:
         self.share = self.group.share(plan.batch)
         # The UNet++ has a CSAM that takes no part, as published.
         self.objective = self.group.wrap(
-            Objective(network, plan.draws), self.device, unused=plan.network == "CSAMUNetPlusPlus"
+            Loss(network, plan.draws), self.device, unused=plan.network == "CSAMUNetPlusPlus"
         )
 
     def train_step(self, *examples: Example) -> tuple[float, list[float]]:
