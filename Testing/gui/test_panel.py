@@ -436,7 +436,7 @@ def test_copy_puts_the_table_on_the_clipboard(done):
     header, line = slicer.app.clipboard().text().splitlines()
     assert header.split("\t")[:2] == ["structure", "volume (ml)"]
     assert line.split("\t")[0] == "Left ventricle cavity"
-    assert line.split("\t")[-2:] == ["tiny", "cine"]
+    assert line.split("\t")[-3:] == ["tiny", "cine", "whole image"]
 
 
 def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
@@ -445,10 +445,39 @@ def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
     done.host.dialogs.take()
     header, line = (tmp_path / "volumes.csv").read_text().splitlines()
     assert header == (
-        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),case quality,model,image"
+        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),case quality,model,image,"
+        "segmented"
     )
     assert line.startswith("Left ventricle cavity,")
-    assert ",0.93,tiny,cine" in line
+    assert ",0.93,tiny,cine,whole image" in line
+
+
+def test_a_region_has_no_case_quality_in_words_or_tables_and_none_after_loading(person, tmp_path):
+    person.loads()
+    person.opens()
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    person.parameters.region = region
+    region.SetSize(40, 40, 40)
+    person.applies()
+    said = (
+        "Inside the region the expected Dice is 0.93. It cannot be compared with that of whole scans. "
+        "Segment the whole image to know more."
+    )
+    assert person.ui.qualityLabel.text == said
+    person.ui.copyButton.click()
+    *_others, quality, _model, _image, segmented = slicer.app.clipboard().text().splitlines()[1].split("\t")
+    assert (quality, segmented) == ("", "region, expected Dice in it 0.93")
+    person.sees("9-region")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    person.looks()
+    assert person.ui.qualityLabel.text == said
+    report = person.panel._find().report()
+    del report["extent"]  # as scenes were saved before it was kept
+    person.nodes["volumes"].SetAttribute(REPORT, json.dumps(report))
+    person.panel.refresh()
+    assert person.ui.qualityLabel.text == said
 
 
 # Saving ---------------------------------------------------------------------------------------------------------------
