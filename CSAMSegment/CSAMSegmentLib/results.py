@@ -72,6 +72,11 @@ class ShownResult:
         return read_report(self.volumes)
 
     @property
+    def slice_axis(self) -> int:
+        """The image's axis, 0 to 2, along which its slices are stacked."""
+        return max("ijk".find(str(self.report().get("slice_axis"))), -1) % 3
+
+    @property
     def extent(self) -> str:
         """What of the image was segmented, as in ``csam.result.Result``; scenes from before it was kept say it too."""
         report = self.report()

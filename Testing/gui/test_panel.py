@@ -1,9 +1,12 @@
 """The panel in the hands of a person: choose, apply, look, step through the slices, correct, save, load."""
 
+import json
+
 import numpy as np
 import pytest
 import qt
 import slicer
+from CSAMSegmentLib.outputs import REPORT
 
 
 def legends() -> dict:
