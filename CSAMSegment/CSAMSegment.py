@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from CSAMSegmentLib import about, logic, panel, sample_data, self_test
+from CSAMSegmentLib import about, layout, logic, panel, sample_data, self_test
 from CSAMSegmentLib.parameters import OverlayKind, SliceAxis
 
 
@@ -29,11 +29,12 @@ class CSAMSegment(ScriptedLoadableModule):
         parent.contributors = list(about.CONTRIBUTORS)
         parent.helpText = about.HELP
         parent.acknowledgementText = about.ACKNOWLEDGEMENT
-        slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", onStartupCompleted)
 
 
-def registerSampleData():
-    """Add the made heart to the module Sample Data."""
+def onStartupCompleted():
+    """Add the made heart to the module Sample Data, and the layouts to those that a scene can be loaded with."""
+    layout.add_layouts()
     sample_data.register(Path(__file__).parent / "Resources")
 
 

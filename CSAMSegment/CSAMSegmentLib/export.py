@@ -21,7 +21,6 @@ HEADER = (
 PARTS = {REGION: "region", SLICES: "some slices"}
 
 
-
 def table_text(result: ShownResult, separator: str = ",") -> str:
     """A header and a line for each structure, as spreadsheets read it.
 

@@ -1,7 +1,6 @@
 """A layout for thick slices: the plane of acquisition large, the other two and the chart small beside it.
 
-The layout that a person had is given back when they leave, and one that they choose meanwhile stands. A scene is saved
-with theirs: in a Slicer without this module ours would be an empty window.
+The layout that a person had is given back when they leave, and one that they choose meanwhile stands.
 """
 
 from __future__ import annotations
@@ -14,8 +13,14 @@ FIRST = 5760
 """The number of our first layout; Slicer's own end at 100."""
 IDS = {(name, chart): FIRST + 2 * n + chart for n, name in enumerate(VIEWS) for chart in (False, True)}
 """The number of each of our layouts, by its large view and whether it has the chart."""
-SHOWN = "CSAMSegment.Layout"
-"""Attribute of the layout node in a saved scene: ours was shown."""
+
+
+def add_layouts() -> None:
+    """Make our layouts known to Slicer, also for scenes that were saved with one: without it the window is empty."""
+    manager = slicer.app.layoutManager()
+    if manager is not None:
+        for (large, chart), number in IDS.items():
+            manager.layoutLogic().GetLayoutNode().AddLayoutDescription(number, layout_xml(large, chart))
 
 
 def layout_xml(large: str, chart: bool) -> str:
@@ -42,15 +47,9 @@ class ThickSliceLayout:
 
     def __init__(self, onSwitched):
         self._onSwitched = onSwitched
-        self._ours: int | None = None  # what we have set, while it should be there
-        self._before: int | None = None
+        self._before: int | None = None  # the person's, while ours should be there
         self._declined = False
         self._sceneCame = False
-        scene = slicer.mrmlScene
-        self._tags = [
-            scene.AddObserver(scene.StartSaveEvent, self._onSave),
-            scene.AddObserver(scene.EndSaveEvent, self._onSaved),
-        ]
 
     def onScene(self) -> None:
         """A scene goes or comes while the module is open: the layout that it brings is the person's choice."""
@@ -68,58 +67,27 @@ class ThickSliceLayout:
         manager = slicer.app.layoutManager()
         if manager is None:
             return
-        node = manager.layoutLogic().GetLayoutNode()
-        loaded = node.GetAttribute(SHOWN) is not None
-        node.RemoveAttribute(SHOWN)
-        if self._ours is not None and manager.layout != self._ours:
-            self._ours, self._declined = None, not loaded
-        theirs = self._declined or (self._sceneCame and self._ours is None)
-        if theirs and not (asked or loaded):
+        ours, wanted = manager.layout in IDS.values(), IDS[large, chart]
+        if self._before is not None and not ours:
+            self._before, self._declined = None, True
+        if not (asked or ours) and (self._declined or self._sceneCame):
             return
-        self._declined = False
-        wanted = IDS[large, chart]
-        if self._ours is None:
-            ours_already = manager.layout in IDS.values()
-            self._before = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView if ours_already else manager.layout
-        self._ours = wanted
+        self._declined = self._sceneCame = False
+        if self._before is None:  # ours is there without us in a scene that was saved with it
+            self._before = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView if ours else manager.layout
         if manager.layout != wanted:
-            node.AddLayoutDescription(wanted, layout_xml(large, chart))  # does nothing where it is known
+            add_layouts()
             manager.setLayout(wanted)
             self._onSwitched()
 
     def leave(self) -> None:
         """Give the person's layout back, unless they have chosen another one."""
-        manager, ours = slicer.app.layoutManager(), self._ours
-        if manager is None or ours is None:
+        manager, before = slicer.app.layoutManager(), self._before
+        if manager is None or before is None:
             return
-        self._ours = None
-        if manager.layout != ours:
+        self._before = None
+        if manager.layout not in IDS.values():
             self._declined = True
             return
-        manager.setLayout(self._before)
+        manager.setLayout(before)
         self._onSwitched()
-
-    def close(self) -> None:
-        """Leave, for good."""
-        self.leave()
-        for tag in self._tags:
-            slicer.mrmlScene.RemoveObserver(tag)
-        self._tags = []
-
-    # A scene is saved with the person's layout. The node's events are off meanwhile: nothing on the screen changes.
-
-    def _onSave(self, *_event) -> None:
-        manager = slicer.app.layoutManager()
-        if manager is not None and self._ours is not None and manager.layout == self._ours:
-            node = manager.layoutLogic().GetLayoutNode()
-            node.SetAttribute(SHOWN, "1")
-            node.DisableModifiedEventOn()
-            node.SetViewArrangement(self._before)
-
-    def _onSaved(self, *_event) -> None:
-        manager = slicer.app.layoutManager()
-        node = manager.layoutLogic().GetLayoutNode() if manager is not None else None
-        if node is not None and node.GetDisableModifiedEvent():
-            node.SetViewArrangement(self._ours)
-            node.DisableModifiedEventOff()
-            node.RemoveAttribute(SHOWN)

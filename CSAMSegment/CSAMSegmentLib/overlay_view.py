@@ -181,7 +181,7 @@ class OverlayView:
     def close(self) -> None:
         """Stop listening to the chart, and let go of the result."""
         self.show(None, None)
-        self._layout.close()
+        self._layout.leave()
         self._fitTimer.stop()
         for plot in self._plots:
             with suppress(ValueError):  # it has gone with its view node: the scene was cleared with all singletons

@@ -92,7 +92,9 @@ def free_corner(node, segmentation) -> tuple[float, float]:
         return CORNERS[0]
     to_view = vtk.vtkMatrix4x4()
     vtk.vtkMatrix4x4.Invert(node.GetXYToRAS(), to_view)
-    points = [to_view.MultiplyPoint((*point, 1.0))[:2] for point in itertools.product(*zip(*[iter(bounds)] * 2))]
+    points = [
+        to_view.MultiplyPoint((*point, 1.0))[:2] for point in itertools.product(bounds[:2], bounds[2:4], bounds[4:])
+    ]
     size = node.GetDimensions()[:2]
     low, high = (f(points, axis=0) / size for f in (np.min, np.max))
     for corner in CORNERS:

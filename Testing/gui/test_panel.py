@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
+
 from CSAMSegmentLib.outputs import REPORT
 
 
@@ -417,18 +418,6 @@ def test_the_overlay_follows_its_controls(done):
     done.looks()
     assert foregrounds() == {None}
     assert not any(legends().values())
-
-
-def test_the_chart_changes_the_layout_and_gives_it_back(done):
-    layouts = slicer.vtkMRMLLayoutNode
-    manager = slicer.app.layoutManager()
-    assert manager.layout == layouts.SlicerLayoutFourUpPlotView
-    done.ui.chartCheckBox.click()
-    done.looks()
-    assert manager.layout == layouts.SlicerLayoutFourUpView
-    done.ui.chartCheckBox.click()
-    done.looks()
-    assert manager.layout == layouts.SlicerLayoutFourUpPlotView
 
 
 # Figures --------------------------------------------------------------------------------------------------------------

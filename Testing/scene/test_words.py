@@ -1,7 +1,7 @@
 import pytest
 
-from CSAMSegmentLib import words
 from csam.result import REGION, SLICES
+from CSAMSegmentLib import words
 
 
 def test_a_calibrated_case_is_judged_by_its_place_among_the_validation_scans():
