@@ -76,7 +76,7 @@ def ranges(drawn) -> tuple[tuple[float, float], tuple[float, float]]:
 
 
 def fit_chart(chart, drawn) -> None:
-    """Let a chart show all of its points. Slicer keeps its automatic range when the table changes: it cuts the curve."""
+    """Let a chart show all of its points. Slicer keeps an automatic range when the table changes: a cut curve."""
     was_modifying = chart.StartModify()
     for axis, (low, high) in zip("XY", ranges(drawn), strict=True):
         getattr(chart, f"Set{axis}AxisRangeAuto")(False)

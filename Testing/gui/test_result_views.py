@@ -150,7 +150,7 @@ def test_every_layout_shows_the_three_planes_the_large_one_first(host):
         assert sorted(re.findall('singletontag="([A-Za-z0-9]+)', xml)) == sorted(
             ["Red", "Green", "Yellow", *["PlotView1"] * with_chart]
         )
-        node.SetLayoutDescription(number, xml)
+        assert node.AddLayoutDescription(number, xml)
         slicer.app.layoutManager().setLayout(number)
         assert node.GetCurrentLayoutDescription() == xml, "Slicer reads it"
 

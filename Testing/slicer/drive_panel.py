@@ -73,7 +73,7 @@ class Driver:
         self.step(f"legend in {large.GetLayoutName()}, chart from 0 to {high:.0f} mm²")
 
     def large(self):
-        """The slice view of the plane of acquisition; checks that the layout gives it most room and steps by a slice."""
+        """The slice view of the plane of acquisition; it is the layout's large one and steps by a slice."""
         from CSAMSegmentLib import views
         from CSAMSegmentLib.layout import IDS
 
