@@ -26,37 +26,13 @@ def composites() -> list:
 
 
 def show_image(volume) -> None:
-    """Show a volume in every slice view, in its own planes, and let each step by one of its slices."""
+    """Show a volume in every slice view, each turned into the volume's own planes and stepping by one of its slices."""
     for node in composites():
         node.SetBackgroundVolumeID(volume.GetID())
-    turn_to_planes(volume)
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        node.SetSliceSpacingModeToAutomatic()  # in its own planes that is the distance of its slices
-
-
-def turn_to_planes(volume) -> None:
-    """Turn the slice views into a volume's own planes, Slicer's three each into another one.
-
-    Left to itself each view takes the planes nearest to its own: in a stack at 45 degrees two may show the same, and
-    none that of acquisition.
-    """
-    nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
-    for node in nodes:
         node.SetOrientationToDefault()  # else it turns to the planes nearest to those of the volume before
-    standard = [node for node in nodes if node.GetLayoutName() in STANDARD]
-    closeness = np.abs([_normal(node) @ axes(volume) for node in standard])
-    planes = max(
-        itertools.permutations(range(3), len(standard)),
-        key=lambda order: sum(closeness[view][plane] for view, plane in enumerate(order)),
-    )
-    matrix = vtk.vtkMatrix4x4()
-    for row, column in itertools.product(range(3), range(3)):
-        matrix.SetElement(row, column, axes(volume)[row, column])
-    for node in nodes:
-        if node in standard:
-            node.RotateToAxes(matrix, planes[standard.index(node)])
-        else:
-            node.RotateToVolumePlane(volume)
+        node.RotateToVolumePlane(volume)
+        node.SetSliceSpacingModeToAutomatic()  # in the volume's own planes: the distance of its slices
 
 
 def axes(volume) -> np.ndarray:
