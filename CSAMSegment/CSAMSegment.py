@@ -33,8 +33,7 @@ class CSAMSegment(ScriptedLoadableModule):
 
 
 def onStartupCompleted():
-    """Add the made heart to the module Sample Data, and the layouts to those that a scene can be loaded with."""
-    layout.add_layouts()
+    layout.add_layouts()  # before a scene that was saved with one is loaded
     sample_data.register(Path(__file__).parent / "Resources")
 
 
