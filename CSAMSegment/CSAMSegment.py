@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from CSAMSegmentLib import about, logic, panel, sample_data, self_test
+from CSAMSegmentLib import about, layout, logic, panel, sample_data, self_test
 from CSAMSegmentLib.parameters import OverlayKind, SliceAxis
 
 
@@ -29,11 +29,11 @@ class CSAMSegment(ScriptedLoadableModule):
         parent.contributors = list(about.CONTRIBUTORS)
         parent.helpText = about.HELP
         parent.acknowledgementText = about.ACKNOWLEDGEMENT
-        slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", onStartupCompleted)
 
 
-def registerSampleData():
-    """Add the made heart to the module Sample Data."""
+def onStartupCompleted():
+    layout.add_layouts()  # before a scene that was saved with one is loaded
     sample_data.register(Path(__file__).parent / "Resources")
 
 

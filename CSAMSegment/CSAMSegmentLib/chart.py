@@ -57,6 +57,33 @@ def ensure_chart(slices, name: str):
     return chart
 
 
+def points(slices) -> tuple[tuple[float, float], ...]:
+    """What the chart draws of a table of slices: number and expected wrong area (mm²) of each."""
+    table = slices.GetTable()
+    return tuple(
+        tuple(table.GetValueByName(row, name).ToDouble() for name in (SLICE, WRONG_AREA))
+        for row in range(table.GetNumberOfRows())
+    )
+
+
+def ranges(drawn) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Both axes' ranges for points as ``points`` gives them: from 0 upwards, with room for the outermost markers."""
+    if not drawn:
+        return (0.5, 1.5), (0.0, 1.0)
+    numbers, areas = zip(*drawn, strict=True)
+    margin = max(0.5, 0.03 * (max(numbers) - min(numbers)))  # half a slice is too little for a marker beside many
+    return (min(numbers) - margin, max(numbers) + margin), (0.0, 1.08 * max(areas) or 1.0)
+
+
+def fit_chart(chart, drawn) -> None:
+    """Let a chart show all of its points. Slicer keeps an automatic range when the table changes: a cut curve."""
+    was_modifying = chart.StartModify()
+    for axis, (low, high) in zip("XY", ranges(drawn), strict=True):
+        getattr(chart, f"Set{axis}AxisRangeAuto")(False)
+        getattr(chart, f"Set{axis}AxisRange")(low, high)
+    chart.EndModify(was_modifying)
+
+
 def remove_orphans(scene) -> None:
     """Remove charts whose table of slices is gone, as when a result is taken back."""
     for series in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode", scene):

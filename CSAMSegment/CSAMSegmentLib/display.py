@@ -14,20 +14,25 @@ COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeFilePlas
 
 @dataclass(frozen=True)
 class MapKind:
-    """One kind of map: the attribute of ``Result`` that holds it, and its title for a person."""
+    """One kind of map: the attribute of ``Result`` that holds it, and its title for a person.
+
+    legend: the title of its legend, with the unit. factor: from the stored values to that unit. format: of its numbers.
+    """
 
     name: str
     title: str
-    unit: str
+    legend: str
+    factor: float = 1
+    format: str = "%.2f"
 
 
-ERROR_PROBABILITY = MapKind("error_probability", "uncertainty", "chance of error")
+ERROR_PROBABILITY = MapKind("error_probability", "uncertainty", "Error probability (%)", 100, "%.0f")
 MAPS = {
     kind.name: kind
     for kind in (
         ERROR_PROBABILITY,
-        MapKind("entropy", "entropy", "nats"),
-        MapKind("mutual_information", "mutual information", "nats"),
+        MapKind("entropy", "entropy", "Entropy (nats)"),
+        MapKind("mutual_information", "mutual information", "Mutual information (nats)"),
     )
 }
 
@@ -79,6 +84,25 @@ def show_map(transaction, volume, kind: str, classes: int) -> None:
         before.CopyContent(display)  # its colour table too
         transaction.on_failure(display.CopyContent, before)
         set_look(display)
+
+
+OUTLINED = "CSAMSegment.Outlined"
+"""Attribute of a region whose look was set once: what a person then changes stays."""
+
+
+def outline_region(roi) -> None:
+    """Draw a markups ROI as a frame: no filling and no name over the image that it is to frame, in 2D and 3D."""
+    if roi is None or roi.GetAttribute(OUTLINED) is not None:
+        return
+    roi.CreateDefaultDisplayNodes()
+    display = roi.GetDisplayNode()
+    was_modifying = display.StartModify()
+    display.SetFillVisibility(False)
+    display.SetFillOpacity(0)
+    display.SetOutlineVisibility(True)
+    display.SetPropertiesLabelVisibility(False)
+    display.EndModify(was_modifying)
+    roi.SetAttribute(OUTLINED, "1")
 
 
 def show_segmentation(transaction, segmentation) -> None:

@@ -9,12 +9,17 @@ from pathlib import Path
 
 from csam.errors import InputError
 from csam.files import replace_file
+from csam.result import REGION, SLICES
 
 from .edits import edited, measure
 from .results import ShownResult
 from .tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
 
-HEADER = (STRUCTURE, VOLUME, "edited", "automatic volume (ml)", MEAN, LOW, HIGH, "case quality", "model", "image")
+HEADER = (
+    *(STRUCTURE, VOLUME, "edited", "automatic volume (ml)", MEAN, LOW, HIGH, "case quality", "model", "image"),
+    "segmented",  # what of the image the figures are of
+)
+PARTS = {REGION: "region", SLICES: "some slices"}
 
 
 def table_text(result: ShownResult, separator: str = ",") -> str:
@@ -24,6 +29,9 @@ def table_text(result: ShownResult, separator: str = ",") -> str:
     belong to the automatic volume.
     """
     quality = None if result.is_empty else result.report().get("case_quality")
+    segmented = PARTS.get(result.extent, "whole image")
+    if result.extent in PARTS and quality is not None:  # in the column it would be compared with that of whole scans
+        segmented, quality = f"{segmented}, expected Dice in it {quality:.4g}", None
     now = edited(result, measure(result))
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
@@ -34,7 +42,7 @@ def table_text(result: ShownResult, separator: str = ",") -> str:
         automatic, *others = (f"{value:.4g}" for value in (entry.volume_ml, entry.mean_ml, entry.low_ml, entry.high_ml))
         volume = f"{now[entry.value]:.4g}" if entry.value in now else automatic
         expected = "" if quality is None else f"{quality:.4g}"
-        writer.writerow([entry.name, volume, was_edited, automatic, *others, expected, result.model, image])
+        writer.writerow([entry.name, volume, was_edited, automatic, *others, expected, result.model, image, segmented])
     return text.getvalue()
 
 

@@ -12,6 +12,7 @@ from csam.geometry import check_channels
 
 from . import words
 from .browser import sequence_browser
+from .display import outline_region
 from .geometry import fit_region, ijk_to_world, raster_from_volume
 from .i18n import tr as _
 from .model_store import add_model, is_users, remove_model
@@ -104,6 +105,7 @@ class InputView:
         self._selectModel(parameters.model)
         self._makeChannels()
         self._images.follow(self.volumes())
+        outline_region(parameters.region)
         browser = sequence_browser(parameters.inputVolume)
         count = browser.GetNumberOfItems() if browser is not None else 0
         self._ui.wholeSequenceCheckBox.setVisible(count > 1)

@@ -1,4 +1,4 @@
-"""The overlay's controls: map, opacity, threshold, legend, and the chart beside the slice views."""
+"""The overlay's controls: map, opacity, threshold, legend, and the chart and layout around the slice views."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from contextlib import suppress
 import slicer
 
 from . import views
-from .chart import ensure_chart, find_chart, show_chart
+from .chart import ensure_chart, fit_chart, points, show_chart
+from .display import MAPS
+from .layout import ThickSliceLayout
+from .legend import follow_display, hide_legend, show_legend
+from .node_watch import CHANGED, NodeWatch
 from .results import ShownResult
 from .tables import SLICE
+from .timers import make_timer
+
+RESIZED = 60
+"""Milliseconds after which the views of another layout have their sizes, and images can be fitted into them."""
 
 
 class OverlayView:
@@ -25,8 +33,22 @@ class OverlayView:
         self._chart: tuple | None = None
         self._charting: bool | None = None
         self._maps: dict = {}
-        self._layout: int | None = None
+        self._drawn: tuple | None = None
+        self._isOpen = False
+        self._looks = NodeWatch(CHANGED, self._onLook)
+        self._fitTimer = make_timer(RESIZED, self._fit, once=True)
+        self._layout = ThickSliceLayout(self._fitTimer.start)
         self._plots: list = []
+
+    def open(self) -> None:
+        """The person opens the module: its layout comes back with the result."""
+        self._isOpen = True
+        self._layout.onNew()
+
+    def leave(self) -> None:
+        """The person opens another module: their own layout comes back, the maps stay."""
+        self._isOpen = False
+        self._layout.leave()
 
     def show(self, result: ShownResult | None, parameters) -> None:
         """Show what the parameters say of a result."""
@@ -35,8 +57,10 @@ class OverlayView:
                 self._hide()
             else:  # a scene goes or comes
                 self._charting = None
-            self._shown = self._look = self._chart = None
+                self._layout.onScene()
+            self._shown = self._look = self._chart = self._drawn = None
             self._maps = {}
+            self._looks.follow(())
             return
         kind = parameters.overlayKind.value
         volume = result.nodes.get(kind)
@@ -56,7 +80,7 @@ class OverlayView:
                 views.set_threshold(volume, kind, result.classes, parameters.overlayThreshold / 100)
                 if parameters.overlayVisible:
                     views.show_overlay(volume, parameters.overlayOpacity)
-            self._showLegends(volume if parameters.legendVisible and parameters.overlayVisible else None)
+            self._showLegend(result, kind if parameters.legendVisible and parameters.overlayVisible else None)
         self._showChart(result, parameters.chartVisible)
 
     def bringBack(self, result: ShownResult, parameters) -> None:
@@ -71,56 +95,66 @@ class OverlayView:
         """Take the maps that were shown off the views."""
         self._maps = {role: node for role, node in self._maps.items() if node.GetScene() is not None}
         views.hide_overlay(self._maps.values())
-        self._showLegends(None)
+        self._showLegend(None, None)
 
-    def _showLegends(self, volume) -> None:
-        """The legend of this map, and of no other."""
+    def _showLegend(self, result: ShownResult | None, kind: str | None) -> None:
+        """The legend of this kind of map, in the view of the plane of acquisition, and of no other."""
         for role, node in self._maps.items():
-            if role in views.MAPS:
-                views.show_legend(node, role, node is volume)
+            if role in MAPS and role != kind:
+                hide_legend(node)
+        volume = self._maps.get(kind)
+        self._looks.follow([volume.GetDisplayNode()] if volume is not None else ())
+        view = views.acquisition_view(volume, result.slice_axis) if volume is not None else None
+        if view is not None:
+            show_legend(volume, kind, view, views.free_corner(view, result.segmentation))
+
+    def _onLook(self, display, *_event) -> None:
+        """Colours or window of a map were changed elsewhere: its legend says the same."""
+        for role, node in self._maps.items():
+            if role in MAPS and node.GetDisplayNode() is display:
+                follow_display(node, role)
 
     def showImage(self, result: ShownResult, parameters, arrange: bool = True) -> None:
         """Bring the segmented image into the slice views, in its own planes, filling them.
 
-        arrange: also choose the layout that has room for the chart.
+        arrange: a run has ended, and its result is to be seen.
         """
         self._look = None  # ranges may have changed with the values
-        manager = slicer.app.layoutManager()
-        if manager is not None and parameters.chartVisible and arrange:
-            self._switchLayout(manager)  # first: it changes the views that are to be filled
+        if arrange:
+            self._layout.onNew()
         if result.volume is not None:
             views.show_image(result.volume)
-            if manager is not None:
-                manager.resetSliceViews()
+            self._arrange(result, parameters.chartVisible)
+            self._fit()
+
+    def _arrange(self, result: ShownResult, chart: bool, asked: bool = False) -> None:
+        """Give the plane of acquisition room, while the module is open."""
+        view = views.acquisition_view(result.volume, result.slice_axis) if result.volume is not None else None
+        if self._isOpen and view is not None:
+            self._layout.enter(view.GetLayoutName(), chart, asked)
+
+    def _fit(self) -> None:
+        manager = slicer.app.layoutManager()
+        if manager is not None:
+            manager.resetSliceViews()
 
     # The chart ----------------------------------------------------------------------------------------------------
 
     def _showChart(self, result: ShownResult, visible: bool) -> None:
         state = (result.slices, visible)
-        if state == self._chart:
-            return
-        self._chart = state
-        charting, self._charting = self._charting, visible
-        manager = slicer.app.layoutManager()
-        if visible:
-            name = result.volume.GetName() if result.volume is not None else result.model
-            loaded = charting is None and find_chart(result.slices) is not None  # it came with a layout of its scene
-            chart = ensure_chart(result.slices, name)
-            if manager is not None and not charting and not loaded:  # else the layout is the reader's choice
-                self._switchLayout(manager)
-            if manager is not None:
-                self._listen(manager)
-            show_chart(chart)
-        elif manager is not None and self._layout is not None:
-            if manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView:
-                manager.setLayout(self._layout)
-            self._layout = None
-
-    def _switchLayout(self, manager) -> None:
-        wanted = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView
-        if manager.layout != wanted:
-            self._layout = manager.layout
-            manager.setLayout(wanted)
+        asked = visible and self._charting is False
+        if state != self._chart:
+            self._chart, self._charting = state, visible
+            if visible:
+                name = result.volume.GetName() if result.volume is not None else result.model
+                show_chart(ensure_chart(result.slices, name))
+        drawn = (result.slices, points(result.slices))
+        if visible and drawn != self._drawn:  # only then: a person may have zoomed in
+            self._drawn = drawn
+            fit_chart(ensure_chart(result.slices, ""), drawn[1])
+        self._arrange(result, visible, asked)
+        if visible and (manager := slicer.app.layoutManager()) is not None:
+            self._listen(manager)
 
     def _listen(self, manager) -> None:
         """Hear of clicks in the plot views that there are."""
@@ -147,6 +181,8 @@ class OverlayView:
     def close(self) -> None:
         """Stop listening to the chart, and let go of the result."""
         self.show(None, None)
+        self._layout.leave()
+        self._fitTimer.stop()
         for plot in self._plots:
             with suppress(ValueError):  # it has gone with its view node: the scene was cleared with all singletons
                 plot.plotView().disconnect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)

@@ -84,6 +84,7 @@ class Panel:
     def enter(self) -> None:
         """The person opens the module: the worker starts, so that it is warm when it is needed."""
         self._entered, self._away = True, False
+        self.overlay.open()
         self.input.lookForModels()
         for shortcut in self._shortcuts:
             shortcut.setEnabled(True)
@@ -97,6 +98,8 @@ class Panel:
     def exit(self) -> None:
         """The person opens another module; a run goes on, and so do its results."""
         self._entered, self._away = False, True
+        if not self.review.isEditing:  # the Segment Editor that it opens works on the same plane
+            self.overlay.leave()
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
 

@@ -53,7 +53,7 @@ class ResultView:
         elif result.is_empty:
             said = _("Case quality: unknown, for nothing was found.")
         else:
-            said = words.quality(quality, report.get("case_rank"))
+            said = words.quality(quality, report.get("case_rank"), result.extent)
         self._ui.qualityLabel.text = said
         warnings = result.warnings() if result is not None else []
         if result is not None and model not in ("", result.model):

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from csam.errors import InputError
-from csam.result import StructureVolume
+from csam.result import REGION, WHOLE, StructureVolume
 
 from .browser import shown_item
 from .display import ERROR_PROBABILITY
@@ -70,6 +70,20 @@ class ShownResult:
 
     def report(self) -> dict[str, Any]:
         return read_report(self.volumes)
+
+    @property
+    def slice_axis(self) -> int:
+        """The image's axis, 0 to 2, along which its slices are stacked."""
+        return max("ijk".find(str(self.report().get("slice_axis"))), -1) % 3
+
+    @property
+    def extent(self) -> str:
+        """What of the image was segmented, as in ``csam.result.Result``; scenes from before it was kept say it too."""
+        report = self.report()
+        provenance = report.get("provenance")
+        options = provenance.get("options") if isinstance(provenance, dict) else None
+        limited = isinstance(options, dict) and options.get("region") is not None
+        return report.get("extent") or (REGION if limited else WHOLE)
 
     def place_now(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
         """Where a point of the run, world RAS, lies now: a transform may have moved the image since."""

@@ -18,6 +18,7 @@ class ReviewView:
     """Walks a person through the slices, the most uncertain first.
 
     onGo: called before the views go to a slice. current: position in the list, -1 before the first.
+    isEditing: while the Segment Editor is being opened for a correction.
     """
 
     def __init__(self, ui, onGo):
@@ -25,6 +26,7 @@ class ReviewView:
         self._result: ShownResult | None = None
         self._rows: list[SliceRow] = []
         self.current = -1
+        self.isEditing = False
         self._editor, self._keys = None, []
         table = ui.sliceTable
         table.verticalHeader().hide()
@@ -152,7 +154,9 @@ class ReviewView:
         """Open the Segment Editor on the chosen segment, at the slice that is looked at."""
         result, segment = self._result, self._ui.segmentComboBox.currentData
         volume = result.volume
+        self.isEditing = True
         slicer.util.selectModule("SegmentEditor")
+        self.isEditing = False
         editor = slicer.util.getModuleWidget("SegmentEditor").editor
         editor.setSegmentationNode(result.segmentation)
         if volume is not None:

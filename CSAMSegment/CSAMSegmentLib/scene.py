@@ -254,6 +254,7 @@ def _report(result: Result, model: ModelLike, volumes: Sequence) -> str:
         "ijk_to_world": ijk_to_world(volumes[0]).tolist(),
         "case_quality": result.case_quality,
         "case_rank": result.case_rank,
+        "extent": result.extent,
         "warnings": list(result.warnings),
         "slice_axis": "ijk"[result.slice_axis],
         "provenance": dict(result.provenance),

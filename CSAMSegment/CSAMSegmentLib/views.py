@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import slicer
+import vtk
 
-from .display import MAPS, display_range
+from .display import display_range
 from .outputs import INPUT
 
-TITLE_FONT_SIZE, LABEL_FONT_SIZE = 10, 9
-"""Points; Slicer's own default fills half a slice view."""
+STANDARD = ("Red", "Green", "Yellow")
+"""Slicer's three slice views."""
+CORNERS = ((0.99, 0.03), (0.99, 0.97), (0.01, 0.97))
+"""Where a legend can stand, as shares of the view, the best place first; bottom left Slicer writes names."""
+CORNER_SIZE = (0.24, 0.26)
+"""Share of a view that a legend takes with its title."""
 
 
 def composites() -> list:
@@ -19,12 +26,58 @@ def composites() -> list:
 
 
 def show_image(volume) -> None:
-    """Show a volume in every slice view, each turned into the volume's own planes."""
+    """Show a volume in every slice view, each turned into the volume's own planes and stepping by one of its slices."""
     for node in composites():
         node.SetBackgroundVolumeID(volume.GetID())
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.SetOrientationToDefault()  # else it turns to the planes nearest to those of the volume before
         node.RotateToVolumePlane(volume)
+        node.SetSliceSpacingModeToAutomatic()  # in the volume's own planes: the distance of its slices
+
+
+def axes(volume) -> np.ndarray:
+    """The directions of a volume's axes i, j and k in the world, 3x3, a column of length 1 for each."""
+    matrix, parent = vtk.vtkMatrix4x4(), volume.GetParentTransformNode()
+    volume.GetIJKToRASMatrix(matrix)
+    if parent is not None and parent.IsTransformToWorldLinear():
+        moved = vtk.vtkMatrix4x4()
+        parent.GetMatrixTransformToWorld(moved)
+        vtk.vtkMatrix4x4.Multiply4x4(moved, matrix, matrix)
+    columns = np.array([[matrix.GetElement(row, column) for column in range(3)] for row in range(3)])
+    return columns / np.linalg.norm(columns, axis=0)
+
+
+def acquisition_view(volume, axis: int):
+    """Slicer's slice view that shows the slices of a volume as they were acquired; None where it has no such views.
+
+    axis: along which they are stacked, 0 to 2. Returns a vtkMRMLSliceNode.
+    """
+    nodes = [n for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetLayoutName() in STANDARD]
+    return max(nodes, key=lambda node: abs(_normal(node) @ axes(volume)[:, axis]), default=None)
+
+
+def _normal(node) -> np.ndarray:
+    return np.array([node.GetSliceToRAS().GetElement(row, 2) for row in range(3)])
+
+
+def free_corner(node, segmentation) -> tuple[float, float]:
+    """The first of ``CORNERS`` of a slice view in which the structures do not lie, else the first."""
+    bounds = [0.0] * 6
+    segmentation.GetRASBounds(bounds)
+    if bounds[0] > bounds[1]:
+        return CORNERS[0]
+    to_view = vtk.vtkMatrix4x4()
+    vtk.vtkMatrix4x4.Invert(node.GetXYToRAS(), to_view)
+    points = [
+        to_view.MultiplyPoint((*point, 1.0))[:2] for point in itertools.product(bounds[:2], bounds[2:4], bounds[4:])
+    ]
+    size = node.GetDimensions()[:2]
+    low, high = (f(points, axis=0) / size for f in (np.min, np.max))
+    for corner in CORNERS:
+        nearest = [high[n] < 1 - CORNER_SIZE[n] if corner[n] > 0.5 else low[n] > CORNER_SIZE[n] for n in range(2)]
+        if any(nearest):
+            return corner
+    return CORNERS[0]
 
 
 def show_only(segmentation) -> None:
@@ -81,31 +134,3 @@ def set_threshold(volume, kind: str, classes: int, fraction: float) -> None:
     display.SetThreshold(low + fraction * (high - low), max(high, 1.0, math.log(classes)))
     display.SetApplyThreshold(True)
     display.EndModify(was_modifying)
-
-
-def show_legend(volume, kind: str, visible: bool) -> None:
-    """Show or hide what the colours of a map mean; the legend is made when it is first shown."""
-    logic = slicer.modules.colors.logic()
-    legend = logic.GetColorLegendDisplayNode(volume)
-    if legend is None:
-        if not visible or volume.GetDisplayNode() is None:
-            return
-        legend = logic.AddDefaultColorLegendDisplayNode(volume)
-        _style(legend, MAPS[kind].unit)
-    legend.SetVisibility(visible)
-
-
-def _style(legend, title: str) -> None:
-    was_modifying = legend.StartModify()
-    legend.SetTitleText(title)
-    legend.SetNumberOfLabels(3)
-    legend.SetSize(0.12, 0.45)
-    legend.SetPosition(0.97, 0.5)
-    for style, size in (
-        (legend.GetTitleTextProperty(), TITLE_FONT_SIZE),
-        (legend.GetLabelTextProperty(), LABEL_FONT_SIZE),
-    ):
-        style.SetFontSize(size)
-        style.SetBold(False)
-        style.SetItalic(False)
-    legend.EndModify(was_modifying)

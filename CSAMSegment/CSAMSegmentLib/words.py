@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from csam.result import REGION, SLICES, WHOLE
+
 from .i18n import tr as _
 
 GOOD, FAIR = 0.9, 0.8
@@ -14,8 +16,18 @@ GOOD_RANK, FAIR_RANK = 0.5, 0.2
 """The same for a calibrated one: share of the validation scans with a lower one."""
 
 
-def quality(value: float, rank: float | None = None) -> str:
-    """The case quality in words, with its number; rank: its place among the validation scans, where known."""
+def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str:
+    """The case quality in words, with its number; rank: its place among the validation scans, where known.
+
+    extent: what of the image was segmented. Of a part, no more than its own Dice is known: no word for it.
+    """
+    part = {
+        REGION: _("Inside the region the expected Dice is {dice}."),
+        SLICES: _("In these slices the expected Dice is {dice}."),
+    }.get(extent)
+    if part is not None:
+        known = part.format(dice=f"{value:.2f}")
+        return f"{known} " + _("It cannot be compared with that of whole scans. Segment the whole image to know more.")
     measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
     number = _("expected Dice {dice}").format(dice=f"{value:.2f}")
     if rank is not None:

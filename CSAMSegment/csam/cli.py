@@ -200,8 +200,7 @@ def summary(result, said: Sequence[str] = ()) -> str:
     for s in result.structures:
         lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
     first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
-    quality = "unknown, for nothing was found" if result.is_empty else f"{result.case_quality:.2f}"
-    lines.append(f"Dice to expect: {quality}")
+    lines.append(f"Dice to expect: {result.expected_dice}")
     lines.append(f"Slices to look at first, the first being 1 (area expected to be wrong): {first}")
     lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
     return "\n".join(lines)

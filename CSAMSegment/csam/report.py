@@ -41,8 +41,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
         f"{s.name} {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)" for s in result.structures
     )
     width = max(NARROWEST, 2.5 * across + 3.6)
-    quality = "unknown" if result.is_empty else f"{result.case_quality:.2f}"
-    said = textwrap.wrap(f"{words}; expected Dice {quality}", round(13 * width))
+    said = textwrap.wrap(f"{words}; expected Dice {result.expected_dice}", round(13 * width))
     height = 2.5 * down + 1.5 + 0.18 * len(said)
     figure = Figure(figsize=(width, height), facecolor="white")
     grid = figure.add_gridspec(

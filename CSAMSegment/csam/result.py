@@ -96,6 +96,15 @@ class StructureVolume:
     high_ml: float
 
 
+WHOLE, REGION, SLICES = "whole", "region", "slices"
+"""What of the image a result is of: all of it, a box, or some of its slices."""
+
+NOT_OF_A_CASE = {
+    REGION: " inside the region, not comparable with that of whole scans",
+    SLICES: " in these slices, not comparable with that of whole scans",
+}
+
+
 @dataclass(frozen=True)
 class Result:
     """Everything a run gives. All images lie on the input's own grid.
@@ -109,10 +118,13 @@ class Result:
     structures: one entry a structure, in the order of the model's labels.
     case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case (``csam.doubt``).
         The mean over the structures, of which one that is not there counts 1; of an empty result it says nothing.
-    case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration, and for an
-        empty result.
+        Of a part of the image it is the Dice inside that part, which tells nothing of the case: there is nothing like
+        it among the validation scans.
+    case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration, for an
+        empty result, and for a part of the image.
     warnings: sentences about what does not fit the model.
     provenance: model, options, versions, device, seconds.
+    extent: "whole", "region" or "slices": what of the image was segmented. A region that holds the image is the whole.
     """
 
     labels: sitk.Image
@@ -127,11 +139,19 @@ class Result:
     warnings: tuple[str, ...] = ()
     provenance: Mapping = field(default_factory=dict)
     case_rank: float | None = None
+    extent: str = WHOLE
 
     @property
     def is_empty(self) -> bool:
         """Whether no structure was found at all: the case quality then says nothing."""
         return not any(structure.volume_ml for structure in self.structures)
+
+    @property
+    def expected_dice(self) -> str:
+        """The case quality in words; of a part of the image, that it is no more than that."""
+        if self.is_empty:
+            return "unknown, for nothing was found"
+        return f"{self.case_quality:.2f}{NOT_OF_A_CASE.get(self.extent, '')}"
 
     def ranked_slices(self) -> list[SliceScore]:
         """The slices, the one to look at first in front."""

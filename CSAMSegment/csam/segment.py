@@ -19,7 +19,7 @@ from .doubt import case_quality, expected_dice, smoothed, volume_interval
 from .errors import Cancelled, InputError, is_out_of_memory
 from .geometry import AXES
 from .model import Calibration, Model
-from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
+from .result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import ON_THE_CPU, Sampling, Slab
 from .stack import Stack, resize, stack_of
 from .uncertainty import entropy, error_probability, expected_difference, mutual_information
@@ -277,12 +277,15 @@ class _Output:
             volume = int(np.count_nonzero(self.labels == label.value)) * voxel_ml
             low, high = volume_interval(volume, difference, scale)
             structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
-        if whole and all(part == slice(0, n) for part, n in zip(self.part, self.image.GetSize(), strict=True)):
+        everywhere = all(part == slice(0, n) for part, n in zip(self.part, self.image.GetSize(), strict=True))
+        extent = SLICES if not whole else WHOLE if everywhere else REGION
+        if extent == WHOLE:
             warnings += fit.sizes(structures, self.model)
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
         expected = float(np.mean([expected_dice(*s) for s in sums]))
         quality = case_quality(expected, self.model.calibration.dice_scale)
         reference = self.model.calibration.case_quality
+        comparable = extent == WHOLE and reference and self.found[1:].any()
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
             labels=geometry.like(self.labels, self.image),
@@ -296,5 +299,6 @@ class _Output:
             case_quality=quality,
             warnings=warnings,
             provenance=provenance,
-            case_rank=float(np.mean(np.less(reference, quality))) if reference and self.found[1:].any() else None,
+            case_rank=float(np.mean(np.less(reference, quality))) if comparable else None,
+            extent=extent,
         )

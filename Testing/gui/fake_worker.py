@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from csam import worker
 from csam.errors import Cancelled, ModelError
 from csam.protocol import pack_result, unpack_options
-from csam.result import Options, Progress, Result, SliceScore, StructureVolume
+from csam.result import REGION, WHOLE, Options, Progress, Result, SliceScore, StructureVolume
 
 NO_TORCH = "PyTorch is not installed for the Python that runs the worker."
 
@@ -116,6 +116,7 @@ def result(image, labels, channels, options=Options(), radius_mm=25) -> Result:
         slices=tuple(scores),
         structures=tuple(structures),
         case_quality=0.93,
+        extent=WHOLE if options.region is None else REGION,
         warnings=("Made by a fake worker.",),
         provenance={
             "model": "tiny",

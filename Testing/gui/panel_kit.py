@@ -98,7 +98,13 @@ class Person:
         panel = getattr(self.widget, "panel", None)
         if panel is not None:
             worker = panel.worker.status
-            timers = (panel._refreshTimer, panel._overlayTimer, panel._workerTimer, panel.input._timer)
+            timers = (
+                panel._refreshTimer,
+                panel._overlayTimer,
+                panel._workerTimer,
+                panel.input._timer,
+                panel.overlay._fitTimer,
+            )
             self.until(
                 lambda: not (panel.edits.busy or worker.measuring or any(timer.isActive() for timer in timers)),
                 "the end of what follows a change",

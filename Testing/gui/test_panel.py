@@ -1,9 +1,13 @@
 """The panel in the hands of a person: choose, apply, look, step through the slices, correct, save, load."""
 
+import json
+
 import numpy as np
 import pytest
 import qt
 import slicer
+
+from CSAMSegmentLib.outputs import REPORT
 
 
 def legends() -> dict:
@@ -416,18 +420,6 @@ def test_the_overlay_follows_its_controls(done):
     assert not any(legends().values())
 
 
-def test_the_chart_changes_the_layout_and_gives_it_back(done):
-    layouts = slicer.vtkMRMLLayoutNode
-    manager = slicer.app.layoutManager()
-    assert manager.layout == layouts.SlicerLayoutFourUpPlotView
-    done.ui.chartCheckBox.click()
-    done.looks()
-    assert manager.layout == layouts.SlicerLayoutFourUpView
-    done.ui.chartCheckBox.click()
-    done.looks()
-    assert manager.layout == layouts.SlicerLayoutFourUpPlotView
-
-
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
@@ -436,7 +428,7 @@ def test_copy_puts_the_table_on_the_clipboard(done):
     header, line = slicer.app.clipboard().text().splitlines()
     assert header.split("\t")[:2] == ["structure", "volume (ml)"]
     assert line.split("\t")[0] == "Left ventricle cavity"
-    assert line.split("\t")[-2:] == ["tiny", "cine"]
+    assert line.split("\t")[-3:] == ["tiny", "cine", "whole image"]
 
 
 def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
@@ -445,10 +437,39 @@ def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
     done.host.dialogs.take()
     header, line = (tmp_path / "volumes.csv").read_text().splitlines()
     assert header == (
-        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),case quality,model,image"
+        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),case quality,model,image,"
+        "segmented"
     )
     assert line.startswith("Left ventricle cavity,")
-    assert ",0.93,tiny,cine" in line
+    assert ",0.93,tiny,cine,whole image" in line
+
+
+def test_a_region_has_no_case_quality_in_words_or_tables_and_none_after_loading(person, tmp_path):
+    person.loads()
+    person.opens()
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    person.parameters.region = region
+    region.SetSize(40, 40, 40)
+    person.applies()
+    said = (
+        "Inside the region the expected Dice is 0.93. It cannot be compared with that of whole scans. "
+        "Segment the whole image to know more."
+    )
+    assert person.ui.qualityLabel.text == said
+    person.ui.copyButton.click()
+    *_others, quality, _model, _image, segmented = slicer.app.clipboard().text().splitlines()[1].split("\t")
+    assert (quality, segmented) == ("", "region, expected Dice in it 0.93")
+    person.sees("9-region")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    person.looks()
+    assert person.ui.qualityLabel.text == said
+    report = person.panel._find().report()
+    del report["extent"]  # as scenes were saved before it was kept
+    person.nodes["volumes"].SetAttribute(REPORT, json.dumps(report))
+    person.panel.refresh()
+    assert person.ui.qualityLabel.text == said
 
 
 # Saving ---------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import pytest
 
+from csam.result import REGION, SLICES
 from CSAMSegmentLib import words
 
 
@@ -15,6 +16,15 @@ def test_without_validation_scans_the_number_itself_decides():
     assert words.quality(0.5).startswith("Case quality: poor")
 
 
+@pytest.mark.parametrize("rank", [None, 0.93])
+def test_a_part_of_the_image_is_neither_good_nor_compared_with_whole_scans(rank):
+    for extent, start in ((REGION, "Inside the region the expected"), (SLICES, "In these slices the expected")):
+        said = words.quality(0.95, rank, extent)
+        assert said.startswith(f"{start} Dice is 0.95. It cannot be compared with that of whole scans.")
+        assert "good" not in said
+        assert "validation" not in said
+
+
 @pytest.mark.parametrize(
     ("said", "words_of_a_person"),
     [
@@ -28,6 +38,7 @@ def test_without_validation_scans_the_number_itself_decides():
         (lambda: words.device({"id": "cuda:0", "name": "Card", "free_bytes": 2**31}), "Card, 2.0 GB free"),
         (lambda: words.interval(1.25, 120.4), "1.2 to 120"),
         (lambda: words.quality(0.93), "Case quality: good (expected Dice 0.93)."),
+        (lambda: words.quality(0.93, None, REGION), "Inside the region the expected Dice is 0.93."),
         (lambda: words.edits([("LV", 90, 80)]), "LV was edited: 90.0 ml now, 80.0 ml before."),
         (words.fits, "The image fits what the model was trained on."),
     ],

@@ -29,13 +29,17 @@ class Driver:
         import SampleData
 
         SampleData.downloadSample("CSAM cardiac phantom")
+        self.before = slicer.app.layoutManager().layout
         slicer.util.selectModule("CSAMSegment")
         self.until(lambda: self.panel.worker.status.hello or self.panel.worker.status.error, "the worker's hello", 120)
         assert self.panel.worker.status.hello, self.panel.worker.status.error
         self.step("ready: " + self.ui.deviceLabel.text)
         self.apply()
         self.step("result: " + self.ui.qualityLabel.text)
+        self.look()
         self.review()
+        self.leave()
+        self.region()
         self.cancel()
         self.kill()
         self.save_and_load()
@@ -48,6 +52,82 @@ class Driver:
         self.until(lambda: not self.panel.isRunning, "the result", 600)
         self.settle()
         assert self.ui.sliceTable.rowCount == 12, self.ui.stageLabel.text
+
+    def look(self) -> None:
+        """Layout, step of the large view, chart and legend are as they should be."""
+        large = self.large()
+        [chart] = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+        areas = [float(self.ui.sliceTable.item(row, 2).text().split()[0]) for row in range(self.ui.sliceTable.rowCount)]
+        low, high = chart.GetYAxisRange()
+        assert low == 0, f"The chart begins at {low}"
+        assert max(areas) < high < 1.2 * max(areas) + 2, f"The chart ends at {high}, its table at {max(areas)}"
+        left, right = chart.GetXAxisRange()
+        assert left < 1, f"The first marker is cut: the chart begins at {left}"
+        assert right > len(areas), f"The last marker is cut: the chart ends at {right}"
+        legends = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")
+        [legend] = [node for node in legends if node.GetVisibility()]
+        shown_in = [legend.GetNthViewNodeID(number) for number in range(legend.GetNumberOfViewNodeIDs())]
+        assert shown_in == [large.GetID()], f"The legend is shown in {shown_in}"
+        assert legend.GetTitleText() == "Error probability (%)"
+        assert legend.GetPrimaryDisplayNode().GetWindowLevelMax() == 50
+        self.step(f"legend in {large.GetLayoutName()}, chart from 0 to {high:.0f} mm²")
+
+    def large(self):
+        """The slice view of the plane of acquisition; it is the layout's large one and steps by a slice."""
+        from CSAMSegmentLib import views
+        from CSAMSegmentLib.layout import IDS
+
+        volume, manager = self.ui.inputSelector.currentNode(), slicer.app.layoutManager()
+        large = views.acquisition_view(volume, 2)
+        assert manager.layout == IDS[large.GetLayoutName(), True], f"The layout is {manager.layout}"
+        logic = manager.sliceWidget(large.GetLayoutName()).sliceLogic()
+        step = logic.GetLowestVolumeSliceSpacing()[2]
+        assert abs(step - volume.GetSpacing()[2]) < 1e-4, f"A step is {step} mm, a slice {volume.GetSpacing()[2]} mm"
+        return large
+
+    def leave(self) -> None:
+        """The layout goes with the module and comes back with it; one that was chosen meanwhile stands."""
+        manager, layouts = slicer.app.layoutManager(), slicer.vtkMRMLLayoutNode
+        ours = manager.layout
+        slicer.util.selectModule("Data")
+        self.settle()
+        assert manager.layout == self.before, f"The layout was {self.before}, and is {manager.layout}"
+        self.step("the layout of before, in another module")
+        slicer.util.selectModule("CSAMSegment")
+        self.settle()
+        assert manager.layout == ours, f"The layout was {ours}, and is {manager.layout}"
+        manager.setLayout(layouts.SlicerLayoutOneUpRedSliceView)
+        self.ui.nextButton.click()
+        self.settle()
+        assert manager.layout == layouts.SlicerLayoutOneUpRedSliceView
+        self.ui.chartCheckBox.click()
+        self.settle()
+        self.ui.chartCheckBox.click()
+        self.settle()
+        assert manager.layout == ours, "Showing the chart brings its layout back"
+
+    def region(self) -> None:
+        """A region is a frame, and its result is not compared with whole scans."""
+        region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "heart")
+        self.ui.regionSelector.setCurrentNode(region)
+        bounds = [0.0] * 6
+        self.ui.inputSelector.currentNode().GetRASBounds(bounds)
+        middle = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2])]  # noqa: B905
+        region.SetCenter(*middle)
+        region.SetSize(100, 100, bounds[5] - bounds[4])
+        self.settle()
+        assert not region.GetDisplayNode().GetFillVisibility()
+        self.ui.applyButton.click()
+        self.until(lambda: not self.panel.isRunning, "the result of the region", 600)
+        self.settle()
+        assert self.ui.qualityLabel.text.startswith("Inside the region"), self.ui.qualityLabel.text
+        self.look()
+        self.step("region: " + self.ui.qualityLabel.text)
+        self.ui.regionSelector.setCurrentNode(None)
+        self.apply()
+        self.look()
+        slicer.mrmlScene.RemoveNode(region)
+        self.settle()
 
     def review(self) -> None:
         self.ui.nextButton.click()

@@ -478,6 +478,24 @@ def test_a_calibrated_model_places_a_case_among_its_validation_scans(model):
     assert segment(small.image(), model, Options(samples=2)).case_rank is None
 
 
+def test_a_part_of_the_image_has_no_place_among_whole_scans(model):
+    calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.0, 0.1)))
+    image = small.image()
+    corners, all_of_it = (
+        tuple(image.TransformIndexToPhysicalPoint(index) for index in (first, last))
+        for first, last in (((0, 0, 0), (12, 12, 4)), ((0, 0, 0), [n - 1 for n in image.GetSize()]))
+    )
+    region = segment(image, calibrated, replace(FEW, region=corners))
+    slices = segment(image, calibrated, FEW, slices=[2, 3])
+    whole = segment(image, calibrated, replace(FEW, region=all_of_it))
+    assert [(part.extent, part.case_rank) for part in (region, slices)] == [("region", None), ("slices", None)]
+    assert (whole.extent, whole.case_rank) == ("whole", 1.0)
+    known = f"{region.case_quality:.2f} inside the region, not comparable with that of whole scans"
+    assert region.expected_dice == known
+    assert slices.expected_dice.endswith(" in these slices, not comparable with that of whole scans")
+    assert whole.expected_dice == f"{whole.case_quality:.2f}"
+
+
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
