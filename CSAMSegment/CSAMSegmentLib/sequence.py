@@ -53,6 +53,11 @@ class SequenceRun:
         return self.output is not None or self.error is not None
 
     @property
+    def writing(self) -> bool:
+        """Whether an image's result is being written."""
+        return not self.finished and self._run.writing
+
+    @property
     def progress(self) -> Progress:
         """Over all images."""
         inner = self._run.progress
