@@ -289,6 +289,7 @@ class CSAMSegmentLogic:
             return
         end = time.perf_counter() + TURN
         try:
+            next(run._steps)
             while time.perf_counter() < end:
                 next(run._steps)
         except StopIteration as finished:
