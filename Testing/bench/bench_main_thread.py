@@ -1,14 +1,15 @@
 """How long the application's main thread stands still while a person opens the panel, presses Apply and gets a result.
 
 The panel runs on the test host (a real MRML scene, real Qt) with the worker as a process that gives a made result.
-A timer of Qt beats every millisecond; a hold is the time between two beats. What the application itself draws is not
-there, so that a margin must be left. Holds are told by phase: "open" (the panel, until all is shown), "start" (from
+A timer of Qt beats every millisecond; a hold is what the main thread computes and waits for between two beats (its
+processor time and its waits: other programs that share the processor do not count). What the application itself draws
+is not there, so that a margin must be left. Holds are told by phase: "open" (the panel, until all is shown), "start" (from
 Apply to the worker's first progress), "write" (from then to the end of everything that follows the result), "again"
 (the same of a second run into the same nodes), and "restore".
 
     python Testing/bench/bench_main_thread.py                      # this checkout
     python Testing/bench/bench_main_thread.py --base OTHER         # another checkout first, and the ratio
-    python Testing/bench/bench_main_thread.py --stacks 20          # where the main thread is in holds over 20 ms
+    python Testing/bench/bench_main_thread.py --stacks             # where the main thread is in the longest holds
 
 Prints a table and writes out/bench/main_thread.json. Needs slicer-core and PySide6.
 """
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, help="another checkout, to be measured first")
     parser.add_argument("--repeats", type=int, default=3, help="of which the quietest counts, phase by phase")
-    parser.add_argument("--stacks", type=float, help="print stacks of holds longer than this, milliseconds")
+    parser.add_argument("--stacks", action="store_true", help="print where the main thread is in the longest holds")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -69,11 +70,11 @@ def show(row: dict) -> None:
         print(f"{row['size']:>12}  {phase:<8}", "   ".join(figures), flush=True)
 
 
-def child(tree: Path, size: tuple[int, int, int], stacks: float | None) -> dict[str, float]:
+def child(tree: Path, size: tuple[int, int, int], stacks: bool) -> dict[str, float]:
     """The longest holds of a checkout, seconds by phase, from a process of its own."""
     path = os.pathsep.join((str(tree / "CSAMSegment"), str(HERE.parents[1])))
     command = [sys.executable, str(HERE), "--child", json.dumps(size)]
-    command += ["--stacks", str(stacks)] if stacks else []
+    command += ["--stacks"] if stacks else []
     environment = {**os.environ, "PYTHONPATH": path, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=600)
     return json.loads(done.stdout.decode().splitlines()[-1])
@@ -85,40 +86,64 @@ def child(tree: Path, size: tuple[int, int, int], stacks: float | None) -> dict[
 class Pulse:
     """The longest holds by phase, and where the main thread was meanwhile."""
 
-    def __init__(self, stacks: float | None):
+    def __init__(self, stacks: bool):
         from PySide6 import QtCore
 
         self.phase, self.longest = None, dict.fromkeys(PHASES, 0.0)
-        self.stacks: collections.Counter = collections.Counter()
-        self._least = None if stacks is None else stacks / 1000
-        self._last = time.perf_counter()
+        self.stacks: dict[str, collections.Counter] = {}
+        self._seen: list[str] = []
+        self._waited, self._pause = 0.0, time.sleep
+        self._count_waits(time, "sleep")
+        self._count_waits(threading.Event, "wait")
+        self._last = self._clock()
         self._main = threading.get_ident()
         self._timer = QtCore.QTimer()
         self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._beat)
         self._timer.start(1)
-        if self._least is not None:
+        if stacks:
             threading.Thread(target=self._look, daemon=True).start()
 
+    def _clock(self) -> float:
+        """Seconds that this thread has computed or waited."""
+        return time.thread_time() + self._waited
+
+    def _count_waits(self, place, name: str) -> None:
+        """Let a function that waits say how long it has, in the main thread."""
+        wait, main = getattr(place, name), threading.get_ident()
+
+        def counted(*arguments, **more):
+            start = time.perf_counter()
+            try:
+                return wait(*arguments, **more)
+            finally:
+                if threading.get_ident() == main:
+                    most = next((a for a in (*arguments, *more.values()) if isinstance(a, float)), float("inf"))
+                    self._waited += min(time.perf_counter() - start, most)
+
+        setattr(place, name, counted)
+
     def _beat(self) -> None:
-        now = time.perf_counter()
-        if self.phase is not None:
-            self.longest[self.phase] = max(self.longest[self.phase], now - self._last)
+        now = self._clock()
+        if self.phase is not None and now - self._last > self.longest[self.phase]:
+            self.longest[self.phase] = now - self._last
+            self.stacks[self.phase] = collections.Counter(self._seen)
+        self._seen.clear()
         self._last = now
 
     def enter(self, phase: str | None) -> None:
-        self.phase, self._last = phase, time.perf_counter()
+        self.phase, self._last = phase, self._clock()
 
     def _look(self) -> None:
         while True:
-            time.sleep(0.004)
-            if self.phase is not None and time.perf_counter() - self._last > self._least:
+            self._pause(0.001)
+            if self.phase is not None:
                 frames = traceback.extract_stack(sys._current_frames().get(self._main))
                 ours = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames if "CSAMSegment" in f.filename]
-                self.stacks[self.phase, " < ".join(reversed(ours[-6:]))] += 1
+                self._seen.append(" < ".join(reversed(ours[-6:])))
 
 
-def measure(size: tuple[int, int, int], stacks: float | None) -> None:
+def measure(size: tuple[int, int, int], stacks: bool) -> None:
     """Work with the panel as a person does; prints the holds as JSON in the last line."""
     import numpy as np
 
@@ -158,8 +183,9 @@ def measure(size: tuple[int, int, int], stacks: float | None) -> None:
         shown = host.dialogs.take()
         assert not shown, shown
         assert not host.uncaught, host.uncaught
-    for (phase, stack), count in pulse.stacks.most_common(30):
-        print(f"{phase:<8} {4 * count:4} ms  {stack}", file=sys.stderr)
+    for phase, found in pulse.stacks.items():
+        for stack, count in found.most_common(8):
+            print(f"{phase:<8} {count:3}  {stack}", file=sys.stderr)
     print(json.dumps(pulse.longest))
 
 
