@@ -44,7 +44,8 @@ def count(result: ShownResult, volumes: dict[int, float]) -> Iterator[None]:
             for start in range(0, len(voxels), PART):
                 found += int(np.count_nonzero(voxels[start : start + PART] == label))
                 yield
-        volumes[structure.value] = found * math.prod(layer.GetSpacing()) / 1000 if layer is not None else 0.0
+        voxel = math.prod(layer.GetSpacing()) * result.local_volume(structure.value) if layer is not None else 0.0
+        volumes[structure.value] = found * voxel / 1000
 
 
 def edited(result: ShownResult, volumes: dict[int, float]) -> dict[int, float]:

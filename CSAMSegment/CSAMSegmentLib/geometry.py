@@ -1,7 +1,8 @@
 """Volume nodes as images of the engine, and regions of interest as boxes in patient space.
 
 Slicer's patient space is RAS, that of SimpleITK and of the engine is LPS: the first two axes change their sign.
-"World" is patient space after the parent transforms, which is what the slice views show.
+"World" is patient space after the parent transforms, which is what the slice views show. Where one of them bends space
+(``bend``) the engine sees the volume's own grid, placed as the nearest rigid transform says.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from csam.errors import InputError
 from csam.protocol import DTYPES
 from csam.raster import Raster
 
+from .bend import bend_of, bends, told, transform_points
+
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TOLERANCE = 1e-3
 """How far axes may be from perpendicular (cosine), and a transform from rigid (relative length)."""
@@ -29,7 +32,7 @@ def image_from_volume(volume) -> sitk.Image:
     """The voxels of a scalar volume node where the slice views show them, LPS, millimetres.
 
     volume: vtkMRMLScalarVolumeNode of any scalar type; axes may be oblique, permuted or left-handed. A rigid parent
-    transform becomes part of the image's geometry.
+    transform becomes part of the image's geometry, of one that bends space the nearest rigid one.
     Returns a copy: changing the image does not change the node.
     Raises InputError when the node is no single 3-D image, is empty, or its voxels are no right-angled grid of the
     size that they were acquired with.
@@ -87,16 +90,36 @@ def check_volume(volume) -> None:
 
 
 def ijk_to_world(volume) -> np.ndarray:
-    """Voxel indices to world RAS, 4x4, with a rigid parent transform.
+    """Voxel indices to world RAS, 4x4, with a rigid parent transform, or the one nearest to one that bends space.
 
-    Raises InputError when the transform is not rigid, or the voxels' own axes are not perpendicular.
+    Raises InputError when a linear transform is not rigid, or the voxels' own axes are not perpendicular.
     """
-    own = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(own)
-    own = array_from_matrix(own)
+    own = array_from_matrix(own_matrix(volume))
     _check_axes(own, f'the volume "{volume.GetName()}"', f"To segment it, {RESAMPLE}.")
     parent = volume.GetParentTransformNode()
-    return own if parent is None else transform_between(parent, None, f'the volume "{volume.GetName()}"') @ own
+    if parent is None:
+        return own
+    if bends(volume):
+        return bend_of(volume, own).rigid @ own
+    return transform_between(parent, None, f'the volume "{volume.GetName()}"') @ own
+
+
+def bend_told(volume) -> str:
+    """What a person must know of a transform that bends a volume's grid; empty where there is none to be noticed."""
+    return told(volume, bend_of(volume, array_from_matrix(own_matrix(volume)))) if bends(volume) else ""
+
+
+def place_in_world(volume, index) -> tuple[float, float, float]:
+    """Where a voxel index (i, j, k) is shown, world RAS, whatever the transforms."""
+    point = array_from_matrix(own_matrix(volume)) @ [*index, 1.0]
+    return tuple(transform_points(point[None, :3], volume.GetParentTransformNode(), None)[0].tolist())
+
+
+def own_matrix(volume):
+    """Voxel indices to a volume's own RAS, without parent transforms, as a vtkMatrix4x4."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return matrix
 
 
 def transform_between(source, target, what: str) -> np.ndarray:
@@ -107,12 +130,11 @@ def transform_between(source, target, what: str) -> np.ndarray:
     if source is target:
         return np.eye(4)
     names = " and ".join(f'"{node.GetName()}"' for node in (source, target) if node)
-    for node in (source, target):
-        if node is not None and not node.IsTransformToWorldLinear():
-            raise InputError(
-                f"The transform {names} of {what} bends space. Harden it (module Transforms) and {RESAMPLE}, or take "
-                "the transform off."
-            )
+    if not (source.IsTransformToNodeLinear(target) if source is not None else target.IsTransformToWorldLinear()):
+        raise InputError(
+            f"Between the image and {what} lies a transform that bends space ({names}). Put both under the same "
+            "transform (module Transforms), or choose another output."
+        )
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
     matrix = array_from_matrix(matrix)
@@ -143,9 +165,10 @@ def _check_axes(matrix: np.ndarray, what: str, remedy: str) -> None:
             )
 
 
-def region_from_roi(roi) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def region_from_roi(roi, volume=None) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """The corners (low, high) of the box that encloses a markups ROI, LPS millimetres, for ``Options.region``.
 
+    volume: the image, for where its transform bends space: the box then encloses the ROI as the image's grid sees it.
     A rotated ROI gives the box along the patient axes around it; parent transforms count.
     Raises InputError when the node is no markups ROI or has no size yet.
     """
@@ -154,10 +177,22 @@ def region_from_roi(roi) -> tuple[tuple[float, float, float], tuple[float, float
         raise InputError(f"The region is {found}; choose a markups ROI (module Markups).")
     bounds = [0.0] * 6
     roi.GetRASBounds(bounds)
-    left, right, back, front, bottom, top = bounds
-    if not (right > left and front > back and top > bottom):
+    low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+    if not np.all(high > low):
         raise InputError(f'The region "{roi.GetName()}" is empty. Place it in a slice view, or do without a region.')
+    if volume is not None and bends(volume):
+        low, high = _unbent(low, high, volume)
+    (left, back, bottom), (right, front, top) = low.tolist(), high.tolist()
     return (-right, -front, bottom), (-left, -back, top)
+
+
+def _unbent(low: np.ndarray, high: np.ndarray, volume) -> tuple[np.ndarray, np.ndarray]:
+    """The box that encloses a box of the world where the nearest rigid transform has put a bent volume; RAS."""
+    box = np.array(list(itertools.product(*np.linspace(low, high, 9).T)))
+    points = transform_points(box, None, volume.GetParentTransformNode())
+    rigid = bend_of(volume, array_from_matrix(own_matrix(volume))).rigid
+    points = points @ rigid[:3, :3].T + rigid[:3, 3]
+    return points.min(0), points.max(0)
 
 
 def fit_region(roi, volume) -> None:

@@ -13,7 +13,7 @@ from csam.geometry import check_channels
 from . import words
 from .browser import sequence_browser
 from .display import outline_region
-from .geometry import fit_region, ijk_to_world, raster_from_volume
+from .geometry import bend_told, fit_region, ijk_to_world, raster_from_volume
 from .i18n import tr as _
 from .model_store import add_model, is_users, remove_model
 from .node_watch import IMAGE_CHANGED, NodeWatch
@@ -323,7 +323,9 @@ class InputView:
         from csam.fit import check
 
         try:
-            found = check([raster_from_volume(volume) for volume in self.volumes()], self.model, self._axis())
+            volumes = self.volumes()
+            found = check([raster_from_volume(volume) for volume in volumes], self.model, self._axis())
+            found = [text for text in (bend_told(volumes[0]),) if text] + list(found)
         except CSAMError as error:
             return words.cannot_run(str(error))
         return words.bullets(found) if found else words.fits()

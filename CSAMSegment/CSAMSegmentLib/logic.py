@@ -19,8 +19,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,10 +34,12 @@ from .browser import shown_item
 from .geometry import ijk_to_world, raster_from_volume
 from .launcher import find_worker
 from .models import ModelLibrary
-from .scene import Output, check_outputs, restore, write_result
+from .scene import Output, check_outputs, restore, result_steps
 
 POLL_INTERVAL = 0.02
 """Seconds between two looks at the worker in a blocking run."""
+TURN = 0.005
+"""Seconds of writing after which the application gets its turn; what follows in its views comes on top."""
 
 
 class JobLike(Protocol):
@@ -79,13 +82,22 @@ class Run:
     _job: JobLike | None = None
     _states: list = field(default_factory=list)
     _cancelling: bool = False
+    _steps: Iterator[None] | None = None
 
     @property
     def finished(self) -> bool:
         return self.output is not None or self.error is not None
 
+    @property
+    def writing(self) -> bool:
+        """Whether its result is there and is being written: ``poll`` takes a few milliseconds, and wants to be soon."""
+        return self._steps is not None
+
     def release(self) -> None:
-        """Let go of the voxels that it was started with."""
+        """Let go of the voxels that it was started with, and take back a result that is not whole."""
+        steps, self._steps = self._steps, None
+        if steps is not None:
+            steps.close()
         self._states, self._job = [], None
 
 
@@ -134,7 +146,8 @@ class CSAMSegmentLogic:
                     break
                 if cancelled is not None and cancelled():
                     self.cancel()
-                time.sleep(POLL_INTERVAL)
+                if not run.writing:
+                    time.sleep(POLL_INTERVAL)
         except BaseException:  # of a callback, or Ctrl+C
             self._abandon(run, Cancelled())
             raise
@@ -177,6 +190,8 @@ class CSAMSegmentLogic:
     def poll(self) -> Run | None:
         """Look what the worker has to say, and write its result when it is there. Never raises, never blocks.
 
+        A result is written in steps, as many a call as TURN has room for.
+
         Returns the run; its ``error`` tells of everything that went wrong. None before the first run.
         """
         run = self.run
@@ -187,8 +202,11 @@ class CSAMSegmentLogic:
             self._abandon(run, InputError(f"{gone} while it was being segmented. Nothing was changed."))
             return run
         try:
-            for event in run._job.poll():
-                self._take(run, event)
+            if run.writing:
+                self._write(run)
+            else:
+                for event in run._job.poll():
+                    self._take(run, event)
         except CSAMError as error:
             run.error = error
         except Exception as error:
@@ -256,14 +274,28 @@ class CSAMSegmentLogic:
         elif isinstance(event, Result) and run._cancelling:  # it was quicker than the cancel
             run.error = Cancelled()
         elif isinstance(event, Result):
-            _check_unchanged(run)
             image, *others = run.volumes
             nodes = run.segmentation, run.uncertainty
-            run.output = write_result(event, image, run.model, *nodes, run.maps, others)
-            run.progress = Progress(1.0, "Done", 0.0)
-            self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
+            check = partial(_check_unchanged, run)
+            run._steps = result_steps(event, image, run.model, *nodes, run.maps, others, check)
+            run.progress = Progress(1.0, "Writing the result", 0.0)
         elif isinstance(event, CSAMError):
             run.error = event
+
+    def _write(self, run: Run) -> None:
+        """Go on with the result, for one turn."""
+        if run._cancelling:
+            run.error = Cancelled()
+            return
+        end = time.perf_counter() + TURN
+        try:
+            next(run._steps)
+            while time.perf_counter() < end:
+                next(run._steps)
+        except StopIteration as finished:
+            run.output, run._steps = finished.value, None
+            run.progress = Progress(1.0, "Done", 0.0)
+            self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
 
     def _abandon(self, run: Run, error: CSAMError) -> None:
         if not run.finished:

@@ -7,16 +7,17 @@ name of the model as attributes, and refers to the segmentation that it belongs 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import slicer
-import vtk
 
 from csam.errors import InputError
 from csam.result import Result
 
 from .display import ERROR_PROBABILITY
+from .geometry import own_matrix
 from .segments import restore_segments, take_segments
 from .transaction import Transaction
 
@@ -91,12 +92,12 @@ def read_report(volumes_node) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def snapshot(segmentation, model_name: str, *others) -> Snapshot:
+def snapshot(segmentation, model_name: str, *others, leave_out: Sequence = ()) -> Snapshot:
     """Keep what a model has written into a segmentation and beside it, and the content of other output nodes.
 
-    Nothing is copied that need not be: what is written next brings voxels, maps and tables of its own.
+    leave_out: nodes that are not yet part of it. Nothing is copied that need not be: what is written next brings voxels, maps and tables of its own.
     """
-    nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None}
+    nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None, *leave_out}
     contents = tuple((node, content_of(node)) for node in nodes)
     segments = take_segments(segmentation, model_name)
     return Snapshot(segmentation, model_name, segments, frame_of(segmentation), contents)
@@ -168,9 +169,3 @@ def set_content(node, content: dict[str, Any]) -> None:
 def exchange_content(transaction, node, content: dict[str, Any]) -> None:
     transaction.on_failure(set_content, node, content_of(node))
     set_content(node, content)
-
-
-def own_matrix(volume):
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    return matrix

@@ -55,7 +55,8 @@ class Panel:
         self.trainingCase = TrainingCaseView(ui, self._find, self.input)
         self.overlay = OverlayView(self.review.goToSlice)
         # What follows a change is done in steps, so that the application can draw and react in between.
-        self._refreshTimer = make_timer(0, self.refresh, once=True)
+        self._refreshTimer = make_timer(0, self._refreshStep)
+        self._steps = iter(())
         self._overlayTimer = make_timer(0, self._showOverlay, once=True)
         self._workerTimer = make_timer(0, self._startWorker, once=True)
         self._newImage = self._arrange = False
@@ -171,20 +172,38 @@ class Panel:
     # What is shown ------------------------------------------------------------------------------------------------
 
     def _onModified(self, *_event) -> None:
+        self._steps = self._refreshSteps()  # from the start again, where it was under way
         self._refreshTimer.start()
 
     def refresh(self) -> None:
-        """Show the parameter node and the result that belongs to its segmentation."""
+        """Show the parameter node and the result that belongs to its segmentation, at once."""
         self._refreshTimer.stop()
+        for _step in self._refreshSteps():
+            pass
+
+    def _refreshStep(self) -> None:
+        steps = self._steps
+        try:
+            next(steps)
+        except StopIteration:
+            if steps is self._steps:  # else the last step has changed something
+                self._refreshTimer.stop()
+
+    def _refreshSteps(self):
+        """``refresh`` in steps of some milliseconds."""
         if self.parameters is not None:
             self._followChoices()
             self.input.refresh()
+            yield
             self.worker.refresh()
+            yield
         result = self._find()
         self.result.show(result, self._canRestore(result), self.parameters.model if self.parameters is not None else "")
         self.edits.follow(result)
         self._tables.follow([result.volumes, result.slices] if result is not None else [])
+        yield
         self.review.show(result)
+        yield
         self.trainingCase.show(result)
         self.runner.check()
         self._overlayTimer.start()
@@ -266,7 +285,7 @@ class Panel:
                 parameters.segmentation = None
             if parameters.uncertainty is output.uncertainty:
                 parameters.uncertainty = None
-        self._refreshTimer.start()
+        self._onModified()
         self._replaced = output if output.previous and output.segmentation is self._editing else None
         return _("Done.") if self._replaced is None else _("Done. Restore previous brings your corrections back.")
 

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import slicer
 
-from csam.errors import InputError
 from csam.result import REGION, WHOLE, StructureVolume
 
 from .browser import shown_item
 from .display import ERROR_PROBABILITY
-from .geometry import ijk_to_world
+from .geometry import place_in_world
 from .i18n import tr as _
 from .outputs import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .segments import own_segments
@@ -64,6 +63,10 @@ class ShownResult:
         """Whether the run has found nothing at all: the case quality then says nothing."""
         return not any(entry.volume_ml for entry in self.structures())
 
+    def local_volume(self, value: int) -> float:
+        """How much larger the voxels of a structure are than those of an even grid, by the transform that bends it."""
+        return float((self.report().get("local_volumes") or {}).get(str(value), 1.0))
+
     def rows(self) -> list[SliceRow]:
         """The slices, the one to look at first in front."""
         return read_slices(self.slices)
@@ -86,16 +89,11 @@ class ShownResult:
         return report.get("extent") or (REGION if limited else WHOLE)
 
     def place_now(self, point: tuple[float, float, float]) -> tuple[float, float, float]:
-        """Where a point of the run, world RAS, lies now: a transform may have moved the image since."""
+        """Where a point of the run, world RAS, is shown now: a transform may have moved or bent the image since."""
         before, image = self.report().get("ijk_to_world"), self.nodes.get(ERROR_PROBABILITY.name) or self.volume
         if before is None or image is None:
             return point
-        try:
-            after = ijk_to_world(image)
-        except InputError:  # bent since: where to, no matrix can say
-            return point
-        moved = after @ np.linalg.inv(before) @ [*point, 1.0]
-        return tuple(moved[:3].tolist())
+        return place_in_world(image, (np.linalg.inv(before) @ [*point, 1.0])[:3])
 
     def warnings(self) -> list[str]:
         """What the run has said; first, where a sequence shows another image by now, which one was segmented."""

@@ -123,12 +123,15 @@ class Runner:
     # The run ------------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        self._worker.poll()
-        if self._pending:
-            self._go()
         run = self._active
+        if self._pending:  # what it starts is looked at in a turn of its own
+            self._worker.poll()
+            self._go()
+        elif run is None or not run.writing:
+            self._worker.poll()
         if run is not None:
             run.poll()
+            self._timer.setInterval(0 if run.writing else POLL_INTERVAL)
             if run.finished:
                 self._finish(run)
             elif not run.cancelling:
@@ -174,7 +177,9 @@ class Runner:
             seed=parameters.seed,
             device=parameters.device,
             slice_axis=parameters.sliceAxis.value,
-            region=region_from_roi(parameters.region) if parameters.region is not None else None,
+            region=region_from_roi(parameters.region, parameters.inputVolume)
+            if parameters.region is not None
+            else None,
             keep_probabilities=parameters.keepProbabilities,
         )
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
@@ -268,4 +273,4 @@ class SingleRun:
         """Nothing is in the scene yet; the logic lets go when the worker ends."""
 
     def __getattr__(self, name: str):
-        return getattr(self._run, name)  # finished, progress, error, output, model
+        return getattr(self._run, name)  # finished, writing, progress, error, output, model

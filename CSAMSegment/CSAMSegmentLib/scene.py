@@ -7,13 +7,18 @@ Example:
     >>> output.uncertainty.GetName()
     'cine uncertainty'
 
+In a GUI, a step in each turn of its event loop:
+    >>> steps = result_steps(result, volume, model)
+    >>> for _step in steps:
+    ...     ...
+
 Every function leaves the scene as it was when it raises.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,13 +29,16 @@ from csam.errors import InputError
 from csam.raster import Raster, voxels_of
 from csam.result import Result
 
+from .bend import bends, local_volumes, with_local_volumes
 from .browser import shown_item
 from .display import ERROR_PROBABILITY, MAPS, show_map, show_segmentation
 from .geometry import (
     array_from_matrix,
+    bend_told,
     check_volume,
     ijk_to_world,
     image_from_volume,
+    own_matrix,
     region_from_roi,
     transform_between,
 )
@@ -48,14 +56,13 @@ from .outputs import (
     exchange_content,
     find_outputs,
     frame_of,
-    own_matrix,
     read_report,
     restore,
     set_content,
     set_frame,
     snapshot,
 )
-from .segments import LABELMAP, fill, labelmap_from_image, put_segments, segment_ids
+from .segments import LABELMAP, fill, labelmap_from_image, new_surface, put_segments, segment_ids
 from .tables import slices_table, volumes_table
 from .transaction import Transaction
 
@@ -69,9 +76,14 @@ __all__ = [
     "read_report",
     "region_from_roi",
     "restore",
+    "result_steps",
     "snapshot",
     "write_result",
 ]
+
+
+COPIED = 500_000
+"""Voxels that are copied in one step."""
 
 
 class LabelLike(Protocol):
@@ -109,58 +121,110 @@ def write_result(
     structure comes with them when the result has probabilities. others: the volumes of the model's further channels.
     Raises InputError when a node cannot be used so, or the result does not fit the volume.
     """
+    steps = result_steps(result, volume, model, segmentation, uncertainty, maps, others)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def result_steps(
+    result: Result,
+    volume,
+    model: ModelLike,
+    segmentation=None,
+    uncertainty=None,
+    maps: Sequence[str] = (ERROR_PROBABILITY.name,),
+    others: Sequence = (),
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """``write_result`` in steps of some milliseconds; returns its Output.
+
+    Whoever takes the steps sees to it that the nodes given are still in the scene before each. Closed before its end,
+    it takes back what it has done. Nodes that are there already change in the last step alone.
+    check: called at the first and the last step; raises where the volume is not what was segmented.
+    """
     check_outputs((volume,), segmentation, uncertainty, maps)
     scene = volume.GetScene()
     if scene is None:
         raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
     for image in (result.labels, *(getattr(result, kind) for kind in MAPS)):
         _check_grid(image, volume)
-
+    check()
+    yield
+    factors: dict[int, float] = {}
+    if bends(volume):
+        for factors in local_volumes(result, volume, array_from_matrix(own_matrix(volume))):
+            yield
+    shown = with_local_volumes(result, factors)
+    report = _report(shown, model, (volume, *others), factors)
+    tables = {
+        VOLUMES_ROLE: {"table": volumes_table(shown), "report": report},
+        SLICES_ROLE: {"table": slices_table(shown), "report": None},
+    }
+    yield
     earlier = {} if segmentation is None else find_outputs(segmentation, model.name)
-    previous = None if segmentation is None else snapshot(segmentation, model.name, uncertainty)
     replaced = earlier.get(ERROR_PROBABILITY.name)
     if uncertainty is not None:
         earlier[ERROR_PROBABILITY.name] = uncertainty
+    extent = volume.GetImageData().GetExtent()
     kinds = [kind for kind in MAPS if kind in maps or kind in earlier]
-    images = {kind: _float_data(voxels_of(getattr(result, kind)), volume) for kind in kinds}
+    images = {kind: _float_data(voxels_of(getattr(result, kind)), extent) for kind in kinds}
     titles = {kind: MAPS[kind].title for kind in kinds}
     if result.probabilities is not None:
         for position, label in enumerate(model.labels, start=1):
+            component = np.empty(voxels_of(result.labels).shape, np.float32)
+            yield from _copy(voxels_of(result.probabilities)[..., position], component)
             role = f"{PROBABILITY_ROLE}{label.value}"
-            component = np.ascontiguousarray(voxels_of(result.probabilities)[..., position])
-            images[role], titles[role] = _float_data(component, volume), f"probability of {label.name}"
+            images[role], titles[role] = _float_data(component, extent), f"probability of {label.name}"
+    labelmap = labelmap_from_image(result.labels, extent, _labelmap_matrix(volume, segmentation))
+    surfaces = {}
+    if segmentation is not None:
+        for identifier, label in zip(segment_ids(model), model.labels, strict=True):
+            yield
+            surfaces[identifier] = new_surface(segmentation.GetSegmentation(), identifier, labelmap, label.value)
     place = {"matrix": own_matrix(volume), "transform": volume.GetTransformNodeID()}
-    tables = {
-        VOLUMES_ROLE: {"table": volumes_table(result), "report": _report(result, model, (volume, *others))},
-        SLICES_ROLE: {"table": slices_table(result), "report": None},
-    }
 
     with Transaction(scene) as transaction:
-        segmentation = _write_segmentation(transaction, result, volume, model, segmentation)
+        is_new = segmentation is None
+        if is_new:
+            yield
+            segmentation = _add_segmentation(transaction, volume, model, labelmap)
         origin = {MODEL: model.name, INPUT: volume.GetID(), SEGMENTATION: segmentation.GetID()}
-        nodes = {}
-
-        def write(role: str, class_name: str, title: str, content: dict[str, Any]) -> None:
-            content = {ROLE: role, **origin, **content}
-            nodes[role] = earlier.get(role)
-            if nodes[role] is None:
-                name = f"{volume.GetName()} {title}"
-                nodes[role] = transaction.add(class_name, name, lambda node: set_content(node, content))
-                transaction.place_beside(nodes[role], volume)
-            else:
-                exchange_content(transaction, nodes[role], content)
-
-        for role, data in images.items():
-            known = role in earlier and earlier[role].GetAttribute(ROLE) == role  # keeps the look a person gave it
-            write(role, "vtkMRMLScalarVolumeNode", titles[role], {"data": data, **place})
-            if not known:
-                show_map(transaction, nodes[role], role, len(model.labels) + 1)
-        for role, content in tables.items():
-            write(role, "vtkMRMLTableNode", role, content)
+        contents = {role: {ROLE: role, **origin, "data": data, **place} for role, data in images.items()}
+        contents |= {role: {ROLE: role, **origin, **content} for role, content in tables.items()}
+        classes, nodes, added = len(model.labels) + 1, {}, []
+        for role, content in contents.items():
+            if role in earlier:
+                nodes[role] = earlier[role]
+                continue
+            yield
+            kind = "vtkMRMLTableNode" if "table" in content else "vtkMRMLScalarVolumeNode"
+            name = f"{volume.GetName()} {titles.get(role, role)}"
+            nodes[role] = transaction.add(kind, name, lambda node, content=content: set_content(node, content))
+            transaction.place_beside(nodes[role], volume)
+            added.append(nodes[role])
+            if role in images:
+                show_map(transaction, nodes[role], role, classes)
+        yield
+        _check_there(scene, (segmentation, *earlier.values(), *added))
+        check()
+        previous = None
+        if not is_new:
+            previous = snapshot(segmentation, model.name, uncertainty, leave_out=added)
+            put_segments(transaction, segmentation, model, labelmap, surfaces)
+        _tie(transaction, segmentation, volume, model)
+        for role, node in earlier.items():
+            if role in contents:
+                known = node.GetAttribute(ROLE) == role  # keeps the look a person gave it
+                exchange_content(transaction, node, contents[role])
+                if role in images and not known:
+                    show_map(transaction, node, role, classes)
         for node in {*earlier.values(), replaced} - {*nodes.values(), None}:
             # From an earlier run: it stays, but belongs to this result no longer.
             exchange_content(transaction, node, {**content_of(node), SEGMENTATION: None})
-    return Output(segmentation, segment_ids(model), nodes, result, previous)
+    return Output(segmentation, segment_ids(model), nodes, shown, previous)
 
 
 def check_outputs(volumes: Sequence, segmentation=None, uncertainty=None, maps: Sequence[str] = ()) -> None:
@@ -206,29 +270,48 @@ def check_outputs(volumes: Sequence, segmentation=None, uncertainty=None, maps: 
         transform_between(volume.GetParentTransformNode(), segmentation.GetParentTransformNode(), what)
 
 
-def _write_segmentation(transaction, result: Result, volume, model: ModelLike, node):
-    """The segments of a result, in a node that is there or in a new one; the node comes back."""
+def _labelmap_matrix(volume, segmentation) -> np.ndarray:
+    """Voxel indices to the coordinates of the segmentation, or of the volume where there is none yet, 4x4."""
     matrix = array_from_matrix(own_matrix(volume))
-    extent = volume.GetImageData().GetExtent()
-    if node is None:
+    if segmentation is None:
+        return matrix
+    parents = volume.GetParentTransformNode(), segmentation.GetParentTransformNode()
+    return transform_between(*parents, f'the segmentation "{segmentation.GetName()}"') @ matrix
 
-        def prepare(new):
-            new.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-            put_segments(transaction, new, model, labelmap_from_image(result.labels, extent, matrix))
 
-        node = transaction.add("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation", prepare)
-        transaction.place_beside(node, volume)
-    else:
-        parents = volume.GetParentTransformNode(), node.GetParentTransformNode()
-        matrix = transform_between(*parents, f'the segmentation "{node.GetName()}"') @ matrix
-        put_segments(transaction, node, model, labelmap_from_image(result.labels, extent, matrix))
+def _add_segmentation(transaction, volume, model: ModelLike, labelmap):
+    def prepare(new):
+        new.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        put_segments(transaction, new, model, labelmap)
+
+    node = transaction.add("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation", prepare)
+    transaction.place_beside(node, volume)
+    return node
+
+
+def _tie(transaction, node, volume, model: ModelLike) -> None:
+    """Show a segmentation, and say which volume it is of."""
     transaction.on_failure(set_frame, node, frame_of(node))
     if frame_of(node)[0] == "" or not {*node.GetSegmentation().GetSegmentIDs()} - {*segment_ids(model)}:
         # Segments of other people keep the geometry that they were made on.
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     show_segmentation(transaction, node)
     node.SetNodeReferenceID(INPUT, volume.GetID())
-    return node
+
+
+def _check_there(scene, nodes: Sequence) -> None:
+    """Raise InputError where a person has removed one of the result's nodes while it was being written."""
+    for node in nodes:
+        if node.GetScene() is not scene:
+            raise InputError(f'"{node.GetName()}" was removed while the result was being written. Run it again.')
+
+
+def _copy(source: np.ndarray, target: np.ndarray) -> Iterator[None]:
+    """Copy an array, some hundred thousand voxels a step."""
+    step = max(1, COPIED * len(source) // max(1, source.size))
+    for start in range(0, len(source), step):
+        target[start : start + step] = source[start : start + step]
+        yield
 
 
 def _check_grid(image: sitk.Image | Raster, volume) -> None:
@@ -240,12 +323,12 @@ def _check_grid(image: sitk.Image | Raster, volume) -> None:
         )
 
 
-def _float_data(voxels: np.ndarray, volume):
+def _float_data(voxels: np.ndarray, extent: Sequence[int]):
     """A map's voxels as vtkImageData, 32-bit float: as 8-bit numbers it would look flat."""
-    return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), volume.GetImageData().GetExtent())
+    return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), extent)
 
 
-def _report(result: Result, model: ModelLike, volumes: Sequence) -> str:
+def _report(result: Result, model: ModelLike, volumes: Sequence, factors: dict[int, float]) -> str:
     """What has no column of its own, as JSON, so that a saved scene still tells it."""
     report = {
         "model": model.name,
@@ -255,7 +338,8 @@ def _report(result: Result, model: ModelLike, volumes: Sequence) -> str:
         "case_quality": result.case_quality,
         "case_rank": result.case_rank,
         "extent": result.extent,
-        "warnings": list(result.warnings),
+        "warnings": [*filter(None, [bend_told(volumes[0])]), *result.warnings],
+        "local_volumes": factors,
         "slice_axis": "ijk"[result.slice_axis],
         "provenance": dict(result.provenance),
     }

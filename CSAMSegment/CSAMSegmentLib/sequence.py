@@ -53,6 +53,11 @@ class SequenceRun:
         return self.output is not None or self.error is not None
 
     @property
+    def writing(self) -> bool:
+        """Whether an image's result is being written."""
+        return not self.finished and self._run.writing
+
+    @property
     def progress(self) -> Progress:
         """Over all images."""
         inner = self._run.progress
@@ -119,7 +124,7 @@ class SequenceRun:
             if node not in self._recorded:
                 sequence = slicer.vtkMRMLSequenceNode()
                 sequence.SetName(node.GetName())
-                for name in ("IndexName", "IndexUnit", "IndexType"):
+                for name in ("IndexName", "IndexUnit", "IndexType", "NumericIndexValueTolerance"):
                     getattr(sequence, f"Set{name}")(getattr(master, f"Get{name}")())
                 self._recorded[node] = sequence
             self._recorded[node].SetDataNodeAtValue(node, value)
@@ -161,4 +166,19 @@ def _check_followed(browser, volumes) -> None:
             raise InputError(
                 f'The images of "{sequence.GetName()}" do not follow the browser "{browser.GetName()}". Tick Playback '
                 "for them (module Sequences)."
+            )
+    _check_apart(browser.GetMasterSequenceNode())
+
+
+def _check_apart(sequence) -> None:
+    """Raise InputError where two images share a place: Slicer then shows the first of them for both."""
+    for item in range(sequence.GetNumberOfDataNodes()):
+        value = sequence.GetNthIndexValue(item)
+        shown = sequence.GetItemNumberFromIndexValue(value)
+        if shown != item:
+            raise InputError(
+                f'Of the sequence "{sequence.GetName()}" image {item + 1} lies at {value}, image {shown + 1} at '
+                f"{sequence.GetNthIndexValue(shown)}: nearer than the tolerance of its index "
+                f"({sequence.GetNumericIndexValueTolerance():g}), so that Slicer shows the same image for both. Set a "
+                "smaller tolerance (SetNumericIndexValueTolerance), or other index values (module Sequences)."
             )

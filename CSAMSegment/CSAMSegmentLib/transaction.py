@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 
 class Transaction:
-    """Changes a scene in one batch; an exception inside takes every change back, and goes on.
+    """Changes a scene; an exception inside takes every change back, and goes on.
 
     Example:
         >>> with Transaction(slicer.mrmlScene) as transaction:
@@ -15,7 +15,8 @@ class Transaction:
         ...     transaction.on_failure(volume.SetName, volume.GetName())
         ...     volume.SetName("measured")
 
-    A node is filled before it is added, so that nobody who watches the scene meets it half done.
+    A node is filled before it is added, so that nobody who watches the scene meets it half done. No batch of the scene
+    is opened: at the end of one, every view and every list of the application is made anew in a single turn.
     """
 
     def __init__(self, scene):
@@ -23,25 +24,13 @@ class Transaction:
         self._undo = ExitStack()
 
     def __enter__(self) -> Transaction:
-        self.scene.StartState(self.scene.BatchProcessState)
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        try:
-            if kind is None:
-                self._undo.pop_all()
-            else:
-                self._undo.close()
-        finally:
-            self.scene.EndState(self.scene.BatchProcessState)
-            self._announce()
-
-    def _announce(self) -> None:
-        """Let the slice views draw anew: they look for what a batch did to segmentations only when their slice is
-        modified (vtkMRMLSegmentationsDisplayableManager2D)."""
-        if not self.scene.IsBatchProcessing():
-            for position in range(self.scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-                self.scene.GetNthNodeByClass(position, "vtkMRMLSliceNode").Modified()
+        if kind is None:
+            self._undo.pop_all()
+        else:
+            self._undo.close()
 
     def on_failure(self, function: Callable, *arguments) -> None:
         """Call this when the transaction fails; the last one given is called first."""

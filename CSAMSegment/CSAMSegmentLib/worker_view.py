@@ -116,7 +116,9 @@ class WorkerView:
             self.status.askPace(str(self._input.modelPath), device)
             return ""
         try:
-            region = region_from_roi(parameters.region) if parameters.region is not None else None
+            region = (
+                region_from_roi(parameters.region, parameters.inputVolume) if parameters.region is not None else None
+            )
             image = raster_from_volume(parameters.inputVolume)
             size = work(image, model, parameters.sliceAxis.value, region)
             browser = self._input.browser

@@ -20,7 +20,7 @@ FEW_VALUES = 32
 
 
 def chosen_axis(image: sitk.Image, model: Model, slice_axis: str = "auto") -> int:
-    """The image axis (0, 1, 2) of the slices: the user's choice ("i", "j", "k"), the model's, or largest spacing."""
+    """The image axis (0, 1, 2) of the slices: the user's choice ("i", "j", "k"), the model's, or the image's."""
     if slice_axis != "auto":
         return geometry.AXES.index(slice_axis)
     return geometry.axis_for(image, model.slice_axis)
@@ -110,10 +110,12 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     columns, rows = (a for a in range(3) if a != axis)
     said = []
     others = [spacing[a] for a in (columns, rows)]
-    if slice_axis == "auto" and model.slice_axis == "auto" and spacing[axis] < 1.2 * max(others):
+    chosen = slice_axis != "auto" or model.slice_axis != "auto"
+    if not chosen and size[axis] > 1 and not geometry.spacing_tells(spacing, axis):
         said.append(
             f"The spacing {spacing[0]:.3g}×{spacing[1]:.3g}×{spacing[2]:.3g} mm does not tell along which axis the "
-            f"slices lie; {geometry.AXES[axis]} ({_slices(size[axis])}) is assumed. The slice axis can be chosen."
+            f"slices lie; {geometry.AXES[axis]}, which has the fewest ({size[axis]}), is assumed. Choose the slice axis "
+            "if that is wrong."
         )
     if not 0.75 * trained.slice_spacing[0] <= spacing[axis] <= 1.25 * trained.slice_spacing[1]:
         said.append(

@@ -1,8 +1,8 @@
 """From an image in patient space to a stack of slices, and back.
 
-Slices run along the axis of the largest spacing. The stack is brought to one orientation by permuting and flipping
-with the direction cosines, never by resampling through-plane: the same anatomy stored in another order of axes gives
-the same stack. In-plane, images are resized to the model's spacing over exactly the same extent, and cut into tiles
+Slices run along the axis of the largest spacing; where spacings do not tell, along that of the fewest samples. The
+stack is brought to one orientation by permuting and flipping with the direction cosines, never by resampling
+through-plane: the same anatomy stored in another order of axes gives the same stack. In-plane, images are resized to the model's spacing over exactly the same extent, and cut into tiles
 and slice windows that overlap and are blended.
 """
 
@@ -23,8 +23,9 @@ PATIENT_AXES = "LPS"
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 PLANES = ("sagittal", "coronal", "axial")
 """The planes whose normals are the patient axes L, P and S."""
-SPACING_TIE = 1.02
-"""Spacings within 2 % of each other count as equal."""
+SPACING_TELLS = 1.5
+"""From this ratio of the largest spacing to the second on, spacings tell along which axis the slices lie: pixels of 1.25
+mm and one slice "1 mm thick", as a DICOM file of one frame may say, do not."""
 ELONGATED_PIXEL = 4.0
 """Pixels longer than this many times their width are no pixels of a slice."""
 
@@ -63,9 +64,9 @@ class Orientation:
 def slice_axis(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float] = IDENTITY) -> int:
     """The image axis along which the slices are stacked: that of the largest spacing.
 
-    Where spacings are equal the fewest samples decide, and of equal numbers the axis nearest to the patient's S, then
-    P, then L. The fewest samples also decide where the largest spacing would leave pixels
-    elongated more than 4:1 (a scan of 6.4×4 mm pixels and 0.5 mm slices): that is no slice anybody acquired.
+    An axis with exactly one sample comes before all others. Where spacings do not tell (``spacing_tells``) the fewest
+    samples decide; of equal numbers the largest spacing, then the axis nearest to the patient's S, then P, then L.
+    The result does not depend on the order or sense in which the axes are stored.
     """
     cosines = np.reshape(direction, (3, 3))
 
@@ -74,10 +75,23 @@ def slice_axis(size: Sequence[int], spacing: Sequence[float], direction: Sequenc
         return size[axis], -spacing[axis], nearest, _line(cosines[:, axis])
 
     order = sorted(range(3), key=preference)
-    largest = max(spacing)
-    axis = next(axis for axis in order if spacing[axis] * SPACING_TIE >= largest)
+    axis = max(range(3), key=lambda axis: spacing[axis])
+    if size[order[0]] == 1 or _elongated(spacing, axis):
+        return order[0]
+    return next(axis for axis in order if spacing[axis] * SPACING_TELLS > max(spacing))
+
+
+def spacing_tells(spacing: Sequence[float], axis: int) -> bool:
+    """Whether the spacings alone show that the slices lie along this axis."""
+    others = [spacing[other] for other in range(3) if other != axis]
+    return spacing[axis] >= SPACING_TELLS * max(others) and not _elongated(spacing, axis)
+
+
+def _elongated(spacing: Sequence[float], axis: int) -> bool:
+    """Whether slices along this axis would have pixels elongated more than 4:1, as nobody acquires them: those of a
+    scan of 6.4×4 mm pixels and 0.5 mm slices would, along its largest spacing."""
     pixel = [spacing[other] for other in range(3) if other != axis]
-    return order[0] if max(pixel) > ELONGATED_PIXEL * min(pixel) else axis
+    return max(pixel) > ELONGATED_PIXEL * min(pixel)
 
 
 def axis_for(image: sitk.Image, choice: str) -> int:

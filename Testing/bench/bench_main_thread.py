@@ -1,90 +1,192 @@
-"""How long the application's main thread stands still for a run of a large image, and how long the run takes.
+"""How long the application's main thread stands still while a person opens the panel, presses Apply and gets a result.
 
-Between two turns the interpreter's lock is held, as 3D Slicer's event loop holds it: the client's threads get on only
-when this thread lets them. The worker gives a made result at once, so that what is timed is the way there and back.
-Prints a table and writes out/bench/main_thread.json. Needs slicer-core.
+The panel runs on the test host (a real MRML scene, real Qt) with the worker as a process that gives a made result.
+A timer of Qt beats every millisecond; a hold is what the main thread computes and waits for between two beats (its
+processor time and its waits: other programs that share the processor do not count). What the application itself draws
+is not there, so that a margin must be left. Holds are told by phase: "open" (the panel, until all is shown), "start" (from
+Apply to the worker's first progress), "write" (from then to the end of everything that follows the result), "again"
+(the same of a second run into the same nodes), and "restore".
+
+    python Testing/bench/bench_main_thread.py                      # this checkout
+    python Testing/bench/bench_main_thread.py --base OTHER         # another checkout first, and the ratio
+    python Testing/bench/bench_main_thread.py --stacks             # where the main thread is in the longest holds
+
+Prints a table and writes out/bench/main_thread.json. Needs slicer-core and PySide6.
 """
 
 from __future__ import annotations
 
-import ctypes
+import argparse
+import collections
 import json
+import os
+import shlex
+import subprocess
 import sys
+import tempfile
+import threading
 import time
+import traceback
 from pathlib import Path
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from host.scene_host import SceneHost
-
-from csam.client import WorkerClient, worker_environment
-from csam.fit import check
-from CSAMSegmentLib.display import MAPS
-from CSAMSegmentLib.geometry import raster_from_volume
-from CSAMSegmentLib.logic import CSAMSegmentLogic
-
-STUB_WORKER = Path(__file__).parents[1] / "scene" / "stub_worker.py"
+HERE = Path(__file__).resolve()
 OUT = Path("out/bench/main_thread.json")
-SIZES = ((256, 256, 12), (640, 640, 60), (512, 512, 200))
-TURN = 0.04
-"""Seconds between two turns, as the panel's timer has them."""
-
-hold = ctypes.PyDLL(None).usleep
-"""Waits without letting other threads run."""
-
-
-class Stopwatch:
-    """The longest time of each step that the main thread takes."""
-
-    def __init__(self):
-        self.longest: dict[str, float] = {}
-
-    def time(self, step: str, function, *arguments):
-        start = time.perf_counter()
-        try:
-            return function(*arguments)
-        finally:
-            self.longest[step] = max(self.longest.get(step, 0.0), time.perf_counter() - start)
-
-
-def run(logic, size) -> dict[str, float]:
-    """The longest blocks, in seconds, by step; "run" is the whole of it."""
-    watch = Stopwatch()
-    with SceneHost() as host:
-        voxels = np.random.default_rng(0).integers(0, 400, size[::-1], np.int16)
-        volume = host.add_volume(voxels, (1.0, 1.0, 8.0))
-        model = logic.library.find("cardiac-lv")[1]
-        watch.time("fit", lambda: check([raster_from_volume(volume)], model))
-        for number in ("first", "second"):
-            start = time.perf_counter()
-            segmentation = logic.lastOutput.segmentation if logic.lastOutput else None
-            watch.time("start", lambda s=segmentation: logic.start(volume, "cardiac-lv", s, maps=tuple(MAPS)))
-            while not logic.run.finished:
-                hold(round(1e6 * TURN))
-                watch.time(f"poll, {number} run", logic.poll)
-            watch.longest[f"{number} run"] = time.perf_counter() - start
-            if logic.run.error is not None:
-                raise logic.run.error
-        watch.time("restore", logic.restorePrevious)
-        logic.forget()
-    return watch.longest
+SIZES = ((256, 256, 9), (320, 320, 24), (512, 512, 40))
+CLASSES = 5
+PHASES = ("open", "start", "write", "again", "restore")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", type=Path, help="another checkout, to be measured first")
+    parser.add_argument("--repeats", type=int, default=3, help="of which the quietest counts, phase by phase")
+    parser.add_argument("--stacks", action="store_true", help="print where the main thread is in the longest holds")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        measure(tuple(json.loads(arguments.child)), arguments.stacks)
+        return
     rows = []
-    command = [sys.executable, str(STUB_WORKER)]
-    logic = CSAMSegmentLogic(lambda: WorkerClient(command, worker_environment(), rasters=True))
     for size in SIZES:
-        rows.append({"size": size, **run(logic, size)})
-        name = "x".join(map(str, size))
-        print(
-            f"{name}:", ", ".join(f"{step} {1000 * value:.0f} ms" for step, value in rows[-1].items() if step != "size")
-        )
-    logic.close()
+        row = {"size": "x".join(map(str, (size[2], size[1], size[0])))}
+        trees = {"base": arguments.base, "now": HERE.parents[2]}
+        runs = {name: [] for name, tree in trees.items() if tree is not None}
+        for _repeat in range(arguments.repeats):  # by turns: other work on the machine hits both
+            for name, found in runs.items():
+                found.append(child(trees[name], size, arguments.stacks))
+        for name, found in runs.items():
+            row[name] = {phase: min(run[phase] for run in found) for phase in PHASES}
+        rows.append(row)
+        show(row)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def show(row: dict) -> None:
+    for phase in PHASES:
+        figures = [f"{name} {1000 * row[name][phase]:6.1f} ms" for name in ("base", "now") if name in row]
+        if "base" in row:
+            figures.append(f"ratio {row['now'][phase] / row['base'][phase]:.2f}")
+        print(f"{row['size']:>12}  {phase:<8}", "   ".join(figures), flush=True)
+
+
+def child(tree: Path, size: tuple[int, int, int], stacks: bool) -> dict[str, float]:
+    """The longest holds of a checkout, seconds by phase, from a process of its own."""
+    path = os.pathsep.join((str(tree / "CSAMSegment"), str(HERE.parents[1])))
+    command = [sys.executable, str(HERE), "--child", json.dumps(size)]
+    command += ["--stacks"] if stacks else []
+    environment = {**os.environ, "PYTHONPATH": path, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=600)
+    return json.loads(done.stdout.decode().splitlines()[-1])
+
+
+# In the child ---------------------------------------------------------------------------------------------------------
+
+
+class Pulse:
+    """The longest holds by phase, and where the main thread was meanwhile."""
+
+    def __init__(self, stacks: bool):
+        from PySide6 import QtCore
+
+        self.phase, self.longest = None, dict.fromkeys(PHASES, 0.0)
+        self.stacks: dict[str, collections.Counter] = {}
+        self._seen: list[str] = []
+        self._waited, self._pause = 0.0, time.sleep
+        self._count_waits(time, "sleep")
+        self._count_waits(threading.Event, "wait")
+        self._last = self._clock()
+        self._main = threading.get_ident()
+        self._timer = QtCore.QTimer()
+        self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(1)
+        if stacks:
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def _clock(self) -> float:
+        """Seconds that this thread has computed or waited."""
+        return time.thread_time() + self._waited
+
+    def _count_waits(self, place, name: str) -> None:
+        """Let a function that waits say how long it has, in the main thread."""
+        wait, main = getattr(place, name), threading.get_ident()
+
+        def counted(*arguments, **more):
+            start = time.perf_counter()
+            try:
+                return wait(*arguments, **more)
+            finally:
+                if threading.get_ident() == main:
+                    most = next((a for a in (*arguments, *more.values()) if isinstance(a, float)), float("inf"))
+                    self._waited += min(time.perf_counter() - start, most)
+
+        setattr(place, name, counted)
+
+    def _beat(self) -> None:
+        now = self._clock()
+        if self.phase is not None and now - self._last > self.longest[self.phase]:
+            self.longest[self.phase] = now - self._last
+            self.stacks[self.phase] = collections.Counter(self._seen)
+        self._seen.clear()
+        self._last = now
+
+    def enter(self, phase: str | None) -> None:
+        self.phase, self._last = phase, self._clock()
+
+    def _look(self) -> None:
+        while True:
+            self._pause(0.001)
+            if self.phase is not None:
+                frames = traceback.extract_stack(sys._current_frames().get(self._main))
+                ours = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames if "CSAMSegment" in f.filename]
+                self._seen.append(" < ".join(reversed(ours[-6:])))
+
+
+def measure(size: tuple[int, int, int], stacks: bool) -> None:
+    """Work with the panel as a person does; prints the holds as JSON in the last line."""
+    import numpy as np
+
+    import csam
+    from gui.panel_kit import make_model
+    from host.gui_host import GuiHost
+
+    with tempfile.TemporaryDirectory() as folder, GuiHost() as host:
+        import CSAMSegmentLib.models
+
+        models = Path(folder) / "shipped"
+        make_model("tiny", labels=[f"structure {number}" for number in range(1, CLASSES)]).save(models / "tiny")
+        CSAMSegmentLib.models.SHIPPED = models
+        os.environ["CSAM_WORKER_COMMAND"] = shlex.join(
+            [sys.executable, str(HERE.parents[1] / "gui" / "fake_worker.py"), folder]
+        )
+        (Path(folder) / "mode").write_text("bench")
+        host.load_module(Path(csam.__file__).parents[1] / "CSAMSegment.py")
+        voxels = np.random.default_rng(0).integers(0, 400, size[::-1], np.int16)
+        host.scene_host.add_volume(voxels, (1.25, 1.25, 8.0))
+        pulse = Pulse(stacks)
+        pulse.enter("open")
+        panel = host.open_module("CSAMSegment").panel
+        host.wait_until(lambda: panel.worker.status.hello is not None)
+        host.process_events(1.0)
+        for phase in ("write", "again"):
+            pulse.enter("start")
+            panel.ui.applyButton.click()
+            host.wait_until(lambda: "Sample" in panel.ui.stageLabel.text, 120)
+            pulse.enter(phase)
+            host.wait_until(lambda: not panel.isRunning, 120)
+            host.process_events(1.5)
+        pulse.enter("restore")
+        panel.restorePrevious()
+        host.process_events(1.0)
+        pulse.enter(None)
+        shown = host.dialogs.take()
+        assert not shown, shown
+        assert not host.uncaught, host.uncaught
+    for phase, found in pulse.stacks.items():
+        for stack, count in found.most_common(8):
+            print(f"{phase:<8} {count:3}  {stack}", file=sys.stderr)
+    print(json.dumps(pulse.longest))
 
 
 if __name__ == "__main__":

@@ -81,15 +81,25 @@ def test_a_map_of_a_result_is_no_image(person):
     assert not person.ui.applyButton.enabled
 
 
-def test_an_image_under_a_transform_that_bends_space_cannot_be_run(person):
+def test_an_image_under_a_transform_that_bends_space_can_be_run_and_it_is_said(person):
     person.loads()
     person.opens()
+    spline, landmarks = vtk.vtkThinPlateSplineTransform(), [vtk.vtkPoints(), vtk.vtkPoints()]
+    for corner in ((0, 0, 0), (90, 0, 0), (0, 90, 0), (0, 0, 90), (90, 90, 50)):
+        landmarks[0].InsertNextPoint(corner)
+        landmarks[1].InsertNextPoint(corner[0], corner[1], corner[2] + corner[0] * corner[1] / 1000)
+    spline.SetSourceLandmarks(landmarks[0])
+    spline.SetTargetLandmarks(landmarks[1])
+    spline.SetBasisToR()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bent")
-    node.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    node.SetAndObserveTransformToParent(spline)
     person.volume.SetAndObserveTransformNodeID(node.GetID())
     person.looks()
-    assert "bends space" in person.ui.applyButton.toolTip
-    assert not person.ui.applyButton.enabled
+    assert person.ui.applyButton.enabled
+    assert '"Bent" bends the grid of the image' in person.ui.fitLabel.text
+    person.applies()
+    assert person.parameters.segmentation.GetTransformNodeID() == node.GetID()
+    assert '"Bent" bends the grid of the image' in person.ui.warningsLabel.text
 
 
 def test_an_empty_image_can_be_run_once_it_is_filled(person):

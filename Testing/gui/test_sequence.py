@@ -7,14 +7,15 @@ import SimpleITK as sitk
 import slicer
 
 
-def make_sequence(person, count: int = 3):
+def make_sequence(person, count: int = 3, step: float = 40, tolerance: float = 0.001):
     """A sequence of a stack at several times with its browser; the proxy volume comes back."""
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
+    sequence.SetNumericIndexValueTolerance(tolerance)
     sequence.SetIndexName("time")
     sequence.SetIndexUnit("ms")
     for number in range(count):
         volume = person.loads(f"phase {number}", seed=number)
-        sequence.SetDataNodeAtValue(volume, str(40 * number))
+        sequence.SetDataNodeAtValue(volume, f"{step * number:g}")
         slicer.mrmlScene.RemoveNode(volume)
     browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
@@ -81,6 +82,28 @@ def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
     maps = [sequence for sequence in sequences if sequence.GetName() == person.nodes["error_probability"].GetName()]
     assert maps
     assert person.ui.sliceTable.rowCount == 6
+
+
+def test_images_nearer_than_the_usual_tolerance_keep_a_result_each(person):
+    """Times in seconds of a fast series: 0, 0.0004, 0.0008; the usual tolerance is 0.001."""
+    browser, person.proxy = make_sequence(person, step=0.0004, tolerance=1e-6)
+    person.opens()
+    person.parameters.inputVolume, person.parameters.wholeSequence = person.proxy, True
+    person.looks()
+    person.applies()
+    for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
+        values = [sequence.GetNthIndexValue(number) for number in range(sequence.GetNumberOfDataNodes())]
+        assert values == ["0", "0.0004", "0.0008"], sequence.GetName()
+
+
+def test_images_at_one_place_of_the_index_are_refused_before_the_run(sequence):
+    person = sequence
+    before = person.host.scene_host.node_ids()
+    person.browser.GetMasterSequenceNode().SetNumericIndexValueTolerance(50)
+    person.ui.applyButton.click()
+    person.ends()
+    assert "image 2 lies at 40, image 1 at 0: nearer than the tolerance of its index (50)" in person.is_told()
+    assert person.host.scene_host.node_ids() == before
 
 
 def test_a_sequence_takes_as_long_as_its_images_and_gets_outputs_of_its_own(sequence):

@@ -101,6 +101,20 @@ def test_the_axis_chosen_by_the_user_is_not_doubted():
     assert any("does not tell" in w for w in fit.check([isotropic], model()))
 
 
+def test_what_the_fewest_samples_decided_is_said_before_the_run():
+    said = fit.check([fitting((24, 22, 10), (2.0, 2.0, 2.9))], model())
+    assert any(
+        "2×2×2.9 mm does not tell along which axis the slices lie; k, which has the fewest (10)" in w for w in said
+    )
+
+
+@pytest.mark.parametrize("size", [(24, 22, 1), (1, 24, 22)])
+def test_of_one_slice_no_axis_is_assumed(size):
+    image = fitting(size, (1.25, 1.25, 1.25))
+    assert size[fit.chosen_axis(image, model())] == 1
+    assert not any("does not tell" in w for w in fit.check([image], model()))
+
+
 def test_the_axis_is_the_users_or_the_models_or_that_of_the_largest_spacing():
     image = fitting(direction=CORONAL)
     assert fit.chosen_axis(image, model(), "i") == 0

@@ -77,6 +77,12 @@ def test_storing_an_image_otherwise_moves_none_of_its_voxels():
         ((9, 64, 64), (2.0, 2.0, 1.97), 0),
         ((64, 64, 64), (2.0, 2.0, 2.0), 2),
         ((30, 50, 200), (6.4, 4.0, 0.5), 0),
+        ((256, 256, 1), (1.25, 1.25, 1.0), 2),
+        ((256, 1, 256), (1.25, 0.1, 0.3), 1),
+        ((256, 256, 9), (1.25, 1.25, 1.0), 2),
+        ((9, 256, 256), (1.0, 1.25, 1.25), 0),
+        ((64, 50, 80), (3.0, 2.0, 2.0), 0),
+        ((64, 50, 80), (2.9, 2.0, 2.0), 1),
     ],
     ids=[
         "thick slices",
@@ -87,10 +93,42 @@ def test_storing_an_image_otherwise_moves_none_of_its_voxels():
         "first axis has the fewest",
         "a cube: axial",
         "elongated pixels: fewest samples",
+        "one frame of DICOM",
+        "one sample, whatever the spacings",
+        "gaps smaller than pixels: fewest samples",
+        "the same, stored sagittally",
+        "a ratio that tells",
+        "a ratio that does not tell",
     ],
 )
 def test_slices_run_along_the_largest_spacing_or_the_fewest_samples(size, spacing, expected):
     assert slice_axis(size, spacing) == expected
+
+
+@given(
+    size=st.tuples(*[st.integers(1, 6)] * 3),
+    spacing=st.tuples(*[st.sampled_from([0.3, 1.0, 1.25, 1.5, 1.9, 4.0, 8.0])] * 3),
+    axes=st.permutations(range(3)),
+    flips=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+)
+def test_the_slice_axis_is_the_same_line_in_space_however_the_axes_are_stored(size, spacing, axes, flips):
+    cosines = np.array(small.OBLIQUE).reshape(3, 3)
+    stored = cosines[:, axes] * flips
+    there = slice_axis([size[a] for a in axes], [spacing[a] for a in axes], stored.ravel().tolist())
+    assert axes[there] == slice_axis(size, spacing, small.OBLIQUE)
+
+
+@given(
+    size=st.tuples(*[st.integers(1, 300)] * 3),
+    spacing=st.tuples(*[st.floats(0.1, 10)] * 3),
+)
+def test_an_axis_of_one_sample_is_the_slice_axis_and_else_the_fewest_samples_decide_what_spacings_do_not(size, spacing):
+    axis = slice_axis(size, spacing)
+    if 1 in size:
+        assert size[axis] == 1
+    elif not geometry.spacing_tells(spacing, axis):
+        rivals = [a for a in range(3) if spacing[a] * geometry.SPACING_TELLS > max(spacing)]
+        assert size[axis] == min(size) or size[axis] == min(size[a] for a in rivals)
 
 
 def test_the_choice_of_the_user_and_of_the_model_comes_first():

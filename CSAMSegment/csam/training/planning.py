@@ -172,8 +172,7 @@ def _slice_axis(facts: Sequence[CaseFacts]) -> tuple[str, str]:
     planes, assumed = Counter(), Counter()
     for fact in facts:
         axis = geometry.slice_axis(fact.size, fact.spacing, fact.direction)
-        others = [fact.spacing[a] for a in range(3) if a != axis]
-        clear = fact.spacing[axis] > geometry.SPACING_TIE * max(others)
+        clear = geometry.spacing_tells(fact.spacing, axis)
         cosines = np.abs(np.reshape(fact.direction, (3, 3))[:, axis])
         (planes if clear else assumed)[geometry.PLANES[int(cosines.argmax())]] += 1
     if not assumed:
