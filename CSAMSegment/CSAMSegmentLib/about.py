@@ -18,6 +18,7 @@ a 2D network whose slices attend to each other, and shows slice by slice where t
 tick it as reviewed (key M).</li>
 </ol>
 <p>The overlay is the chance that a voxel's label is wrong. To try it: module Sample Data, "CSAM cardiac phantom".</p>
+<p>It needs 3D Slicer 5.10 or newer (Python 3.10 or newer).</p>
 <p>Research software, not a medical device. No image leaves this computer unless you name a worker elsewhere.</p>
 """)
 

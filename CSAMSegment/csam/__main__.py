@@ -17,7 +17,11 @@ def _forget_start_folder() -> None:
     Python 3.11 and later can be told (PYTHONSAFEPATH), 3.10 cannot, and over ssh nobody tells it.
     """
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if sys.path and sys.path[0] in ("", os.getcwd()) and not (os.path.isdir(ours) and os.path.samefile(ours, os.curdir)):
+    if (
+        sys.path
+        and sys.path[0] in ("", os.getcwd())
+        and not (os.path.isdir(ours) and os.path.samefile(ours, os.curdir))
+    ):
         del sys.path[0]
 
 

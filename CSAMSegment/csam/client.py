@@ -32,6 +32,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from .connection import GRACE, Connection
+from .errors import CSAMError
 from .job import Job
 from .protocol import pack_images, pack_options
 from .raster import Raster

@@ -164,8 +164,8 @@ class Connection:
         words = next((line for line in reversed(self._last_words) if line.strip()), "")
         self._fail(
             WorkerError(
-                f"The command {shlex.join(self._command)!r} has not become a worker within {START_TIMEOUT:.0f} seconds; "
-                f"it was ended. {f'Its last words: {words[:300]} ' if words else ''}Try it in a terminal: it must not "
+                f"The command {shlex.join(self._command)!r} has not become a worker within {START_TIMEOUT:.0f} s; it "
+                f"was ended. {f'Its last words: {words[:300]} ' if words else ''}Try it in a terminal: it must not "
                 'ask anything, such as a password, and must not keep back what it writes, as "conda run" does without '
                 "--no-capture-output. Check the worker command in the settings."
             )

@@ -89,7 +89,8 @@ def check_answers(device: str, reason: str) -> None:
     """
     if device != "cpu" and why_unusable(device, tidy=True):
         raise DeviceLost(
-            f"The device {device} failed and does not answer any more ({reason}). Restart the worker, or choose the CPU."
+            f"The device {device} failed and does not answer any more ({reason}). Restart the worker, or choose the "
+            "CPU."
         )
 
 

@@ -59,7 +59,7 @@ def windows_command(command: Sequence[str], env: Mapping[str, str]) -> list[str]
     Raises WorkerError for a batch file with an argument that cmd.exe would change.
     """
     program, *arguments = command or [""]
-    program = shutil.which(program, path=env.get("PATH")) or program
+    program = shutil.which(program, path=_variable(env, "PATH")) or program
     if not program.lower().endswith(BATCH):
         return [program, *arguments]
     changed = next((word for word in (program, *arguments) if re.search(r'["%!\r\n]', word)), None)
@@ -74,4 +74,9 @@ def windows_command(command: Sequence[str], env: Mapping[str, str]) -> list[str]
 
 def system_program(name: str, env: Mapping[str, str]) -> str:
     """One of Windows' own programs, with its path: PATH may lack it, or lead to another."""
-    return str(PureWindowsPath(env.get("SystemRoot") or r"C:\Windows", "System32", name))
+    return str(PureWindowsPath(_variable(env, "SystemRoot") or r"C:\Windows", "System32", name))
+
+
+def _variable(env: Mapping[str, str], name: str) -> str | None:
+    """A variable, however its name is written: Windows takes Path and PATH for the same, a dictionary does not."""
+    return next((value for key, value in env.items() if key.lower() == name.lower()), None)

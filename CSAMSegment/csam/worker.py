@@ -20,8 +20,9 @@ quit                                                   bye
 When it begins to listen it says so with a frame "started" of no id.
 
 A request that fails is answered with an error frame: kind (``csam.errors``), message for a person, detail for the
-log. After one of kind "device_lost" the worker ends: a GPU that has failed in earnest answers this process no more. Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input
-are heard in the middle of a run. Whatever Python or a library prints goes to standard error.
+log. After one of kind "device_lost" the worker ends: a GPU that has failed in earnest answers this process no more.
+Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input are heard
+in the middle of a run. Whatever Python or a library prints goes to standard error.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ def test_auto_takes_the_first_that_can_be_used(two_gpus):
 
 
 def test_a_chosen_gpu_that_cannot_be_used_is_refused_with_the_reason(two_gpus):
-    with pytest.raises(DeviceError, match=r"cuda:0 cannot be used \(CUDA error: no kernel image .*; there is cuda:1, cpu"):
+    with pytest.raises(
+        DeviceError, match=r"cuda:0 cannot be used \(CUDA error: no kernel image .*; there is cuda:1, cpu"
+    ):
         choose_device("cuda:0")
 
 

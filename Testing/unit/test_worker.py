@@ -738,7 +738,7 @@ def test_a_command_that_never_becomes_a_worker_is_ended_with_its_name_and_its_la
         process = eventually(lambda: client.process_id)
         error = failure(job)
         assert type(error) is WorkerError
-        assert "has not become a worker within 1 seconds" in str(error)
+        assert "has not become a worker within 1 s;" in str(error)
         assert f"{sys.executable} -c" in str(error)
         assert "Its last words: Enter the password:" in str(error)
         assert "conda run" in str(error)
