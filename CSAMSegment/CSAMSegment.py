@@ -1,4 +1,15 @@
-"""CSAMSegment, the module as Slicer looks for it; what it does is in CSAMSegmentLib and csam."""
+"""CSAMSegment, the module as Slicer looks for it; what it does is in CSAMSegmentLib and csam.
+
+It needs Slicer 5.10 or newer, which have Python 3.12. This file alone is read by older ones too, to say so.
+"""
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036
+    raise ImportError(
+        "CSAMSegment needs 3D Slicer 5.10 or newer, for Python 3.10 or newer; the Python of this one is "
+        f"{sys.version_info[0]}.{sys.version_info[1]}. Get a newer Slicer from download.slicer.org."
+    )
 
 from pathlib import Path
 from typing import Annotated

@@ -21,6 +21,7 @@ correct it with Edit this segment.</li>
 phantom in the module Sample Data.</p>
 <p>Research software, not a medical device: do not use it to diagnose or treat. No image leaves this computer unless you
 name a worker elsewhere.</p>
+<p>It needs 3D Slicer 5.10 or newer (Python 3.10 or newer).</p>
 """)
 
 ACKNOWLEDGEMENT = _("""

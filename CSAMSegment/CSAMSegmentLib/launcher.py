@@ -8,7 +8,9 @@ In this order:
 4. ``sys.executable``, outside the application only: inside it may be empty, or be the application itself.
 
 The first two may name an interpreter ("/opt/torch/bin/python") or a whole command
-("ssh gpu-host python -m csam worker").
+("ssh gpu-host python -m csam worker"). "~" and variables ($HOME, %USERPROFILE%) stand for what they are on this
+computer, but not in what ssh is to run elsewhere. "conda run" gets the option without which it keeps back all that is
+written.
 
 Example:
     >>> launch = find_worker()
@@ -24,7 +26,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import slicer
 
@@ -33,6 +35,10 @@ from csam.errors import WorkerError
 COMMAND_SETTING = "CSAMSegment/WorkerCommand"
 COMMAND_VARIABLE = "CSAM_WORKER_COMMAND"
 WORKER = ("-m", "csam", "worker")
+
+SSH = ("ssh", "plink")
+UNCAPTURED = "--no-capture-output"
+UNCAPTURED_TOO = {UNCAPTURED, "--live-stream"}
 
 HELP = f"Set the worker command (Advanced, or the environment variable {COMMAND_VARIABLE}) to a Python that has torch."
 
@@ -79,8 +85,9 @@ def split_command(text: str, windows: bool = os.name == "nt") -> list[str]:
     backslash is part of a path, elsewhere it quotes the next character.
     """
     text = text.strip()
-    if os.path.isfile(text):
-        parts = [text]
+    whole = _expanded(text)
+    if os.path.isfile(whole):
+        parts = [whole]
     elif windows:
         words = re.findall(r'(?:[^\s"]|"[^"]*(?:"|$))+', text)
         parts = [word.replace('"', "") for word in words]
@@ -89,7 +96,28 @@ def split_command(text: str, windows: bool = os.name == "nt") -> list[str]:
             parts = shlex.split(text)
         except ValueError as error:
             raise WorkerError(f"The worker command {text!r} cannot be read: {error}. Close its quotes.") from error
-    return [*parts, *WORKER] if len(parts) == 1 else parts
+    parts = [*parts, *WORKER] if len(parts) == 1 else parts
+    here = 1 if parts and _stem(parts[0]) in SSH else len(parts)
+    return _unheld([*map(_expanded, parts[:here]), *parts[here:]])
+
+
+def _expanded(word: str) -> str:
+    return os.path.expanduser(os.path.expandvars(word))
+
+
+def _stem(program: str) -> str:
+    return PureWindowsPath(program).stem.lower()
+
+
+def _unheld(parts: list[str]) -> list[str]:
+    """The command without what "conda run" does: it shows what its program writes only when that has ended."""
+    if UNCAPTURED_TOO & {*" ".join(parts).split()}:
+        return parts
+    told = [re.sub(r"(\bconda(?:\.exe|\.bat)?\s+run)(?=\s)", rf"\1 {UNCAPTURED}", word) for word in parts]  # over ssh
+    for number in range(len(told) - 1, 0, -1):
+        if told[number] == "run" and _stem(told[number - 1]) == "conda":
+            told.insert(number + 1, UNCAPTURED)
+    return told
 
 
 def find_command(environment: Mapping[str, str]) -> tuple[list[str], str]:

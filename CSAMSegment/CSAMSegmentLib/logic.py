@@ -268,6 +268,11 @@ class CSAMSegmentLogic:
             self._client = self._clientFactory()
         return self._client
 
+    @property
+    def deviceLost(self) -> str | None:
+        """Why the worker's GPU is not used any more, after it failed in two processes; None while it is."""
+        return getattr(self._client, "device_lost", None)
+
     def _take(self, run: Run, event) -> None:
         if isinstance(event, Progress):
             run.progress = event

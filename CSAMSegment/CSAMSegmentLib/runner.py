@@ -197,6 +197,7 @@ class Runner:
         parameters = self.parameters  # None while a scene is being loaded
         if run.output.result is not None and parameters is not None and parameters.region is None:
             self._worker.remember(run)
+        self._worker.hear(run)
         self._show(self._onDone(run.output))
 
     def _end(self, error: CSAMError) -> None:

@@ -67,6 +67,16 @@ def device(entry: Mapping) -> str:
     return _("{name}, {size} free").format(name=name, size=memory(free)) if free else name
 
 
+def no_device(wanted: str, unusable: Iterable[Mapping]) -> str:
+    """What to do when the chosen device cannot be had; unusable: as in the worker's hello."""
+    for entry in unusable:
+        if wanted in (entry["id"], entry["id"].split(":")[0]):
+            return _("{device} cannot be used: {reason}. Choose Automatic under Advanced.").format(
+                device=entry["name"], reason=entry["reason"]
+            )
+    return _("{device} is not on this computer. Choose Automatic under Advanced.").format(device=wanted)
+
+
 def millilitres(value: float) -> str:
     """A volume with as many digits as mean something."""
     return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"

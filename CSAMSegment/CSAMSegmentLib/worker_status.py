@@ -13,9 +13,10 @@ from csam.pace import Pace
 class WorkerStatus:
     """Asks the worker of a logic for its hello.
 
-    hello: its fields (version, python, executable, torch or None with reason, devices), None while unknown.
+    hello: its fields (version, python, executable, torch or None with reason, devices, unusable), None while unknown.
     error: why there is no hello, None while all is well.
-    paces: by path of the model and device, how fast it runs, where the worker has measured it.
+    paces: by path of the model and device, how fast it runs, where the worker has measured it; the device is the one
+        that did the work, whichever was asked for.
     """
 
     def __init__(self, logic):
@@ -48,7 +49,12 @@ class WorkerStatus:
 
     def ask(self) -> None:
         """Start the worker and ask; an answer that is awaited or there is not asked for again."""
-        if self.pending or self.hello is not None:
+        if self.hello is None:
+            self.askAgain()
+
+    def askAgain(self) -> None:
+        """Ask although an answer is there: a device may be gone, or a new worker have taken over."""
+        if self.pending:
             return
         self.error = None
         try:
@@ -78,7 +84,10 @@ class WorkerStatus:
                 self._paceJob = None
             if isinstance(event, dict) and event.get("pace"):  # an older worker measures nothing
                 known = {field.name for field in fields(Pace)}  # a newer worker may tell more
-                self.paces[key] = Pace(**{name: value for name, value in event["pace"].items() if name in known})
+                model, device = key  # an older worker does not tell which it was
+                self.paces[model, event.get("device", device)] = Pace(
+                    **{name: value for name, value in event["pace"].items() if name in known}
+                )
                 return True
         return False
 

@@ -80,9 +80,9 @@ class WorkerView:
             if self.runsInSlicer() and status.installable:
                 text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
         elif self._wanted() not in ("auto", *(device["id"] for device in status.hello.get("devices") or ())):
-            text = _("{device} is not on this computer. Choose Automatic under Advanced.").format(device=self._wanted())
+            text = words.no_device(self._wanted(), self._unusable())
         else:
-            text = words.device(self.device()) + self._estimate()
+            text = words.device(self.device()) + self._estimate() + self._gpuMissed()
         self._ui.deviceLabel.text = text
         if self._ui.logButton.checked:
             self._showLog()
@@ -90,7 +90,26 @@ class WorkerView:
     def device(self) -> dict:
         """The device that the next run will use, as in the worker's hello."""
         devices = (self.status.hello or {}).get("devices") or [{"id": "cpu"}]
+        if self._wanted() == "auto" and self._logic.deviceLost:
+            return devices[-1]  # the CPU
         return next((device for device in devices if device["id"] == self._wanted()), devices[0])
+
+    def _unusable(self) -> list[dict]:
+        """The GPUs that are there but cannot be used; an older worker names none."""
+        return (self.status.hello or {}).get("unusable") or []
+
+    def _gpuMissed(self) -> str:
+        """Why the next run will not be on a GPU that is there; empty where it will, and where the CPU was chosen."""
+        if self._wanted() != "auto" or self.device()["id"] != "cpu":
+            return ""
+        if self._logic.deviceLost:
+            return _(". The GPU failed twice and is not used until the worker is restarted: {reason}").format(
+                reason=self._logic.deviceLost
+            )
+        return "".join(
+            _(". {name} cannot be used: {reason}").format(name=device["name"], reason=device["reason"])
+            for device in self._unusable()
+        )
 
     def _wanted(self) -> str:
         """The chosen device, whether it is here or not."""
@@ -128,13 +147,21 @@ class WorkerView:
             return ""
         return _(": about {time}").format(time=words.seconds(seconds))
 
+    def hear(self, run) -> None:
+        """Where a run was on another device than was thought, ask the worker anew what it has."""
+        result = run.output.result
+        if result is not None and result.provenance.get("device") not in (None, self.device()["id"]):
+            self.status.askAgain()
+            self.refresh()
+
     def remember(self, run) -> None:
         """Learn from a run how long the next one will take."""
         provenance = run.output.result.provenance
         seconds, samples = provenance.get("seconds"), provenance.get("options", {}).get("samples")
         if application() is None or not seconds or not samples:
             return
-        name = SPEED_SETTING.format(model=run.model.name, device=self.device()["id"], samples=samples)
+        device = provenance.get("device") or self.device()["id"]  # the one that did the work
+        name = SPEED_SETTING.format(model=run.model.name, device=device, samples=samples)
         size = work(raster_from_volume(run.volumes[0]), run.model, self._parameters.sliceAxis.value)
         application().userSettings().setValue(name, f"{float(seconds) / size:.4g}")
         self.refresh()

@@ -4,4 +4,12 @@ The engine behind the 3D Slicer extension CSAMSegment. It knows nothing of Slice
 as ``csamsegment``. Importing this package imports neither torch nor SimpleITK.
 """
 
+import sys
+
 __version__ = "0.1.0"
+
+if sys.version_info < (3, 10):  # noqa: UP036
+    raise ImportError(
+        f"CSAM needs Python 3.10 or newer, as 3D Slicer 5.10 and later have; {sys.executable} is Python "
+        f"{sys.version_info[0]}.{sys.version_info[1]}. Choose a newer one."
+    )

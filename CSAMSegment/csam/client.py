@@ -11,6 +11,9 @@ In a GUI, from a timer::
     for event in job.poll():  # Progress …, at last and once a Result, a reply's fields or a CSAMError
         ...
 
+When a GPU has stopped to answer its worker, the job under way is sent to a new one, once; then the CPU does it, and its
+result says so.
+
 However the worker fails (it cannot be started, ends, is killed, closes a pipe, writes what is no frame), the job under
 way ends with one WorkerError, no process is left behind, and the next ``submit`` starts a new worker.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +32,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from .connection import GRACE, Connection
+from .errors import CSAMError
 from .job import Job
 from .protocol import pack_images, pack_options
 from .raster import Raster
@@ -36,6 +41,11 @@ from .result import Options, Progress, ProgressCallback, Result
 Image = sitk.Image | Raster
 Images = Mapping[str, Image] | Sequence[Image] | Image
 """One image a channel of the model, in its order."""
+
+SENT_AGAIN = ("segment", "load")
+"""Requests that are sent to another worker after their GPU has stopped to answer."""
+AGAIN = "Starting anew after a failure of the GPU"
+GAVE_UP = "The GPU failed twice, the second time in a new process: the run was on the CPU, which is slower. {reason}"
 
 LOG_LINES = 500
 """Lines of the worker's standard error that are kept."""
@@ -60,6 +70,8 @@ class WorkerClient:
     log: called with each line that the worker writes to standard error, from a thread of the client.
     rasters: give the images of a Result as ``csam.raster.Raster``, which takes no copy.
 
+    device_lost: why the GPU is not used any more where the choice is the worker's; None while it is. ``close`` forgets.
+
     Only ``run``, ``hello``, ``segment`` and ``close`` wait; every other method returns at once.
     """
 
@@ -78,6 +90,8 @@ class WorkerClient:
         self._numbers = itertools.count(1)
         self._connection: Connection | None = None
         self._kill: Callable[[], None] | None = None
+        self._changing = threading.RLock()  # the connection
+        self.device_lost: str | None = None
 
     def submit(self, header: Mapping[str, Any], images: Images = ()) -> Job:
         """Send a request (``csam.worker`` lists them) and return at once.
@@ -89,9 +103,11 @@ class WorkerClient:
             images = {str(number): image for number, image in enumerate(images)}
         specs, buffers = pack_images(images)
         job = Job(next(self._numbers), header["type"])
-        header = {**header, "id": job.id, **({"images": specs} if specs else {})}
-        while not (self._connection and self._connection.submit(job, header, buffers)):
-            self._connect()
+        job.request = {**header, "id": job.id, **({"images": specs} if specs else {})}, buffers
+        with self._changing:
+            if self.device_lost and job.kind in SENT_AGAIN and _device_of(header) == "auto":
+                self._to_the_cpu(job)
+            self._send(job)
         return job
 
     def run(
@@ -139,15 +155,18 @@ class WorkerClient:
         Returns at once; the job ends as Cancelled, or with its result if that was quicker. A job that is done, or
         being cancelled, is left alone.
         """
-        if self._connection:
-            self._connection.cancel(job, grace)
+        with self._changing:
+            if self._connection:
+                self._connection.cancel(job, grace)
 
     def close(self, wait: bool = True) -> None:
         """End the worker and, as Cancelled, its jobs. With ``wait`` the process is gone on return (within a second).
 
         A later ``submit`` starts a new one.
         """
-        connection, self._connection = self._connection, None
+        with self._changing:
+            connection, self._connection = self._connection, None
+            self.device_lost = None
         if connection:
             connection.close(GRACE, wait)
 
@@ -166,9 +185,44 @@ class WorkerClient:
     def __exit__(self, *_) -> None:
         self.close()
 
+    def _send(self, job: Job) -> None:
+        while not (self._connection and self._connection.submit(job, *job.request)):
+            self._connect()
+
     def _connect(self) -> None:
         env = worker_environment() if self._env is None else dict(self._env)
-        self._connection = Connection(self.command, env, self._lines, self._log, self._rasters)
+        lost = weakref.WeakMethod(self._on_device_lost)  # the connection must not keep its client
+        self._connection = Connection(self.command, env, self._lines, self._log, self._rasters, lost)
         if self._kill:
             self._kill.detach()
         self._kill = weakref.finalize(self, self._connection.kill)  # when forgotten, or at the interpreter's exit
+
+    def _on_device_lost(self, connection: Connection, job: Job, error: CSAMError) -> None:
+        """The worker's GPU is lost for it: another worker takes over its jobs. In the connection's thread."""
+        with self._changing:
+            job.losses += 1
+            device, kind = _device_of(job.request[0]), job.kind
+            waiting = connection.hand_over(job, error if kind not in SENT_AGAIN or job.losses > 2 else None)
+            if job in waiting:
+                self._lines.append(f"{error} The request is sent to a new worker.")
+                if job.losses == 2:
+                    if device == "auto":
+                        self.device_lost = str(error)
+                    self._to_the_cpu(job, str(error))
+                job.report(Progress(0.0, AGAIN))
+            for one in waiting:
+                self._send(one)
+
+    def _to_the_cpu(self, job: Job, reason: str | None = None) -> None:
+        header, buffers = job.request
+        job.notes.append(GAVE_UP.format(reason=reason or self.device_lost))
+        if job.kind == "segment":
+            header = {**header, "options": {**(header.get("options") or {}), "device": "cpu"}}
+        else:
+            header = {**header, "device": "cpu"}
+        job.request = header, buffers
+
+
+def _device_of(header: Mapping[str, Any]) -> str:
+    """The device that a request asks for."""
+    return ((header.get("options") or {}) if header["type"] == "segment" else header).get("device", "auto")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import shlex
-import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .errors import Cancelled, CSAMError, WorkerError
+from .errors import Cancelled, CSAMError, DeviceError, DeviceLost, WorkerError
+from .exits import MEMORY, in_words
 from .job import Job
+from .process import kill_tree, start
 from .protocol import PipeClosed, read_frame, unpack_error, unpack_images, unpack_result, write_frame
 from .result import Progress
 
@@ -27,8 +26,8 @@ HEARSAY = 0.02
 LAUNCHER_ON_A_CRASH = "exit abnormally - Report the problem."
 """How PythonSlicer, Slicer's launcher, ends its last words when the Python below it has crashed or was killed."""
 
-PIPE_SIZE = 1 << 20
-"""Bytes; the most that Linux gives to everybody."""
+START_TIMEOUT = 120.0
+"""Seconds in which a worker says that it has started; importing torch comes later, and may take as long as it likes."""
 
 
 class Connection:
@@ -41,13 +40,20 @@ class Connection:
         lines: deque,
         log: Callable[[str], None] | None,
         rasters: bool,
+        lost: Callable[[], Callable | None] = lambda: None,
     ):
+        """lost: gives what is called with this, the job and its error when the worker's GPU answers no more, or None.
+
+        The others: as in ``csam.client.WorkerClient``.
+        """
+        self._lost_device = lost
         self._command, self._env, self._lines, self._log, self._rasters = command, env, lines, log, rasters
         self._last_words: deque[str] = deque(maxlen=50)
         self._lock = threading.RLock()
         self._open = True
         self._killed = False
         self._exited = threading.Event()
+        self._heard = threading.Event()
         self._process: subprocess.Popen | None = None
         self._jobs: dict[int, Job] = {}  # in the order in which the worker does them
         self._sent: set[int] = set()
@@ -98,7 +104,7 @@ class Connection:
             self._open, self._killed = False, True
             process = None if self._exited.is_set() else self._process
         if process:
-            _kill_tree(process)
+            kill_tree(process)
 
     @property
     def process_id(self) -> int | None:
@@ -121,7 +127,10 @@ class Connection:
     def _live(self) -> None:
         """From start to end: the one place that learns of the worker's end, however it comes."""
         try:
-            process = _start(self._command, self._env)
+            process = start(self._command, self._env)
+        except CSAMError as error:
+            self._end_jobs(error)
+            return
         except Exception as error:  # no such program, not allowed, an environment that is not text, …
             self._end_jobs(
                 WorkerError(
@@ -133,18 +142,34 @@ class Connection:
         with self._lock:
             self._process = process
         if self._killed:
-            _kill_tree(process)
+            kill_tree(process)
         self._thread(self._write)
+        self._thread(self._await_start)
         readers = [self._thread(self._read), self._thread(self._read_log)]
         code = process.wait()
         with self._lock:
             self._open = False  # from here on a new job goes to a new worker
             self._exited.set()
-        _kill_tree(process)  # children that outlive it; they may hold the pipes
+            self._heard.set()
+        kill_tree(process)  # children that outlive it; they may hold the pipes
         for reader in readers:
             reader.join(1.0)
         self._end_jobs(self._obituary(code))
         self._outbox.put(None)
+
+    def _await_start(self) -> None:
+        """A command that never becomes a worker would be waited for without end."""
+        if self._heard.wait(START_TIMEOUT):
+            return
+        words = next((line for line in reversed(self._last_words) if line.strip()), "")
+        self._fail(
+            WorkerError(
+                f"The command {shlex.join(self._command)!r} has not become a worker within {START_TIMEOUT:.0f} s; it "
+                f"was ended. {f'Its last words: {words[:300]} ' if words else ''}Try it in a terminal: it must not "
+                'ask anything, such as a password, and must not keep back what it writes, as "conda run" does without '
+                "--no-capture-output. Check the worker command in the settings."
+            )
+        )
 
     def _write(self) -> None:
         stream = self._process.stdin
@@ -199,6 +224,7 @@ class Connection:
     # What happens
 
     def _expect(self, header: dict) -> None:
+        self._heard.set()
         job = self._jobs.get(header.get("id"))
         if job and header["bytes"]:
             job.moving = True
@@ -212,7 +238,7 @@ class Connection:
         if kind == "progress":
             job.report(Progress(header["fraction"], header["stage"], header["seconds_left"]))
         elif kind == "error":
-            self._settle(job, unpack_error(header))
+            self._take_error(job, unpack_error(header))
         elif kind == "result" and job.kind == "segment":
             images = unpack_images(header["images"], payload, self._rasters)
             self._settle(job, unpack_result(header["result"], images))
@@ -220,6 +246,30 @@ class Connection:
             self._settle(job, header)
         else:
             raise WorkerError(f"The worker's reply is of an unknown type: {kind[:80]!r}.")
+
+    def _take_error(self, job: Job, error: CSAMError) -> None:
+        handle = self._lost_device() if isinstance(error, DeviceError) else None
+        # In a new worker the lost GPU is perhaps not there at all: that is the second failure.
+        if handle and (isinstance(error, DeviceLost) or job.losses == 1):
+            handle(self, job, error)
+        else:
+            self._settle(job, error)
+
+    def hand_over(self, lost: Job, error: CSAMError | None) -> list[Job]:
+        """Take no more jobs, and give those that another worker shall do, in their order; the others are cancelled.
+
+        lost: the job whose GPU answers no more. error: with which it ends; None if another worker shall do it too.
+        """
+        with self._lock:
+            self._open = False
+            for job in [job for job in self._jobs.values() if job.id in self._cancelling]:
+                self._settle(job, Cancelled())
+            if error is not None and lost.id in self._jobs:
+                self._settle(lost, error)
+            jobs = [*self._jobs.values()]
+            self._jobs.clear()
+        self.kill()
+        return jobs
 
     def _settle(self, job: Job, outcome: Any) -> None:
         with self._lock:
@@ -250,46 +300,10 @@ class Connection:
 
     def _obituary(self, code: int) -> WorkerError:
         words = [line for line in self._last_words if line.strip()]
-        if code < 0:
-            try:
-                name = signal.Signals(-code).name
-            except ValueError:
-                name = "unknown"
-            reason = f"it was killed by signal {-code} ({name})"
-            advice = " The computer may have run out of memory." if name == "SIGKILL" else ""
-        elif words and words[-1].rstrip().endswith(LAUNCHER_ON_A_CRASH):
-            reason, advice = "it crashed or was killed", " The computer may have run out of memory."
-        else:
-            reason = f"exit code {code}" + (f"; its last words: {words[-1][:300]}" if words else "")
-            advice = ""
-        return WorkerError(f"The worker ended before it had answered: {reason}.{advice} The next run starts a new one.")
-
-
-def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen:
-    """Start the worker in a process group of its own and, on Windows, without a console window.
-
-    Pipes as wide as Linux lets them be: images cross in fewer steps, each of which needs the interpreter's lock.
-    """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-        return subprocess.Popen(command, env=env, creationflags=flags, **pipes)
-    process = subprocess.Popen(command, env=env, start_new_session=True, **pipes)
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import fcntl
-
-        for pipe in (process.stdin, process.stdout):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    return process
-
-
-def _kill_tree(process: subprocess.Popen) -> None:
-    """Kill a worker and its children, also when the worker itself has ended already."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):  # gone already
-        if sys.platform == "win32":
-            flags = subprocess.CREATE_NO_WINDOW
-            command = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-            subprocess.run(command, creationflags=flags, capture_output=True, timeout=10)
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
+        reason, advice = in_words(code)
+        if words and words[-1].rstrip().endswith(LAUNCHER_ON_A_CRASH):
+            reason, advice = "it crashed or was killed", MEMORY
+        elif code >= 0:
+            reason += f"; its last words: {words[-1][:300]}" if words else ""
+        said = f"The worker ended before it had answered: {reason}"
+        return WorkerError(" ".join(filter(None, [f"{said}.", advice, "The next run starts a new one."])))

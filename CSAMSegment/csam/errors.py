@@ -3,6 +3,11 @@
 ``kind`` travels over the worker's protocol, so that the other side can tell them apart.
 """
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
 
 class CSAMError(Exception):
     """Base of every error raised on purpose; ``str(error)`` is one sentence for a person."""
@@ -30,6 +35,12 @@ class DeviceError(CSAMError, RuntimeError):
     kind = "device"
 
 
+class DeviceLost(DeviceError):
+    """A GPU has stopped to answer: this process can use it no more, a new one perhaps."""
+
+    kind = "device_lost"
+
+
 class Cancelled(CSAMError):
     """The person who started the run stopped it."""
 
@@ -45,11 +56,36 @@ class WorkerError(CSAMError, RuntimeError):
     kind = "worker"
 
 
-ERRORS = {error.kind: error for error in (CSAMError, InputError, ModelError, DeviceError, Cancelled, WorkerError)}
+ERRORS = {
+    error.kind: error for error in (CSAMError, InputError, ModelError, DeviceError, DeviceLost, Cancelled, WorkerError)
+}
+
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "alloc", "cudnn_status_not_initialized")
+PERHAPS_OUT_OF_MEMORY = (
+    "unable to find a valid cudnn algorithm",
+    "unable to find an engine",
+    "cublas_status_not_initialized",
+    "cudnn_status_execution_failed",
+    "cudnn_status_internal_error",
+)
+"""What a GPU says whose memory is too full for the libraries that work there; an unfit one says the same."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Python's MemoryError, torch's OutOfMemoryError, and the other ways in which torch says so, on GPU and CPU."""
-    words = ("out of memory", "not enough memory", "alloc", "cudnn_status_not_initialized")
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words))
+    return named or _says(error, OUT_OF_MEMORY)
+
+
+def smaller_pieces_may_help(error: BaseException) -> bool:
+    """Whether a GPU's memory is short, or may be."""
+    return is_out_of_memory(error) or _says(error, PERHAPS_OUT_OF_MEMORY)
+
+
+def in_short(error: BaseException) -> str:
+    """The first sentence of an error's text, its class where it has none; torch adds pages of advice."""
+    return re.split(r"\.\s|\.$|\n", str(error).strip())[0][:200] or type(error).__name__
+
+
+def _says(error: BaseException, words: Iterable[str]) -> bool:
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

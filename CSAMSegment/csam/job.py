@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from .errors import CSAMError
@@ -17,13 +18,17 @@ BREATH, LONG_BREATH = 0.001, 0.015
 class Job:
     """One request under way. It ends once: with a Result, with the reply's fields (a dict) or with a CSAMError.
 
-    moving: whether images are on their way for it.
+    moving: whether images are on their way for it. request: what a worker gets for it, kept until it has ended.
+    losses: how many workers it has taken along, whose GPU stopped to answer. notes: warnings to add to its result.
     """
 
     def __init__(self, number: int, kind: str):
         self.id = number
         self.kind = kind
         self.moving = False
+        self.request: tuple[dict, list] = ({}, [])
+        self.losses = 0
+        self.notes: list[str] = []
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._events: deque = deque(maxlen=1000)  # nobody may poll
@@ -67,6 +72,9 @@ class Job:
     def finish(self, outcome: Result | dict | CSAMError) -> None:
         with self._lock:
             if not self.done:
+                self.request = ({}, [])
+                if self.notes and isinstance(outcome, Result):
+                    outcome = replace(outcome, warnings=(*outcome.warnings, *self.notes))
                 self._outcome = outcome
                 self._events.append(outcome)
                 self._finished.set()

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .errors import DeviceError, is_out_of_memory
+from .devices import check_answers
+from .errors import CSAMError, DeviceError, in_short, is_out_of_memory, smaller_pieces_may_help
 from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
 from .result import Options
@@ -23,7 +24,25 @@ from .team import Team
 from .uncertainty import SampleReducer
 from .views import View
 
-ON_THE_CPU = "The GPU's memory did not suffice ({reason}): the run went on on the CPU, which is slower."
+
+def on_the_cpu(error: BaseException) -> str:
+    """What is said of a run that a GPU has failed."""
+    fault = "The GPU's memory did not suffice" if is_out_of_memory(error) else "The GPU failed"
+    return f"{fault} ({in_short(error)}): the run went on on the CPU, which is slower."
+
+
+def network_on(model, device: str) -> tuple[torch.nn.Module, str, list[str]]:
+    """A model's network on a device, or on the CPU where that fails; where it is, and what there is to say of it.
+
+    Raises DeviceLost where the device answers no more.
+    """
+    try:
+        return model.network(device), device, []
+    except (MemoryError, RuntimeError) as error:
+        if device == "cpu" or isinstance(error, CSAMError):
+            raise
+        check_answers(device, in_short(error))
+        return model.network("cpu"), "cpu", [on_the_cpu(error)]
 
 
 @dataclass(frozen=True)
@@ -119,32 +138,38 @@ class Sampling:
         self.areas = self.areas[:, before : before + count]
 
     def _piece(self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
-        """All samples of a window and tile, x (S, C, rows, columns): in smaller pieces, then on the CPU, if needed."""
-        largest = elements_at_once(self.device) // self.network.elements_per_slice(x)
-        # Several samples at a time keep a GPU busy; a CPU gains nothing by them.
-        largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" else max(1, self.samples))))
+        """All samples of a window and tile, x (S, C, rows, columns).
+
+        Whatever a GPU fails at is done on the CPU; where its memory may be short, smaller pieces are tried before.
+        Raises DeviceLost where it answers no more: then not even the weights can be had from it.
+        """
         while True:
-            chunk = min(largest, self._chunk_limit)
+            chunk = self._chunk_limit
             try:
+                largest = elements_at_once(self.device) // self.network.elements_per_slice(x)
+                # Several samples at a time keep a GPU busy; a CPU gains nothing by them.
+                largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" else max(1, self.samples))))
+                chunk = min(largest, self._chunk_limit)
                 return self._sample(x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick)
+            except CSAMError:
+                raise
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
                 if self.device == "cpu":
+                    if not is_out_of_memory(error):
+                        raise
                     raise DeviceError(
                         "This machine's memory does not suffice for this run. Close other programs, limit the run to a "
                         "region, or use a smaller model."
                     ) from error
-                reason = str(error).split(".")[0]
-            torch.cuda.empty_cache()  # here, where the error no longer holds on to the tensors
-            if chunk > 1:
+                smaller, said, reason = smaller_pieces_may_help(error), on_the_cpu(error), in_short(error)
+            check_answers(self.device, reason)  # here, where the error no longer holds on to the tensors
+            if smaller and 1 < chunk < 2**31:
                 self._chunk_limit = chunk // 2
                 self._warn("The GPU's memory was short: the run went on in smaller pieces.")
             else:
-                self._warn(ON_THE_CPU.format(reason=reason))
-                self.device = "cpu"
+                self._warn(said)
                 self.network = _copied_to_the_cpu(self.network)  # whoever lent it finds it where it was
-                self._chunk_limit = largest
+                self.device, self._chunk_limit = "cpu", 2**31
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:

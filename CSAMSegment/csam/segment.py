@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 
 from . import __version__, continuity, fit, geometry
-from .devices import choose_device
+from .devices import choose_device, said_of, unusable_devices
 from .doubt import case_quality, expected_dice, smoothed, volume_interval
-from .errors import Cancelled, InputError, is_out_of_memory
+from .errors import Cancelled, InputError
 from .geometry import AXES
 from .model import Calibration, Model
 from .result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
-from .sampling import ON_THE_CPU, Sampling, Slab
+from .sampling import Sampling, Slab, network_on
 from .stack import Stack, resize, stack_of
 from .uncertainty import entropy, error_probability, expected_difference, mutual_information
 
@@ -80,14 +80,11 @@ def segment(
     if options.region is not None:
         part = geometry.region_indices(images[0], *options.region)
     device = choose_device(options.device)
+    if (options.device, device) == ("auto", "cpu"):
+        warnings += filter(None, [said_of(unusable_devices())])
     report(0.01, "Reading the model")
-    try:
-        network = model.network(device)
-    except (MemoryError, RuntimeError) as error:
-        if device == "cpu" or not is_out_of_memory(error):
-            raise
-        warnings.append(ON_THE_CPU.format(reason=str(error).split(".")[0]))
-        device, network = "cpu", model.network("cpu")
+    network, device, said = network_on(model, device)
+    warnings += said
     report(0.03, "Preparing the slices")
     cropped = [image[tuple(part)] for image in images]
     stack = stack_of(cropped, model.in_plane_spacing, model.intensity, AXES[axis])

@@ -5,9 +5,11 @@ Torch lives here and only here. Requests and replies are frames (``csam.protocol
 =========  ==========================================  ====================================================
 request    its fields                                  replies
 =========  ==========================================  ====================================================
-hello                                                  hello: version, python, executable, torch, devices, and where
-                                                       torch is missing reason and installable
-load       model, device                               loaded: model (its description), pace (``csam.pace``)
+hello                                                  hello: version, python, executable, torch, devices, unusable
+                                                       (``csam.devices``), and where torch is missing reason and
+                                                       installable
+load       model, device                               loaded: model (its description), pace (``csam.pace``), and
+                                                       device, the one that was measured
 segment    model, options, images                      progress …, result: result, images
 train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
            fine_tune, split, fold
@@ -15,9 +17,12 @@ cancel     (the id of the request to cancel)           that request ends with an
 quit                                                   bye
 =========  ==========================================  ====================================================
 
+When it begins to listen it says so with a frame "started" of no id.
+
 A request that fails is answered with an error frame: kind (``csam.errors``), message for a person, detail for the
-log. Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input
-are heard in the middle of a run. Whatever Python or a library prints goes to standard error.
+log. After one of kind "device_lost" the worker ends: a GPU that has failed in earnest answers this process no more.
+Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input are heard
+in the middle of a run. Whatever Python or a library prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ from typing import Any, BinaryIO
 
 import csam
 
-from .errors import Cancelled, CSAMError, DeviceError, WorkerError, is_out_of_memory
+from .errors import Cancelled, CSAMError, DeviceError, DeviceLost, WorkerError, in_short, is_out_of_memory
 from .protocol import (
     PipeClosed,
     pack_error,
@@ -54,6 +59,9 @@ from .result import Progress
 
 EXIT_GRACE = 0.5
 """Seconds that a run gets to notice that the worker ends."""
+
+EXIT_DEVICE_LOST = 4
+"""The exit code after a GPU has stopped to answer."""
 
 MODELS_KEPT = 2
 """Models that stay loaded, the latest ones."""
@@ -96,6 +104,7 @@ class Worker:
 
     def serve(self) -> int:
         """Answer requests until the input ends. A run that goes on regardless is ended with the process."""
+        self.send({"type": "started", "id": None})
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         while (request := self._jobs.get()) is not None:
             self._answer(request)
@@ -137,7 +146,10 @@ class Worker:
                 raise Cancelled()
             handler(request, self._models)
         except Exception as error:
+            error = _lost_device(error, request.device) or error
             request.reply("error", **_describe(error))
+            if isinstance(error, DeviceLost):
+                _leave(EXIT_DEVICE_LOST)
         finally:
             self._cancelled.discard(request.id)
             request.payload = None
@@ -162,6 +174,12 @@ class Request:
         self.id, self.header = header.get("id"), header
         self._worker, self.payload = worker, payload
         self._reported = (-1.0, "")  # time and stage of the last progress frame
+
+    @property
+    def device(self) -> str:
+        """The device that is asked for."""
+        options = self.header.get("options")
+        return str((options if isinstance(options, dict) else self.header).get("device", "auto"))
 
     def cancelled(self) -> bool:
         return self._worker.is_cancelled(self.id)
@@ -219,10 +237,10 @@ def _hello(request: Request, models: ModelCache) -> None:
     except WorkerError as error:
         reason, missing = str(error), isinstance(error, _TorchMissing)
     try:
-        devices = importlib.import_module("csam.devices").describe_devices()
+        devices, unusable = importlib.import_module("csam.devices").survey()
     except Exception:
         traceback.print_exc()
-        devices = []
+        devices, unusable = [], []
     request.reply(
         "hello",
         version=csam.__version__,
@@ -232,6 +250,7 @@ def _hello(request: Request, models: ModelCache) -> None:
         reason=reason,
         installable=missing,
         devices=devices,
+        unusable=unusable,
     )
 
 
@@ -242,8 +261,8 @@ def _load(request: Request, models: ModelCache) -> None:
     from .pace import measure
 
     model = models.get(request.field("model"))
-    pace = measure(model, choose_device(request.header.get("device", "auto")))
-    request.reply("loaded", model=model.description(), pace=vars(pace))
+    pace, device = measure(model, choose_device(request.device))
+    request.reply("loaded", model=model.description(), pace=vars(pace), device=device)
 
 
 def _segment(request: Request, models: ModelCache) -> None:
@@ -303,6 +322,25 @@ def _import_torch():
         oldest = ".".join(map(str, OLDEST_TORCH))
         raise _TorchMissing(f"PyTorch {version} of {python} is too old; {oldest} or newer is needed. {remedy}.")
     return torch
+
+
+def _lost_device(error: Exception, device: str) -> DeviceLost | None:
+    """A failure that nobody foresaw may be that of a GPU: it is, where one that was to be used answers no more."""
+    foreseen = isinstance(error, CSAMError) or not isinstance(error, RuntimeError) or is_out_of_memory(error)
+    if foreseen or device == "cpu" or "torch" not in sys.modules:
+        return None
+    try:
+        devices = importlib.import_module("csam.devices")
+        usable, unusable = devices.survey()
+        for wanted in (entry["id"] for entry in (*usable, *unusable)):
+            if device == "auto" or wanted.split(":")[0] == device.split(":")[0]:
+                devices.check_answers(wanted, in_short(error))
+    except DeviceLost as lost:
+        lost.__cause__ = error
+        return lost
+    except Exception:
+        traceback.print_exc()
+    return None
 
 
 def _describe(error: Exception) -> dict[str, str]:

@@ -146,10 +146,10 @@ class Pulse:
 def measure(size: tuple[int, int, int], stacks: bool) -> None:
     """Work with the panel as a person does; prints the holds as JSON in the last line."""
     import numpy as np
-
-    import csam
     from gui.panel_kit import make_model
     from host.gui_host import GuiHost
+
+    import csam
 
     with tempfile.TemporaryDirectory() as folder, GuiHost() as host:
         import CSAMSegmentLib.models

@@ -7,6 +7,9 @@ slow     a result after a minute, with progress; hears a cancel
 deaf     a result after a minute, and hears no cancel
 no-torch its hello says that torch cannot be imported
 damaged-torch  the same, and an installation would not help
+no-gpu   its GPU is there but cannot be used
+cpu-pace it measures the CPU, as the GPU failed at it; runs are on the CPU too
+lost     its GPU is lost in every run that is not on the CPU
 no-pace  it measures no model
 empty    a result at once, in which nothing was found
 bench    a result of all structures after half a second
@@ -22,7 +25,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from csam import worker
-from csam.errors import Cancelled, ModelError
+from csam.errors import Cancelled, DeviceLost, ModelError
 from csam.protocol import pack_result, unpack_options
 from csam.result import REGION, WHOLE, Options, Progress, Result, SliceScore, StructureVolume
 
@@ -43,6 +46,10 @@ def hello(request, models):
         {"id": "cuda:0", "name": "NVIDIA Test GPU", "free_bytes": 11 * 2**30, "threads": None},
         {"id": "cpu", "name": "x86_64", "free_bytes": None, "threads": 8},
     ]
+    unusable = []
+    if how == "no-gpu":
+        devices, gpu = devices[1:], devices[0]
+        unusable = [{"id": gpu["id"], "name": gpu["name"], "reason": "CUDA error: no kernel image is available"}]
     request.reply(
         "hello",
         version="0",
@@ -52,19 +59,24 @@ def hello(request, models):
         reason={"no-torch": NO_TORCH, "damaged-torch": DAMAGED_TORCH}.get(how),
         installable=how == "no-torch",
         devices=devices if torch else [],
+        unusable=unusable,
     )
 
 
 def load(request, models):
     model = models.get(request.field("model"))
     pace = {"fixed": 1.0, "sample": 0.1, "num_views": 1, "of_a_later_version": 7} if mode() != "no-pace" else None
-    request.reply("loaded", model=model.description(), pace=pace)
+    request.reply(
+        "loaded", model=model.description(), pace=pace, device="cpu" if mode() == "cpu-pace" else request.device
+    )
 
 
 def segment(request, models):
     labels = models.get(request.field("model")).labels
     images = request.take_images()
     how = mode()
+    if how == "lost" and request.device != "cpu":
+        raise DeviceLost("The device cuda:0 failed and does not answer any more.")
     if how == "broken":
         raise ModelError("The weights of tiny are damaged. Get the model again.")
     for step in range(1200 if how in ("slow", "deaf") else 2):
@@ -77,6 +89,8 @@ def segment(request, models):
     if how == "bench":
         made = with_every_structure(made, len(labels))
     fields, made = pack_result(made)
+    if how in ("cpu-pace", "lost", "no-gpu"):
+        fields["provenance"]["device"] = "cpu"
     request.reply("result", made, result=fields)
 
 

@@ -119,6 +119,49 @@ def test_a_command_is_split_as_its_system_quotes_it(text, windows, parts):
     assert split_command(text, windows) == parts
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("~/torch/bin/python", ["/home/ann/torch/bin/python", *WORKER]),
+        ("$PLACE/bin/python", ["/opt/place/bin/python", *WORKER]),
+        ("nice ~/torch/bin/python -m csam worker", ["nice", "/home/ann/torch/bin/python", *WORKER]),
+        ("ssh host ~/bin/python -m csam worker", ["ssh", "host", "~/bin/python", *WORKER]),
+        ("~/bin/ssh host '$PLACE/python' -m csam worker", ["/home/ann/bin/ssh", "host", "$PLACE/python", *WORKER]),
+    ],
+)
+def test_home_and_variables_are_those_of_this_computer_and_ssh_keeps_its_own(monkeypatch, text, parts):
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("PLACE", "/opt/place")
+    monkeypatch.setenv("CSAM_WORKER_COMMAND", text)
+    assert find_command(os.environ)[0] == parts
+
+
+def test_a_path_with_spaces_below_home_needs_no_quotes_either(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my python").write_text("")
+    assert split_command("~/my python") == [str(tmp_path / "my python"), *WORKER]
+
+
+@pytest.mark.parametrize(
+    ("text", "windows", "told"),
+    [
+        ("conda run -n torch python -m csam worker", False, "conda run --no-capture-output -n torch"),
+        (r"C:\conda\condabin\conda.bat run -n torch python -m csam worker", True,
+         r"C:\conda\condabin\conda.bat run --no-capture-output -n torch"),
+        ("ssh host conda run -n torch python -m csam worker", False, "ssh host conda run --no-capture-output -n torch"),
+        ("ssh host 'conda run -n torch python -m csam worker'", False,
+         "ssh host conda run --no-capture-output -n torch"),
+        ("conda run --no-capture-output -n torch python -m csam worker", False,
+         "conda run --no-capture-output -n torch"),
+        ("conda run --live-stream -n torch python -m csam worker", False, "conda run --live-stream -n torch"),
+        ("micromamba run -n torch python -m csam worker", False, "micromamba run -n torch"),
+        ("docker run conda python -m csam worker", False, "docker run conda"),
+    ],
+)  # fmt: skip
+def test_conda_run_gets_the_option_without_which_nothing_is_heard_of_the_worker(text, windows, told):
+    assert " ".join(split_command(text, windows)) == f"{told} python -m csam worker"
+
+
 def test_a_path_with_spaces_needs_no_quotes_when_it_is_there(tmp_path):
     python = tmp_path / "my python"
     python.write_text("")

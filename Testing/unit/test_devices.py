@@ -1,10 +1,13 @@
 """Which devices are listed, and which are chosen."""
 
+import warnings
+
 import pytest
 import torch
 
-from csam.devices import choose_device, describe_devices
-from csam.errors import DeviceError
+from csam import devices
+from csam.devices import check_answers, choose_device, describe_devices, said_of, unusable_devices
+from csam.errors import DeviceError, DeviceLost
 
 
 @pytest.fixture
@@ -33,5 +36,51 @@ def test_a_gpu_that_this_torch_cannot_use_is_left_out_and_said_in_the_log(two_gp
 def test_auto_takes_the_first_that_can_be_used(two_gpus):
     assert choose_device() == choose_device("cuda") == "cuda:1"
     assert choose_device("cpu") == "cpu"
-    with pytest.raises(DeviceError, match="The device cuda:0 is not here; there is cuda:1, cpu"):
+    with pytest.raises(DeviceError, match="The device cuda:7 is not here; there is cuda:1, cpu"):
+        choose_device("cuda:7")
+
+
+def test_a_chosen_gpu_that_cannot_be_used_is_refused_with_the_reason(two_gpus):
+    with pytest.raises(
+        DeviceError, match=r"cuda:0 cannot be used \(CUDA error: no kernel image .*; there is cuda:1, cpu"
+    ):
         choose_device("cuda:0")
+
+
+def test_a_gpu_that_cannot_be_used_is_told_with_its_name_and_the_reason(two_gpus):
+    (left_out,) = unusable_devices()
+    assert (left_out["id"], left_out["name"]) == ("cuda:0", "GPU 0")
+    assert "no kernel image" in left_out["reason"]
+    assert said_of([left_out]).startswith("The GPU could not be used (GPU 0: CUDA error: no kernel image")
+    assert said_of([]) == ""
+
+
+def test_a_driver_that_torch_refuses_is_told_as_often_as_one_asks(monkeypatch):
+    """torch warns once in a process, and then says that there is no CUDA at all."""
+    said = ["CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Update it."]
+
+    def is_available():
+        if said:
+            warnings.warn(said.pop(), stacklevel=1)
+        return False
+
+    monkeypatch.setattr(devices, "_said_of_cuda", [])
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for _ in range(2):
+        (left_out,) = unusable_devices()
+        assert left_out["id"] == "cuda"
+        assert "NVIDIA driver on your system is too old" in left_out["reason"]
+
+
+def test_a_gpu_that_answers_no_more_is_lost_and_a_full_one_is_not(monkeypatch):
+    def ones(*size, device):
+        raise RuntimeError(f"CUDA error: {fault}")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    fault = "out of memory"
+    check_answers("cpu:0", "so")
+    fault = "unspecified launch failure"
+    with pytest.raises(DeviceLost, match=r"cpu:0 failed and does not answer any more \(so\)"):
+        check_answers("cpu:0", "so")
+    check_answers("cpu", "so")

@@ -18,7 +18,7 @@ LAYERS = (
     {"model", "sampling", "stack"},
     {"card", "convert", "fit", "pace", "segment"},
     {"training"},
-    {"__main__", "cli", "client", "connection", "interrupts", "job", "report", "worker"},
+    {"__main__", "cli", "client", "connection", "exits", "interrupts", "job", "process", "report", "worker"},
 )  # fmt: skip
 """Modules and packages of csam from low to high: each may import its own layer and those before it."""
 

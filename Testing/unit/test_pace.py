@@ -55,11 +55,12 @@ def test_samples_count_on_top_of_what_is_done_once():
 
 
 def test_the_pace_is_measured_on_the_network_itself(model):
-    pace = measure(model, "cpu")
+    pace, device = measure(model, "cpu")
+    assert device == "cpu"
     assert pace.sample > 0
     assert pace.fixed >= 0
     assert pace.num_views == 1
-    assert measure(replace(model, free_orientation=True), "cpu").num_views == 8
+    assert measure(replace(model, free_orientation=True), "cpu")[0].num_views == 8
 
 
 def test_a_gpu_whose_memory_ends_while_the_pace_is_measured_leaves_it_to_the_cpu(monkeypatch):
@@ -73,6 +74,8 @@ def test_a_gpu_whose_memory_ends_while_the_pace_is_measured_leaves_it_to_the_cpu
         return original(self, x, wanted, weights, chunk, tick)
 
     monkeypatch.setattr(Sampling, "_sample", sample)
-    assert measure(model, "cpu:0").sample > 0
+    pace, device = measure(model, "cpu:0")
+    assert pace.sample > 0
+    assert device == "cpu"  # under whose name it is kept
     assert where[-1] == "cpu"
     assert "cpu:0" not in where[where.index("cpu") :]  # it knows by then

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import small
 
-from csam.errors import DeviceError
+from csam.decoding import Decoding
+from csam.errors import DeviceError, DeviceLost, in_short
 from csam.geometry import pad_amounts, windows
-from csam.posterior import sample_logits
+from csam.posterior import elements_at_once, sample_logits
 from csam.sampling import Sampling, mean_probabilities
 from csam.uncertainty import SampleReducer, entropy
 
@@ -206,6 +207,72 @@ def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeyp
     assert (run.network is net) == (device != "cpu")  # a copy: the one that was lent stays where it is
     assert [fragment in warning for fragment, warning in zip(said, run.warnings, strict=True)] == [True] * len(said)
     assert len([t for t in tried if t[0] == "cpu:0" and t[1] > pieces]) <= 4  # learned once, not in every window
+
+
+@pytest.fixture
+def broken_gpu(monkeypatch):
+    """ "cpu:0" plays a GPU on which every convolution fails with the error that it is given."""
+    error, place = [], []
+    sample, convolve = Sampling._sample, Decoding._convolve
+
+    def watched(self, *arguments):
+        place[:] = [self.device]
+        return sample(self, *arguments)
+
+    def fail(self, *arguments):
+        if place == ["cpu:0"] and error:
+            raise error[0]
+        return convolve(self, *arguments)
+
+    monkeypatch.setattr(Sampling, "_sample", watched)
+    monkeypatch.setattr(Decoding, "_convolve", fail)
+    return error
+
+
+UNFIT = [
+    RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might ..."),
+    NotImplementedError("The operator 'aten::upsample' is not currently implemented for the MPS device."),
+    getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: device-side assert triggered"),
+    RuntimeError("A failure with words that nobody has met yet"),
+]
+
+
+@pytest.mark.parametrize("error", UNFIT, ids=str)
+def test_whatever_a_gpu_fails_at_is_done_on_the_cpu_with_a_warning(broken_gpu, error):
+    values, net = torch.rand(1, 9, 8, 8), small.lively(small.network())
+    expected = torch.cat([slab.mean_probabilities for slab in Sampling(net, (8, 8), samples=3).slabs(values)])
+    broken_gpu.append(error)
+    run = Sampling(net, (8, 8), "cpu:0", samples=3)
+    found = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert run.device == "cpu"
+    assert f"The GPU failed ({in_short(error)}): the run went on on the CPU, which is slower." in run.warnings
+    perhaps_memory = any(word in str(error) for word in ("cuDNN", "engine", "CUBLAS"))
+    assert any("smaller pieces" in warning for warning in run.warnings) == perhaps_memory
+
+
+def test_a_gpu_that_cannot_even_say_how_much_memory_it_has_leaves_the_run_to_the_cpu(monkeypatch):
+    def ask(device):
+        if device == "cpu:0":
+            raise RuntimeError("CUDA error: unknown error")
+        return elements_at_once(device)
+
+    monkeypatch.setattr("csam.sampling.elements_at_once", ask)
+    run = Sampling(small.network(), (8, 8), "cpu:0", samples=2)
+    assert len(list(run.slabs(torch.rand(1, 5, 8, 8)))) == 1
+    assert run.warnings == ["The GPU failed (CUDA error: unknown error): the run went on on the CPU, which is slower."]
+
+
+def test_a_gpu_that_answers_no_more_is_lost_for_the_process(broken_gpu, monkeypatch):
+    broken_gpu.append(RuntimeError("CUDA error: unspecified launch failure"))
+    run = Sampling(small.network(), (8, 8), "cpu:0", samples=2).slabs(torch.rand(1, 5, 8, 8))
+    monkeypatch.setattr("csam.devices.why_unusable", lambda device, tidy: "CUDA error: unspecified launch failure")
+    with pytest.raises(DeviceLost, match="does not answer any more"):
+        next(run)
 
 
 def test_a_cpu_out_of_memory_ends_in_one_clear_error(monkeypatch):

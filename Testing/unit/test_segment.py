@@ -390,6 +390,18 @@ def test_a_gpu_without_room_for_the_network_leaves_the_run_to_the_cpu(monkeypatc
     np.testing.assert_array_equal(arrays(result)["labels"], arrays(expected)["labels"])
 
 
+def test_a_gpu_that_cannot_be_used_is_said_in_the_result_of_a_run_that_was_to_choose(monkeypatch, model):
+    left_out = {"id": "cuda:0", "name": "Old card", "reason": "CUDA error: no kernel image is available"}
+    monkeypatch.setattr(pipeline, "unusable_devices", lambda: [left_out])
+    (said,) = (warning for warning in segment(small.image(), model, FEW).warnings if "GPU" in warning)
+    assert said == (
+        "The GPU could not be used (Old card: CUDA error: no kernel image is available): the run was on the CPU, which "
+        "is slower."
+    )
+    chosen = segment(small.image(), model, replace(FEW, device="cpu"))
+    assert not any("GPU" in warning for warning in chosen.warnings)
+
+
 def test_the_provenance_says_with_what_and_how(model):
     options = Options(samples=3, seed=9)
     found = segment(small.image(), model, options).provenance

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 
 from csam.client import WorkerClient, worker_environment
-from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, InputError, WorkerError
+from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, DeviceLost, InputError, WorkerError
 from csam.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
 from csam.result import Options, Progress, Result
 
@@ -56,10 +56,22 @@ def nap(seconds, cancelled=lambda: False):
             raise ERRORS["cancelled"]()
         time.sleep(0.01)
 
+def lose(name, device):
+    # The GPU is lost in as many processes as the model's name says; on the CPU all is well.
+    count = Path(__file__).with_name("lost")
+    count.write_text(str(int(count.read_text() if count.exists() else 0) + 1))
+    if name == "lost-slow":
+        name = "lost-1"
+    if name.startswith("lost") and device != "cpu" and int(count.read_text()) <= int(name[5:]):
+        raise ERRORS["device_lost"]("The device cuda:0 failed and does not answer any more.")
+    if name == "failed" and device != "cpu":
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
 def segment(images, model, options, progress, cancelled):
     name = model.name
+    lose(name, options.device)
     progress(Progress(0.0, f"{name} {os.getpid()}", None))
-    if name == "slow":
+    if name in ("slow", "lost-slow"):
         nap(20, cancelled)
     elif name == "short":
         nap(0.5, cancelled)
@@ -104,6 +116,8 @@ class Plan(dict):
     from_json = classmethod(lambda cls, values: cls(values))
 
 def train(dataset, out, plan, extra=(), card=None, device="auto", progress=None, cancelled=None):
+    if dataset == "lost":
+        raise ERRORS["device_lost"]("The device cuda:0 failed and does not answer any more.")
     progress(Progress(0.5, f"{dataset} {out} {plan['steps']} {extra} {device}"))
     return Model("trained")
 
@@ -119,8 +133,23 @@ stand_in("csam.segment", segment=segment)
 stand_in("csam.training.plan", Plan=Plan)
 stand_in("csam.training.train", train=train)
 cpu = {"id": "cpu", "name": "stand-in", "free_bytes": 1, "threads": 2}
-stand_in("csam.devices", describe_devices=lambda: [cpu], choose_device=lambda wanted: "cpu")
-stand_in("csam.pace", measure=lambda model, device: types.SimpleNamespace(fixed=0.5, sample=0.25))
+old = {"id": "cuda:0", "name": "Old card", "reason": "no kernel image"}
+
+def check_answers(device, reason):
+    if device == "cuda:0" and "CUDA" in reason:
+        raise ERRORS["device_lost"]("The device cuda:0 failed and does not answer any more.")
+
+def measure(model, device):
+    lose(model.name, device)
+    return types.SimpleNamespace(fixed=0.5, sample=0.25), "cpu"
+
+def choose_device(wanted):
+    if wanted == "cuda:0" and Path(__file__).with_name("gone").exists():
+        raise ERRORS["device"]("The device cuda:0 is not here.")
+    return wanted
+
+stand_in("csam.devices", survey=lambda: ([cpu], [old]), choose_device=choose_device, check_answers=check_answers)
+stand_in("csam.pace", measure=measure)
 """
 
 
@@ -234,6 +263,10 @@ def test_hello_tells_version_python_torch_and_devices(warm):
     assert hello["devices"][0]["id"] == "cpu"
 
 
+def test_hello_tells_which_gpus_are_there_but_cannot_be_used(warm):
+    assert warm.hello()["unusable"] == [{"id": "cuda:0", "name": "Old card", "reason": "no kernel image"}]
+
+
 def test_the_worker_stays_warm_and_keeps_its_model(client):
     runs = [client.segment([an_image()], "good").provenance for _ in range(3)]
     assert runs == [{"pid": client.process_id, "loads": 1}] * 3
@@ -243,6 +276,7 @@ def test_loading_a_model_beforehand_makes_the_first_run_warm(client):
     loaded = client.run({"type": "load", "model": "good", "device": "cpu"})
     assert loaded["model"] == {"name": "good"}
     assert loaded["pace"] == {"fixed": 0.5, "sample": 0.25}
+    assert loaded["device"] == "cpu"
     assert client.segment([an_image()], "good").provenance["loads"] == 1
 
 
@@ -470,6 +504,97 @@ def test_neither_sending_nor_cancelling_blocks_the_caller():
         eventually(lambda: is_gone(process))
 
 
+# The GPU is lost ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def losing(tmp_path):
+    """A client of its own worker, which counts how often the GPU was tried."""
+    script = tmp_path / "worker.py"
+    script.write_text(ENGINE + "from csam.worker import main\nsys.exit(main())\n")
+    with WorkerClient([sys.executable, str(script)]) as client:
+        client.tries = lambda: int((tmp_path / "lost").read_text())
+        yield client
+
+
+def test_a_worker_whose_gpu_is_lost_ends_and_a_new_one_does_the_run_there(losing):
+    losing.hello()
+    first, stages = losing.process_id, []
+    result = losing.segment(an_image(), "lost-1", progress=lambda p: stages.append(p.stage))
+    assert sitk.Hash(result.labels) == sitk.Hash(an_image())
+    assert (result.warnings, losing.device_lost, losing.tries()) == ((), None, 2)
+    assert result.provenance["pid"] != first
+    eventually(lambda: is_gone(first))
+    assert "Starting anew after a failure of the GPU" in stages
+    assert any("failed and does not answer any more. The request is sent" in line for line in losing.log_lines())
+
+
+def test_a_gpu_that_is_lost_twice_leaves_the_run_to_the_cpu_which_the_result_says(losing):
+    result = losing.segment(an_image(), "lost-9")
+    (said,) = result.warnings
+    assert said.startswith("The GPU failed twice, the second time in a new process: the run was on the CPU, which is")
+    assert said.endswith("The device cuda:0 failed and does not answer any more.")
+    assert (losing.tries(), losing.device_lost) == (3, "The device cuda:0 failed and does not answer any more.")
+
+
+def test_later_runs_go_to_the_cpu_at_once_and_say_so_until_the_worker_is_restarted(losing):
+    losing.segment(an_image(), "lost-9")
+    assert "The GPU failed twice" in losing.segment(an_image(), "lost-9").warnings[0]
+    assert losing.tries() == 4
+    assert losing.segment(an_image(), "lost-9", Options(device="cuda:0")).warnings  # asked for: tried again
+    assert losing.tries() == 7
+    losing.close()
+    assert losing.device_lost is None
+    assert losing.segment(an_image(), "lost-8").warnings == ()
+    assert losing.tries() == 9
+
+
+def test_a_gpu_that_is_gone_from_the_new_process_is_the_second_failure(losing, tmp_path):
+    (tmp_path / "gone").touch()
+    header = {"type": "load", "model": "lost-1", "device": "auto"}
+    assert losing.run(header)["device"] == "cpu"
+    losing.close()
+    job = losing.submit({**header, "model": "lost-9", "device": "cuda:0"})
+    assert isinstance(failure(job), DeviceError)  # there was none to lose
+
+
+def test_an_unforeseen_failure_of_a_gpu_that_answers_no_more_is_a_lost_gpu_too(losing):
+    assert "The GPU failed twice" in losing.segment(an_image(), "failed").warnings[0]
+    assert losing.tries() == 3
+
+
+def test_the_jobs_that_waited_are_done_by_the_new_worker_in_their_order(losing):
+    jobs = [start(losing, name) for name in ("lost-1", "short", "good")]
+    results = [job.result(SOON) for job in jobs]
+    assert len({result.provenance["pid"] for result in results}) == 1
+    assert losing.tries() == 4
+
+
+def test_a_run_that_was_sent_again_can_be_cancelled(losing):
+    job = start(losing, "lost-slow")
+    process = losing.process_id
+    stage_of(job, "lost-slow")
+    losing.cancel(job)
+    assert isinstance(failure(job), Cancelled)
+    assert losing.process_id != process
+
+
+def test_closing_while_a_run_is_sent_again_leaves_no_process(losing):
+    job = start(losing, "lost-slow")
+    (process,) = stage_of(job, "lost-slow")
+    losing.close()
+    assert isinstance(failure(job), Cancelled)
+    eventually(lambda: is_gone(process))
+    assert losing.process_id is None
+
+
+def test_a_training_whose_gpu_is_lost_is_not_begun_anew_by_itself(losing):
+    losing.hello()
+    with pytest.raises(DeviceLost):
+        losing.run({"type": "train", "dataset": "lost", "out": "there", "plan": {"steps": 7}})
+    assert losing.hello()["torch"]
+
+
 # The worker fails -------------------------------------------------------------------------------------------------
 
 
@@ -559,11 +684,14 @@ def test_hello_tells_what_an_installation_would_mend(tmp_path, before, after, in
         assert str(failure(start(client, "first"))) == hello["reason"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH came with Python 3.11")
-def test_the_worker_finds_no_modules_where_slicer_happens_to_run(tmp_path):
-    (tmp_path / "platform.py").write_text("raise RuntimeError('from the data folder')")
-    command = [sys.executable, "-m", "csam", "models"]
-    done = subprocess.run(command, cwd=tmp_path, env=worker_environment(), capture_output=True, text=True)
+@pytest.mark.parametrize("told", [True, False], ids=["safe path", "as Python 3.10"])
+def test_the_worker_finds_no_modules_where_slicer_happens_to_run(tmp_path, told):
+    for name in ("platform", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('from the data folder')")
+    command, env = [sys.executable, "-m", "csam", "models"], worker_environment()
+    if not told:
+        del env["PYTHONSAFEPATH"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "cardiac-lv" in done.stdout
 
@@ -601,6 +729,30 @@ def test_what_is_no_worker_ends_in_one_clear_error(code, words):
         assert words in str(error)
         if process is not True:
             eventually(lambda: is_gone(process), 1.0)
+
+
+def test_a_command_that_never_becomes_a_worker_is_ended_with_its_name_and_its_last_words(monkeypatch):
+    monkeypatch.setattr("csam.connection.START_TIMEOUT", 1.0)
+    with fake_worker("print('Enter the password:', file=sys.stderr, flush=True); sys.stdin.read()") as client:
+        job = client.submit({"type": "hello"})
+        process = eventually(lambda: client.process_id)
+        error = failure(job)
+        assert type(error) is WorkerError
+        assert "has not become a worker within 1 s;" in str(error)
+        assert f"{sys.executable} -c" in str(error)
+        assert "Its last words: Enter the password:" in str(error)
+        assert "conda run" in str(error)
+        eventually(lambda: is_gone(process))
+
+
+def test_a_worker_that_has_started_may_take_its_time(engine, monkeypatch):
+    monkeypatch.setattr("csam.connection.START_TIMEOUT", 1.0)
+    with WorkerClient(["sh", "-c", 'exec "$@"', "sh", *engine]) as client:
+        client.hello()
+        job = start(client, "slow")
+        stage_of(job, "slow")
+        time.sleep(1.2)
+        assert not job.done
 
 
 @pytest.mark.parametrize(
@@ -719,6 +871,7 @@ def test_the_worker_ends_with_its_application_however_that_ends(engine, model, e
 def bare(engine):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(engine, env=worker_environment(), **pipes) as process:
+        assert read_frame(process.stdout)[0]["type"] == "started"
         yield process
         process.kill()
         with contextlib.suppress(OSError):  # what could not be written
