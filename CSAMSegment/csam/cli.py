@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from . import __version__
-from .errors import Cancelled, CSAMError, InputError, is_out_of_memory
+from .errors import Cancelled, CSAMError, DeviceLost, InputError, is_out_of_memory
 from .interrupts import interruptible
 from .protocol import pack_result
 from .result import Options
@@ -126,7 +126,12 @@ def _segment(options: argparse.Namespace) -> None:
     misfits = check(images, model, options.slice_axis)
     for sentence in misfits:
         print(f"Note: {sentence}")
-    result = segment(images, model, run, progress=_bar())
+    try:
+        result = segment(images, model, run, progress=_bar())
+    except DeviceLost as error:  # for this process; its CPU still works
+        said = f"{error} The run was on the CPU, which is slower."
+        result = segment(images, model, replace(run, device="cpu"), progress=_bar())
+        result = replace(result, warnings=(*result.warnings, said))
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
     for name in MAPS:
         image, path = getattr(result, name), out / f"{name}.nrrd"

@@ -88,7 +88,7 @@ def test_worker_killed(person):
     os.kill(person.panel.logic.client.process_id, signal.SIGKILL)
     person.ends()
     text = person.is_told()
-    assert text.startswith("The worker ended before it had answered: it was killed by signal 9 (SIGKILL).")
+    assert text.startswith("The worker ended before it had answered: it was killed, signal 9 (SIGKILL).")
     assert text.endswith("The next run starts a new one.")
     assert ids() == before
     works_again(person)

@@ -15,7 +15,7 @@ from unit import small
 
 import csam
 from csam import cli
-from csam.errors import InputError
+from csam.errors import DeviceLost, InputError
 from csam.interrupts import interruptible
 from csam.model import Label, Model
 from csam.training.choosing import chosen
@@ -208,6 +208,24 @@ def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, 
     assert model.provenance["calibrated_on"] == "Balls"
     assert "Wrong voxels found by the error probability" in (out / "model" / "MODEL_CARD.md").read_text()
     assert (out / "evaluation.png").is_file()
+
+
+def test_a_gpu_that_is_lost_on_the_command_line_leaves_the_run_to_the_cpu(place, monkeypatch, capsys, tmp_path):
+    from csam import segment as pipeline
+
+    segment, asked = pipeline.segment, []
+
+    def lose(images, model, options, **more):
+        asked.append(options.device)
+        if options.device != "cpu":
+            raise DeviceLost("The device cuda:0 failed and does not answer any more.")
+        return segment(images, model, options, **more)
+
+    monkeypatch.setattr("csam.segment.segment", lose)
+    line = ("segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", str(tmp_path / "out"))
+    assert run(place, monkeypatch, *line) == 0
+    assert asked == ["auto", "cpu"]
+    assert "does not answer any more. The run was on the CPU, which is slower." in capsys.readouterr().out
 
 
 def test_calibrate_runs_on_the_device_that_was_asked_for(place, monkeypatch, tmp_path):
