@@ -1,5 +1,8 @@
 """The errors of a case's numbers, as the benchmark tells them."""
 
+import json
+import sys
+
 import case_errors
 import numpy as np
 import pytest
@@ -32,3 +35,21 @@ def test_slices_are_counted_along_the_thick_axis(tmp_path):
     (tmp_path / "labelsTr").mkdir()
     sitk.WriteImage(labels, str(tmp_path / "labelsTr" / "a.nii.gz"))
     assert case_errors.slices_of(tmp_path, "a") == 9
+
+
+def test_the_table_has_a_row_for_both_and_the_order_of_slices(tmp_path, monkeypatch, capsys):
+    cases = {
+        name: case("a", truth, found) | {"case_quality": 0.9, "dice": [dice], "worst_slice_in_first_three": True}
+        for name, truth, found, dice in (("one", 100, 90, 0.8), ("two", 40, 45, 0.9))
+    }
+    (tmp_path / "figures.json").write_text(json.dumps({"cases": cases}))
+    (tmp_path / "labelsTr").mkdir()
+    for name in cases:
+        sitk.WriteImage(sitk.Image(8, 8, 6, sitk.sitkUInt8), str(tmp_path / "labelsTr" / f"{name}.nii.gz"))
+    line = ["case_errors", str(tmp_path / "figures.json"), "--dataset", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", line)
+    case_errors.main()
+    ejection, expected, order = capsys.readouterr().out.splitlines()[1:]
+    assert ejection.split()[-4:] == ["10.000", "-10.000", "10.000", "0.000"]
+    assert expected.split()[-4:] == ["0.050", "+0.050", "0.100", "0.050"]
+    assert order == "Worst slice among the first 3: 1.00, chance 0.38"

@@ -95,6 +95,19 @@ def test_the_readme_fits_on_a_few_screens():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_the_changelog_has_the_version_and_what_comes_next():
+    import csam
+
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert text.index("## [Unreleased]") < text.index(f"## [{csam.__version__}]")
+
+
+def test_pre_commit_runs_the_ruff_that_development_pins():
+    pinned = re.search(r"^ruff==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE).group(1)
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert re.search(rf"ruff-pre-commit\n\s+rev: v{re.escape(pinned)}\n", hooks), f"Set ruff's rev to v{pinned}"
+
+
 def test_no_path_is_longer_than_windows_and_archives_take():
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     long = [name for name in listed.stdout.splitlines() if len(name) > 100]
