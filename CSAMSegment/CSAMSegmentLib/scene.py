@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import SimpleITK as sitk
@@ -155,8 +155,7 @@ def result_steps(
     yield
     factors: dict[int, float] = {}
     if bends(volume):
-        for factors in local_volumes(result, volume, array_from_matrix(own_matrix(volume))):
-            yield
+        factors = yield from local_volumes(result, volume, array_from_matrix(own_matrix(volume)))
     shown = with_local_volumes(result, factors)
     report = _report(shown, model, (volume, *others), factors)
     tables = {

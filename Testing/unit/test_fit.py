@@ -97,7 +97,9 @@ def test_the_axis_chosen_by_the_user_is_not_doubted():
 
 def test_what_the_fewest_samples_decided_is_said_before_the_run():
     said = fit.check([fitting((24, 22, 10), (2.0, 2.0, 2.9))], model())
-    assert any("2×2×2.9 mm does not tell along which axis the slices lie; k, which has the fewest (10)" in w for w in said)
+    assert any(
+        "2×2×2.9 mm does not tell along which axis the slices lie; k, which has the fewest (10)" in w for w in said
+    )
 
 
 @pytest.mark.parametrize("size", [(24, 22, 1), (1, 24, 22)])
