@@ -111,11 +111,11 @@ def told(volume, bend: Bend) -> str:
     ).format(name=volume.GetParentTransformNode().GetName(), distance=bend.millimetres, share=bend.share)
 
 
-def local_volumes(result: Result, volume, own: np.ndarray) -> Iterator[dict[int, float]]:
-    """By label value, how much larger the voxels of a structure are than those of an even grid; a structure a step.
+def local_volumes(result: Result, volume, own: np.ndarray) -> Iterator[None]:
+    """By label value, how much larger the voxels of a structure are than those of an even grid. A structure a step.
 
     own: as for ``bend_of``. The determinant of the transform's Jacobian over a voxel, mean over the structure: between
-    uneven slices it is the gap that there is. What yields last is whole.
+    uneven slices it is the gap that there is. Returns them at its end.
     """
     first = np.array(volume.GetImageData().GetExtent()[::2])
     labels, parent, factors = voxels_of(result.labels), volume.GetParentTransformNode(), {}
@@ -125,7 +125,8 @@ def local_volumes(result: Result, volume, own: np.ndarray) -> Iterator[dict[int,
             chosen = found[:: 1 + len(found) // VOXELS]
             index = np.stack(np.unravel_index(chosen, labels.shape)[::-1], -1) + first
             factors[entry.value] = float(np.mean(_sizes_at(index, own, parent)))
-        yield factors
+        yield
+    return factors
 
 
 def _sizes_at(index: np.ndarray, own: np.ndarray, parent) -> np.ndarray:

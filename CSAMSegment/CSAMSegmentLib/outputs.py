@@ -95,7 +95,8 @@ def read_report(volumes_node) -> dict[str, Any]:
 def snapshot(segmentation, model_name: str, *others, leave_out: Sequence = ()) -> Snapshot:
     """Keep what a model has written into a segmentation and beside it, and the content of other output nodes.
 
-    leave_out: nodes that are not yet part of it. Nothing is copied that need not be: what is written next brings voxels, maps and tables of its own.
+    leave_out: nodes that are not yet part of it. Nothing is copied that need not be: what is written next brings
+    voxels, maps and tables of its own.
     """
     nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None, *leave_out}
     contents = tuple((node, content_of(node)) for node in nodes)

@@ -302,7 +302,7 @@ class Panel:
         self.runner.clear()
         remove_orphans(slicer.mrmlScene)
         self.review.restart()
-        self.refresh()
+        self._onModified()
 
     # Worker and keys ----------------------------------------------------------------------------------------------
 

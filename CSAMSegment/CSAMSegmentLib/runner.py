@@ -172,14 +172,13 @@ class Runner:
 
     def _makeRun(self):
         parameters = self.parameters
+        region, image = parameters.region, parameters.inputVolume
         options = Options(
             samples=parameters.samples,
             seed=parameters.seed,
             device=parameters.device,
             slice_axis=parameters.sliceAxis.value,
-            region=region_from_roi(parameters.region, parameters.inputVolume)
-            if parameters.region is not None
-            else None,
+            region=region_from_roi(region, image) if region is not None else None,
             keep_probabilities=parameters.keepProbabilities,
         )
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()

@@ -155,8 +155,7 @@ def result_steps(
     yield
     factors: dict[int, float] = {}
     if bends(volume):
-        for factors in local_volumes(result, volume, array_from_matrix(own_matrix(volume))):
-            yield
+        factors = yield from local_volumes(result, volume, array_from_matrix(own_matrix(volume)))
     shown = with_local_volumes(result, factors)
     report = _report(shown, model, (volume, *others), factors)
     tables = {

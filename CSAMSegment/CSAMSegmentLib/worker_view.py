@@ -135,11 +135,9 @@ class WorkerView:
             self.status.askPace(str(self._input.modelPath), device)
             return ""
         try:
-            region = (
-                region_from_roi(parameters.region, parameters.inputVolume) if parameters.region is not None else None
-            )
-            image = raster_from_volume(parameters.inputVolume)
-            size = work(image, model, parameters.sliceAxis.value, region)
+            volume, region = parameters.inputVolume, parameters.region
+            region = region_from_roi(region, volume) if region is not None else None
+            size = work(raster_from_volume(volume), model, parameters.sliceAxis.value, region)
             browser = self._input.browser
             size *= browser.GetNumberOfItems() if browser is not None else 1
             seconds = size * float(learnt) if learnt else pace.seconds(size, samples)

@@ -2,8 +2,9 @@
 
 Slices run along the axis of the largest spacing; where spacings do not tell, along that of the fewest samples. The
 stack is brought to one orientation by permuting and flipping with the direction cosines, never by resampling
-through-plane: the same anatomy stored in another order of axes gives the same stack. In-plane, images are resized to the model's spacing over exactly the same extent, and cut into tiles
-and slice windows that overlap and are blended.
+through-plane: the same anatomy stored in another order of axes gives the same stack. In-plane, images are
+resized to the model's spacing over exactly the same extent, and cut into tiles and slice windows that overlap and are
+blended.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 PLANES = ("sagittal", "coronal", "axial")
 """The planes whose normals are the patient axes L, P and S."""
 SPACING_TELLS = 1.5
-"""From this ratio of the largest spacing to the second on, spacings tell along which axis the slices lie: pixels of 1.25
-mm and one slice "1 mm thick", as a DICOM file of one frame may say, do not."""
+"""From this ratio of the largest spacing to the second on, spacings tell along which axis the slices lie: pixels of
+1.25 mm and slices 1 mm apart do not."""
 ELONGATED_PIXEL = 4.0
 """Pixels longer than this many times their width are no pixels of a slice."""
 

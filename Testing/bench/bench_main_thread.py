@@ -3,9 +3,9 @@
 The panel runs on the test host (a real MRML scene, real Qt) with the worker as a process that gives a made result.
 A timer of Qt beats every millisecond; a hold is what the main thread computes and waits for between two beats (its
 processor time and its waits: other programs that share the processor do not count). What the application itself draws
-is not there, so that a margin must be left. Holds are told by phase: "open" (the panel, until all is shown), "start" (from
-Apply to the worker's first progress), "write" (from then to the end of everything that follows the result), "again"
-(the same of a second run into the same nodes), and "restore".
+is not there, so that a margin must be left. Holds are told by phase: "open" (the panel, until all is shown), "start"
+(from Apply to the worker's first progress), "write" (from then to the end of everything that follows the result),
+"again" (the same of a second run into the same nodes), and "restore".
 
     python Testing/bench/bench_main_thread.py                      # this checkout
     python Testing/bench/bench_main_thread.py --base OTHER         # another checkout first, and the ratio

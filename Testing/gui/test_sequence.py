@@ -86,7 +86,7 @@ def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
 
 def test_images_nearer_than_the_usual_tolerance_keep_a_result_each(person):
     """Times in seconds of a fast series: 0, 0.0004, 0.0008; the usual tolerance is 0.001."""
-    browser, person.proxy = make_sequence(person, step=0.0004, tolerance=1e-6)
+    _browser, person.proxy = make_sequence(person, step=0.0004, tolerance=1e-6)
     person.opens()
     person.parameters.inputVolume, person.parameters.wholeSequence = person.proxy, True
     person.looks()

@@ -60,9 +60,7 @@ def shown(volume, index):
     return general.TransformPoint(matrix.MultiplyPoint((*index, 1.0))[:3])
 
 
-def test_a_stack_whose_slices_lie_a_hundredth_of_a_millimetre_off_is_segmented_as_it_is(
-    host, stack, make_result, model
-):
+def test_a_stack_of_slices_a_hundredth_of_a_millimetre_off_is_segmented_as_it_is(host, stack, make_result, model):
     before = slicer.util.arrayFromVolume(stack).copy()
     node = acquisition(host, stack, [0, 0.01, -0.01, 0, 0.01, 0, 0, -0.01])
     image = image_from_volume(stack)
@@ -139,9 +137,7 @@ def test_a_region_of_the_world_is_brought_back_to_the_grid_of_a_bent_image(host,
     assert here == pytest.approx((2, 3, 5), abs=0.2)
 
 
-def test_an_output_that_a_bent_transform_parts_from_the_image_is_refused_with_what_to_do(
-    host, stack, make_result, model
-):
+def test_an_output_that_a_bent_transform_parts_from_the_image_is_refused(host, stack, make_result, model):
     segmentation = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     acquisition(host, stack, [0, 1, 0, 0, 0, 0, 0, 0])
     with pytest.raises(InputError, match=r'segmentation "mine" lies a transform that bends space.*under the same'):
