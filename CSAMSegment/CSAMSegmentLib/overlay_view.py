@@ -8,7 +8,7 @@ import slicer
 
 from . import views
 from .chart import ensure_chart, fit_chart, points, show_chart
-from .display import MAPS
+from .display import ERROR_PROBABILITY, MAPS
 from .layout import ThickSliceLayout
 from .legend import follow_display, hide_legend, show_legend
 from .node_watch import CHANGED, NodeWatch
@@ -35,6 +35,7 @@ class OverlayView:
         self._maps: dict = {}
         self._drawn: tuple | None = None
         self._isOpen = False
+        self._plane: tuple | None = None  # an image and the slice view of its plane of acquisition
         self._looks = NodeWatch(CHANGED, self._onLook)
         self._fitTimer = make_timer(RESIZED, self._fit, once=True)
         self._layout = ThickSliceLayout(self._fitTimer.start)
@@ -43,6 +44,7 @@ class OverlayView:
     def open(self) -> None:
         """The person opens the module: its layout comes back with the result."""
         self._isOpen = True
+        self._plane = None
         self._layout.onNew()
 
     def leave(self) -> None:
@@ -58,7 +60,7 @@ class OverlayView:
             else:  # a scene goes or comes
                 self._charting = None
                 self._layout.onScene()
-            self._shown = self._look = self._chart = self._drawn = None
+            self._shown = self._look = self._chart = self._drawn = self._plane = None
             self._maps = {}
             self._looks.follow(())
             return
@@ -104,7 +106,7 @@ class OverlayView:
                 hide_legend(node)
         volume = self._maps.get(kind)
         self._looks.follow([volume.GetDisplayNode()] if volume is not None else ())
-        view = views.acquisition_view(volume, result.slice_axis) if volume is not None else None
+        view = self._planeOf(result) if volume is not None else None
         if view is not None:
             show_legend(volume, kind, view, views.free_corner(view, result.segmentation))
 
@@ -124,14 +126,22 @@ class OverlayView:
             self._layout.onNew()
         if result.volume is not None:
             views.show_image(result.volume)
+            self._plane = None
             self._arrange(result, parameters.chartVisible)
             self._fit()
 
     def _arrange(self, result: ShownResult, chart: bool, asked: bool = False) -> None:
         """Give the plane of acquisition room, while the module is open."""
-        view = views.acquisition_view(result.volume, result.slice_axis) if result.volume is not None else None
+        view = self._planeOf(result)
         if self._isOpen and view is not None:
             self._layout.enter(view.GetLayoutName(), chart, asked)
+
+    def _planeOf(self, result: ShownResult):
+        """The slice view of the plane of acquisition; it stays the same when a person then turns the views."""
+        image = result.volume or result.nodes.get(ERROR_PROBABILITY.name)
+        if image is not None and (self._plane is None or self._plane[0] is not image):
+            self._plane = image, views.acquisition_view(image, result.slice_axis)
+        return self._plane[1] if image is not None else None
 
     def _fit(self) -> None:
         manager = slicer.app.layoutManager()

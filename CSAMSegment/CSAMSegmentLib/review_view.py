@@ -155,8 +155,10 @@ class ReviewView:
         result, segment = self._result, self._ui.segmentComboBox.currentData
         volume = result.volume
         self.isEditing = True
-        slicer.util.selectModule("SegmentEditor")
-        self.isEditing = False
+        try:
+            slicer.util.selectModule("SegmentEditor")
+        finally:
+            self.isEditing = False
         editor = slicer.util.getModuleWidget("SegmentEditor").editor
         editor.setSegmentationNode(result.segmentation)
         if volume is not None:

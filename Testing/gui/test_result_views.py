@@ -90,9 +90,11 @@ def test_the_layout_comes_with_a_result_goes_with_the_person_and_comes_back(done
     done.widget.enter()
     done.looks()
     assert layout() == IDS[large, True]
+    [view] = [node for node in slice_nodes() if node.GetLayoutName() == large]
+    view.SetOrientation("Coronal")
     done.ui.chartCheckBox.click()
     done.looks()
-    assert layout() == IDS[large, False]
+    assert layout() == IDS[large, False], "the view that a person has turned stays large"
     done.ui.chartCheckBox.click()
     done.looks()
     done.ui.nextButton.click()
