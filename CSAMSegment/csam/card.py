@@ -20,8 +20,9 @@ def card(model: Model) -> str:
         f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
-        "- Runs look at the stack from "
-        + (f"{len(model.views)} sides: it may be stored any way up" if model.free_orientation else "one side"),
+        f"- Stacks may be stored any way up; test-time augmentation looks at them in {len(model.views)} orientations"
+        if model.free_orientation
+        else "- Stacks are seen in one orientation",
         f"- Licence: {model.licence or 'not stated'}",
         "",
         "## What it learned from",

@@ -86,9 +86,9 @@ class Sampling:
         image = tuple(part.stop - part.start for part in area)
         before, behind = pad_amounts(count, num_slices)
         index = np.clip(np.arange(-before, count + behind), 0, count - 1)
-        multiple = 2 ** (self.network.num_levels - 1)
+        multiple = 2 ** (self.network.architecture["num_levels"] - 1)
         field = tiles.fitted(image, self.field_of_view, multiple)
-        paddings = [pad_amounts(n, max(f, tiles.up_to(n, multiple))) for n, f in zip(image, field, strict=True)]
+        paddings = [pad_amounts(n, f) for n, f in zip(image, field, strict=True)]
         padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]))
         inside = tuple(slice(pad[0], pad[0] + n) for pad, n in zip(paddings, image, strict=True))
         asked = slice(before + only.start, before + only.stop)  # in the padded stack
@@ -137,7 +137,7 @@ class Sampling:
         counted[inside] = 1  # what lies in the padding must not count as area
         close, spent = tiles.everywhere(size, field), 0.0
         if self.focused and len(close) > 1:
-            looks = tiles.first_look(size, field, 2 ** (self.network.num_levels - 1))
+            looks = tiles.first_look(size, field)
             spent = 0.5
             first = torch.zeros(len(x), self.network.architecture["num_classes"], *size)
             doubt = torch.zeros(len(x), *size)
@@ -162,7 +162,8 @@ class Sampling:
 
             area = counted[tile.place] * torch.from_numpy(tile.weights)
             yield tile, self._piece(x[tile.place], wanted, area, told, self.samples)
-        tick(1.0)
+        if not close:
+            tick(1.0)
 
     def _piece(
         self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None], samples: int

@@ -90,6 +90,8 @@ def segment(
             raise
         warnings.append(ON_THE_CPU.format(reason=str(error).split(".")[0]))
         device, network = "cpu", model.network("cpu")
+    if options.test_time_augmentation and not model.free_orientation:
+        warnings.append(f"{model.name} knows one orientation: test-time augmentation only takes longer.")
     report(0.03, "Preparing the slices")
     stack = stack_of(images, model.in_plane_spacing, model.intensity, AXES[axis])
     views = model.views if options.test_time_augmentation else (View(),)
@@ -128,7 +130,7 @@ class _Output:
 
     def __init__(self, image: sitk.Image, stack: Stack, part: Sequence[slice], model: Model, options: Options):
         self.image, self.stack, self.part, self.model = image, stack, part, model
-        self.calibration = model.calibration_for(options)
+        self.calibration, self.augmented = model.calibration_for(options), options.test_time_augmentation
         self.box = stack.orientation.box(part, image.GetSize())
         shape = image.GetSize()[::-1]
         classes = len(model.labels) + 1
@@ -277,9 +279,11 @@ class _Output:
             if whole and not (self.labels == label.value).any()
         )
         if self.calibration == Calibration():
+            how = ("without", "with")[self.augmented] + " test-time augmentation"
+            how = f" {how}" if self.model.free_orientation else ""
             warnings += (
-                f"{self.model.name} is not calibrated: how often its interval, its chance of error and its expected "
-                "Dice hold was never measured.",
+                f"{self.model.name} is not calibrated{how}: how often its interval, its error probability and its "
+                f"expected Dice hold was never measured.",
             )
         scores = [self._score(here) for here in chosen]
         worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))

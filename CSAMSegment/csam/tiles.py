@@ -16,8 +16,8 @@ FOUND = 0.02
 """Probability of any structure, anywhere in a window of slices, from which on a place is looked at closely."""
 EDGE = 8
 """What was found keeps a field of view's length divided by this from a tile's edges, where the image goes on."""
-LARGEST_LOOK = 1.5
-"""The first look takes in up to this many fields of view along rows and columns at a time."""
+SHARE = 0.5
+"""How much of a close look's middle is its own; the rest is the first look's, whose tiles lie otherwise."""
 
 Size = tuple[int, int]
 
@@ -59,15 +59,12 @@ def everywhere(image: Size, field: Size) -> list[Tile]:
     return _grid(*(fields(n, f) for n, f in zip(image, field, strict=True)), field)
 
 
-def first_look(image: Size, field: Size, multiple: int) -> list[Tile]:
-    """As few and large tiles as LARGEST_LOOK allows, which overlap by an EDGE. image: multiples of ``multiple``."""
-    axes, sizes = [], []
-    for length, f in zip(image, field, strict=True):
-        count, overlap = -(-length // int(LARGEST_LOOK * f)), f // EDGE
-        size = min(length, up_to(-(-(length + (count - 1) * overlap) // count), multiple))
-        axes.append(windows(length, size, 0.0 if count == 1 else 1 - (length - size) / (count - 1) / size - 1e-9))
-        sizes.append(size)
-    return _grid(*axes, tuple(sizes))
+def first_look(image: Size, field: Size) -> list[Tile]:
+    """As few tiles as cover an image and overlap by an EDGE.
+
+    Of the field's own size: a network that was shown more at once took other things for a structure.
+    """
+    return _grid(*(windows(n, f, 1 / EDGE) for n, f in zip(image, field, strict=True)), field)
 
 
 def _grid(rows: tuple, columns: tuple, size: Size) -> list[Tile]:
@@ -92,7 +89,7 @@ def close_look(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> t
     total = np.zeros(found.shape)
     for place, ramp in zip(places, ramps, strict=True):
         total[place] += ramp
-    first = np.maximum(0, 1 - total)
+    first = np.maximum(1 / SHARE - 1, 1 - total)
     whole = first + total
     tiles = [Tile(*p, (ramp / whole[p]).astype(np.float32)) for p, ramp in zip(places, ramps, strict=True)]
     return tiles, (first / whole).astype(np.float32)
