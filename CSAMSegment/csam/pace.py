@@ -95,5 +95,5 @@ def work(
     slices = max(1, int(part[axis]))
     if size[axis] <= model.num_slices:
         return looks * slices / model.num_slices
-    starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)
+    _starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)
     return float(looks * np.count_nonzero(weights) / model.num_slices * min(1, slices / size[axis]))
