@@ -58,11 +58,12 @@ class CSAMSegmentParameterNode:
     region: vtkMRMLMarkupsROINode
     segmentation: vtkMRMLSegmentationNode
     uncertainty: vtkMRMLScalarVolumeNode
-    samples: Annotated[int, WithinRange(1, 200)] = 8
+    samples: Annotated[int, WithinRange(1, 200)] = 4
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     sliceAxis: SliceAxis = SliceAxis.AUTO
     device: str = "auto"
     keepProbabilities: bool = False
+    testTimeAugmentation: bool = False
     overlayKind: OverlayKind = OverlayKind.CHANCE_OF_ERROR
     overlayVisible: bool = True
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.6

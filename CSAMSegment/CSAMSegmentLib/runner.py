@@ -180,6 +180,7 @@ class Runner:
             slice_axis=parameters.sliceAxis.value,
             region=region_from_roi(region, image) if region is not None else None,
             keep_probabilities=parameters.keepProbabilities,
+            test_time_augmentation=parameters.testTimeAugmentation,
         )
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
         browser = self._input.browser

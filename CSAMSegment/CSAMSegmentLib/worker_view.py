@@ -14,8 +14,14 @@ from .install import obstacle
 from .launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
 from .worker_status import WorkerStatus
 
-SPEED_SETTING = "CSAMSegment/Seconds/{model}/{device}/{samples}"
+SPEED_SETTING = "CSAMSegment/Seconds/{model}/{device}/{samples}{augmented}"
 """Seconds that the last run with so many samples took for one unit of ``csam.pace.work``."""
+
+
+def _setting(model, device: str, samples: int, augmented: bool) -> str:
+    return SPEED_SETTING.format(
+        model=model.name, device=device, samples=samples, augmented="/augmented" if augmented else ""
+    )
 
 
 class WorkerView:
@@ -128,8 +134,8 @@ class WorkerView:
         running = run is not None and not run.finished  # its own progress says more
         if running or parameters is None or self._input.problem():
             return ""
-        device, samples = self.device()["id"], parameters.samples
-        learnt = read_setting(SPEED_SETTING.format(model=model.name, device=device, samples=samples))
+        device, samples, augmented = self.device()["id"], parameters.samples, parameters.testTimeAugmentation
+        learnt = read_setting(_setting(model, device, samples, augmented))
         pace = self.status.paces.get((str(self._input.modelPath), device))
         if pace is None and not learnt:
             self.status.askPace(str(self._input.modelPath), device)
@@ -137,10 +143,10 @@ class WorkerView:
         try:
             volume, region = parameters.inputVolume, parameters.region
             region = region_from_roi(region, volume) if region is not None else None
-            size = work(raster_from_volume(volume), model, parameters.sliceAxis.value, region)
+            size = work(raster_from_volume(volume), model, parameters.sliceAxis.value, region, augmented)
             browser = self._input.browser
             size *= browser.GetNumberOfItems() if browser is not None else 1
-            seconds = size * float(learnt) if learnt else pace.seconds(size, samples)
+            seconds = size * float(learnt) if learnt else pace.seconds(size, samples, augmented)
         except CSAMError:  # the fit check says it
             return ""
         return _(": about {time}").format(time=words.seconds(seconds))
@@ -155,12 +161,14 @@ class WorkerView:
     def remember(self, run) -> None:
         """Learn from a run how long the next one will take."""
         provenance = run.output.result.provenance
-        seconds, samples = provenance.get("seconds"), provenance.get("options", {}).get("samples")
+        options, seconds = provenance.get("options", {}), provenance.get("seconds")
+        samples, augmented = options.get("samples"), bool(options.get("test_time_augmentation"))
         if application() is None or not seconds or not samples:
             return
         device = provenance.get("device") or self.device()["id"]  # the one that did the work
-        name = SPEED_SETTING.format(model=run.model.name, device=device, samples=samples)
-        size = work(raster_from_volume(run.volumes[0]), run.model, self._parameters.sliceAxis.value)
+        name = _setting(run.model, device, samples, augmented)
+        axis, region = self._parameters.sliceAxis.value, options.get("region")
+        size = work(raster_from_volume(run.volumes[0]), run.model, axis, region, augmented)
         application().userSettings().setValue(name, f"{float(seconds) / size:.4g}")
         self.refresh()
 

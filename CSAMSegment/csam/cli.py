@@ -117,7 +117,12 @@ def _segment(options: argparse.Namespace) -> None:
         print(f"The 4-D image's volumes are taken for {', '.join(channel.name for channel in model.channels)}.")
         images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
     run = Options(
-        options.samples, options.seed, options.device, options.slice_axis, keep_probabilities=options.probabilities
+        options.samples,
+        options.seed,
+        options.device,
+        options.slice_axis,
+        keep_probabilities=options.probabilities,
+        test_time_augmentation=options.test_time_augmentation,
     )
     sources = [str(Path(path).resolve()) for path in options.images]
     out = _folder_for(sources, options.frame, Path(options.out))
@@ -295,9 +300,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = find_model(options.model)
     data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
     cases = as_learned(model, data, cases)
-    run = Options(options.samples, options.seed, options.device)
-    before = evaluate(replace(model, calibration=Calibration()), cases, run, energy_distance=options.energy_distance)
-    after, names, note = calibrated(before, model), [label.name for label in model.labels], how_judged(before, model)
+    run = Options(options.samples, options.seed, options.device, test_time_augmentation=options.test_time_augmentation)
+    plain = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
+    before = evaluate(plain, cases, run, energy_distance=options.energy_distance)
+    after, names, note = (
+        calibrated(before, model, run),
+        [label.name for label in model.labels],
+        how_judged(before, model),
+    )
     summaries = summarise(before, names), summarise(after, names)
     print(figures.table(*summaries, note))
     about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
@@ -384,7 +394,12 @@ def _parser() -> argparse.ArgumentParser:
             "--samples",
             type=int,
             default=Options.samples,
-            help="draws of the gates, one view after the other; 1 is one pass at their mean (default %(default)s)",
+            help="samples of the gates; 1 is one pass with the gates at their mean (default %(default)s)",
+        )
+        command.add_argument(
+            "--test-time-augmentation",
+            action="store_true",
+            help="look everywhere closely and from every orientation: slower, for poor images",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         add_device(command)

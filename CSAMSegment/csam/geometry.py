@@ -61,6 +61,14 @@ class Orientation:
             index[axis] = size[axis] - 1 - position if flip else position
         return tuple(index)
 
+    def box(self, part: Sequence[slice], size: Sequence[int]) -> tuple[slice, slice, slice]:
+        """A part of the image, ranges of (i, j, k), as ranges of slices, rows and columns of the stack."""
+        turned = (
+            slice(size[a] - part[a].stop, size[a] - part[a].start) if flip else part[a]
+            for a, flip in zip(self.axes, self.flips, strict=True)
+        )
+        return tuple(turned)
+
 
 def slice_axis(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float] = IDENTITY) -> int:
     """The image axis along which the slices are stacked: that of the largest spacing.
@@ -290,6 +298,22 @@ def windows(length: int, window: int, overlap: float = 0.25) -> tuple[list[int],
     for start in starts:
         total[start : start + window] += ramp
     return [int(s) for s in starts], np.stack([ramp / total[s : s + window] for s in starts]).astype(np.float32)
+
+
+def slice_windows(length: int, window: int) -> tuple[list[int], np.ndarray]:
+    """As ``windows``, but blended over the two or three slices in the middle of what two windows share.
+
+    There both see slices on either side; a slice further off needs only the window in which it lies deeper.
+    """
+    starts, _ = windows(length, window)
+    at, weights = np.arange(length) + 0.5, np.ones((len(starts), length))
+    for number, (start, after) in enumerate(itertools.pairwise(starts)):
+        shared = start + window - after
+        rise = np.clip((at - (after + shared / 2)) / (1 + min(2, shared)) + 0.5, 0, 1)
+        weights[number] = np.minimum(weights[number], 1 - rise)
+        weights[number + 1] = np.minimum(weights[number + 1], rise)
+    weights /= weights.sum(0)
+    return starts, np.stack([w[s : s + window] for s, w in zip(starts, weights, strict=True)]).astype(np.float32)
 
 
 def fields(length: int, field: int) -> tuple[list[int], np.ndarray]:

@@ -27,7 +27,10 @@ from .views import View, views_of
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1
+    from .result import Options
+
+FORMAT = 2
+"""Before format 2 a model had one calibration, measured over every orientation that it was taught."""
 JSON_LIMIT = 4 * 2**20
 WEIGHTS_LIMIT = 4 * 2**30
 LARGEST_WINDOW = 2**32
@@ -122,7 +125,8 @@ class Model:
 
     in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
     slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".
-    free_orientation: it was taught to take a stack any way up; then its samples are taken over the ``views``.
+    free_orientation: it was taught to take a stack any way up; then test-time augmentation runs over the ``views``.
+    calibration: of the default run. augmented_calibration: of a run with test-time augmentation.
     """
 
     name: str
@@ -139,6 +143,7 @@ class Model:
     trained_on: TrainedOn
     free_orientation: bool = False
     calibration: Calibration = Calibration()
+    augmented_calibration: Calibration = Calibration()
     licence: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -165,6 +170,11 @@ class Model:
     def views(self) -> tuple[View, ...]:
         """How a run looks at the stack."""
         return views_of(self.field_of_view, self.free_orientation)
+
+    def calibration_for(self, options: Options) -> Calibration:
+        """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""
+        augmented = options.test_time_augmentation and self.free_orientation
+        return self.augmented_calibration if augmented else self.calibration
 
     @classmethod
     def load(cls, path: str | Path) -> Model:
@@ -293,7 +303,7 @@ class Model:
 
 
 def _from_json(json_: Fields) -> Model:
-    json_.integer("format", FORMAT, FORMAT)
+    format_ = json_.integer("format", 1, FORMAT)
     architecture = json_.sub("architecture")
     classes = architecture.integer("num_classes", 2, 256)
     numbers = {
@@ -324,7 +334,13 @@ def _from_json(json_: Fields) -> Model:
     labels = tuple(_label(item, classes) for item in json_.items("labels", 255))
     if sorted(label.value for label in labels) != list(range(1, classes)):
         raise ModelError(f"{json_.where}: the field labels must have each value from 1 to {classes - 1} once.")
-    intensity, trained, calibration = json_.sub("intensity"), json_.sub("trained_on"), json_.sub("calibration")
+    intensity, trained = json_.sub("intensity"), json_.sub("trained_on")
+    free_orientation = json_.flag("free_orientation", False)
+    calibration, augmented = _calibration(json_.sub("calibration"), classes), Calibration()
+    if format_ > 1:
+        augmented = _calibration(json_.sub("augmented_calibration"), classes)
+    elif free_orientation:
+        calibration, augmented = augmented, calibration
     return Model(
         name=json_.text("name", limit=100),
         version=json_.text("version", limit=100),
@@ -346,8 +362,9 @@ def _from_json(json_: Fields) -> Model:
             patients=trained.integer("patients", 0, 10**9),
             volumes_ml=_volumes(trained, classes),
         ),
-        free_orientation=json_.flag("free_orientation", False),
-        calibration=_calibration(calibration, classes),
+        free_orientation=free_orientation,
+        calibration=calibration,
+        augmented_calibration=augmented,
         licence=json_.text("licence", ""),
         provenance=_provenance(json_),
         metrics=_metrics(json_),

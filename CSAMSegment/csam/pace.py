@@ -17,26 +17,29 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from . import geometry
+from . import geometry, tiles
 from .fit import chosen_axis
 from .model import Model
 from .raster import Raster
 
+FIRST_LOOK = 0.4
+"""What a tile's first look, a single pass, costs beside a close look with its samples."""
 MEASURED_PART = 4
 """The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for one window of slices over the whole field of view: fixed for every view in use, sample for each."""
+    """Seconds for one window of slices over the whole field of view: fixed for every orientation, sample for each."""
 
     fixed: float
     sample: float
     num_views: int = 1
 
-    def seconds(self, work: float, samples: int) -> float:
-        """For a run of this much work (see ``work``)."""
-        return work * (min(self.num_views, samples) * self.fixed + samples * self.sample)
+    def seconds(self, work: float, samples: int, augmented: bool = False) -> float:
+        """For a run of this much work (see ``work``). augmented: with test-time augmentation."""
+        views = self.num_views if augmented else 1
+        return work * (views * self.fixed + max(views, samples) * self.sample)
 
 
 def measure(model: Model, device: str) -> tuple[Pace, str]:
@@ -77,19 +80,29 @@ def work(
     model: Model,
     slice_axis: str = "auto",
     region: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None,
+    augmented: bool = False,
 ) -> float:
-    """The size of a run, in windows of slices over the field of view. region: as in ``Options``."""
+    """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
+
+    Of the default run, which takes its samples where something is found, one close look is foretold for a window.
+    """
     axis = chosen_axis(image, model, slice_axis)
     spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize(), float)
+    part = size
     if region is not None:
         cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)))
-        size = np.minimum(size, np.ceil(np.subtract(*region[::-1]) @ cosines / spacing))
-    tiles = 1
+        part = np.minimum(size, np.ceil(np.subtract(*region[::-1]) @ cosines / spacing))
+    count, overlap = 1, 0.5 if augmented else 1 / tiles.EDGE
     _, *in_plane = geometry.orientation(image.GetDirection(), axis).axes
     for other, field in zip(in_plane, model.field_of_view, strict=True):
         length = geometry.resized_length(size[other], spacing[other], model.in_plane_spacing)
-        tiles *= len(geometry.fields(max(length, field), field)[0])
-    slices = max(1, int(size[axis]))
-    if slices <= model.num_slices:
-        return tiles * slices / model.num_slices
-    return float(tiles * len(geometry.windows(slices, model.num_slices)[0]))
+        asked = min(length, math.ceil(part[other] * spacing[other] / model.in_plane_spacing))
+        seen = tiles.surroundings(0, asked, field, length)
+        length = length if region is None else seen.stop - seen.start
+        count *= len(geometry.windows(max(length, field), field, overlap)[0])
+    looks = count if augmented or count == 1 else FIRST_LOOK * count + 1
+    slices = max(1, int(part[axis]))
+    if size[axis] <= model.num_slices:
+        return looks * slices / model.num_slices
+    _starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)
+    return float(looks * np.count_nonzero(weights) / model.num_slices * min(1, slices / size[axis]))

@@ -15,22 +15,23 @@ from .errors import InputError
 class Options:
     """How to run. Every field has a default that suits a first look.
 
-    samples: number of draws from the gates' posterior, 2 to 1000. A model with several views (``csam.views``) takes
-      them from one after the other: a multiple of their number, eight, weights all alike. 1 is a single pass of the
-      first view with the gates at their mean: the quickest run, the same for every seed.
+    samples: number of draws from the gates' posterior, 1 to 1000; 1 is a single pass with the gates at their mean.
     seed: same seed, same device, same result.
     device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.
     region: corners (low, high) of a box in patient space, LPS millimetres, to which the run is limited; None for all.
     keep_probabilities: also return the mean probability of every class.
+    test_time_augmentation: look everywhere closely, and from every orientation that the model was taught: slower, for
+      poor images. Samples are taken from one orientation after the other, one of each at least.
     """
 
-    samples: int = 8
+    samples: int = 4
     seed: int = 0
     device: str = "auto"
     slice_axis: str = "auto"
     region: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     keep_probabilities: bool = False
+    test_time_augmentation: bool = False
 
     def __post_init__(self):
         if not (isinstance(self.samples, int) and 1 <= self.samples <= 1000):

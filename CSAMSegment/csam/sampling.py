@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import tiles
 from .devices import check_answers
 from .errors import CSAMError, DeviceError, in_short, is_out_of_memory, smaller_pieces_may_help
-from .geometry import fields, pad_amounts, windows
+from .geometry import pad_amounts, slice_windows
 from .posterior import GatePosterior, elements_at_once
 from .result import Options
 from .team import Team
-from .uncertainty import SampleReducer
+from .uncertainty import SampleReducer, most_probable
 from .views import View
 
 
@@ -60,6 +61,7 @@ class Sampling:
 
     samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``csam.draws.draw_gates``.
     views: how the network sees the stack; the samples are taken from one after the other, and again from the first.
+    focused: look at everything once, with the gates at their mean, and take samples only where that found something.
     areas: (samples, S, K) in pixels; complete once all slabs have been taken.
     tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
     """
@@ -71,6 +73,7 @@ class Sampling:
     seed: int = 0
     rule: str = "antithetic"
     views: Sequence[View] = (View(),)
+    focused: bool = False
     tick: Callable[[float], None] = lambda fraction: None
     pause: Callable[[], None] = lambda: None
     areas: np.ndarray = field(default=None, init=False)
@@ -78,66 +81,112 @@ class Sampling:
     _chunk_limit: int = field(default=2**31, init=False)
 
     @torch.inference_mode()
-    def slabs(self, values: Tensor, only: range | None = None) -> Iterator[Slab]:
+    def slabs(
+        self, values: Tensor, only: range | None = None, box: tuple[slice, slice] | None = None
+    ) -> Iterator[Slab]:
         """values: (C, S, h, w) → slabs in the order of the slices.
+
+        box: rows and columns that are asked for, of all by default. The network sees what surrounds them; what lies
+        further off is background in the slabs.
 
         only: a range of slices that is asked for, of all by default. They come out as they would among all, because
         slices are independent once the gates are drawn; the others cost no sample.
         """
-        num_slices, (rows, columns) = self.network.num_slices, self.field_of_view
-        count, *image = values.shape[1:]
+        num_slices = self.network.num_slices
+        count, *whole = values.shape[1:]
         passes, classes = max(1, self.samples), self.network.architecture["num_classes"]
         only = range(count) if only is None else only
+        area = tuple(slice(0, n) for n in whole)
+        if box is not None:
+            area = tuple(
+                tiles.surroundings(part.start, part.stop, field, n)
+                for part, field, n in zip(box, self.field_of_view, whole, strict=True)
+            )
+        image = tuple(part.stop - part.start for part in area)
         before, behind = pad_amounts(count, num_slices)
         index = np.clip(np.arange(-before, count + behind), 0, count - 1)
-        (top, bottom), (left, right) = pad_amounts(image[0], rows), pad_amounts(image[1], columns)
-        padded = F.pad(values[:, index], (left, right, top, bottom))
+        multiple = 2 ** (self.network.architecture["num_levels"] - 1)
+        field = tiles.fitted(image, self.field_of_view, multiple)
+        paddings = [pad_amounts(n, f) for n, f in zip(image, field, strict=True)]
+        padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]))
+        inside = tuple(slice(pad[0], pad[0] + n) for pad, n in zip(paddings, image, strict=True))
         asked = slice(before + only.start, before + only.stop)  # in the padded stack
-        starts, slice_weights = zip(
-            *(
-                (start, weights)
-                for start, weights in zip(*windows(len(index), num_slices), strict=True)
-                if start < asked.stop and asked.start < start + num_slices
-            ),
-            strict=True,
-        )
-        tiles = list(_tiles(padded.shape[-2:], self.field_of_view))
+        runs = []
+        for start, slice_weights in zip(*slice_windows(len(index), num_slices), strict=True):
+            # Padding takes part in the gates, but nobody asks what is in it.
+            used = start + np.flatnonzero(slice_weights)
+            used = used[(used >= asked.start) & (used < asked.stop)] - start
+            if len(used):
+                runs.append((start, slice_weights, slice(int(used[0]), int(used[-1]) + 1)))
         self.areas = np.zeros((passes, len(index), classes))
         probabilities = torch.zeros(num_slices, classes, *padded.shape[-2:])
         entropies = torch.zeros(num_slices, *padded.shape[-2:])
-        for number, start in enumerate(starts):
-            # Padding takes part in the gates, but nobody asks what is in it.
-            wanted = slice(max(asked.start - start, 0), min(asked.stop - start, num_slices))
-            weight = torch.from_numpy(slice_weights[number])
-            for tile, (row, column, tile_weight) in enumerate(tiles):
-                inside = (..., slice(row, row + rows), slice(column, column + columns))
-                # What lies in the padding must not count as area.
-                counted = F.pad(torch.ones(image), (left, right, top, bottom))[inside] * tile_weight
+        for number, (start, slice_weights, wanted) in enumerate(runs):
+            weight = torch.from_numpy(slice_weights)[:, None, None]
+            here = slice(start, start + num_slices)
+            x = padded[:, here].transpose(0, 1)
 
-                def tick(fraction: float, position: int = number * len(tiles) + tile) -> None:
-                    self.tick((position + fraction) / (len(starts) * len(tiles)))
+            def tick(fraction: float, position: int = number) -> None:
+                self.tick((position + fraction) / len(runs))
 
-                x = padded[:, start : start + num_slices][inside].transpose(0, 1)
-                reducer = self._piece(x, wanted, counted, tick)
-                blend = weight[:, None, None] * tile_weight
-                probabilities[inside] += blend[:, None] * reducer.mean_probabilities.cpu()
-                entropies[inside] += blend * reducer.expected_entropy.cpu()
-                here = slice(start, start + num_slices)
-                self.areas[:, here] += slice_weights[number][:, None] * reducer.areas
-            last = number + 1 == len(starts)
-            done = num_slices if last else starts[number + 1] - start
-            cut = (slice(top, top + image[0]), slice(left, left + image[1]))
+            for tile, reducer in self._looks(x, wanted, field, inside, tick):
+                blend = weight * torch.from_numpy(tile.weights)
+                probabilities[tile.place] += blend[:, None] * reducer.mean_probabilities.cpu()
+                entropies[tile.place] += blend * reducer.expected_entropy.cpu()
+                self.areas[:, here] += slice_weights[:, None] * reducer.areas
+            last = number + 1 == len(runs)
+            done = num_slices if last else runs[number + 1][0] - start
             first, stop = max(start, asked.start), min(start + done, asked.stop)
             if first < stop:
                 window = slice(first - start, stop - start)
-                yield Slab(first - before, probabilities[(window, slice(None), *cut)], entropies[(window, *cut)])
+                cut = (probabilities[(window, slice(None), *inside)], entropies[(window, *inside)])
+                yield Slab(first - before, *(cut if box is None else _within(*cut, whole, area)))
             if not last:
                 probabilities, entropies = (
                     torch.cat((buffer[done:], torch.zeros_like(buffer[:done]))) for buffer in (probabilities, entropies)
                 )
         self.areas = self.areas[:, before : before + count]
 
-    def _piece(self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None]) -> SampleReducer:
+    def _looks(
+        self, x: Tensor, wanted: slice, field: tiles.Size, inside: tuple[slice, slice], tick: Callable[[float], None]
+    ) -> Iterator[tuple[tiles.Tile, SampleReducer]]:
+        """The tiles of a window of slices, x (S, C, rows, columns), and what the samples of each add up to."""
+        size = tuple(x.shape[-2:])
+        counted = torch.zeros(size)
+        counted[inside] = 1  # what lies in the padding must not count as area
+        close, spent = tiles.everywhere(size, field), 0.0
+        if self.focused and len(close) > 1:
+            looks = tiles.first_look(size, field)
+            spent = 0.5
+            first = torch.zeros(len(x), self.network.architecture["num_classes"], *size)
+            doubt = torch.zeros(len(x), *size)
+            for number, tile in enumerate(looks):
+
+                def told(fraction: float, number: int = number) -> None:
+                    tick(spent * (number + fraction) / len(looks))
+
+                reducer = self._piece(x[tile.place], wanted, torch.from_numpy(tile.weights), told, samples=0)
+                first[tile.place] += torch.from_numpy(tile.weights) * reducer.mean_probabilities.cpu()
+                doubt[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
+            found = (first[wanted, 1:].sum(1).amax(0) > tiles.FOUND) & (counted > 0)
+            close, weights = tiles.close_look(found.numpy(), field, inside)
+            yield (
+                tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights),
+                Look.of(first, doubt, counted * torch.from_numpy(weights), max(1, self.samples)),
+            )
+        for number, tile in enumerate(close):
+
+            def told(fraction: float, number: int = number) -> None:
+                tick(spent + (1 - spent) * (number + fraction) / len(close))
+
+            area = counted[tile.place] * torch.from_numpy(tile.weights)
+            yield tile, self._piece(x[tile.place], wanted, area, told, self.samples)
+        if not close:
+            tick(1.0)
+
+    def _piece(
+        self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None], samples: int
+    ) -> SampleReducer:
         """All samples of a window and tile, x (S, C, rows, columns).
 
         Whatever a GPU fails at is done on the CPU; where its memory may be short, smaller pieces are tried before.
@@ -148,9 +197,11 @@ class Sampling:
             try:
                 largest = elements_at_once(self.device) // self.network.elements_per_slice(x)
                 # Several samples at a time keep a GPU busy; a CPU gains nothing by them.
-                largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" else max(1, self.samples))))
+                largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" else max(1, samples))))
                 chunk = min(largest, self._chunk_limit)
-                return self._sample(x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick)
+                return self._sample(
+                    x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick, samples
+                )
             except CSAMError:
                 raise
             except (MemoryError, RuntimeError) as error:
@@ -176,10 +227,11 @@ class Sampling:
             self.warnings.append(text)
 
     def _sample(
-        self, x: Tensor, wanted: slice, weights: Tensor, chunk: int, tick: Callable[[float], None]
+        self, x: Tensor, wanted: slice, weights: Tensor, chunk: int, tick: Callable[[float], None], samples: int
     ) -> SampleReducer:
         """chunk: how many slices are handled at a time, or, if those wanted are fewer, slices times samples."""
-        passes, count = max(1, self.samples), wanted.stop - wanted.start
+        passes, count = max(1, samples), wanted.stop - wanted.start
+        rule = self.rule if samples else "mean"
         finished, told = [], 0.0
 
         def watch() -> None:
@@ -197,22 +249,22 @@ class Sampling:
         generator = torch.Generator().manual_seed(self.seed)
         slices = team.share(count, chunk, x.device)
         pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]
-        samples = max(1, chunk // slices) if chunk > count else 1
-        together = samples * torch.get_num_threads()  # one piece alone is shared out by its samples
+        at_once = max(1, chunk // slices) if chunk > count else 1
+        together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def look(view: View, numbers: range) -> None:
             seen = view.apply(x).contiguous()
             posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
-            gates = posterior.draws(len(numbers), generator, self.rule if self.samples else "mean")
+            gates = posterior.draws(len(numbers), generator, rule)
 
             def work(some: slice) -> None:
                 sampler = posterior.sampler(view.place(some, len(x)))
 
                 def take(first: int) -> Tensor:
-                    return sampler([level[first : first + samples] for level in gates])
+                    return sampler([level[first : first + at_once] for level in gates])
 
                 for begin in range(0, len(numbers), together):
-                    firsts = range(begin, min(begin + together, len(numbers)), samples)
+                    firsts = range(begin, min(begin + together, len(numbers)), at_once)
                     for number, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
                         reducer.add(numbers[number], view.undo(logits), some)
                         finished.append(len(logits))
@@ -232,12 +284,32 @@ def _copied_to_the_cpu(network: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(network, here)
 
 
-def _tiles(image: tuple[int, int], field_of_view: tuple[int, int]) -> Iterator[tuple[int, int, Tensor]]:
-    """Top, left and blending weights of every tile; the weights add up to 1 at every pixel."""
-    (tops, row_weights), (lefts, column_weights) = (fields(n, f) for n, f in zip(image, field_of_view, strict=True))
-    for top, by_row in zip(tops, row_weights, strict=True):
-        for left, by_column in zip(lefts, column_weights, strict=True):
-            yield top, left, torch.from_numpy(np.outer(by_row, by_column))
+def _within(probabilities: Tensor, entropies: Tensor, whole: Sequence[int], area: tuple) -> tuple[Tensor, Tensor]:
+    """What is known of an area, in slices of the whole size that are background elsewhere."""
+    mean = torch.zeros(*probabilities.shape[:2], *whole)
+    mean[:, 0] = 1
+    mean[(..., *area)] = probabilities
+    expected = torch.zeros(len(entropies), *whole)
+    expected[(..., *area)] = entropies
+    return mean, expected
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the first look at a window gave, as a ``SampleReducer`` has it; every sample saw the same."""
+
+    mean_probabilities: Tensor
+    expected_entropy: Tensor
+    areas: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: Tensor, entropies: Tensor, weights: Tensor, samples: int) -> Look:
+        """weights: (H, W), how much a pixel counts as area."""
+        areas = np.zeros(probabilities.shape[:2])
+        labels = most_probable(probabilities)
+        for k in range(1, probabilities.shape[1]):
+            areas[:, k] = ((labels == k) * weights).sum((1, 2))
+        return cls(probabilities, entropies, np.repeat(areas[None], samples, 0))
 
 
 def mean_probabilities(network, values: Tensor, field_of_view: tuple[int, int], device: str = "cpu") -> Tensor:

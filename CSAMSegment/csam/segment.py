@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from .result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, 
 from .sampling import Sampling, Slab, network_on
 from .stack import Stack, resize, stack_of
 from .uncertainty import entropy, error_probability, expected_difference, mutual_information
+from .views import View
 
 SPOT_MM = 10.0
 """Width of the neighbourhood whose mean error probability finds a slice's most doubtful spot."""
@@ -85,22 +87,26 @@ def segment(
     report(0.01, "Reading the model")
     network, device, said = network_on(model, device)
     warnings += said
+    if options.test_time_augmentation and not model.free_orientation:
+        warnings.append(f"{model.name} knows one orientation: test-time augmentation only takes longer.")
     report(0.03, "Preparing the slices")
-    cropped = [image[tuple(part)] for image in images]
-    stack = stack_of(cropped, model.in_plane_spacing, model.intensity, AXES[axis])
+    stack = stack_of(images, model.in_plane_spacing, model.intensity, AXES[axis])
+    views = model.views if options.test_time_augmentation else (View(),)
     sampling = Sampling(
         network,
         model.field_of_view,
         device,
-        options.samples if options.samples > 1 else 0,  # one is the gates' mean
+        max(options.samples, len(views)),
         options.seed,
-        views=model.views,
+        "mean" if options.samples == 1 else "antithetic",
+        views=views,
+        focused=not options.test_time_augmentation,
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
         pause=pause,
     )
-    output = _Output(images[0], stack, part, model, options.keep_probabilities)
-    chosen = range(stack.shape[0]) if slices is None else output.positions(slices)
-    for slab in sampling.slabs(stack.values, chosen):
+    output = _Output(images[0], stack, part, model, options)
+    chosen = range(output.count) if slices is None else output.positions(slices)
+    for slab in sampling.slabs(stack.values, output.placed(chosen), output.seen if options.region else None):
         output.take(slab)
     report(0.99, "Measuring")
     provenance = {
@@ -119,14 +125,16 @@ def segment(
 class _Output:
     """The native images, filled slice by slice through views in the stack's orientation."""
 
-    def __init__(self, image: sitk.Image, stack: Stack, part: Sequence[slice], model: Model, keep_probabilities: bool):
+    def __init__(self, image: sitk.Image, stack: Stack, part: Sequence[slice], model: Model, options: Options):
         self.image, self.stack, self.part, self.model = image, stack, part, model
+        self.calibration, self.augmented = model.calibration_for(options), options.test_time_augmentation
+        self.box = stack.orientation.box(part, image.GetSize())
         shape = image.GetSize()[::-1]
         classes = len(model.labels) + 1
         self.labels = np.zeros(shape, np.uint8 if classes <= 256 else np.uint16)
         self.maps = {name: np.zeros(shape, np.float32) for name in ("error", "entropy", "mutual_information")}
         self.probabilities = None
-        if keep_probabilities:
+        if options.keep_probabilities:
             self.probabilities = np.zeros((*shape, classes), np.float32)
             self.probabilities[..., 0] = 1
         self.difference, self.expected, self.found = np.zeros(classes), np.zeros(classes), np.zeros(classes)
@@ -138,11 +146,28 @@ class _Output:
         self.background = np.ones(shape, np.float32) if any(label.connected for label in model.labels) else None
 
     def _view(self, array: np.ndarray) -> np.ndarray:
-        return self.stack.orientation.to_stack(array[tuple(self.part[::-1])])
+        return self.stack.orientation.to_stack(array)[self.box]
+
+    @property
+    def count(self) -> int:
+        """How many slices the region has."""
+        return self.box[0].stop - self.box[0].start
+
+    @property
+    def seen(self) -> tuple[slice, slice]:
+        """The region's rows and columns at the model's spacing, rounded outwards."""
+        return tuple(
+            slice(int(part.start / width), min(n, math.ceil(part.stop / width)))
+            for part, width, n in zip(self.box[1:], self.width, self.stack.values.shape[-2:], strict=True)
+        )
+
+    def placed(self, chosen: range) -> range:
+        """Slices of the region as those of the stack."""
+        return range(chosen.start + self.box[0].start, chosen.stop + self.box[0].start)
 
     def positions(self, slices: Sequence[int]) -> range:
-        """The stack's slices from the first to the last of these indices along the image's slice axis."""
-        indices = [self._index(here)[self.stack.orientation.axes[0]] for here in range(self.stack.shape[0])]
+        """The region's slices from the first to the last of these indices along the image's slice axis."""
+        indices = [self._index(here)[self.stack.orientation.axes[0]] for here in range(self.count)]
         unknown = [index for index in slices if index not in indices]
         if unknown or not slices:
             raise InputError(
@@ -152,18 +177,17 @@ class _Output:
         return range(min(found), max(found) + 1)
 
     def _index(self, here: int, row: int = 0, column: int = 0) -> list[int]:
-        """The image's index (i, j, k) of a point of the stack."""
-        part_size = [s.stop - s.start for s in self.part]
-        index = self.stack.orientation.index(here, row, column, part_size)
-        return [i + s.start for i, s in zip(index, self.part, strict=True)]
+        """The image's index (i, j, k) of a point of the region."""
+        point = (p + part.start for p, part in zip((here, row, column), self.box, strict=True))
+        return list(self.stack.orientation.index(*point, self.image.GetSize()))
 
     def take(self, slab: Slab) -> None:
         """Brings the slab's probabilities to the native grid, slice by slice, and chooses the labels there."""
-        size = self.stack.shape[1:]
-        error_map = self.model.calibration.error_map
+        size, cut = self.stack.shape[1:], self.box[1:]
+        error_map = self.calibration.error_map
         for offset in range(len(slab.mean_probabilities)):
-            here = slab.first + offset
-            mean = resize(slab.mean_probabilities[offset], size)[None]
+            here = slab.first + offset - self.box[0].start
+            mean = resize(slab.mean_probabilities[offset], size)[(None, slice(None), *cut)]
             # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
             information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
             best, labels = mean[0].max(0)
@@ -175,7 +199,7 @@ class _Output:
             self._view(self.labels)[here] = labels
             self._view(self.maps["error"])[here] = error
             self._view(self.maps["entropy"])[here] = entropy(mean)[0].numpy()
-            self._view(self.maps["mutual_information"])[here] = resize(information, size)[0].numpy()
+            self._view(self.maps["mutual_information"])[here] = resize(information, size)[(0, *cut)].numpy()
             if self.probabilities is not None:
                 for k in range(mean.shape[1]):
                     self._view(self.probabilities[..., k])[here] = mean[0, k].numpy()
@@ -196,7 +220,7 @@ class _Output:
         kept = 1 - removed / found
         before, chance = 1 - background[other], (1 - background[other]) * (1 - kept)
         labels[other] = 0
-        error[other] = error_probability(1 - chance, self.model.calibration.error_map)
+        error[other] = error_probability(1 - chance, self.calibration.error_map)
         self.found[value] -= removed
         self.difference[value] += float((chance - (1 - before)).sum())
         self.expected[value] -= float((before - chance).sum())
@@ -205,7 +229,7 @@ class _Output:
     def _mark_breaks(self) -> tuple[str, ...]:
         """Doubts what is missing between two slices that show a structure; a sentence for every such slice."""
         labels, error, said = self._view(self.labels), self._view(self.maps["error"]), []
-        chance = error_probability(np.float32(1 - DOUBT_AT_A_BREAK), self.model.calibration.error_map)
+        chance = error_probability(np.float32(1 - DOUBT_AT_A_BREAK), self.calibration.error_map)
         for label in self.model.labels:
             missing = continuity.missing_between(labels == label.value, round(SMALLEST_BREAK_MM2 / self.pixel_area))
             error[missing] = np.maximum(error[missing], chance)
@@ -235,7 +259,7 @@ class _Output:
     def result(
         self, sampling: Sampling, chosen: range, axis: int, warnings: tuple[str, ...], provenance: dict
     ) -> Result:
-        whole = len(chosen) == self.stack.shape[0]
+        whole = len(chosen) == self.count
         kept = {
             label.value: self._keep_largest(label.value) for label in self.model.labels if whole and label.connected
         }
@@ -251,10 +275,12 @@ class _Output:
             for label in self.model.labels
             if whole and not (self.labels == label.value).any()
         )
-        if self.model.calibration == Calibration():
+        if self.calibration == Calibration():
+            how = ("without", "with")[self.augmented] + " test-time augmentation"
+            how = f" {how}" if self.model.free_orientation else ""
             warnings += (
-                f"{self.model.name} is not calibrated: how often its interval, its chance of error and its expected "
-                "Dice hold was never measured.",
+                f"{self.model.name} is not calibrated{how}: how often its interval, its error probability and its "
+                f"expected Dice hold was never measured.",
             )
         scores = [self._score(here) for here in chosen]
         worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
@@ -262,12 +288,12 @@ class _Output:
             SliceScore(index, expected, point, rank, areas)
             for rank, (index, expected, point, areas) in enumerate(worst_first, 1)
         ]
-        areas = sampling.areas.sum(1)
+        areas = sampling.areas[:, self.box[0]].sum(1)
         voxel_ml = geometry.voxel_volume(self.image) / 1000
         sampled_ml = areas * self.stack.pixels * voxel_ml
         structures = []
         for label in self.model.labels:
-            scale = self.model.calibration.volume_scale.get(label.value, 1.0)
+            scale = self.calibration.volume_scale.get(label.value, 1.0)
             # Of the samples no pieces are known; the same share of each is taken to be stray.
             sampled = sampled_ml[:, label.value] * kept.get(label.value, 1.0)
             difference = float(self.difference[label.value]) * voxel_ml
@@ -280,8 +306,8 @@ class _Output:
             warnings += fit.sizes(structures, self.model)
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
         expected = float(np.mean([expected_dice(*s) for s in sums]))
-        quality = case_quality(expected, self.model.calibration.dice_scale)
-        reference = self.model.calibration.case_quality
+        quality = case_quality(expected, self.calibration.dice_scale)
+        reference = self.calibration.case_quality
         comparable = extent == WHOLE and reference and self.found[1:].any()
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(

@@ -133,7 +133,7 @@ def test_windows_and_tiles_change_nothing_where_the_network_sees_no_neighbours(r
     """A network that looks at single pixels gives the same whole or in pieces, areas included."""
 
     class OnePixel:
-        num_slices, architecture = 4, {"num_classes": 2}
+        num_slices, architecture = 4, {"num_classes": 2, "num_levels": 1}
 
         def elements_per_slice(self, x):
             return x.shape[-2] * x.shape[-1]
@@ -190,11 +190,11 @@ def test_a_gpu_out_of_memory_is_met_with_smaller_pieces_and_then_the_cpu(monkeyp
     original = Sampling._sample
     tried = []
 
-    def sample(self, x, wanted, weights, chunk, tick):
+    def sample(self, x, wanted, weights, chunk, tick, samples):
         tried.append((self.device, chunk))
         if self.device == "cpu:0" and chunk > pieces:
             raise error
-        return original(self, x, wanted, weights, chunk, tick)
+        return original(self, x, wanted, weights, chunk, tick, samples)
 
     values = torch.rand(1, 9, 8, 8)
     net = small.lively(small.network())

@@ -248,8 +248,20 @@ def test_outside_the_region_everything_is_background(model):
     p = sitk.GetArrayFromImage(result.probabilities)
     assert (p[~inside] == [1, 0, 0]).all()
     assert [s.index for s in result.slices] == list(range(2, 8))
-    alone = segment(image[8:28, 6:24, 2:8], model, FEW)
-    np.testing.assert_array_equal(arrays(result)["labels"][2:8, 6:24, 8:28], arrays(alone)["labels"])
+
+
+@pytest.mark.parametrize("corners", [((14, 12, 2), (19, 17, 7)), ((3, 2, 0), (9, 9, 1))], ids=["middle", "corner"])
+def test_a_region_is_seen_with_what_surrounds_it_and_is_as_among_all_of_the_image(model, corners):
+    """The network of this model sees a few pixels round about; its field of view is larger than the region."""
+    image = small.image((40, 36, 10))
+    points = [image.TransformIndexToPhysicalPoint(corner) for corner in corners]
+    region = tuple(np.min(points, 0)), tuple(np.max(points, 0))
+    whole = sitk.GetArrayFromImage(segment(image, model, FEW).labels)
+    within = sitk.GetArrayFromImage(segment(image, model, replace(FEW, region=region)).labels)
+    part = tuple(slice(a, b + 1) for a, b in zip(*(c[::-1] for c in corners), strict=True))
+    same = np.mean(within[part] == whole[part])
+    alone = segment(image[tuple(slice(a, b + 1) for a, b in zip(*corners, strict=True))], model, FEW)
+    assert same > 0.9 > np.mean(sitk.GetArrayFromImage(alone.labels) == whole[part])
 
 
 def test_a_region_beside_the_image_is_refused(model):
@@ -332,7 +344,7 @@ def test_a_device_that_is_not_there_is_refused(model):
 @pytest.mark.parametrize(
     "options",
     [
-        {"samples": 1},
+        {"samples": 0},
         {"samples": 2.5},
         {"samples": 1001},
         {"seed": -1},
@@ -356,11 +368,11 @@ def test_a_gpu_out_of_memory_ends_on_the_cpu_with_a_warning_in_the_result(monkey
     original, seen = Sampling._sample, []
     expected = segment(small.image(), model, FEW)
 
-    def sample(self, x, wanted, weights, chunk, tick):
+    def sample(self, x, wanted, weights, chunk, tick, samples):
         if self.device == "cpu:0":
             tick(0.9)
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return original(self, x, wanted, weights, chunk, tick)
+        return original(self, x, wanted, weights, chunk, tick, samples)
 
     monkeypatch.setattr(pipeline, "choose_device", lambda wanted: "cpu:0")
     monkeypatch.setattr(Sampling, "_sample", sample)

@@ -134,15 +134,15 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
     return out
 
 
-def calibrated(cases: Sequence[CaseMeasures], model: Model) -> list[CaseMeasures]:
-    """Cases measured with an identity calibration, as the model's own would have them.
+def calibrated(cases: Sequence[CaseMeasures], model: Model, options: Options = Options()) -> list[CaseMeasures]:
+    """Cases measured with an identity calibration, as the model's own for such a run would have them.
 
     Patients who taught the model its calibration are judged by what the other half of them teaches.
     """
     values = [label.value for label in model.labels]
     teachers = calibrated_by(model, cases)
     crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
-    return [crossed.get(case.name) or apply(case, model.calibration, values) for case in cases]
+    return [crossed.get(case.name) or apply(case, model.calibration_for(options), values) for case in cases]
 
 
 def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
@@ -175,16 +175,40 @@ def calibrate(
 
     OUT gets model/ with its card, evaluation.json and evaluation.png.
     """
-    before = evaluate(replace(model, calibration=Calibration()), cases, Options(device=device), log, cancelled)
+    before, augmented = measured(model, cases, log, cancelled, device)
     whom = "calibration" if "calibrated_on" in model.provenance else "validation"
-    return judged_by(model, before, out, f"Dice and measures of uncertainty on the {whom} patients.", log)
+    whose = f"Dice and measures of uncertainty on the {whom} patients."
+    return judged_by(model, before, out, whose, log, augmented)
+
+
+def measured(
+    model: Model,
+    cases: Sequence[Case],
+    log: Callable[[str], None] = print,
+    cancelled: Callable[[], bool] | None = None,
+    device: str = "auto",
+) -> tuple[list[CaseMeasures], list[CaseMeasures]]:
+    """Cases without calibration: of the default run, and with test-time augmentation where the model is for it."""
+    model = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
+    before = evaluate(model, cases, Options(device=device), log, cancelled)
+    if not model.free_orientation:
+        return before, []
+    log("With test-time augmentation:")
+    options = Options(device=device, test_time_augmentation=True)
+    return before, evaluate(model, cases, options, log, cancelled)
 
 
 def judged_by(
-    model: Model, before: Sequence[CaseMeasures], out: Path, whose: str, log: Callable[[str], None] = print
+    model: Model,
+    before: Sequence[CaseMeasures],
+    out: Path,
+    whose: str,
+    log: Callable[[str], None] = print,
+    augmented: Sequence[CaseMeasures] = (),
 ) -> Model:
     """The model with a calibration and metrics of cases measured with an identity calibration, by itself or by others
-    that learned as it did; written as ``calibrate`` says. whose: the first sentence of the note on the figures."""
+    that learned as it did; written as ``calibrate`` says. whose: the first sentence of the note on the figures.
+    augmented: the cases with test-time augmentation, which has a calibration of its own."""
     values, names = [label.value for label in model.labels], [label.name for label in model.labels]
     after = cross_fitted(before, values)
     how = (
@@ -204,7 +228,9 @@ def judged_by(
         "note": note,
         "cases": {case.name: round(case.mean_dice, 4) for case in sorted(after, key=lambda case: case.name)},
     }
-    model = save(replace(model, calibration=fit(before, values), metrics=metrics), out / "model", log)
+    own = fit(augmented, values) if augmented else Calibration()
+    model = replace(model, calibration=fit(before, values), augmented_calibration=own, metrics=metrics)
+    model = save(model, out / "model", log)
     figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, *summaries, after)
     figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} scans", before, after)
     return model

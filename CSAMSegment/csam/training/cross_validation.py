@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import Cancelled, InputError
 from ..model import Model
-from ..result import Options, Progress, ProgressCallback
+from ..result import Progress, ProgressCallback
 from .claim import SPLITS, alone, claim_all
 from .dataset import Case, Dataset, read_folds
 from .distributed import joined
@@ -187,15 +187,15 @@ def _judged(
     cancelled: Callable[[], bool] | None,
 ) -> Model:
     """The model of everyone, calibrated with what the models of the folds make of those whom they have not met."""
-    from .calibrate import judged_by  # heavy: the whole pipeline
-    from .evaluate import evaluate
+    from .calibrate import judged_by, measured  # heavy: the whole pipeline
 
     folds = [name for name in parts if name != ALL]
     log(f"Calibrating: the models of the {len(folds)} folds judge those whom they have not met.")
-    before = []
+    before, augmented = [], []
     try:
         for name in folds:
-            before += evaluate(models[name], parts[name].validation_cases, Options(device=device), log, cancelled)
+            plain, turned = measured(models[name], parts[name].validation_cases, log, cancelled, device)
+            before, augmented = before + plain, augmented + turned
     except Cancelled as error:
         raise Cancelled("Stopped while calibrating; the same command goes on from the end of the trainings.") from error
     everyone = models[ALL]
@@ -205,4 +205,4 @@ def _judged(
         "patients, segmented the scans of that fold. This model learned from all patients and takes over the "
         f"calibration of the {len(folds)}."
     )
-    return judged_by(replace(everyone, provenance=provenance), before, out, whose, log)
+    return judged_by(replace(everyone, provenance=provenance), before, out, whose, log, augmented)

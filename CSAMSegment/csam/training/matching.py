@@ -171,7 +171,7 @@ def trainings_of(model: Model | None) -> list[Mapping[str, Any]]:
 
 def calibrated_by(model: Model, cases: Iterable[Case | CaseMeasures]) -> set[str]:
     """Those patients of the cases who taught the model the calibration that it has now."""
-    if model.calibration == Calibration():
+    if model.calibration == model.augmented_calibration == Calibration():
         return set()
     own = model.provenance
     return _known(own, own.get("calibration_patients") or own.get("validation_patients"), cases)

@@ -1,0 +1,80 @@
+"""Tiles over a slice: all of it at a glance, what was found closely, nothing twice and nothing left out."""
+
+import numpy as np
+import pytest
+
+from csam.tiles import close_look, everywhere, first_look, fitted, surroundings
+
+FIELD = (32, 32)
+
+
+def inside(shape):
+    return tuple(slice(0, n) for n in shape)
+
+
+@pytest.mark.parametrize("tiles_of", [everywhere, first_look])
+@pytest.mark.parametrize("shape", [(32, 32), (33, 70), (100, 64)])
+def test_the_weights_of_all_tiles_add_up_to_one(tiles_of, shape):
+    total = np.zeros(shape)
+    for tile in tiles_of(shape, FIELD):
+        total[tile.place] += tile.weights
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_the_first_look_takes_fewer_tiles():
+    assert len(first_look((50, 50), FIELD)) == 4
+    assert len(everywhere((50, 50), FIELD)) == 9
+
+
+def found_at(shape, *places):
+    found = np.zeros(shape, bool)
+    for place in places:
+        found[place] = True
+    return found
+
+
+PLACES = {
+    "nothing": [],
+    "one": [np.s_[30:40, 50:62]],
+    "a single pixel in the corner": [np.s_[79:80, 95:96]],
+    "two hearts": [np.s_[5:15, 5:15], np.s_[60:72, 70:90]],
+    "larger than a tile": [np.s_[8:70, 20:26], np.s_[60:66, 20:90]],
+}
+
+
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES.keys())
+def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places):
+    found = found_at((80, 96), *places)
+    tiles, first = close_look(found, FIELD, inside(found.shape))
+    total = first.astype(float)
+    for tile in tiles:
+        assert tile.weights.shape == FIELD
+        total[tile.place] += tile.weights
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+    assert (first[found] <= 0.5).all(), "no more than half is the first look's"
+    assert (first == 1).all() == (not places)
+
+
+def test_one_tile_lies_in_the_middle_of_what_fits_into_it():
+    tiles, _ = close_look(found_at((80, 96), np.s_[30:36, 40:44], np.s_[44:50, 56:60]), FIELD, inside((80, 96)))
+    assert [(tile.rows.start, tile.columns.start) for tile in tiles] == [(24, 34)]
+
+
+def test_two_hearts_far_apart_take_two_tiles():
+    assert len(close_look(found_at((80, 96), *PLACES["two hearts"]), FIELD, inside((80, 96)))[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "field"), [((20, 100), (24, 32)), ((5, 5), (16, 8)), ((128, 128), (32, 32)), ((17, 16), (24, 16))]
+)
+def test_a_small_image_is_padded_to_the_next_multiple_alone(image, field):
+    assert fitted(image, FIELD, 8) == field
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"), [(40, 44, (26, 58)), (0, 4, (0, 32)), (96, 100, (68, 100)), (20, 60, (16, 64))]
+)
+def test_a_region_is_read_with_a_field_of_view_and_margins_as_far_as_the_image_goes(start, stop, expected):
+    seen = surroundings(start, stop, 32, 100)
+    assert (seen.start, seen.stop) == expected
+    assert surroundings(2, 5, 32, 10) == slice(0, 10)
