@@ -18,6 +18,7 @@ from torch import Tensor
 from .errors import DeviceError, is_out_of_memory
 from .geometry import fields, pad_amounts, windows
 from .posterior import GatePosterior, elements_at_once
+from .precision import format_for
 from .result import Options
 from .team import Team
 from .uncertainty import SampleReducer
@@ -176,7 +177,7 @@ class Sampling:
         together = samples * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def look(view: View, numbers: range) -> None:
-            seen = view.apply(x).contiguous()
+            seen = view.apply(x).contiguous().to(format_for(self.network, self.device))
             posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
             gates = posterior.draws(len(numbers), generator, self.rule if self.samples else "mean")
 

@@ -19,6 +19,7 @@ from .doubt import case_quality, expected_dice, smoothed, volume_interval
 from .errors import Cancelled, InputError, is_out_of_memory
 from .geometry import AXES
 from .model import Calibration, Model
+from .precision import format_for
 from .result import Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import ON_THE_CPU, Sampling, Slab
 from .stack import Stack, resize, stack_of
@@ -112,6 +113,7 @@ def segment(
         "device": sampling.device,
         "device_name": torch.cuda.get_device_name(sampling.device) if "cuda" in sampling.device else platform.machine(),
         "threads": torch.get_num_threads(),
+        "number_format": str(format_for(sampling.network, sampling.device)).removeprefix("torch."),
         "versions": {"csam": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 2),
