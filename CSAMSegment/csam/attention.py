@@ -85,8 +85,8 @@ class SemanticAttention(nn.Module):
         _begin(self.linear[-1], OPEN / 2)  # it is counted twice
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.linear(x.amax((0, 2, 3))) + self.linear(x.mean((0, 2, 3)))
-        return x * torch.sigmoid(gate)[None, :, None, None]
+        gate = self.linear(x.amax((0, 2, 3)).float()) + self.linear(x.mean((0, 2, 3), dtype=torch.float32))
+        return x * torch.sigmoid(gate).to(x.dtype)[None, :, None, None]
 
 
 class PositionalAttention(nn.Module):
@@ -98,8 +98,8 @@ class PositionalAttention(nn.Module):
         _begin(self.conv, OPEN)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.stack((x.amax((0, 1)), x.mean((0, 1))))
-        return x * torch.sigmoid(self.conv(pooled[None]))
+        pooled = torch.stack((x.amax((0, 1)).float(), x.mean((0, 1), dtype=torch.float32)))
+        return x * torch.sigmoid(self.conv(pooled[None])).to(x.dtype)
 
 
 class SliceAttention(nn.Module):
@@ -139,8 +139,7 @@ class SliceAttention(nn.Module):
                 "pad the stack by repeating its edge slices, or run it in windows."
             )
         with _without_autocast(x.device.type):
-            x = x.float()
-            gate = self.linear(x.amax((1, 2, 3))) + self.linear(x.mean((1, 2, 3)))
+            gate = self.linear(x.amax((1, 2, 3)).float()) + self.linear(x.mean((1, 2, 3), dtype=torch.float32))
             if not self.uncertainty:
                 return GateDistribution(gate, gate.new_zeros(gate.shape[0], 0), torch.zeros_like(gate))
             hidden = torch.relu(gate)

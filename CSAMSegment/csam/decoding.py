@@ -8,6 +8,9 @@ Three more things are used, and none changes the result. InstanceNorm takes away
 adds, so those biases are left out. GroupNorm with one channel a group is InstanceNorm, several times faster on a CPU.
 And a 3×3 convolution after upsampling does half of its work before the rows are upsampled (``AfterUpsampling``).
 
+Maps and weights may be in a half precision (``csam.precision``): a normalisation's statistics are float32 inside it,
+and the head's logits are float32 always.
+
 Only for networks in evaluation mode, without gradients.
 """
 
@@ -31,9 +34,9 @@ def layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
-def laid_out(weight: Tensor) -> Tensor:
-    """A convolution's weight, or a part of one, as feature maps lie."""
-    return weight.detach().contiguous(memory_format=layout(weight.device))
+def laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A convolution's weight, or a part of one, as feature maps lie and in their format."""
+    return weight.detach().to(dtype).contiguous(memory_format=layout(weight.device))
 
 
 def normalised(x: Tensor) -> Tensor:
@@ -65,10 +68,12 @@ class AfterUpsampling:
     zero padding of the original. The bias goes to the middle row: upsampling leaves a constant alone.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32):
         outputs, inputs = weight.shape[:2]
-        self.weight = laid_out(weight.permute(2, 0, 1, 3).reshape(3 * outputs, inputs, 1, 3))
-        self.bias = None if bias is None else torch.cat((torch.zeros_like(bias), bias, torch.zeros_like(bias)))
+        self.weight = laid_out(weight.permute(2, 0, 1, 3).reshape(3 * outputs, inputs, 1, 3), dtype)
+        self.bias = None
+        if bias is not None:
+            self.bias = torch.cat((torch.zeros_like(bias), bias, torch.zeros_like(bias))).to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         shares = upsampled(F.conv2d(upsampled(x, rows=1), self.weight, self.bias, padding=(0, 1)), columns=1)
@@ -82,12 +87,13 @@ class AfterUpsampling:
 class Decoding:
     """The decoder of one network. ``shared`` is called once for some slices, ``logits`` once for their samples.
 
-    team: does the work, and may be told to stop before every convolution.
+    team: does the work, and may be told to stop before every convolution. dtype: of the feature maps.
     """
 
-    def __init__(self, network, team: Team):
+    def __init__(self, network, team: Team, dtype: torch.dtype = torch.float32):
         self.network = network
         self.team = team
+        self.dtype = dtype
 
     def shared(self, features: list[Tensor], content: list[Tensor]) -> tuple:
         """What all samples share. features, content: those of ``GatePosterior``, for the slices wanted."""
@@ -117,7 +123,7 @@ class Decoding:
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         self.team.pause()
-        return F.conv2d(x, weight, padding=1)
+        return F.conv2d(x, weight.to(x.dtype), padding=1)
 
     def _block(self, block: ConvBlock, x: Tensor) -> Tensor:
         return self._second(block.conv[3].weight, self._convolve(x, block.conv[0].weight))
@@ -131,7 +137,7 @@ class Decoding:
         return convolution(x)
 
     def _head(self, head: torch.nn.Conv2d, x: Tensor, gates: Gates) -> Tensor:
-        logits = F.conv2d(x, head.weight, head.bias).contiguous()
+        logits = F.conv2d(x.float(), head.weight, head.bias).contiguous()
         return logits.unflatten(0, gates[0].shape)
 
 
@@ -141,19 +147,19 @@ class UNetDecoding(Decoding):
     Above, its half that sees the skip is computed once.
     """
 
-    def __init__(self, network: CSAMUNet, team: Team):
-        super().__init__(network, team)
+    def __init__(self, network: CSAMUNet, team: Team, dtype: torch.dtype = torch.float32):
+        super().__init__(network, team, dtype)
         self.blocks = list(network.decoder.conv)
         self.up_halves, self.skip_halves = [], []
-        self.seconds = [laid_out(block.conv.conv[3].weight) for block in self.blocks]
+        self.seconds = [laid_out(block.conv.conv[3].weight, dtype) for block in self.blocks]
         for block in self.blocks:
             up_half, skip_half = block.conv.conv[0].weight.chunk(2, dim=1)
-            self.up_halves.append(laid_out(up_half))
-            self.skip_halves.append(laid_out(skip_half))
+            self.up_halves.append(laid_out(up_half, dtype))
+            self.skip_halves.append(laid_out(skip_half, dtype))
         convolutions = [block.upconv[1] for block in self.blocks]
-        self.bottleneck = AfterUpsampling(convolutions[0].weight)
-        self.bottleneck_bias = convolutions[0].bias
-        self.upsampling = [AfterUpsampling(c.weight, c.bias) for c in convolutions[1:]]
+        self.bottleneck = AfterUpsampling(convolutions[0].weight, None, dtype)
+        self.bottleneck_bias = convolutions[0].bias.to(dtype)
+        self.upsampling = [AfterUpsampling(c.weight, c.bias, dtype) for c in convolutions[1:]]
 
     def shared(self, features, content):
         levels = range(len(content) - 2, -1, -1)
@@ -179,18 +185,18 @@ class UNetPlusPlusDecoding(Decoding):
     Any later X^{i,j} has its part of gated X^{i,0} computed once; the rest depends on nodes that differ by sample.
     """
 
-    def __init__(self, network: CSAMUNetPlusPlus, team: Team):
-        super().__init__(network, team)
+    def __init__(self, network: CSAMUNetPlusPlus, team: Team, dtype: torch.dtype = torch.float32):
+        super().__init__(network, team, dtype)
         self.gated, self.dense, self.upsampling, self.seconds = {}, {}, {}, {}
         for i, blocks in enumerate(network.conv):
             width = network.widths[i]
             for j, block in enumerate(blocks):
                 weight = block.conv[0].weight
                 if j:
-                    self.gated[i, j] = laid_out(weight[:, :width])
-                    self.dense[i, j] = laid_out(weight[:, width : j * width])
-                    self.seconds[i, j] = laid_out(block.conv[3].weight)
-                    self.upsampling[i, j] = AfterUpsampling(weight[:, j * width :])
+                    self.gated[i, j] = laid_out(weight[:, :width], dtype)
+                    self.dense[i, j] = laid_out(weight[:, width : j * width], dtype)
+                    self.seconds[i, j] = laid_out(block.conv[3].weight, dtype)
+                    self.upsampling[i, j] = AfterUpsampling(weight[:, j * width :], None, dtype)
 
     def shared(self, features, content):
         gated = {(i, j): self._convolve(content[i], weight) for (i, j), weight in self.gated.items()}
@@ -212,5 +218,5 @@ class UNetPlusPlusDecoding(Decoding):
         return self._head(self.network.final[-1], nodes[0][-1], gates)
 
 
-def decoding(network, team: Team) -> Decoding:
-    return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, team)
+def decoding(network, team: Team, dtype: torch.dtype = torch.float32) -> Decoding:
+    return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, team, dtype)

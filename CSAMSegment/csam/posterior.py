@@ -36,8 +36,9 @@ def elements_at_once(device: torch.device | str) -> int:
 class GatePosterior:
     """The part of a forward pass that all samples share.
 
-    network: a CSAMUNet or CSAMUNetPlusPlus. x: (S, C, H, W). team: does the work of a network in evaluation mode, and
-    may end it. elements: of the widest feature map, to be encoded at a time.
+    network: a CSAMUNet or CSAMUNetPlusPlus. x: (S, C, H, W), in the number format that the feature maps are to have.
+    team: does the work of a network in evaluation mode, and may end it. elements: of the widest feature map, to be
+    encoded at a time.
     distributions: one GateDistribution a level, None where the network has no slice attention.
     """
 
@@ -45,7 +46,7 @@ class GatePosterior:
         network.check_input(x)
         self.network = network
         self.team = team or Team()
-        self._decoding = None if network.training else decoding(network, self.team)
+        self._decoding = None if network.training else decoding(network, self.team, x.dtype)
         self.distributions: list[GateDistribution | None]
 
         def gate(level: int) -> tuple[Tensor, GateDistribution | None]:
@@ -87,7 +88,7 @@ class GatePosterior:
 
         Infinite where the network has no slice gate: always open.
         """
-        always = self.features[0].new_full((samples, self.num_slices), torch.inf)
+        always = torch.full((samples, self.num_slices), torch.inf, device=self.features[0].device)
         gates = draw_gates(self.distributions, samples, generator, rule)
         return [always if level is None else level for level in gates]
 

@@ -20,6 +20,7 @@ from .devices import check_answers
 from .errors import CSAMError, DeviceError, in_short, is_out_of_memory, smaller_pieces_may_help
 from .geometry import pad_amounts, slice_windows
 from .posterior import GatePosterior, elements_at_once
+from .precision import format_for
 from .result import Options
 from .team import Team
 from .uncertainty import SampleReducer, most_probable
@@ -253,7 +254,7 @@ class Sampling:
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def look(view: View, numbers: range) -> None:
-            seen = view.apply(x).contiguous()
+            seen = view.apply(x).contiguous().to(format_for(self.network, self.device))
             posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
             gates = posterior.draws(len(numbers), generator, rule)
 

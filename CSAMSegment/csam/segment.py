@@ -20,6 +20,7 @@ from .doubt import case_quality, expected_dice, smoothed, volume_interval
 from .errors import Cancelled, InputError
 from .geometry import AXES
 from .model import Calibration, Model
+from .precision import format_for
 from .result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import Sampling, Slab, network_on
 from .stack import Stack, resize, stack_of
@@ -115,6 +116,7 @@ def segment(
         "device": sampling.device,
         "device_name": torch.cuda.get_device_name(sampling.device) if "cuda" in sampling.device else platform.machine(),
         "threads": torch.get_num_threads(),
+        "number_format": str(format_for(sampling.network, sampling.device)).removeprefix("torch."),
         "versions": {"csam": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 2),

@@ -88,7 +88,7 @@ class Outsider(nn.Module):
         return x.shape[-1] * x.shape[-2] * self.base
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        return [self.whole(x)]
+        return [self.whole(x.float())]
 
     def decode(self, features: list[Tensor], gated: list[Tensor]) -> Tensor:
         return gated[0]
@@ -142,8 +142,8 @@ def let_in() -> None:
     """Lets the pipeline run an Outsider, which csam.posterior does not know how to decode."""
     ours = getattr(posterior, "decoding", None)
     if ours is not None:
-        posterior.decoding = lambda network, team: (
-            Whole(network) if isinstance(network, Outsider) else ours(network, team)
+        posterior.decoding = lambda network, team, *dtype: (
+            Whole(network) if isinstance(network, Outsider) else ours(network, team, *dtype)
         )
 
 

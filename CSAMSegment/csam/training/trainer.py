@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import replace_file
+from ..precision import bfloat16_in_hardware
 from .augment import Example
 from .distributed import Group
 from .loss import Loss
@@ -194,11 +195,8 @@ def rate(plan: Plan, step: int) -> float:
 def choose_precision(wanted: str, device: str) -> str:
     """ "float32" or "bfloat16" for the plan's wish; "auto" is bfloat16 where the device computes it in hardware.
 
-    That is CUDA, and processors with AMX tiles or AVX512_BF16: there a step takes two thirds of the time of float32.
-    torch tells by private functions, which older versions lack; they then count as a processor without.
+    There a step takes two thirds of the time of float32.
     """
     if wanted != "auto":
         return wanted
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported") if device == "cpu" else ()
-    fast = device.startswith("cuda") or any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if device.startswith("cuda") or bfloat16_in_hardware(device) else "float32"
