@@ -22,6 +22,7 @@ from .errors import ModelError
 from .fields import Fields
 from .geometry import PLANES
 from .intensity import Intensity
+from .slice_risk import FACTS, SliceRisk
 from .views import View, views_of
 
 if TYPE_CHECKING:
@@ -86,12 +87,14 @@ class Calibration:
     volume_scale: by label value, the factor on the expected difference that makes an interval of nominal coverage.
     dice_scale: the factor on 1 - expected Dice that makes it true on average.
     case_quality: that of every validation scan: where a case stands among them says more than the number alone.
+    slice_risk: how the expected wrong area is shared out among the slices; None leaves it where the voxels expect it.
     """
 
     error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
     volume_scale: Mapping[int, float] = field(default_factory=dict)
     dice_scale: float = 1.0
     case_quality: tuple[float, ...] = ()
+    slice_risk: SliceRisk | None = None
 
 
 @dataclass(frozen=True)
@@ -441,7 +444,20 @@ def _calibration(item: Fields, classes: int) -> Calibration:
         {v: scale.number(str(v), 0, 1e6) for v in range(1, classes) if str(v) in scale.values},
         item.number("dice_scale", 0, 1e6, 1.0),
         Fields(table, item.where).numbers("case_quality", len(qualities), 0, 1),
+        _slice_risk(item),
     )
+
+
+def _slice_risk(item: Fields) -> SliceRisk | None:
+    """None where a model has none, as those of before have."""
+    if item.values.get("slice_risk") is None:
+        return None
+    where = f"{item.where}: slice_risk"
+    table = Fields(Fields(item.mapping("slice_risk", {}), where).mapping("facts", {}), f"{where}.facts")
+    unknown = sorted(table.values.keys() - set(FACTS))
+    if unknown:
+        raise ModelError(f"{table.where}: there is no fact {unknown[0]!r:.40}; known are {', '.join(FACTS)}.")
+    return SliceRisk({name: table.numbers(name, 2, 0, 1e3) for name in table.values})
 
 
 def _plain(value: Any) -> Any:

@@ -68,10 +68,12 @@ class SliceScore:
     """One slice of the stack, ranked by the area that is expected to be labelled wrong.
 
     index: along the image's own slice axis, from 0.
-    expected_wrong_area_mm2: sum of the error probability times the pixel area.
+    expected_wrong_area_mm2: sum of the error probability times the pixel area; with a model that has learned what
+        neighbouring slices tell (``csam.slice_risk``), its share of the stack's sum by that.
     worst_point: patient coordinates (LPS, mm) of the centre of its most doubtful spot.
     rank: 1 is the slice to look at first.
     areas_mm2: area of each structure in this slice, in the order of ``Result.structures``.
+    reason: in a few words what puts it before others, or nothing.
     """
 
     index: int
@@ -79,6 +81,7 @@ class SliceScore:
     worst_point: tuple[float, float, float]
     rank: int
     areas_mm2: tuple[float, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 
-from . import __version__, continuity, fit, geometry
+from . import __version__, continuity, fit, geometry, slice_risk
 from .devices import choose_device, said_of, unusable_devices
 from .doubt import case_quality, expected_dice, smoothed, volume_interval
 from .errors import Cancelled, InputError
@@ -23,6 +23,7 @@ from .model import Calibration, Model
 from .precision import format_for
 from .result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from .sampling import Sampling, Slab, network_on
+from .slice_risk import SliceRisk
 from .stack import Stack, resize, stack_of
 from .uncertainty import entropy, error_probability, expected_difference, mutual_information
 from .views import View
@@ -245,8 +246,19 @@ class _Output:
             ]
         return tuple(said)
 
-    def _score(self, here: int) -> tuple[int, float, tuple[float, float, float], tuple[float, ...]]:
-        """A slice's index in the image, expected wrong area, most doubtful point and areas."""
+    def _shared_out(self, scores: Sequence[SliceScore], risk: SliceRisk) -> list[SliceScore]:
+        """The scores of all slices with the expected wrong area where the facts of the slices put it."""
+        labels, error = self._view(self.labels), self._view(self.maps["error"])
+        picture = self._view(geometry.array_of(self.image))
+        facts = slice_risk.of_stack(labels, error, picture, self.stack.spacing[1:])
+        if not facts.any():
+            return list(scores)
+        shared = risk.expected(facts, sum(score.expected_wrong_area_mm2 for score in scores)).tolist()
+        told = zip(scores, shared, risk.reasons(facts), strict=True)
+        return [replace(score, expected_wrong_area_mm2=area, reason=reason) for score, area, reason in told]
+
+    def _score(self, here: int) -> SliceScore:
+        """A slice by itself, not yet ranked."""
         labels, error = (self._view(a)[here].copy() for a in (self.labels, self.maps["error"]))
         rows, columns = self.spot  # one axis after the other: the same mean in far fewer steps
         spots = F.avg_pool2d(torch.from_numpy(error)[None], (rows, 1), 1, (rows // 2, 0))
@@ -256,7 +268,7 @@ class _Output:
         areas = tuple(float((labels == label.value).sum() * self.pixel_area) for label in self.model.labels)
         point = self.image.TransformIndexToPhysicalPoint(index)
         expected = float(error.sum(dtype=np.float64) * self.pixel_area)
-        return index[self.stack.orientation.axes[0]], expected, point, areas
+        return SliceScore(index[self.stack.orientation.axes[0]], expected, point, 0, areas)
 
     def result(
         self, sampling: Sampling, chosen: range, axis: int, warnings: tuple[str, ...], provenance: dict
@@ -285,11 +297,10 @@ class _Output:
                 f"expected Dice hold was never measured.",
             )
         scores = [self._score(here) for here in chosen]
-        worst_first = sorted(scores, key=lambda score: (-score[1], score[0]))
-        slices = [
-            SliceScore(index, expected, point, rank, areas)
-            for rank, (index, expected, point, areas) in enumerate(worst_first, 1)
-        ]
+        if whole and self.calibration.slice_risk:
+            scores = self._shared_out(scores, self.calibration.slice_risk)
+        worst_first = sorted(scores, key=lambda score: (-score.expected_wrong_area_mm2, score.index))
+        slices = [replace(score, rank=rank) for rank, score in enumerate(worst_first, 1)]
         areas = sampling.areas[:, self.box[0]].sum(1)
         voxel_ml = geometry.voxel_volume(self.image) / 1000
         sampled_ml = areas * self.stack.pixels * voxel_ml

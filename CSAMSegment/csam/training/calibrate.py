@@ -13,8 +13,9 @@ from ..doubt import case_quality, volume_interval
 from ..errors import InputError
 from ..model import Calibration, Model
 from ..result import Options
+from ..slice_risk import of_errors
 from ..uncertainty import error_probability
-from . import figures, measures
+from . import figures, measures, slice_risk
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
 from .matching import as_learned, calibrated_by, met
@@ -90,12 +91,33 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     """A calibration from cases measured with an identity calibration."""
     doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
     scale = dice_scale(cases)
+    of_voxels = error_map(doubt, wrong)
+    stacks = [
+        slice_risk.SliceFacts(
+            case.patient,
+            all_facts(case, error_probability(1 - case.voxels.doubt, of_voxels)),
+            np.array(case.slice_wrong_mm2),
+        )
+        for case in cases
+        if case.slice_facts is not None
+    ]
     return Calibration(
-        error_map(doubt, wrong),
+        of_voxels,
         {v: volume_scale(cases, i) for i, v in enumerate(values)},
         scale,
         tuple(sorted(round(case_quality(case.case_quality, scale), 5) for case in cases)),
+        slice_risk.fit(stacks),
     )
+
+
+def all_facts(case: CaseMeasures, error: np.ndarray) -> np.ndarray:
+    """The facts of a case's slices, (S, facts), with these error probabilities of its voxels."""
+    kept, counted = case.voxels, error > CERTAIN
+    inside = kept.found > 0
+    count = len(case.slice_wrong_mm2)
+    largest = int(np.bincount(kept.slice, inside, count).max(initial=0))
+    errors = of_errors(error[counted], inside[counted], kept.slice[counted], count, largest)
+    return np.concatenate([errors, case.slice_facts], axis=1)
 
 
 def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:
@@ -107,6 +129,8 @@ def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -
         intervals.append((low, mean, high))
     doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
     wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
+    if calibration.slice_risk and case.slice_facts is not None and case.slice_facts.any():
+        wrong_area = calibration.slice_risk.expected(all_facts(case, doubt), wrong_area.sum())
     return replace(
         case,
         case_quality=case_quality(case.case_quality, calibration.dice_scale),

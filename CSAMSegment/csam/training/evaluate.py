@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .. import fit
+from .. import fit, geometry
 from ..devices import choose_device
 from ..errors import InputError
 from ..geometry import pixel_area, voxel_volume
@@ -23,14 +23,13 @@ from ..model import Model
 from ..result import Options, Result
 from ..sampling import Sampling
 from ..segment import segment
+from ..slice_risk import CERTAIN, of_pictures
 from ..stack import resize_labels, stack_of
 from . import measures
 from .dataset import Case
 
 REGION_MM = 10.0
 """Uncertainty is judged in the union of prediction and truth, dilated by this: background flatters every measure."""
-CERTAIN = 1e-3
-"""Voxels outside the region whose doubt is below this are not kept: nobody doubts them, next to none is wrong."""
 FIRST = 3
 """How many slices a reader is expected to look at."""
 DISPLACED = (0.2, 0.8)
@@ -58,7 +57,8 @@ class CaseMeasures:
     intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
     energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
     truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. judged: whether the
-    doubt is one to judge the model by; if not, the figures of doubt are None.
+    doubt is one to judge the model by; if not, the figures of doubt are None. slice_facts: what the slices' labels and
+    pictures show (``csam.slice_risk.of_pictures``), None where no image was given.
     """
 
     name: str
@@ -79,6 +79,7 @@ class CaseMeasures:
     moved_mm: float | None = None
     moved_dice: float | None = None
     judged: bool = True
+    slice_facts: np.ndarray | None = None
 
     @property
     def mean_dice(self) -> float:
@@ -142,11 +143,17 @@ class CaseMeasures:
 
 
 def measure(
-    case: Case, truth: sitk.Image, result: Result, values: Sequence[int], samples: np.ndarray | None = None
+    case: Case,
+    truth: sitk.Image,
+    result: Result,
+    values: Sequence[int],
+    samples: np.ndarray | None = None,
+    image: sitk.Image | None = None,
 ) -> CaseMeasures:
     """Compares a result with the truth on the same grid. values: the structures' label values, 1, 2 ...
 
-    samples: sampled labels and the truth on their grid, stacked (n + 1, S, h, w), for the energy distance.
+    samples: sampled labels and the truth on their grid, stacked (n + 1, S, h, w), for the energy distance. image: the
+    first channel, for the facts of the slices.
     """
     expected, found = (sitk.GetArrayFromImage(image) for image in (truth, result.labels))
     if expected.shape != found.shape:
@@ -187,7 +194,15 @@ def measure(
         else measures.generalised_energy_distance(samples[:-1], samples[-1], len(values) + 1),
         moved_mm=moved_mm,
         moved_dice=moved_dice,
+        slice_facts=None if image is None else _facts(result.labels, image, result.slice_axis),
     )
+
+
+def _facts(labels: sitk.Image, image: sitk.Image, axis: int) -> np.ndarray:
+    along, (column, row) = 2 - axis, (a for a in range(3) if a != axis)
+    slices = [np.moveaxis(geometry.array_of(some), along, 0) for some in (labels, image)]
+    spacing = image.GetSpacing()
+    return of_pictures(*slices, (spacing[row], spacing[column]))
 
 
 def displacement(
@@ -302,7 +317,7 @@ def evaluate(
             misfits[re.sub(r"[\d.]+", "", sentence)].append((case.name, sentence))
         result = segment(images, model, options, cancelled=cancelled)
         samples = samples_and_truth(model, images, truth, options) if energy_distance else None
-        one = measure(case, truth, result, values, samples)
+        one = measure(case, truth, result, values, samples, images[0])
         dice = "  ".join("-" if d is None else f"{d:.4f}" for d in one.dice)
         volumes = "  ".join(
             f"{volume:.1f} ml [{low:.1f}, {high:.1f}], true {true:.1f}"
