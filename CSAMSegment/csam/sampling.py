@@ -89,7 +89,8 @@ class Sampling:
         multiple = 2 ** (self.network.architecture["num_levels"] - 1)
         field = tiles.fitted(image, self.field_of_view, multiple)
         paddings = [pad_amounts(n, f) for n, f in zip(image, field, strict=True)]
-        padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]))
+        # As little as can be, and of the image's own border: zeros are an edge that no scan has (bench/padding.py).
+        padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]), mode="replicate")
         inside = tuple(slice(pad[0], pad[0] + n) for pad, n in zip(paddings, image, strict=True))
         asked = slice(before + only.start, before + only.stop)  # in the padded stack
         runs = []
