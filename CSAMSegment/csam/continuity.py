@@ -6,6 +6,8 @@ signal, or one that moved, comes out as confident background all the same; no pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -28,15 +30,27 @@ def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
     return missing
 
 
-def largest_piece(mask: np.ndarray) -> np.ndarray:
+def largest_piece(mask: np.ndarray, cut: Sequence[tuple[bool, bool]] = ()) -> np.ndarray:
     """The structure (S, H, W) without all but its largest piece; pieces that one slice parts count as one.
 
     Voxels touch across faces, edges and corners; of two pieces of one size the first in the order of voxels stays.
+    cut: for each axis, whether the image goes on before and behind; what touches such a border counts as one piece, for
+    it may be joined beyond.
     """
     bridged = mask.copy()
     bridged[1:-1] |= mask[:-2] & mask[2:]
     labelled = sitk.ConnectedComponent(sitk.GetImageFromArray(bridged.astype(np.uint8)), True)
     pieces = sitk.GetArrayFromImage(labelled) * mask
+    touching = {
+        int(piece)
+        for axis, sides in enumerate(cut)
+        for place, goes_on in zip((0, -1), sides, strict=True)
+        if goes_on
+        for piece in np.unique(pieces.take(place, axis))
+    }
+    several = sorted(touching - {0})
+    if len(several) > 1:
+        pieces[np.isin(pieces, several)] = several[0]
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return pieces == sizes.argmax() if sizes.any() else mask

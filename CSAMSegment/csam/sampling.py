@@ -109,20 +109,22 @@ class Sampling:
         multiple = 2 ** (self.network.architecture["num_levels"] - 1)
         field = tiles.fitted(image, self.field_of_view, multiple)
         paddings = [pad_amounts(n, f) for n, f in zip(image, field, strict=True)]
-        padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]))
+        # As little as can be, and of the image's own border: zeros are an edge that no scan has (bench/padding.py).
+        padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]), mode="replicate")
         inside = tuple(slice(pad[0], pad[0] + n) for pad, n in zip(paddings, image, strict=True))
         asked = slice(before + only.start, before + only.stop)  # in the padded stack
         runs = []
         for start, slice_weights in zip(*slice_windows(len(index), num_slices), strict=True):
             # Padding takes part in the gates, but nobody asks what is in it.
-            used = start + np.flatnonzero(slice_weights)
-            used = used[(used >= asked.start) & (used < asked.stop)] - start
-            if len(used):
-                runs.append((start, slice_weights, slice(int(used[0]), int(used[-1]) + 1)))
+            counts = np.flatnonzero(slice_weights)
+            known = slice(max(before - start, counts[0]), min(before + count - start, counts[-1] + 1))
+            wanted = slice(max(asked.start - start, known.start), min(asked.stop - start, known.stop))
+            if wanted.start < wanted.stop:
+                runs.append((start, slice_weights, known, wanted))
         self.areas = np.zeros((passes, len(index), classes))
         probabilities = torch.zeros(num_slices, classes, *padded.shape[-2:])
         entropies = torch.zeros(num_slices, *padded.shape[-2:])
-        for number, (start, slice_weights, wanted) in enumerate(runs):
+        for number, (start, slice_weights, known, wanted) in enumerate(runs):
             weight = torch.from_numpy(slice_weights)[:, None, None]
             here = slice(start, start + num_slices)
             x = padded[:, here].transpose(0, 1)
@@ -130,7 +132,7 @@ class Sampling:
             def tick(fraction: float, position: int = number) -> None:
                 self.tick((position + fraction) / len(runs))
 
-            for tile, reducer in self._looks(x, wanted, field, inside, tick):
+            for tile, reducer in self._looks(x, known, wanted, field, inside, tick):
                 blend = weight * torch.from_numpy(tile.weights)
                 probabilities[tile.place] += blend[:, None] * reducer.mean_probabilities.cpu()
                 entropies[tile.place] += blend * reducer.expected_entropy.cpu()
@@ -149,9 +151,18 @@ class Sampling:
         self.areas = self.areas[:, before : before + count]
 
     def _looks(
-        self, x: Tensor, wanted: slice, field: tiles.Size, inside: tuple[slice, slice], tick: Callable[[float], None]
-    ) -> Iterator[tuple[tiles.Tile, SampleReducer]]:
-        """The tiles of a window of slices, x (S, C, rows, columns), and what the samples of each add up to."""
+        self,
+        x: Tensor,
+        known: slice,
+        wanted: slice,
+        field: tiles.Size,
+        inside: tuple[slice, slice],
+        tick: Callable[[float], None],
+    ) -> Iterator[tuple[tiles.Tile, SampleReducer | Look]]:
+        """The tiles of a window of slices, x (S, C, rows, columns), and what the samples of each add up to.
+
+        known: slices that the window is there for, all of which say where to look; wanted: those to be sampled.
+        """
         size = tuple(x.shape[-2:])
         counted = torch.zeros(size)
         counted[inside] = 1  # what lies in the padding must not count as area
@@ -166,10 +177,10 @@ class Sampling:
                 def told(fraction: float, number: int = number) -> None:
                     tick(spent * (number + fraction) / len(looks))
 
-                reducer = self._piece(x[tile.place], wanted, torch.from_numpy(tile.weights), told, samples=0)
+                reducer = self._piece(x[tile.place], known, torch.from_numpy(tile.weights), told, samples=0)
                 first[tile.place] += torch.from_numpy(tile.weights) * reducer.mean_probabilities.cpu()
                 doubt[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
-            found = (first[wanted, 1:].sum(1).amax(0) > tiles.FOUND) & (counted > 0)
+            found = (first[known, 1:].sum(1).amax(0) > tiles.FOUND) & (counted > 0)
             close, weights = tiles.close_look(found.numpy(), field, inside)
             yield (
                 tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights),

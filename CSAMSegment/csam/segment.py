@@ -152,6 +152,11 @@ class _Output:
         return self.stack.orientation.to_stack(array)[self.box]
 
     @property
+    def cut(self) -> list[tuple[bool, bool]]:
+        """Of slices, rows and columns, whether the image goes on before and behind the region."""
+        return [(part.start > 0, part.stop < n) for part, n in zip(self.box, self.stack.shape, strict=True)]
+
+    @property
     def count(self) -> int:
         """How many slices the region has."""
         return self.box[0].stop - self.box[0].start
@@ -216,7 +221,7 @@ class _Output:
         """
         labels, error, background = map(self._view, (self.labels, self.maps["error"], self.background))
         mask = labels == value
-        other = mask & ~continuity.largest_piece(mask)
+        other = mask & ~continuity.largest_piece(mask, self.cut)
         found, removed = np.count_nonzero(mask), np.count_nonzero(other)
         if not removed:
             return 1.0

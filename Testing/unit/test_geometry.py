@@ -258,3 +258,14 @@ def test_resizing_keeps_the_extent_to_half_a_pixel(length, spacing, target):
     found = geometry.resized_length(length, spacing, target)
     assert found >= 1
     assert abs(found * target - length * spacing) <= max(target, spacing) / 2 + 1e-6 or found == 1
+
+
+@pytest.mark.parametrize(("length", "window"), [(10, 10), (11, 10), (12, 10), (13, 10), (40, 10), (3, 1), (5, 2)])
+def test_slices_that_two_windows_share_are_blended_in_their_middle_alone(length, window):
+    starts, weights = geometry.slice_windows(length, window)
+    total = np.zeros(length)
+    for start, some in zip(starts, weights, strict=True):
+        total[start : start + window] += some
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert np.count_nonzero(weights) <= length + 3 * (len(starts) - 1)
+    assert starts[-1] + window == length

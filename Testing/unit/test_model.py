@@ -21,6 +21,7 @@ import csam.model
 from csam.errors import ModelError
 from csam.model import Calibration, Label, Model, Weights
 from csam.networks import CSAMUNet, CSAMUNetPlusPlus
+from csam.result import Options
 
 TERMS = {"category": ("SCT", "123037004", "Anatomical Structure"), "type": ("SCT", "41216001", "Prostate")}
 
@@ -31,6 +32,7 @@ def full_model(net=None):
         net,
         labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True), Label(2, "zwei", (4, 5, 6))),
         calibration=Calibration(((0.0, 0.0), (0.5, 0.25), (1.0, 1.0)), {1: 1.5, 2: 0.75}),
+        augmented_calibration=Calibration(((0.0, 0.0), (0.4, 0.3), (1.0, 1.0)), {1: 1.25, 2: 0.5}),
         licence="CC0-1.0",
         slice_axis="axial",
         provenance={"data": "Bälle", "plan": {"steps": 3}},
@@ -447,3 +449,16 @@ def test_in_memory_weights_are_read_from_memory():
     assert model.weights.path is None
     assert replace(model, weights=Weights(data=b"odd")).weights.read() == b"odd"
     assert np.isfinite(model.network().conv_final.weight.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_the_calibration_of_an_older_model_is_that_of_the_runs_it_was_measured_with(tmp_path, free):
+    """Before format 2 a model that was taught several orientations ran in all of them."""
+    small.model(calibration=Calibration(dice_scale=2.0), free_orientation=free).save(tmp_path)
+    values = json.loads((tmp_path / "model.json").read_text()) | {"format": 1}
+    del values["augmented_calibration"]
+    (tmp_path / "model.json").write_text(json.dumps(values))
+    model = Model.load(tmp_path)
+    assert model.calibration.dice_scale == (1.0 if free else 2.0)
+    assert model.augmented_calibration.dice_scale == (2.0 if free else 1.0)
+    assert model.calibration_for(Options(test_time_augmentation=True)).dice_scale == 2.0

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import small
 
+from csam import tiles
 from csam.decoding import Decoding
 from csam.errors import DeviceError, DeviceLost, in_short
 from csam.geometry import pad_amounts, windows
@@ -317,3 +318,48 @@ def test_twenty_samples_take_no_more_memory_than_two():
         return int(subprocess.check_output([sys.executable, "-c", program, str(samples)], text=True))
 
     assert peak(20) < 1.05 * peak(2)
+
+
+def test_a_small_image_is_padded_with_its_own_border():
+    """So that the network sees no edge that the scan does not have: a flat image comes out flat."""
+    run, seen, original = Sampling(small.network(), (16, 16), samples=0), [], Sampling._sample
+
+    def sample(self, x, *rest):
+        seen.append(x)
+        return original(self, x, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sampling, "_sample", sample)
+        list(run.slabs(torch.full((1, 5, 6, 7), 0.75)))
+    assert seen
+    assert all((x == 0.75).all() for x in seen)
+
+
+def test_samples_are_taken_where_the_first_look_finds_something(monkeypatch):
+    """What it found nothing in keeps its probabilities."""
+    values = torch.zeros(1, 4, 40, 40)
+    values[:, :, 4:9, 6:11] = 1
+    looks = []
+
+    def sample(self, x, wanted, weights, chunk, tick, samples):
+        looks.append((samples, float(x.sum())))
+        reducer = SampleReducer(max(1, samples), (4, 2, *x.shape[-2:]), weights)
+        for number in range(max(1, samples)):
+            logits = 6 * torch.cat((0.5 - x, x - 0.5), 1)
+            reducer.add(number, logits, slice(0, 4))
+        return reducer
+
+    class Bright:
+        num_slices, architecture = 4, {"num_classes": 2, "num_levels": 1}
+
+        def elements_per_slice(self, x):
+            return 1
+
+    monkeypatch.setattr(Sampling, "_sample", sample)
+    monkeypatch.setattr(tiles, "FOUND", 0.1)
+    run = Sampling(Bright(), (16, 16), samples=3, focused=True)
+    (slab,) = run.slabs(values)
+    assert [samples for samples, _ in looks].count(3) == 1, "one close look"
+    assert looks[-1] == (3, 4 * 25.0), "with all of what was found"
+    assert ((slab.mean_probabilities[:, 1] > 0.5) == (values[0] > 0)).all()
+    np.testing.assert_allclose(run.areas[..., 1], 25, rtol=1e-5)

@@ -10,6 +10,7 @@ import torch
 from unit import small
 
 import csam.segment as pipeline
+from csam import continuity
 from csam.doubt import smoothed
 from csam.errors import Cancelled, DeviceError, InputError
 from csam.model import Calibration, Label
@@ -542,3 +543,32 @@ def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(mode
         segment(image, strict, FEW, slices=[2, 3]),
     )
     assert not any("learned it from" in w for part in parts for w in part.warnings)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_run_says_that_its_own_way_is_not_calibrated(augmented):
+    done = Calibration(dice_scale=2.0)
+    model = small.model(free_orientation=True, calibration=done, augmented_calibration=done)
+    options = Options(samples=2, test_time_augmentation=augmented)
+    image = small.image((20, 18, 6))
+    assert not any("not calibrated" in said for said in segment(image, model, options).warnings)
+    lacking = replace(model, **{"augmented_calibration" if augmented else "calibration": Calibration()})
+    how = "with test-time augmentation" if augmented else "without test-time augmentation"
+    assert any(f"is not calibrated {how}" in said for said in segment(image, lacking, options).warnings)
+
+
+def test_one_sample_is_one_pass_whatever_the_seed(model):
+    image = small.image((20, 18, 6))
+    one, other = (segment(image, model, Options(samples=1, seed=seed)) for seed in (0, 1))
+    for name in MAPS:
+        np.testing.assert_array_equal(arrays(one)[name], arrays(other)[name])
+
+
+def test_what_touches_the_border_of_a_region_counts_as_one_piece():
+    """What joins them may lie beyond it."""
+    mask = np.zeros((3, 12, 12), bool)
+    mask[:, 0:3, 2:5] = mask[:, 5:8, 0:2] = mask[:, 9:11, 6:9] = True
+    kept = continuity.largest_piece(mask, ((False, False), (True, False), (True, False)))
+    assert kept[:, 0:3, 2:5].all()
+    assert kept[:, 5:8, 0:2].all()
+    assert not kept[:, 9:11].any()

@@ -75,7 +75,7 @@ def test_what_a_run_over_all_rotations_says_turns_with_the_anatomy(view):
     assert model.views == ROTATIONS
     voxels = sitk.GetArrayFromImage(small.image((20, 20, 5)))
     turned = view.apply(torch.from_numpy(voxels[:, None])).contiguous().numpy()[:, 0]
-    one, other = (segment(small.placed(v), model, Options(samples=8)) for v in (voxels, turned))
+    one, other = (segment(small.placed(v), model, Options(8, test_time_augmentation=True)) for v in (voxels, turned))
     found = torch.from_numpy(sitk.GetArrayFromImage(other.error_probability)[:, None])
     expected = torch.from_numpy(sitk.GetArrayFromImage(one.error_probability)[:, None])
     torch.testing.assert_close(view.undo(found), expected, atol=1e-4, rtol=0)
