@@ -17,6 +17,7 @@ from csam.result import Options
 from csam.sampling import Sampling
 from csam.segment import segment
 from csam.stack import resize, stack_of
+from csam.uncertainty import expected_difference
 
 FEW = Options(samples=2)
 MAPS = ("labels", "error_probability", "entropy", "mutual_information")
@@ -487,3 +488,22 @@ def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(mode
         segment(image, strict, FEW, slices=[2, 3]),
     )
     assert not any("learned it from" in w for part in parts for w in part.warnings)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_expected_differences_are_those_of_the_probabilities_on_the_native_grid(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        model = small.model()
+        result = segment(small.image(), model, Options(samples=2, keep_probabilities=True))
+    finally:
+        torch.set_num_threads(before)
+    probabilities = torch.from_numpy(np.moveaxis(sitk.GetArrayFromImage(result.probabilities), -1, 1).copy())
+    labels = torch.from_numpy(sitk.GetArrayFromImage(result.labels).astype(np.int64))
+    difference = expected_difference(probabilities, labels).numpy()
+    voxel_ml = np.prod(small.image().GetSpacing()) / 1000
+    for structure in result.structures:
+        scale = model.calibration.volume_scale.get(structure.value, 1.0)
+        high = structure.volume_ml + scale * difference[structure.value] * voxel_ml
+        assert structure.high_ml == pytest.approx(high, rel=1e-4)
