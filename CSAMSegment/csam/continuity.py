@@ -21,13 +21,14 @@ def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
     mask: one structure, (S, H, W). smallest: pixels that the neighbours must have in common to count. First and last
     slices have one neighbour and are never broken.
     """
-    missing = np.zeros_like(mask)
+    whole, box = np.zeros_like(mask), box_of(mask)
+    missing, mask = whole[box], mask[box]
     common = mask[:-2] & mask[2:]
     lacking = common & ~mask[1:-1]
     shared = common.sum((1, 2))
     broken = (lacking.sum((1, 2)) > BROKEN * shared) & (shared >= smallest)
     missing[1:-1] = lacking & broken[:, None, None]
-    return missing
+    return whole
 
 
 def largest_piece(mask: np.ndarray, cut: Sequence[tuple[bool, bool]] = ()) -> np.ndarray:
@@ -37,6 +38,10 @@ def largest_piece(mask: np.ndarray, cut: Sequence[tuple[bool, bool]] = ()) -> np
     cut: for each axis, whether the image goes on before and behind; what touches such a border counts as one piece, for
     it may be joined beyond.
     """
+    box = box_of(mask)
+    mask, whole = mask[box], mask
+    if not mask.size:
+        return whole
     bridged = mask.copy()
     bridged[1:-1] |= mask[:-2] & mask[2:]
     labelled = sitk.ConnectedComponent(sitk.GetImageFromArray(bridged.astype(np.uint8)), True)
@@ -53,4 +58,16 @@ def largest_piece(mask: np.ndarray, cut: Sequence[tuple[bool, bool]] = ()) -> np
         pieces[np.isin(pieces, several)] = several[0]
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    return pieces == sizes.argmax() if sizes.any() else mask
+    largest = np.zeros_like(whole)
+    largest[box] = pieces == sizes.argmax()
+    return largest
+
+
+def box_of(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all that is true; nothing at all where nothing is."""
+    box, inside = [], mask
+    for axis in range(mask.ndim):  # what one axis rules out, the next need not look at
+        found = np.flatnonzero(inside.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0))
+        inside = inside[(slice(None),) * axis + (box[-1],)]
+    return tuple(box)

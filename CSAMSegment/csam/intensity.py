@@ -41,7 +41,8 @@ class Intensity:
 
     def __call__(self, stack: np.ndarray) -> np.ndarray:
         """Stack (S, H, W) → float32 of the same shape, 0 to 1. A slice without contrast becomes 0."""
-        low, high = self.limits(stack)[:, :, None, None]
-        width = np.where(high > low, high - low, 1)
-        scaled = (stack - low) / width
-        return np.where(high > low, np.clip(scaled, 0, 1), 0).astype(np.float32)
+        scaled = np.zeros(stack.shape, np.float32)
+        for image, result, low, high in zip(stack, scaled, *self.limits(stack), strict=True):
+            if high > low:
+                result[:] = np.clip((image - low) / (high - low), 0, 1)
+        return scaled

@@ -25,8 +25,11 @@ from .result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, 
 from .sampling import Sampling, Slab, network_on
 from .slice_risk import SliceRisk
 from .stack import Stack, resize, stack_of
-from .uncertainty import entropy, error_probability, expected_difference, mutual_information
+from .team import Team
+from .uncertainty import entropy, error_probability, mutual_information
 from .views import View
+
+CPU = torch.device("cpu")
 
 SPOT_MM = 10.0
 """Width of the neighbourhood whose mean error probability finds a slice's most doubtful spot."""
@@ -108,8 +111,9 @@ def segment(
     )
     output = _Output(images[0], stack, part, model, options)
     chosen = range(output.count) if slices is None else output.positions(slices)
+    team = Team(pause)
     for slab in sampling.slabs(stack.values, output.placed(chosen), output.seen if options.region else None):
-        output.take(slab)
+        output.take(slab, team)
     report(0.99, "Measuring")
     provenance = {
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
@@ -122,7 +126,7 @@ def segment(
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 2),
     }
-    return output.result(sampling, chosen, axis, (*warnings, *sampling.warnings), provenance)
+    return output.result(sampling, team, chosen, axis, (*warnings, *sampling.warnings), provenance)
 
 
 class _Output:
@@ -189,30 +193,39 @@ class _Output:
         point = (p + part.start for p, part in zip((here, row, column), self.box, strict=True))
         return list(self.stack.orientation.index(*point, self.image.GetSize()))
 
-    def take(self, slab: Slab) -> None:
+    def take(self, slab: Slab, team: Team) -> None:
         """Brings the slab's probabilities to the native grid, slice by slice, and chooses the labels there."""
-        size, cut = self.stack.shape[1:], self.box[1:]
-        error_map = self.calibration.error_map
-        for offset in range(len(slab.mean_probabilities)):
-            here = slab.first + offset - self.box[0].start
-            mean = resize(slab.mean_probabilities[offset], size)[(None, slice(None), *cut)]
-            # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
-            information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
-            best, labels = mean[0].max(0)
-            self.difference += expected_difference(mean, labels[None]).numpy()
-            self.expected += mean.where(mean > 0.01, 0).sum((0, 2, 3)).numpy()  # as expected_difference counts
-            error = error_probability(1 - smoothed(1 - best.numpy(), self.width), error_map)
-            labels = labels.numpy()
-            self.found += np.bincount(labels.ravel(), minlength=len(self.found))
-            self._view(self.labels)[here] = labels
-            self._view(self.maps["error"])[here] = error
-            self._view(self.maps["entropy"])[here] = entropy(mean)[0].numpy()
-            self._view(self.maps["mutual_information"])[here] = resize(information, size)[(0, *cut)].numpy()
-            if self.probabilities is not None:
-                for k in range(mean.shape[1]):
-                    self._view(self.probabilities[..., k])[here] = mean[0, k].numpy()
-            if self.background is not None:
-                self._view(self.background)[here] = mean[0, 0].numpy()
+        for sums in team.map(lambda offset: self._take(slab, offset), range(len(slab.mean_probabilities)), CPU):
+            for total, part in zip((self.difference, self.expected, self.found), sums, strict=True):
+                total += part
+
+    def _take(self, slab: Slab, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One slice of the slab; its expected difference, its expected and its found size of each class, in pixels."""
+        size, cut, classes = self.stack.shape[1:], self.box[1:], len(self.found)
+        here = slab.first + offset - self.box[0].start
+        mean = resize(slab.mean_probabilities[offset], size)[(slice(None), *cut)]
+        best, labels = mean[0], torch.zeros(mean.shape[1:], dtype=torch.uint8 if classes <= 256 else torch.int16)
+        for k in range(1, classes):  # as max(0), which walks through memory class by class
+            labels.masked_fill_(mean[k] > best, k)
+            best = torch.maximum(best, mean[k])
+        # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
+        information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
+        doubt = 1 - best
+        error = error_probability(1 - smoothed(doubt.numpy(), self.width), self.calibration.error_map)
+        self._view(self.labels)[here] = labels.numpy()
+        self._view(self.maps["error"])[here] = error
+        self._view(self.maps["entropy"])[here] = entropy(mean[None])[0].numpy()
+        self._view(self.maps["mutual_information"])[here] = resize(information, size)[(0, *cut)].numpy()
+        if self.probabilities is not None:
+            for k in range(classes):
+                self._view(self.probabilities[..., k])[here] = mean[k].numpy()
+        if self.background is not None:
+            self._view(self.background)[here] = mean[0].numpy()
+        expected = F.threshold(mean, 0.01, 0.0).sum((1, 2)).double().numpy()
+        # ``uncertainty.expected_difference``: where the label is k, 1 - p_k in the place of p_k.
+        flat = labels.flatten().numpy()
+        swapped = np.bincount(flat, (doubt - best).flatten().numpy(), minlength=classes)
+        return expected + swapped, expected, np.bincount(flat, minlength=classes)
 
     def _keep_largest(self, value: int) -> float:
         """Turns all but the largest piece of a structure into background; returns the share of it that stays.
@@ -270,13 +283,14 @@ class _Output:
         spots = F.avg_pool2d(spots, (1, columns), 1, (0, columns // 2))
         row, column = np.unravel_index(int(spots.argmax()), error.shape)
         index = self._index(here, int(row), int(column))
-        areas = tuple(float((labels == label.value).sum() * self.pixel_area) for label in self.model.labels)
+        counts = np.bincount(labels.ravel(), minlength=len(self.found)) * self.pixel_area
+        areas = tuple(float(counts[label.value]) for label in self.model.labels)
         point = self.image.TransformIndexToPhysicalPoint(index)
         expected = float(error.sum(dtype=np.float64) * self.pixel_area)
         return SliceScore(index[self.stack.orientation.axes[0]], expected, point, 0, areas)
 
     def result(
-        self, sampling: Sampling, chosen: range, axis: int, warnings: tuple[str, ...], provenance: dict
+        self, sampling: Sampling, team: Team, chosen: range, axis: int, warnings: tuple[str, ...], provenance: dict
     ) -> Result:
         whole = len(chosen) == self.count
         kept = {
@@ -301,7 +315,7 @@ class _Output:
                 f"{self.model.name} is not calibrated{how}: how often its interval, its error probability and its "
                 f"expected Dice hold was never measured.",
             )
-        scores = [self._score(here) for here in chosen]
+        scores = team.map(self._score, chosen, CPU)
         if whole and self.calibration.slice_risk:
             scores = self._shared_out(scores, self.calibration.slice_risk)
         worst_first = sorted(scores, key=lambda score: (-score.expected_wrong_area_mm2, score.index))

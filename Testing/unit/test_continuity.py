@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csam.continuity import largest_piece, missing_between
+from csam.continuity import box_of, largest_piece, missing_between
 
 
 def cone(slices=8, size=32):
@@ -70,3 +70,22 @@ def test_what_two_lost_slices_part_are_two_pieces():
 def test_nothing_has_no_piece():
     assert not largest_piece(np.zeros((3, 4, 4), bool)).any()
     assert largest_piece(np.ones((1, 4, 4), bool)).all()
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 5, 9), (5, 19, 14)])
+def test_a_box_holds_all_that_is_true_and_no_more(place):
+    mask = np.zeros((6, 20, 15), bool)
+    mask[place] = mask[2, 7, 9] = True
+    box = box_of(mask)
+    assert mask[box].sum() == mask.sum()
+    assert mask[box].shape == tuple(1 + abs(a - b) for a, b in zip(place, (2, 7, 9), strict=True))
+    assert mask[box_of(np.zeros_like(mask))].size == 0
+
+
+@pytest.mark.parametrize("rule", [largest_piece, missing_between])
+def test_what_lies_around_a_structure_changes_nothing(rule):
+    mask = cone()
+    mask[3] = False
+    wide = np.pad(mask, ((2, 3), (20, 40), (1, 2)))
+    np.testing.assert_array_equal(rule(wide)[2:-3, 20:-40, 1:-2], rule(mask))
+    assert not rule(np.zeros_like(wide)).any()

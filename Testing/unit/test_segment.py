@@ -18,6 +18,7 @@ from csam.result import Options
 from csam.sampling import Sampling
 from csam.segment import segment
 from csam.stack import resize, stack_of
+from csam.uncertainty import expected_difference
 
 FEW = Options(samples=2)
 MAPS = ("labels", "error_probability", "entropy", "mutual_information")
@@ -572,3 +573,22 @@ def test_what_touches_the_border_of_a_region_counts_as_one_piece():
     assert kept[:, 0:3, 2:5].all()
     assert kept[:, 5:8, 0:2].all()
     assert not kept[:, 9:11].any()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_expected_differences_are_those_of_the_probabilities_on_the_native_grid(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        model = small.model()
+        result = segment(small.image(), model, Options(samples=2, keep_probabilities=True))
+    finally:
+        torch.set_num_threads(before)
+    probabilities = torch.from_numpy(np.moveaxis(sitk.GetArrayFromImage(result.probabilities), -1, 1).copy())
+    labels = torch.from_numpy(sitk.GetArrayFromImage(result.labels).astype(np.int64))
+    difference = expected_difference(probabilities, labels).numpy()
+    voxel_ml = np.prod(small.image().GetSpacing()) / 1000
+    for structure in result.structures:
+        scale = model.calibration.volume_scale.get(structure.value, 1.0)
+        high = structure.volume_ml + scale * difference[structure.value] * voxel_ml
+        assert structure.high_ml == pytest.approx(high, rel=1e-4)
