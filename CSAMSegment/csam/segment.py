@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from . import __version__, continuity, fit, geometry, slice_risk
 from .devices import choose_device
-from .doubt import case_quality, expected_dice, smoothed, volume_interval
+from .doubt import case_quality, expected_dice, is_poor, poor, smoothed, volume_interval
 from .errors import Cancelled, InputError, is_out_of_memory
 from .geometry import AXES
 from .model import Calibration, Model
@@ -254,7 +254,7 @@ class _Output:
         kept = {
             label.value: self._keep_largest(label.value) for label in self.model.labels if whole and label.connected
         }
-        warnings += tuple(
+        hints = tuple(
             f"{1 - kept[label.value]:.0%} of what looked like {label.name} lay apart from its largest piece and was "
             "left out. Check that the right piece was kept."
             for label in self.model.labels
@@ -288,12 +288,16 @@ class _Output:
             volume = int(np.count_nonzero(self.labels == label.value)) * voxel_ml
             low, high = volume_interval(volume, difference, scale)
             structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
-        if whole and all(part == slice(0, n) for part, n in zip(self.part, self.image.GetSize(), strict=True)):
-            warnings += fit.sizes(structures, self.model)
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
         expected = float(np.mean([expected_dice(*s) for s in sums]))
         quality = case_quality(expected, self.model.calibration.dice_scale)
         reference = self.model.calibration.case_quality
+        case_rank = float(np.mean(np.less(reference, quality))) if reference and self.found[1:].any() else None
+        if whole and all(part == slice(0, n) for part, n in zip(self.part, self.image.GetSize(), strict=True)):
+            hints += fit.sizes(structures, self.model)
+            warnings = (*((poor(quality, case_rank),) if is_poor(case_rank) else ()), *warnings)
+        if case_rank is None or is_poor(case_rank):  # where the case quality is good they have been wrong
+            warnings += hints
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
             labels=geometry.like(self.labels, self.image),
@@ -307,5 +311,5 @@ class _Output:
             case_quality=quality,
             warnings=warnings,
             provenance=provenance,
-            case_rank=float(np.mean(np.less(reference, quality))) if reference and self.found[1:].any() else None,
+            case_rank=case_rank,
         )

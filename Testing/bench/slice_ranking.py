@@ -5,8 +5,8 @@
 Every scan is judged by the model that has not met its patient, and the weights of the facts (csam.slice_risk) are
 learned without that patient. --worse adds scans made worse (see held_out.py), --phantoms those of a data set that
 taught no model (`csam phantom DIR --count 40 --seed 5000 --structure left-ventricle`): they have slices beyond base and
-apex. Runs are kept in OUT/held-out. Prints a table, writes OUT/slice_ranking.json. --store writes the weights that all of
-these scans teach into a model's model.json.
+apex. Runs are kept in OUT/held-out; prints a table, writes OUT/slice_ranking.json. --store writes the weights that all
+of these scans teach into the model.json of a model.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "nifti", "raster", "result"},
     {
         "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
-        "networks", "phantom", "posterior", "protocol", "team", "uncertainty", "views",
+        "networks", "phantom", "posterior", "protocol", "slice_risk", "team", "uncertainty", "views",
     },
     {"model", "sampling", "stack"},
     {"card", "convert", "fit", "pace", "segment"},
