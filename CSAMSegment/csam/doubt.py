@@ -24,8 +24,8 @@ def poor(quality: float, rank: float) -> str:
     """The one sentence about a result that is probably poor."""
     others = "each" if rank == 0 else f"{1 - rank:.0%}"
     return (
-        f"The result is probably poor: expected Dice {quality:.2f}, lower than that of {others} of the validation scans. "
-        "Look at every slice, and whether image and orientation are what the model expects, before you use it."
+        f"The result is probably poor: expected Dice {quality:.2f}, lower than that of {others} of the validation "
+        "scans. Look at every slice, and whether image and orientation are what the model expects, before you use it."
     )
 
 
