@@ -12,8 +12,8 @@ from .i18n import tr as _
 GOOD, FAIR = 0.9, 0.8
 """Case quality (the Dice to expect) from which on a result of an uncalibrated model is good or fair."""
 
-GOOD_RANK, FAIR_RANK = 0.5, 0.2
-"""The same for a calibrated one: share of the validation scans with a lower one."""
+GOOD_RANK, FAIR_RANK = 0.5, 0.1
+"""The same for a calibrated one: share of the validation scans with a lower one; the second as ``csam.doubt.POOR``."""
 
 
 def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str:

@@ -10,6 +10,24 @@ import SimpleITK as sitk
 WIDEST = 64.0
 """Variance, pixels², up to which ITK's kernel of 32 pixels holds a Gaussian; beyond 700 its weights overflow."""
 
+POOR = 0.1
+"""A case quality that no more than this share of the validation scans fall short of is said to be a poor one: of all
+warnings that were tried, what predicts poor results (Testing/bench/warnings_worth.py)."""
+
+
+def is_poor(rank: float | None) -> bool:
+    """Whether a result is probably poor, by the rank of its case quality among the validation scans, where known."""
+    return rank is not None and rank <= POOR
+
+
+def poor(quality: float, rank: float) -> str:
+    """The one sentence about a result that is probably poor."""
+    others = "each" if rank == 0 else f"{1 - rank:.0%}"
+    return (
+        f"The result is probably poor: expected Dice {quality:.2f}, lower than that of {others} of the validation "
+        "scans. Look at every slice, and whether image and orientation are what the model expects, before you use it."
+    )
+
 
 def smoothed(doubt: np.ndarray, width: tuple[float, float]) -> np.ndarray:
     """A slice's doubt (H, W) under a Gaussian of this standard deviation in pixels, rows and columns.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from . import __version__, continuity, fit, geometry, slice_risk
 from .devices import choose_device, said_of, unusable_devices
-from .doubt import case_quality, expected_dice, smoothed, volume_interval
+from .doubt import case_quality, expected_dice, is_poor, poor, smoothed, volume_interval
 from .errors import Cancelled, InputError
 from .geometry import AXES
 from .model import Calibration, Model
@@ -296,7 +296,7 @@ class _Output:
         kept = {
             label.value: self._keep_largest(label.value) for label in self.model.labels if whole and label.connected
         }
-        warnings += tuple(
+        hints = tuple(
             f"{1 - kept[label.value]:.0%} of what looked like {label.name} lay apart from its largest piece and was "
             "left out. Check that the right piece was kept."
             for label in self.model.labels
@@ -334,13 +334,17 @@ class _Output:
             structures.append(StructureVolume(label.value, label.name, volume, float(sampled.mean()), low, high))
         everywhere = all(part == slice(0, n) for part, n in zip(self.part, self.image.GetSize(), strict=True))
         extent = SLICES if not whole else WHOLE if everywhere else REGION
-        if extent == WHOLE:
-            warnings += fit.sizes(structures, self.model)
         sums = zip(*(part[1:] for part in (self.difference, self.found, self.expected)), strict=True)
         expected = float(np.mean([expected_dice(*s) for s in sums]))
         quality = case_quality(expected, self.calibration.dice_scale)
         reference = self.calibration.case_quality
         comparable = extent == WHOLE and reference and self.found[1:].any()
+        case_rank = float(np.mean(np.less(reference, quality))) if comparable else None
+        if extent == WHOLE:
+            hints += fit.sizes(structures, self.model)
+            warnings = (*((poor(quality, case_rank),) if is_poor(case_rank) else ()), *warnings)
+        if case_rank is None or is_poor(case_rank):  # where the case quality is good they have been wrong
+            warnings += hints
         images = {name: geometry.like(array, self.image) for name, array in self.maps.items()}
         return Result(
             labels=geometry.like(self.labels, self.image),
@@ -354,6 +358,6 @@ class _Output:
             case_quality=quality,
             warnings=warnings,
             provenance=provenance,
-            case_rank=float(np.mean(np.less(reference, quality))) if comparable else None,
+            case_rank=case_rank,
             extent=extent,
         )

@@ -522,6 +522,37 @@ def test_a_part_of_the_image_has_no_place_among_whole_scans(model):
     assert whole.expected_dice == f"{whole.case_quality:.2f}"
 
 
+def test_a_result_is_said_to_be_poor_where_its_case_quality_is_below_that_of_validation_scans(model):
+    high, low = ((q,) * 10 for q in (1.0, 0.0))
+    said = [
+        segment(small.image(), replace(model, calibration=replace(model.calibration, case_quality=q)), FEW).warnings
+        for q in (high, low, ())
+    ]
+    assert said[0][0].startswith("The result is probably poor: expected Dice 0.")
+    assert "lower than that of each of the validation scans" in said[0][0]
+    assert not any("poor" in sentence for sentence in said[1] + said[2])
+
+
+def test_a_volume_unlike_those_learned_from_is_said_only_where_the_result_is_probably_poor(model):
+    learnt = replace(model.trained_on, volumes_ml={1: (1e5, 2e5), 2: (1e5, 2e5)})
+    said = []
+    for qualities in ((1.0,), (0.0,), ()):
+        calibration = replace(model.calibration, case_quality=qualities)
+        unlike = replace(model, trained_on=learnt, calibration=calibration)
+        found = segment(small.image(), unlike, FEW)
+        said.append(any("learned it from" in sentence for sentence in found.warnings))
+    assert said == [True, False, True]  # without a calibration nobody knows
+
+
+def test_of_a_region_nobody_says_that_it_is_poor(model):
+    calibrated = replace(model, calibration=replace(model.calibration, case_quality=(1.0,)))
+    image = small.image()
+    corners = [image.TransformIndexToPhysicalPoint(index) for index in ((4, 4, 0), (15, 13, 5))]
+    region = tuple(tuple(map(f, *corners)) for f in (min, max))
+    found = segment(image, calibrated, Options(samples=2, region=region))
+    assert not any("poor" in sentence for sentence in found.warnings)
+
+
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
