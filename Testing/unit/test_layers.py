@@ -13,7 +13,8 @@ LAYERS = (
     {"errors", "files", "nifti", "raster", "result", "whole"},
     {
         "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
-        "networks", "phantom", "posterior", "precision", "protocol", "slice_risk", "team", "tiles", "uncertainty", "views",
+        "networks", "phantom", "posterior", "precision", "protocol", "slice_risk", "team", "tiles",
+        "uncertainty", "views",
     },
     {"model", "sampling", "stack"},
     {"card", "convert", "fit", "pace", "segment"},
