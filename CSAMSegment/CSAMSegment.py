@@ -27,8 +27,10 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from CSAMSegmentLib import about, layout, logic, panel, sample_data, self_test
-from CSAMSegmentLib.parameters import OverlayKind, SliceAxis
+from CSAMSegmentLib import self_test
+from CSAMSegmentLib.logic import about, module_logic, sample_data, thick_slice_layout
+from CSAMSegmentLib.logic.parameters import OverlayKind, SliceAxis
+from CSAMSegmentLib.widgets import panel
 
 
 class CSAMSegment(ScriptedLoadableModule):
@@ -44,7 +46,7 @@ class CSAMSegment(ScriptedLoadableModule):
 
 
 def onStartupCompleted():
-    layout.add_layouts()  # before a scene that was saved with one is loaded
+    thick_slice_layout.add_layouts()  # before a scene that was saved with one is loaded
     sample_data.register(Path(__file__).parent / "Resources")
 
 
@@ -108,12 +110,12 @@ class CSAMSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObservers()
 
 
-class CSAMSegmentLogic(ScriptedLoadableModuleLogic, logic.CSAMSegmentLogic):
+class CSAMSegmentLogic(ScriptedLoadableModuleLogic, module_logic.CSAMSegmentLogic):
     """For scripts: ``CSAMSegmentLogic().process(volume, "cardiac-lv", progress=print)``, see CSAMSegmentLib.logic."""
 
     def __init__(self, clientFactory=None, library=None):
         ScriptedLoadableModuleLogic.__init__(self)
-        logic.CSAMSegmentLogic.__init__(self, clientFactory, library)
+        module_logic.CSAMSegmentLogic.__init__(self, clientFactory, library)
 
     def getParameterNode(self):
         return CSAMSegmentParameterNode(super().getParameterNode())

@@ -17,14 +17,14 @@ import SimpleITK as sitk
 from host.scene_host import SceneHost
 from tqdm import tqdm
 
-from csam.cli import describe, read_image
-from csam.client import WorkerClient, worker_environment
+from csam.cli.main.main import describe, read_image
 from csam.errors import CSAMError, InputError
-from csam.geometry import check_image, same_grid
+from csam.image.geometry import check_image, same_grid
 from csam.phantom import cine_stack
-from csam.report import draw
+from csam.pipeline.report import draw
+from csam.process.programs.client import WorkerClient, worker_environment
 from csam.result import Options, Progress
-from CSAMSegmentLib.logic import CSAMSegmentLogic
+from CSAMSegmentLib.logic.module_logic import CSAMSegmentLogic
 
 PHANTOM_SEED = 7
 

@@ -1,8 +1,8 @@
-"""The Slicer side of CSAMSegment: volume nodes in, segmentation, overlay and tables out.
+"""The Slicer side of CSAMSegment.
 
-``scene``: between MRML nodes and SimpleITK images, without Qt.
-``logic``: runs the worker and writes its result, for scripts and for the panel.
-``launcher``: which Python runs the worker.
+``logic``: from MRML nodes to the worker and back; knows MRML, but no Qt.
+``widgets``: the panel; knows Qt and the logic.
+``self_test``: what the module tests in a running Slicer.
 
 torch is never imported here: it lives in the worker process only. Importing this package imports nothing else.
 """

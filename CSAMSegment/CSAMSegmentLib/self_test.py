@@ -19,16 +19,16 @@ import SimpleITK as sitk
 import slicer
 
 from csam.errors import Cancelled
-from csam.files import read_image
-from csam.fit import check
+from csam.image.files import read_image
+from csam.pipeline.input_check import check
 from csam.result import Options
 
-from .geometry import raster_from_volume
-from .outputs import find_outputs, own_matrix
-from .results import find_result
-from .sample_data import make_phantom_nodes
-from .tables import set_reviewed
-from .training_case import save_case
+from .logic.result_nodes import find_outputs, own_matrix
+from .logic.result_tables import set_reviewed
+from .logic.sample_data import make_phantom_nodes
+from .logic.shown_result import find_result
+from .logic.volume_geometry import raster_from_volume
+from .widgets.training_case import save_case
 
 MODEL = "cardiac-lv"
 CAVITY = 1

@@ -6,7 +6,7 @@ import sys
 
 def main() -> int:
     """The command line."""
-    from .cli import main as run
+    from .cli.main import main as run
 
     return run()
 

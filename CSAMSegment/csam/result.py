@@ -69,7 +69,7 @@ class SliceScore:
 
     index: along the image's own slice axis, from 0.
     expected_wrong_area_mm2: sum of the error probability times the pixel area; with a model that has learned what
-        neighbouring slices tell (``csam.slice_risk``), its share of the stack's sum by that.
+        neighbouring slices tell (``csam.uncertainty.slice_ranking``), its share of the stack's sum by that.
     worst_point: patient coordinates (LPS, mm) of the centre of its most doubtful spot.
     rank: 1 is the slice to look at first.
     areas_mm2: area of each structure in this slice, in the order of ``Result.structures``.
@@ -120,7 +120,7 @@ class Result:
     slice_axis: the image axis (0, 1, 2 for i, j, k) along which the slices are stacked.
     slices: one score a slice, in the order of the axis.
     structures: one entry a structure, in the order of the model's labels.
-    case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case (``csam.doubt``).
+    case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case.
         The mean over the structures, of which one that is not there counts 1; of an empty result it says nothing.
         Of a part of the image it is the Dice inside that part, which tells nothing of the case: there is nothing like
         it among the validation scans.

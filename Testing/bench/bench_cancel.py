@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from csam.client import WorkerClient, worker_environment
-from csam.connection import GRACE
 from csam.errors import Cancelled
 from csam.phantom import cine_stack
-from csam.protocol import pack_options
+from csam.process.programs.client import WorkerClient, worker_environment
+from csam.process.programs.connection import GRACE
+from csam.process.programs.protocol import pack_options
 from csam.result import Options
 
 MODEL = Path(__file__).parents[2] / "CSAMSegment" / "Resources" / "Models" / "cardiac-lv"

@@ -152,11 +152,11 @@ def measure(size: tuple[int, int, int], stacks: bool) -> None:
     import csam
 
     with tempfile.TemporaryDirectory() as folder, GuiHost() as host:
-        import CSAMSegmentLib.models
+        import CSAMSegmentLib.logic.model_library
 
         models = Path(folder) / "shipped"
         make_model("tiny", labels=[f"structure {number}" for number in range(1, CLASSES)]).save(models / "tiny")
-        CSAMSegmentLib.models.SHIPPED = models
+        CSAMSegmentLib.logic.model_library.SHIPPED = models
         os.environ["CSAM_WORKER_COMMAND"] = shlex.join(
             [sys.executable, str(HERE.parents[1] / "gui" / "fake_worker.py"), folder]
         )

@@ -24,7 +24,7 @@ import json, resource, sys, time
 import numpy as np, SimpleITK as sitk, torch
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # GiB, on Linux
 before = peak()
-from csam.convert import convert
+from csam.model.convert import convert
 from csam.networks import CSAMUNet
 from csam.segment import Options, segment
 size, classes, base, samples = json.loads(sys.argv[1])

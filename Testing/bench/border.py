@@ -23,9 +23,9 @@ from compare_uncertainty import from_folds, rounded, split
 from findable import cross_fitted, features
 from paired import public
 
-from csam import geometry
+from csam.image import geometry
+from csam.pipeline.segment import segment
 from csam.result import Options
-from csam.segment import segment
 from csam.training import measures
 from csam.training.evaluate import region_of_interest
 

@@ -34,18 +34,18 @@ import paired
 import torch
 from rivals import BEGINS_AS, RIVALS, Outsider, parameters, plan_for, seeded
 
-from csam.cli import find_model
-from csam.devices import choose_device
+from csam.cli.main.main import find_model
+from csam.network.devices import choose_device
 from csam.result import Options
-from csam.training.assembling import assemble
 from csam.training.augment import Augmenter
 from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
-from csam.training.matching import met
+from csam.training.model_match import met
 from csam.training.plan import Plan
-from csam.training.preparing import adopt
+from csam.training.prepare import adopt
 from csam.training.train import load_example
+from csam.training.trained_model import assemble
 from csam.training.trainer import Trainer, read_checkpoint
 
 OUT = Path("out/bench/compare")

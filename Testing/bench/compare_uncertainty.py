@@ -31,13 +31,13 @@ from doubts import Judged, judge
 from paired import public
 from passes import MIRRORED, Passes, relative_costs
 
-from csam import geometry
-from csam.cli import find_model
+from csam.cli.main.main import find_model
+from csam.image import geometry
+from csam.image.stack import Stack, stack_of
 from csam.model import Model
-from csam.stack import Stack, stack_of
+from csam.network.orientations import ROTATIONS, View
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
-from csam.views import ROTATIONS, View
 
 OUT = Path("out/bench/uncertainty")
 DRAWS = 20

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 import torch
 from scipy.ndimage import gaussian_filter
 
-from csam.continuity import largest_piece, missing_between
-from csam.stack import resize, resize_labels
+from csam.image.stack import resize, resize_labels
 from csam.training import measures
+from csam.uncertainty.measures.continuity import largest_piece, missing_between
 
 REGION_MM = 10.0
 DOUBT_AT_A_BREAK = 0.9
@@ -63,7 +63,7 @@ def judge(
     """passes: (n, K, S, h, w). truth: labels (S, H, W). spacing: slice, row, column, mm.
 
     "smoothed" doubt is 1 - p under a Gaussian as wide as a pixel of the passes: a border is not known better.
-    "breaks" doubts what is missing between two slices that show a structure (csam.continuity).
+    "breaks" doubts what is missing between two slices that show a structure (csam.uncertainty.continuity).
     """
     classes, size = passes.shape[1], truth.shape[1:]
     average = passes.mean(0)
@@ -107,7 +107,7 @@ def judge(
         differ += (masks[a] != masks[b]).sum((1, 2)) / len(pairs)
     foreground = native[1:].copy()
     chosen = np.stack([labels == k for k in range(1, classes)])
-    counts = chosen | (foreground > 0.01)  # as csam.uncertainty.expected_difference
+    counts = chosen | (foreground > 0.01)  # as csam.uncertainty.measures.expected_difference
     for k in range(1, classes):  # a piece that was left out was right with its probability times its share
         left_out = (raw == k) & ~chosen[k - 1]
         foreground[k - 1][left_out] *= left_out.sum() / max(1, (raw == k).sum())

@@ -18,10 +18,11 @@ import SimpleITK as sitk
 from compare_uncertainty import from_folds, split
 from degrade import SHIFTS, degrade
 
-from csam import fit, geometry
+from csam.image import geometry
 from csam.model import Calibration, Model
+from csam.pipeline import input_check
+from csam.pipeline.segment import segment
 from csam.result import Options, StructureVolume
-from csam.segment import segment
 from csam.training import measures
 from csam.training.cross_validation import FOLDS
 from csam.training.dataset import Case, read_dataset
@@ -129,7 +130,7 @@ def _run(kind: str, case: Case | Path, model: Model) -> dict[str, np.ndarray]:
         truth.CopyInformation(image)
     image, truth = _made(kind, image, truth, model)
     plain = replace(model, calibration=Calibration(), free_orientation=False)
-    checked = fit.check([image], plain)
+    checked = input_check.check([image], plain)
     result = segment(image, plain, Options(samples=SAMPLES, device="cpu"))
     oriented = geometry.orientation(image.GetDirection(), result.slice_axis)
 

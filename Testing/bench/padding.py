@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from run_modes import folds_of
 
-from csam import tiles
-from csam.sampling import mean_probabilities
-from csam.stack import resize, stack_of
+from csam.image.stack import resize, stack_of
+from csam.pipeline import tiles
+from csam.pipeline.sliding_window import mean_probabilities
 from csam.training.measures import dice
 
 MODES = {"zeros": "constant", "edge": "replicate"}
@@ -32,8 +32,8 @@ def padded_dice(model, values: torch.Tensor, truth: np.ndarray, size: str, mode:
     """values: (C, S, h, w). truth: (S, h, w) bool, of all structures."""
     fitted, pad, wanted = tiles.fitted, F.pad, MODES[mode]
     with (
-        patch("csam.tiles.fitted", fitted if size == "least" else lambda image, field, multiple: field),
-        patch("csam.sampling.F.pad", lambda x, widths, mode: pad(x, widths, mode=wanted)),
+        patch("csam.pipeline.tiles.fitted", fitted if size == "least" else lambda image, field, multiple: field),
+        patch("csam.pipeline.sliding_window.F.pad", lambda x, widths, mode: pad(x, widths, mode=wanted)),
     ):
         found = mean_probabilities(model.network("cpu"), values, model.field_of_view).argmax(1).numpy() > 0
     return dice(truth, found)

@@ -1,8 +1,8 @@
 """Single passes of a network over a scan, kept on disk: what every way of telling uncertainty is made of.
 
-A pass is one view of the stack (csam.views) under one setting of the gates (at their mean, or a draw). Test-time
-augmentation averages views, CSAM's gates average draws, an ensemble averages models; so each pass is computed once and
-the ways are compared on the same ones.
+A pass is one orientation of the stack (csam.network.orientations) under one setting of the gates: at their mean, or a
+sample. Test-time augmentation averages orientations, CSAM's gates average samples, an ensemble averages models; so each
+pass is computed once and the ways are compared on the same ones.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csam.geometry import fields, pad_amounts, windows
-from csam.posterior import GatePosterior
-from csam.views import ROTATIONS, View
+from csam.image.geometry import fields, pad_amounts, windows
+from csam.network.orientations import ROTATIONS, View
+from csam.network.posterior import GatePosterior
 
 MIRRORED = tuple(View(view.quarter_turns, view.mirrored, not view.reversed) for view in ROTATIONS)
-"""The eight symmetries of a stack beside csam.views.ROTATIONS: those that turn left into right."""
+"""The eight symmetries of a stack beside csam.network.orientations.ROTATIONS: those that turn left into right."""
 
 
 def name(view: View) -> str:
@@ -64,7 +64,7 @@ def run(
         posterior = GatePosterior(network, x)
         sampler = posterior.sampler()
         for number, draw in enumerate(draws):
-            # As in csam.sampling, draw number i is the same deviation in every window and tile.
+            # As in csam.pipeline.sliding_window, draw number i is the same deviation in every window and tile.
             drawn = (None, "mean") if draw is None else (torch.Generator().manual_seed(draw), "independent")
             (logits,) = sampler(posterior.draws(1, *drawn))
             sums[(number, *here)] += blend * logits.softmax(1)

@@ -26,14 +26,16 @@ import SimpleITK as sitk
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from csam import fit, networks, phantom
-from csam.convert import convert
-from csam.geometry import AXES
+from csam import phantom
+from csam.image.geometry import AXES
+from csam.image.stack import stack_of
 from csam.model import Model
-from csam.posterior import GatePosterior
-from csam.sampling import Sampling
-from csam.segment import Options, segment
-from csam.stack import stack_of
+from csam.model.convert import convert
+from csam.network import networks
+from csam.network.posterior import GatePosterior
+from csam.pipeline import input_check
+from csam.pipeline.segment import Options, segment
+from csam.pipeline.sliding_window import Sampling
 
 ROOT = Path(__file__).parents[2]
 OUT = Path("out/bench/posterior.json")
@@ -141,7 +143,7 @@ def print_costs(rows: list[dict]) -> None:
 def heart(model: Model) -> torch.Tensor:
     """A made heart at the model's spacing: (1, S, h, w)."""
     image = phantom.cine_stack(1, slices=12).image
-    axis = fit.chosen_axis(image, model, "auto")
+    axis = input_check.chosen_axis(image, model, "auto")
     return stack_of([image], model.in_plane_spacing, model.intensity, AXES[axis]).values
 
 
@@ -212,8 +214,8 @@ MEMORY = """
 import json, resource, sys
 import torch
 from csam import networks
-from csam.sampling import Sampling
-from csam.stack import stack_of
+from csam.pipeline.sliding_window import Sampling
+from csam.image.stack import stack_of
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # GiB, on Linux
 kind, size, base, levels, samples, slices = json.loads(sys.argv[1])
 torch.manual_seed(0)

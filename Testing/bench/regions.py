@@ -16,8 +16,8 @@ import numpy as np
 import SimpleITK as sitk
 from run_modes import folds_of
 
+from csam.pipeline.segment import segment
 from csam.result import Options
-from csam.segment import segment
 from csam.training.measures import dice
 
 

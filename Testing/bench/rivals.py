@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from csam import posterior
-from csam.attention import CSAM
-from csam.networks import CSAMUNet, build
+from csam.network import posterior
+from csam.network.attention import CSAM
+from csam.network.networks import CSAMUNet, build
 from csam.training.plan import Plan
 
 OFF = {"semantic": False, "positional": False, "slice": False, "uncertainty": False}
@@ -123,7 +123,7 @@ class Volumetric(Outsider):
 
 
 class Whole:
-    """What csam.decoding is for our networks: all samples of a network without gates are its one output."""
+    """What csam.network.decoding is for our networks: all samples of a network without gates are its one output."""
 
     def __init__(self, network: Outsider):
         self.network = network

@@ -22,9 +22,9 @@ from unittest.mock import patch
 import numpy as np
 
 from csam.model import Calibration, Model
+from csam.pipeline.segment import segment
+from csam.pipeline.sliding_window import Sampling
 from csam.result import Options, Result
-from csam.sampling import Sampling
-from csam.segment import segment
 from csam.training.calibrate import NOMINAL, cross_fitted
 from csam.training.dataset import Case, read_dataset, read_folds
 from csam.training.evaluate import CaseMeasures, measure, summarise

@@ -19,11 +19,11 @@ import SimpleITK as sitk
 import torch
 from run_time import STACKS
 
-from csam.convert import convert
 from csam.model import Model
-from csam.networks import CSAMUNet
+from csam.model.convert import convert
+from csam.network.networks import CSAMUNet
 from csam.phantom import cine_stack
-from csam.segment import Options, segment
+from csam.pipeline.segment import Options, segment
 
 PASSES = 8
 SHIPPED = Path(__file__).resolve().parents[2] / "CSAMSegment/Resources/Models/cardiac-lv"
@@ -55,14 +55,14 @@ def product(image: sitk.Image, model: Model) -> Callable[[], object]:
 
 
 def resized(image: sitk.Image, model: Model) -> torch.Tensor:
-    from csam.stack import stack_of
+    from csam.image.stack import stack_of
 
     return stack_of([image], model.in_plane_spacing, model.intensity, model.slice_axis).values
 
 
 def published(image: sitk.Image, model: Model) -> Callable[[], object]:
     """T passes of the whole network, sharing nothing, in the windows and tiles that the paper's code would need."""
-    from csam.geometry import fields, pad_amounts, windows
+    from csam.image.geometry import fields, pad_amounts, windows
 
     network = model.network()
 

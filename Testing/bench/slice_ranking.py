@@ -2,10 +2,11 @@
 
     python Testing/bench/slice_ranking.py DATASET --folds CROSS-VALIDATION [--worse] [--phantoms DIR] [--store MODEL]
 
-Every scan is judged by the model that has not met its patient, and the weights of the facts (csam.slice_risk) are
-learned without that patient. --worse adds scans made worse (see held_out.py), --phantoms those of a data set that
-taught no model (`csam phantom DIR --count 40 --seed 5000 --structure left-ventricle`): they have slices beyond base and
-apex. Runs are kept in OUT/held-out. Prints a table, writes OUT/slice_ranking.json. --store writes the weights that all
+Every scan is segmented by the model to which its patient is unseen, and the weights of the facts
+(csam.uncertainty.slice_ranking) are learned without that patient. --worse adds scans made worse (see held_out.py),
+--phantoms those of a data set that taught no model
+(`csam phantom DIR --count 40 --seed 5000 --structure left-ventricle`): they have slices beyond
+base and apex. Runs are kept in OUT/held-out. Prints a table, writes OUT/slice_ranking.json. --store writes the weights that all
 of these scans teach into a model's model.json.
 """
 
@@ -26,11 +27,11 @@ from held_out import INVERTED, OTHER, PHANTOM, RESLICED, WORSE, Scan, scans
 from paired import public
 
 from csam.model import Calibration, Model
-from csam.slice_risk import SliceRisk, of_stack
 from csam.training import measures
 from csam.training.calibrate import error_map
-from csam.training.slice_risk import SliceFacts, fit
-from csam.uncertainty import error_probability
+from csam.training.learn_ranking import SliceFacts, fit
+from csam.uncertainty.measures.measures import error_probability
+from csam.uncertainty.measures.slice_ranking import SliceRisk, of_stack
 
 OUT = Path("out/bench/slices")
 UNTAUGHT = (INVERTED, RESLICED, OTHER)

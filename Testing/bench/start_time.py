@@ -17,16 +17,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from csam.client import WorkerClient, worker_environment
 from csam.phantom import cine_stack
+from csam.process.programs.client import WorkerClient, worker_environment
 
 OUT = Path("Resources/Benchmarks/start-time.json")
 MODEL = Path(__file__).resolve().parents[2] / "CSAMSegment/Resources/Models/cardiac-lv"
 PHANTOM = 7
 IMPORTS = {
-    "import of the client (in the application)": "import csam.client, csam.job",
+    "import of the client (in the application)": "import csam.client, csam.process.job",
     "import of torch alone": "import torch",
-    "import of all that a run needs": "import csam.segment, csam.pace",
+    "import of all that a run needs": "import csam.segment, csam.pipeline.run_time",
 }
 
 

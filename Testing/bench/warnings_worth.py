@@ -24,15 +24,15 @@ from compare_uncertainty import rounded
 from held_out import OTHER, WORSE, Scan, scans
 from paired import public
 
-from csam.doubt import case_quality
-from csam.doubt import is_poor as is_said
+from csam.uncertainty.measures.expected_error import case_quality
+from csam.uncertainty.measures.expected_error import is_poor as is_said
 
 OUT = Path("out/bench/slices")
 POOR = 0.86
 UNKNOWN = "not calibrated"
 BOUNDS = (0.9, 0.86, 0.8, 0.7)
 RANKS = (0.2, 0.1, 0.0)
-ONE = "THE ONE SENTENCE: not found, or probably poor (csam.doubt)"
+ONE = "THE ONE SENTENCE: not found, or probably poor (csam.uncertainty.expected_error)"
 
 
 def is_poor(scan: Scan) -> bool:

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from csam import worker
 from csam.errors import Cancelled, DeviceLost, ModelError
-from csam.protocol import pack_result, unpack_options
+from csam.process.programs import worker
+from csam.process.programs.protocol import pack_result, unpack_options
 from csam.result import REGION, WHOLE, Options, Progress, Result, SliceScore, StructureVolume
 
 NO_TORCH = "PyTorch is not installed for the Python that runs the worker."

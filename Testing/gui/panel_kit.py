@@ -18,7 +18,7 @@ MAPS = ("error_probability", "entropy", "mutual_information")
 
 def make_model(name: str, channels=("cine",), labels=("Left ventricle cavity",), title: str = ""):
     """A model whose description is whole and whose weights nobody reads."""
-    from csam.intensity import Intensity
+    from csam.image.intensity import Intensity
     from csam.model import Channel, Label, Model, TrainedOn, Weights
 
     data = b"not read by the fake worker"
@@ -55,7 +55,7 @@ class Person:
 
     def loads(self, name: str = "cine", **arguments):
         """Loads a small stack of a made heart."""
-        from CSAMSegmentLib.sample_data import make_phantom_nodes
+        from CSAMSegmentLib.logic.sample_data import make_phantom_nodes
 
         volume, _labels = make_phantom_nodes(**{"slices": 6, "size": 64, "spacing": (4.0, 4.0, 8.0), **arguments})
         volume.SetName(name)
@@ -166,12 +166,12 @@ class Person:
 @pytest.fixture
 def person(host, tmp_path, monkeypatch):
     """A person with a worker of their own and two models; nothing is open yet."""
-    import CSAMSegmentLib.models
+    import CSAMSegmentLib.logic.model_library
 
     models = tmp_path / "shipped"
     make_model("tiny", title="Tiny heart").save(models / "tiny")
     make_model("two", ("T2", "ADC"), ("Transition zone", "Peripheral zone"), "Two channels").save(models / "two")
-    monkeypatch.setattr(CSAMSegmentLib.models, "SHIPPED", models)
+    monkeypatch.setattr(CSAMSegmentLib.logic.model_library, "SHIPPED", models)
     command = [sys.executable, str(FAKE_WORKER), str(tmp_path)]
     monkeypatch.setenv("CSAM_WORKER_COMMAND", shlex.join(command))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(MODULE), os.environ.get("PYTHONPATH")])))

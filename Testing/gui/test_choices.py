@@ -213,10 +213,10 @@ def test_a_finished_run_holds_no_voxels(two):
 
 
 def test_the_way_to_a_slice_follows_the_image_when_it_is_moved(two, monkeypatch):
-    from CSAMSegmentLib import views
+    from CSAMSegmentLib.logic import slice_views
 
     person, places = two, []
-    monkeypatch.setattr(views, "jump", places.append)
+    monkeypatch.setattr(slice_views, "jump", places.append)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "there")
     person.a.SetAndObserveTransformNodeID(transform.GetID())
     person.looks()

@@ -2,8 +2,8 @@
 
 import slicer
 
-from CSAMSegmentLib.launcher import read_setting
-from CSAMSegmentLib.worker_view import SPEED_SETTING
+from CSAMSegmentLib.logic.worker_launcher import read_setting
+from CSAMSegmentLib.widgets.worker_view import SPEED_SETTING
 
 
 def test_a_gpu_that_cannot_be_used_is_said_beside_the_cpu_that_is(person):

@@ -8,7 +8,7 @@ import qt
 import slicer
 
 from csam.errors import WorkerError
-from CSAMSegmentLib import install, launcher
+from CSAMSegmentLib.logic import torch_install, worker_launcher
 
 
 class Extension:
@@ -36,9 +36,9 @@ def bare(person, monkeypatch):
     """A person whose Slicer has no torch: the worker is Slicer's own Python."""
     person.loads()
     person.makes_the_worker("no-torch")
-    found = launcher.find_command
+    found = worker_launcher.find_command
 
-    monkeypatch.setattr(launcher, "find_command", lambda environment: (found(environment)[0], "Slicer's Python"))
+    monkeypatch.setattr(worker_launcher, "find_command", lambda environment: (found(environment)[0], "Slicer's Python"))
     person.opens()
     return person
 
@@ -77,8 +77,8 @@ def test_without_the_extension_the_way_to_it_is_told(bare, monkeypatch):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     bare.ui.applyButton.click()
     bare.ends()
-    assert bare.is_told() == install.NO_EXTENSION
-    assert "Extensions Manager" in install.NO_EXTENSION
+    assert bare.is_told() == torch_install.NO_EXTENSION
+    assert "Extensions Manager" in torch_install.NO_EXTENSION
 
 
 def test_offline_the_file_to_bring_is_named(bare, extension):
@@ -101,7 +101,7 @@ def test_an_older_extension_gets_only_the_arguments_that_it_has():
             return object()
 
     older = Older()
-    install.install_torch(older)
+    torch_install.install_torch(older)
     assert older.asked is False
 
 
@@ -111,7 +111,7 @@ def test_an_extension_that_gives_up_is_an_error():
             return None
 
     with pytest.raises(WorkerError, match="gave up"):
-        install.install_torch(GivesUp())
+        torch_install.install_torch(GivesUp())
 
 
 def test_under_testing_nothing_is_installed_and_the_reason_is_told(bare, extension, monkeypatch):
@@ -137,10 +137,10 @@ def test_a_torch_that_is_damaged_is_not_offered_again(bare, extension):
 
 
 def test_on_an_intel_slicer_on_macos_nothing_is_tried(bare, extension, monkeypatch):
-    monkeypatch.setattr(install, "sys", types.SimpleNamespace(platform="darwin"))
-    monkeypatch.setattr(install, "platform", types.SimpleNamespace(machine=lambda: "x86_64"))
+    monkeypatch.setattr(torch_install, "sys", types.SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(torch_install, "platform", types.SimpleNamespace(machine=lambda: "x86_64"))
     bare.panel.worker.refresh()
-    assert bare.ui.deviceLabel.text == install.NO_WHEEL
+    assert bare.ui.deviceLabel.text == torch_install.NO_WHEEL
     bare.ui.applyButton.click()
     bare.ends()
     assert "There is none for Intel builds of Slicer on macOS" in bare.is_told()

@@ -8,9 +8,9 @@ import slicer
 from gui.panel_kit import make_model
 
 from csam.errors import ModelError
-from CSAMSegmentLib.launcher import read_setting
-from CSAMSegmentLib.model_store import add_model, user_folder
-from CSAMSegmentLib.models import FOLDER_SETTING
+from CSAMSegmentLib.logic.model_library import FOLDER_SETTING
+from CSAMSegmentLib.logic.user_models import add_model, user_folder
+from CSAMSegmentLib.logic.worker_launcher import read_setting
 
 
 def adds(person, name: str, **arguments) -> None:

@@ -7,7 +7,7 @@ import pytest
 import qt
 import slicer
 
-from CSAMSegmentLib.outputs import REPORT
+from CSAMSegmentLib.logic.result_nodes import REPORT
 
 
 def legends() -> dict:
@@ -321,7 +321,7 @@ def test_slice_views_keep_their_sides_however_many_oblique_images_were_shown(don
     """Slicer turns a view to the planes nearest to where it stands; where that was drifts from image to image."""
     import vtk
 
-    from CSAMSegmentLib.views import show_image
+    from CSAMSegmentLib.logic.slice_views import show_image
 
     views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
 

@@ -7,10 +7,10 @@ import pytest
 import slicer
 import vtk
 
-from CSAMSegmentLib import views
-from CSAMSegmentLib.chart import ranges
-from CSAMSegmentLib.layout import IDS, layout_xml
-from CSAMSegmentLib.legend import MADE, find_legend
+from CSAMSegmentLib.logic import slice_views
+from CSAMSegmentLib.logic.map_legend import MADE, find_legend
+from CSAMSegmentLib.logic.slice_chart import ranges
+from CSAMSegmentLib.logic.thick_slice_layout import IDS, layout_xml
 
 FOUR_UP = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 RED = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
@@ -83,7 +83,7 @@ def test_the_chart_follows_its_table_and_leaves_a_zoom_alone_until_then(done, tm
 
 
 def test_the_layout_comes_with_a_result_goes_with_the_person_and_comes_back(done):
-    large = views.acquisition_view(done.volume, 2).GetLayoutName()
+    large = slice_views.acquisition_view(done.volume, 2).GetLayoutName()
     assert layout() == IDS[large, True]
     done.widget.exit()
     assert layout() == FOUR_UP
@@ -169,8 +169,8 @@ def test_the_large_view_steps_by_one_acquired_slice_however_the_stack_lies(host,
     volume.SetAndObserveTransformNodeID(host.scene_host.add_transform(np.diag([1.0, 1, 1, 1])).GetID())
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.SetSliceSpacingModeToPrescribed()
-    views.show_image(volume)
-    node = views.acquisition_view(volume, axis)
+    slice_views.show_image(volume)
+    node = slice_views.acquisition_view(volume, axis)
     slicer.app.layoutManager().resetSliceViews()
     logic = slicer.app.layoutManager().sliceWidget(node.GetLayoutName()).sliceLogic()
     extent, step = [0.0, 0.0], vtk.reference(0.0)
@@ -178,7 +178,7 @@ def test_the_large_view_steps_by_one_acquired_slice_however_the_stack_lies(host,
     assert float(step) == pytest.approx(7.3, abs=1e-6)
     assert (extent[1] - extent[0]) == pytest.approx(7 * 7.3, abs=1e-4)
     assert (node.GetSliceOffset() - extent[0]) / 7.3 == pytest.approx(round((node.GetSliceOffset() - extent[0]) / 7.3))
-    shown = {int(np.argmax(np.abs(views._normal(n) @ views.axes(volume)))) for n in slice_nodes()}
+    shown = {int(np.argmax(np.abs(slice_views._normal(n) @ slice_views.axes(volume)))) for n in slice_nodes()}
     assert shown == {0, 1, 2}, "each plane in a view of its own"
 
 
@@ -197,7 +197,7 @@ def test_the_legend_reads_per_cent_in_the_view_of_the_plane_of_acquisition_alone
         assert scale.GetColorNodeID() == volume.GetDisplayNode().GetColorNodeID()
         assert volume.GetVolumeDisplayNode().GetWindowLevelMax() == 0.5, "what is drawn stays as it was"
         assert max(legend.GetSize()) < 0.2
-        view = views.acquisition_view(done.panel._find().volume, 2)
+        view = slice_views.acquisition_view(done.panel._find().volume, 2)
         assert [legend.GetNthViewNodeID(n) for n in range(legend.GetNumberOfViewNodeIDs())] == [view.GetID()]
 
     is_right()
@@ -250,23 +250,23 @@ class Bounds:
 
 def test_the_legend_stands_in_a_corner_without_structures(host):
     volume = host.scene_host.add_volume(np.zeros((8, 64, 64), "i2"), (4, 4, 8))
-    views.show_image(volume)
+    slice_views.show_image(volume)
     [node] = [node for node in slice_nodes() if node.GetLayoutName() == "Red"]
     node.SetDimensions(400, 400, 1)
     node.SetFieldOfView(256, 256, 8)
     node.GetSliceToRAS().SetElement(0, 3, 126)
     node.GetSliceToRAS().SetElement(1, 3, 126)
     node.UpdateMatrices()
-    lower_right, upper_right, upper_left = views.CORNERS
+    lower_right, upper_right, upper_left = slice_views.CORNERS
 
     def corner(left, right, back, front):
-        return views.free_corner(node, Bounds(left, right, back, front, 0, 60))
+        return slice_views.free_corner(node, Bounds(left, right, back, front, 0, 60))
 
     assert corner(90, 160, 90, 160) == lower_right
     assert corner(0, 160, 0, 100) == upper_right, "Slicer shows the patient's right on the left"
     assert corner(0, 100, 0, 250) == upper_left
     assert corner(0, 250, 0, 250) == lower_right
-    assert views.free_corner(node, Bounds(1, -1, 1, -1, 1, -1)) == lower_right
+    assert slice_views.free_corner(node, Bounds(1, -1, 1, -1, 1, -1)) == lower_right
 
 
 # The region -----------------------------------------------------------------------------------------------------------

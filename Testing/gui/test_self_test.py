@@ -64,6 +64,6 @@ NO_TORCH = """
 import sys
 sys.path.insert(0, sys.argv[1])
 sys.modules["torch"] = None
-from csam.worker import main
+from csam.process.worker import main
 sys.exit(main())
 """

@@ -303,7 +303,7 @@ def test_the_browser_is_modified_once_when_the_results_join_it(sequence, monkeyp
 
 
 def test_a_case_is_kept_for_training_while_the_sequence_shows_its_image_alone(person, tmp_path):
-    from CSAMSegmentLib.training_case import save_case
+    from CSAMSegmentLib.widgets.training_case import save_case
 
     person.browser, person.proxy = make_sequence(person)
     person.opens()
@@ -321,7 +321,7 @@ def test_a_case_is_kept_for_training_while_the_sequence_shows_its_image_alone(pe
 
 def test_of_a_segmented_sequence_every_image_is_a_case_with_its_own_labels(sequence, tmp_path):
     from csam.training.dataset import read_dataset
-    from CSAMSegmentLib.training_case import kept_as, save_case
+    from CSAMSegmentLib.widgets.training_case import kept_as, save_case
 
     sequence.applies()
     for number in (0, 2):

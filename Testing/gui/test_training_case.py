@@ -42,7 +42,7 @@ def keeps(person, folder, name: str, *before) -> list[str]:
 
 def test_what_was_corrected_is_what_is_kept(done, tmp_path):
     from csam.training.dataset import read_dataset
-    from CSAMSegmentLib.geometry import image_from_volume
+    from CSAMSegmentLib.logic.volume_geometry import image_from_volume
 
     truth, displays = done.paints(2), nodes("vtkMRMLLabelMapVolumeDisplayNode")
     reviewed(done)
@@ -133,8 +133,8 @@ def test_a_result_of_a_region_is_not_kept_as_that_of_the_whole_image(done, tmp_p
     "damage", [{"provenance": None}, {"provenance": {"options": 5}}, {"further_images": "ab"}], ids=str
 )
 def test_a_report_that_is_damaged_keeps_nobody_from_keeping_the_case(done, tmp_path, damage):
-    from CSAMSegmentLib.outputs import REPORT
-    from CSAMSegmentLib.training_case import save_case
+    from CSAMSegmentLib.logic.result_nodes import REPORT
+    from CSAMSegmentLib.widgets.training_case import save_case
 
     result = done.panel._find()
     result.volumes.SetAttribute(REPORT, json.dumps(result.report() | damage))
@@ -143,7 +143,7 @@ def test_a_report_that_is_damaged_keeps_nobody_from_keeping_the_case(done, tmp_p
 
 
 def test_a_result_whose_image_has_gone_is_told(done):
-    from CSAMSegmentLib.training_case import check_case
+    from CSAMSegmentLib.widgets.training_case import check_case
 
     result, model = done.panel._find(), done.panel.input.model
     slicer.mrmlScene.RemoveNode(done.volume)
@@ -207,7 +207,7 @@ def test_the_labels_of_a_data_set_go_by_their_values(done, tmp_path):
     from gui.panel_kit import make_model
 
     from csam.model import Label
-    from CSAMSegmentLib.training_case import open_collection
+    from CSAMSegmentLib.widgets.training_case import open_collection
 
     model = make_model("three", labels=("a", "b", "c"))
     mixed = replace(
@@ -227,7 +227,7 @@ def test_a_deleted_segment_is_asked_about_and_then_a_structure_that_is_not_there
 
 def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(person, tmp_path):
     from csam.training.dataset import read_dataset
-    from CSAMSegmentLib import training_case
+    from CSAMSegmentLib.widgets import training_case
 
     first = person.loads("T2")
     second = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "ADC")

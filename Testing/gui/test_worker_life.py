@@ -126,8 +126,8 @@ def test_a_cancel_while_the_worker_starts_starts_nothing(person):
 def test_the_button_reload_reads_the_library_anew_too(person, monkeypatch):
     person.opens()
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    old = sys.modules["CSAMSegmentLib.panel"]
-    sys.modules["CSAMSegmentLib.about"].forget_library()
+    old = sys.modules["CSAMSegmentLib.widgets.panel"]
+    sys.modules["CSAMSegmentLib.logic.about"].forget_library()
     assert not [name for name in sys.modules if name.partition(".")[0] in ("CSAMSegmentLib", "csam")]
     assert "slicer" in sys.modules
     assert old.Panel is type(person.panel)

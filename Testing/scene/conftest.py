@@ -117,7 +117,7 @@ def model():
 
 
 def _make_result(volume_node, labels=None, probabilities=False) -> Result:
-    from CSAMSegmentLib.scene import image_from_volume
+    from CSAMSegmentLib.logic.result_writer import image_from_volume
 
     image = image_from_volume(volume_node)
     shape = image.GetSize()[::-1]

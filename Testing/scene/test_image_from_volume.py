@@ -9,7 +9,7 @@ import slicer
 import vtk
 
 from csam.errors import InputError
-from CSAMSegmentLib.scene import image_from_volume, region_from_roi
+from CSAMSegmentLib.logic.result_writer import image_from_volume, region_from_roi
 
 VOXELS = np.arange(3 * 4 * 5).reshape(3, 4, 5)
 SPACING = (1.25, 2.0, 8.0)

@@ -8,8 +8,8 @@ import slicer
 
 from csam.errors import Cancelled, CSAMError, InputError, ModelError, WorkerError
 from csam.result import Options
-from CSAMSegmentLib.logic import CSAMSegmentLogic
-from CSAMSegmentLib.models import ModelLibrary
+from CSAMSegmentLib.logic.model_library import ModelLibrary
+from CSAMSegmentLib.logic.module_logic import CSAMSegmentLogic
 
 
 def end(logic):
@@ -192,7 +192,7 @@ def test_a_failure_while_writing_is_an_error_of_the_run(host, volume, make_resul
     def fail(*_):
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr("CSAMSegmentLib.scene.show_map", fail)
+    monkeypatch.setattr("CSAMSegmentLib.logic.module_logic.result_writer.show_map", fail)
     logic, client = make_logic()
     before = host.node_ids()
     logic.start(volume, "two-chambers")

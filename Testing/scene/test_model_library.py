@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from CSAMSegmentLib.models import ModelLibrary
+from CSAMSegmentLib.logic.model_library import ModelLibrary
 
 
 def model_in(folder: Path, name: str) -> Path:

@@ -5,10 +5,10 @@ import pytest
 import slicer
 import vtk
 
-import CSAMSegmentLib.scene
-from CSAMSegmentLib.scene import restore, snapshot, write_result
-from CSAMSegmentLib.segments import LABELMAP, SURFACE
-from CSAMSegmentLib.tables import read_slices, set_reviewed
+import CSAMSegmentLib.logic.result_writer
+from CSAMSegmentLib.logic.result_tables import read_slices, set_reviewed
+from CSAMSegmentLib.logic.result_writer import restore, snapshot, write_result
+from CSAMSegmentLib.logic.segments import LABELMAP, SURFACE
 
 
 def box(*corner):
@@ -247,13 +247,13 @@ def test_a_failing_first_run_leaves_a_persons_segmentation_as_it_was(
 
 
 def _fail_after(monkeypatch, step):
-    real = getattr(CSAMSegmentLib.scene, step)
+    real = getattr(CSAMSegmentLib.logic.result_writer, step)
 
     def fail(*arguments):
         real(*arguments)
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(CSAMSegmentLib.scene, step, fail)
+    monkeypatch.setattr(CSAMSegmentLib.logic.result_writer, step, fail)
 
 
 def test_the_previous_result_comes_back_whole(host, volume, make_result, model, other_segment):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import slicer
 
-from CSAMSegmentLib.scene import find_outputs, read_report, write_result
-from CSAMSegmentLib.tables import read_slices, set_reviewed
+from CSAMSegmentLib.logic.result_tables import read_slices, set_reviewed
+from CSAMSegmentLib.logic.result_writer import find_outputs, read_report, write_result
 
 
 @pytest.fixture

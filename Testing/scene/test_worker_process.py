@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import slicer
 
-from csam.client import WorkerClient
 from csam.errors import Cancelled, WorkerError
-from CSAMSegmentLib.logic import CSAMSegmentLogic
-from CSAMSegmentLib.models import ModelLibrary
+from csam.process.programs.client import WorkerClient
+from CSAMSegmentLib.logic.model_library import ModelLibrary
+from CSAMSegmentLib.logic.module_logic import CSAMSegmentLogic
 
 STUB = str(Path(__file__).with_name("stub_worker.py"))
 

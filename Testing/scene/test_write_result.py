@@ -9,9 +9,9 @@ import slicer
 import vtk
 
 from csam.errors import InputError
-from CSAMSegmentLib.scene import find_outputs, read_report, write_result
-from CSAMSegmentLib.segments import LABELMAP, SURFACE
-from CSAMSegmentLib.tables import read_slices, set_reviewed
+from CSAMSegmentLib.logic.result_tables import read_slices, set_reviewed
+from CSAMSegmentLib.logic.result_writer import find_outputs, read_report, write_result
+from CSAMSegmentLib.logic.segments import LABELMAP, SURFACE
 
 TERMINOLOGY = (  # as a running application shows it
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~"

@@ -74,11 +74,11 @@ class Driver:
 
     def large(self):
         """The slice view of the plane of acquisition; it is the layout's large one and steps by a slice."""
-        from CSAMSegmentLib import views
-        from CSAMSegmentLib.layout import IDS
+        from CSAMSegmentLib.logic import slice_views
+        from CSAMSegmentLib.logic.thick_slice_layout import IDS
 
         volume, manager = self.ui.inputSelector.currentNode(), slicer.app.layoutManager()
-        large = views.acquisition_view(volume, 2)
+        large = slice_views.acquisition_view(volume, 2)
         assert manager.layout == IDS[large.GetLayoutName(), True], f"The layout is {manager.layout}"
         logic = manager.sliceWidget(large.GetLayoutName()).sliceLogic()
         step = logic.GetLowestVolumeSliceSpacing()[2]

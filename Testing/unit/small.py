@@ -11,9 +11,9 @@ import SimpleITK as sitk
 import torch
 from hypothesis import settings
 
-from csam.intensity import Intensity
+from csam.image.intensity import Intensity
 from csam.model import Channel, Label, Model, TrainedOn
-from csam.networks import CSAMUNet
+from csam.network.networks import CSAMUNet
 
 torch.set_num_threads(1)
 settings.register_profile("busy machine", deadline=None)

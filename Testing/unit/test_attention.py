@@ -7,8 +7,8 @@ import torch
 from unit.published_formulas import Published
 from unit.small import unlike
 
-from csam.attention import CSAM, GateDistribution, PositionalAttention, SemanticAttention, SliceAttention
 from csam.errors import InputError
+from csam.network.attention import CSAM, GateDistribution, PositionalAttention, SemanticAttention, SliceAttention
 
 SWITCHES = list(itertools.product((False, True), repeat=4))
 

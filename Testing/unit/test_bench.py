@@ -22,10 +22,10 @@ import torch
 from unit import small
 
 from csam.model import Model
-from csam.sampling import mean_probabilities
+from csam.network.orientations import ROTATIONS, View
+from csam.pipeline.sliding_window import mean_probabilities
 from csam.training.dataset import read_dataset
 from csam.training.plan import Plan
-from csam.views import ROTATIONS, View
 
 BENCH = Path(__file__).parents[1] / "bench"
 PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32), steps=2, validation_patients=1)

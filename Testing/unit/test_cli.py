@@ -14,11 +14,11 @@ import torch
 from unit import small
 
 import csam
-from csam import cli
+from csam.cli.main import main
 from csam.errors import DeviceLost, InputError
-from csam.interrupts import interruptible
 from csam.model import Label, Model
-from csam.training.choosing import chosen
+from csam.process.programs.interrupts import interruptible
+from csam.training.case_choice import chosen
 
 COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
@@ -40,7 +40,7 @@ def place(tmp_path_factory):
 
 def run(place, monkeypatch, *arguments):
     monkeypatch.chdir(place)
-    return cli.main(arguments)
+    return main.main(arguments)
 
 
 def test_segment_writes_the_maps_and_a_report(place, monkeypatch, capsys, tmp_path):
@@ -137,10 +137,10 @@ def test_a_copy_of_the_training_data_under_another_name_is_known_by_its_patients
     provenance = {"data": "Original", "training_patients": ["p00"], "plan": {"patient_pattern": "(.*)_."}}
     small.model(provenance=provenance).save(tmp_path / "model")
     model = ("--model", str(tmp_path / "model"))
-    assert cli.main(["evaluate", str(data), *model, "--samples", "2", "--device", "cpu"]) == 0
+    assert main.main(["evaluate", str(data), *model, "--samples", "2", "--device", "cpu"]) == 0
     assert "1 of the 2 patients were trained on" in capsys.readouterr().out
     for more in ((), ("--patient-pattern", "(.*)")):
-        assert cli.main(["calibrate", str(data), *model, "--out", str(tmp_path / "out"), *more]) == 2
+        assert main.main(["calibrate", str(data), *model, "--out", str(tmp_path / "out"), *more]) == 2
         assert "was trained on p00" in capsys.readouterr().err
 
 
@@ -211,7 +211,7 @@ def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, 
 
 
 def test_a_gpu_that_is_lost_on_the_command_line_leaves_the_run_to_the_cpu(place, monkeypatch, capsys, tmp_path):
-    from csam import segment as pipeline
+    from csam.pipeline import segment as pipeline
 
     segment, asked = pipeline.segment, []
 
@@ -221,7 +221,7 @@ def test_a_gpu_that_is_lost_on_the_command_line_leaves_the_run_to_the_cpu(place,
             raise DeviceLost("The device cuda:0 failed and does not answer any more.")
         return segment(images, model, options, **more)
 
-    monkeypatch.setattr("csam.segment.segment", lose)
+    monkeypatch.setattr("csam.pipeline.segment.segment", lose)
     line = ("segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, *line) == 0
     assert asked == ["auto", "cpu"]
@@ -230,7 +230,7 @@ def test_a_gpu_that_is_lost_on_the_command_line_leaves_the_run_to_the_cpu(place,
 
 def test_calibrate_runs_on_the_device_that_was_asked_for(place, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("csam.segment.choose_device", lambda wanted: asked.append(wanted) or "cpu")
+    monkeypatch.setattr("csam.pipeline.segment.choose_device", lambda wanted: asked.append(wanted) or "cpu")
     more = ("--model", "model", "--patients", "p00_0", "--device", "cuda:1", "--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, "calibrate", "data", *more) == 0
     assert set(asked) == {"cuda:1"}
@@ -259,7 +259,7 @@ def test_what_does_not_fit_is_said_before_the_run_and_once(place, monkeypatch, c
     image.SetSpacing((9.0, 9.0, 40.0))
     sitk.WriteImage(image, str(tmp_path / "odd.nrrd"))
     said = []
-    monkeypatch.setattr("csam.segment.segment", lambda *_, **__: said.append(capsys.readouterr().out) or 1 / 0)
+    monkeypatch.setattr("csam.pipeline.segment.segment", lambda *_, **__: said.append(capsys.readouterr().out) or 1 / 0)
     line = ("segment", str(tmp_path / "odd.nrrd"), "--model", "model", "--samples", "2", "--out", str(tmp_path / "out"))
     with pytest.raises(ZeroDivisionError):
         run(place, monkeypatch, *line)
@@ -274,7 +274,7 @@ def test_too_little_memory_is_one_line(place, monkeypatch, capsys, tmp_path, err
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("csam.segment.segment", fail)
+    monkeypatch.setattr("csam.pipeline.segment.segment", fail)
     line = ("segment", "image.nrrd", "--model", "model", "--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, *line) == 2
     assert "memory does not suffice" in capsys.readouterr().err
@@ -304,15 +304,15 @@ def test_phantoms_of_other_labels_are_not_put_together(place, monkeypatch, capsy
 def test_models_prints_the_card_of_one_and_a_line_for_each_shipped(place, monkeypatch, capsys):
     assert run(place, monkeypatch, "models", "model") == 0
     assert capsys.readouterr().out.startswith("# Small model")
-    monkeypatch.setattr(cli, "SHIPPED", place)
+    monkeypatch.setattr(main, "SHIPPED", place)
     assert run(place, monkeypatch, "models") == 0
     assert "small" in capsys.readouterr().out
 
 
 def test_a_shipped_model_is_found_by_its_name(place, monkeypatch):
-    monkeypatch.setattr(cli, "SHIPPED", place)
+    monkeypatch.setattr(main, "SHIPPED", place)
     monkeypatch.chdir("/")
-    assert cli.find_model("model").name == "small"
+    assert main.find_model("model").name == "small"
 
 
 def test_phantom_writes_a_data_set(place, monkeypatch, tmp_path):
@@ -348,7 +348,7 @@ TRAIN = (
 
 def test_the_device_of_a_training_is_that_of_its_calibration_too(place, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("csam.segment.choose_device", lambda wanted: asked.append(wanted) or "cpu")
+    monkeypatch.setattr("csam.pipeline.segment.choose_device", lambda wanted: asked.append(wanted) or "cpu")
     assert run(place, monkeypatch, *TRAIN, "--steps", "1", "--out", str(tmp_path / "out")) == 0
     assert set(asked) == {"cpu"}
 
@@ -429,7 +429,7 @@ def test_signals_are_left_alone_outside_the_main_thread():
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "calibrate"])
 def test_a_missing_library_is_told_before_anything_runs(place, monkeypatch, capsys, tmp_path, command):
-    monkeypatch.setattr(cli, "EXTRAS", {"numpy": "NumPy", "no_such_module": "Painter"})
+    monkeypatch.setattr(main, "EXTRAS", {"numpy": "NumPy", "no_such_module": "Painter"})
     out = () if command == "evaluate" else ("--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, command, "nowhere", *out) == 2
     said = capsys.readouterr().err
@@ -520,7 +520,7 @@ def test_wrong_usage_ends_with_code_2(place, monkeypatch, capsys, arguments):
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_says_what_a_command_does(capsys, command):
     with pytest.raises(SystemExit) as caught:
-        cli.main([command, "--help"] if command else ["--help"])
+        main.main([command, "--help"] if command else ["--help"])
     assert caught.value.code == 0
     said = capsys.readouterr().out
     assert "usage: csam" in said
@@ -530,7 +530,7 @@ def test_help_says_what_a_command_does(capsys, command):
 
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit):
-        cli.main(["--version"])
+        main.main(["--version"])
     assert capsys.readouterr().out.strip() == csam.__version__
 
 
@@ -546,7 +546,7 @@ def test_an_interrupt_ends_with_code_130(place, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_image", interrupted)
+    monkeypatch.setattr(main, "read_image", interrupted)
     assert run(place, monkeypatch, *SEGMENT) == 130
     assert capsys.readouterr().err == "Stopped.\n"
 
@@ -557,16 +557,16 @@ def test_the_help_names_every_field_of_the_plan(capsys):
     from csam.training.plan import Plan
 
     with pytest.raises(SystemExit):
-        cli.main(["train", "--help"])
+        main.main(["train", "--help"])
     said = capsys.readouterr().out
     assert all(f"--{field.name.replace('_', '-')}" in said for field in fields(Plan))
 
 
 def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tmp_path, capsys):
-    assert cli.main(["phantom", str(tmp_path / "phantoms"), "--count", "1"]) == 0
-    model = Model.load(cli.SHIPPED / "cardiac-lv")
+    assert main.main(["phantom", str(tmp_path / "phantoms"), "--count", "1"]) == 0
+    model = Model.load(main.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
-    assert cli.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
+    assert main.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
     assert "has not met these patients" in capsys.readouterr().out
 
 
@@ -590,13 +590,13 @@ def test_faults_of_a_data_set_end_with_code_2_and_a_line_for_each(monkeypatch, t
     (folder / "imagesTr" / "p01_0_0000.nii.gz").unlink()
     split = tmp_path / "split.json"
     split.write_text('{"training": ["p02_0", "p03_0"], "validation": ["p03_0"]}')
-    assert cli.main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
+    assert main.main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
     said = capsys.readouterr().err
     for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is on both sides"):
         assert fault in said
     assert not out.exists()
     monkeypatch.setenv("RANK", "1")
-    assert cli.main(["train", str(folder), "--out", str(out)]) == 2
+    assert main.main(["train", str(folder), "--out", str(out)]) == 2
     assert capsys.readouterr().err == ""
 
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from unit import small
 
-from csam.card import card as write_out
-from csam.convert import convert
 from csam.errors import CSAMError, InputError, ModelError
-from csam.intensity import Intensity
+from csam.image.intensity import Intensity
 from csam.model import Model
-from csam.networks import CSAMUNet, CSAMUNetPlusPlus
+from csam.model.card import card as write_out
+from csam.model.convert import convert
+from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus
+from csam.pipeline.segment import segment
 from csam.result import Options
-from csam.segment import segment
 
 
 @pytest.mark.parametrize("kind", [CSAMUNet, CSAMUNetPlusPlus])

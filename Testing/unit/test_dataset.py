@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from unit import small
 
 from csam.errors import InputError
+from csam.image.file_checks import fault_of
 from csam.training.dataset import inspect, read_dataset, split
-from csam.whole import fault_of
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import warnings
 import pytest
 import torch
 
-from csam import devices
-from csam.devices import check_answers, choose_device, describe_devices, said_of, unusable_devices
 from csam.errors import DeviceError, DeviceLost
+from csam.network import devices
+from csam.network.devices import check_answers, choose_device, describe_devices, said_of, unusable_devices
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from unit import small
 from unit.test_evaluate import CASE, result
 
-from csam.card import MEASURES, rows
+from csam.model.card import MEASURES, rows
 from csam.training import figures
 from csam.training.evaluate import measure, summarise
 

@@ -13,11 +13,12 @@ import pytest
 import SimpleITK as sitk
 from unit import small
 
-from csam import cli, files
+from csam.cli.main import main
 from csam.errors import InputError
-from csam.files import check_writable, read_image, read_json, replace_file, write_image
+from csam.image import files
+from csam.image.file_checks import fault_of
+from csam.image.files import check_writable, read_image, read_json, replace_file, write_image
 from csam.training.dataset import read_dataset, read_split
-from csam.whole import fault_of
 
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
 ASCII_VTK = (
@@ -39,7 +40,7 @@ def test_images_are_read_and_written_and_files_moved_in_one_place():
                 or (node.attr in ("replace", "move") and ast.unparse(node.value) in ("os", "shutil", "path"))
             ):
                 found.add(path.relative_to(MODULE).as_posix())
-    assert found == {"csam/files.py"}
+    assert found == {"csam/image/files.py"}
 
 
 def stacked_tiff(pages, big=False) -> bytes:
@@ -173,23 +174,23 @@ def test_a_sequence_of_slicer_is_a_series_of_volumes(tmp_path, last, monkeypatch
     path = tmp_path / "a.seq.nrrd"
     path.write_bytes(header.encode() + stored.tobytes())
     for number in range(3):
-        one = cli.read_image(str(path), number)
+        one = main.read_image(str(path), number)
         np.testing.assert_array_equal(voxels(one), series[number])
         assert one.GetSpacing() == (2, 2, 8)
     with pytest.raises(InputError, match="volumes 0 to 2; there is no volume 3"):
-        cli.read_image(str(path), 3)
+        main.read_image(str(path), 3)
     monkeypatch.chdir(tmp_path)
     small.model().save("model")
-    assert cli.main(["segment", str(path), "--model", "model", "--out", "out"]) == 2
+    assert main.main(["segment", str(path), "--model", "model", "--out", "out"]) == 2
     assert "is a series of 3 volumes of 20×18×6 voxels. Choose one of them" in capsys.readouterr().err
-    assert cli.main(["segment", str(path), "--model", "model", "--out", "out", "--frame", "1", "--samples", "1"]) == 0
+    assert main.main(["segment", str(path), "--model", "model", "--out", "out", "--frame", "1", "--samples", "1"]) == 0
 
 
 def test_a_colour_image_is_no_series(tmp_path):
     colours = sitk.GetImageFromArray(np.zeros((2, 4, 5, 3), np.uint8), isVector=True)
     write_image(colours, tmp_path / "a.nrrd")
     with pytest.raises(InputError, match=r"3 dimensions and 3 value\(s\) per voxel: it is no series of volumes"):
-        cli.read_image(str(tmp_path / "a.nrrd"), 1)
+        main.read_image(str(tmp_path / "a.nrrd"), 1)
 
 
 @pytest.fixture
@@ -231,8 +232,8 @@ def test_where_windows_knows_no_utf8_the_letters_are_named_before_the_run(tmp_pa
     write_image(small.image(), image)
     small.model().save(tmp_path / "model")
     monkeypatch.setattr(files.locale, "setlocale", unknown)
-    monkeypatch.setattr("csam.segment.segment", None)  # never reached
-    assert cli.main(["segment", str(image), "--model", str(tmp_path / "model"), "--out", str(folder)]) == 2
+    monkeypatch.setattr("csam.pipeline.segment.segment", None)  # never reached
+    assert main.main(["segment", str(image), "--model", str(tmp_path / "model"), "--out", str(folder)]) == 2
     assert "Or give a path without üö, which this Windows may not open." in capsys.readouterr().err
     there = image.rename(tmp_path / "größer.nrrd")
     with pytest.raises(InputError, match=r"cannot be read as an image.* Or give a path without öß,"):
@@ -280,10 +281,10 @@ def test_a_byte_order_mark_spoils_no_file_that_a_person_writes(tmp_path, capsys,
     assert [len(side) for side in read_split(split, data)] == [2, 1, 0]
     small.model().save(tmp_path / "model")
     marked(tmp_path / "model" / "model.json")
-    assert cli.find_model("model") == small.model()
+    assert main.find_model("model") == small.model()
     plan, card = marked(tmp_path / "plan.json", {"steps": 3}), marked(tmp_path / "card.json", {"title": "Mine"})
     line = ["train", "data", "--out", "out", "--dry-run", "--plan", plan, "--card", card, "--split", split]
-    assert cli.main(line) == 0, capsys.readouterr().err
+    assert main.main(line) == 0, capsys.readouterr().err
 
 
 def test_a_file_that_a_virus_scanner_holds_is_replaced_when_it_lets_go(tmp_path, monkeypatch):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit import small
 
-from csam import geometry
 from csam.errors import InputError
-from csam.geometry import Orientation, axis_for, orientation, slice_axis
-from csam.raster import Raster
+from csam.image import geometry
+from csam.image.geometry import Orientation, axis_for, orientation, slice_axis
+from csam.image.raster import Raster
 
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 HALF = float(np.sqrt(0.5))

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from unit import small  # noqa: F401 one thread, no deadlines
 
 from csam.errors import ModelError
-from csam.intensity import Intensity
+from csam.image.intensity import Intensity
 
 
 def stack():

@@ -1,6 +1,7 @@
 """The import rules of the house (CONTRIBUTING.md, "Where things are"), read off the sources."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +10,21 @@ import pytest
 
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
 
+PUBLIC = {"attention", "client", "networks", "posterior", "segment"}
+"""Files at the top, by which other programs know the code in the rooms."""
+
 LAYERS = (
-    {"errors", "files", "nifti", "raster", "result", "whole"},
-    {
-        "attention", "continuity", "decoding", "devices", "doubt", "draws", "fields", "geometry", "intensity",
-        "networks", "phantom", "posterior", "precision", "protocol", "slice_risk", "team", "tiles",
-        "uncertainty", "views",
-    },
-    {"model", "sampling", "stack"},
-    {"card", "convert", "fit", "pace", "segment"},
+    {"errors", "result"},
+    {"image", "network", "uncertainty"},
+    {"model", "phantom"},
+    {"pipeline"},
     {"training"},
-    {"__main__", "cli", "client", "connection", "exits", "interrupts", "job", "process", "report", "worker"},
-)  # fmt: skip
-"""Modules and packages of csam from low to high: each may import its own layer and those before it."""
+    {"process", "cli", "__main__", *PUBLIC},
+)
+"""Rooms of csam from low to high: each may import its own layer and those before it."""
+
+APART = {"image", "network", "uncertainty"}
+"""Rooms that know nothing of each other."""
 
 STANDARD_FOR_THE_APPLICATION = {"slicer", "vtk", "vtkmodules", "qt", "ctk", "SimpleITK", "numpy", "SampleData", "mrml"}
 
@@ -31,7 +34,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imports(path: Path, *, at_top_only: bool = False) -> list[str]:
-    """Every module that a file imports, relative imports as ``csam.geometry``."""
+    """Every module that a file imports, relative imports as ``csam.image.geometry``."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = path.relative_to(MODULE).parts[:-1]
     found = []
@@ -58,14 +61,6 @@ def statements_at_import(node: ast.AST):
 
 def roots(names: list[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
-
-
-def needs_qt(name: str) -> bool:
-    """Whether a file of CSAMSegmentLib imports Qt, itself or through another one."""
-    found = imports(MODULE / "CSAMSegmentLib" / f"{name}.py", at_top_only=True)
-    own = {part[1] for part in (other.split(".") for other in found) if part[0] == "CSAMSegmentLib" and len(part) == 2}
-    there = {path.stem for path in sources("CSAMSegmentLib")}
-    return bool(roots(found) & {"qt", "ctk"}) or any(needs_qt(other) for other in own & there)
 
 
 def layer(name: str) -> int:
@@ -103,17 +98,29 @@ def test_the_engine_is_layered(path):
         other = rest.split(".")[0]
         if head == "csam" and any(other in names for names in LAYERS):
             assert layer(other) <= layer(own), f"{path.name} imports csam.{other}, which is in a higher layer"
+            assert other == own or not {own, other} <= APART, f"csam.{own} imports csam.{other}; they are to stay apart"
+
+
+def test_the_logic_knows_no_qt():
+    for path in sources("CSAMSegmentLib/logic"):
+        forbidden = [
+            name for name in imports(path) if name.split(".")[0] in ("qt", "ctk", "PySide6") or ".widgets" in name
+        ]
+        assert not forbidden, f"{path.name} imports {forbidden}; what needs Qt goes into widgets"
+
+
+def test_public_names_are_the_code_in_the_rooms():
+    for name in sorted(PUBLIC):
+        public = importlib.import_module(f"csam.{name}")
+        for item in public.__all__:
+            assert getattr(public, item).__module__ != f"csam.{name}", f"csam.{name}.{item} has code of its own"
 
 
 def test_importing_both_packages_leaves_torch_alone():
     """Every module that the application imports, in a process where importing torch would fail."""
-    library = [path.stem for path in sources("CSAMSegmentLib") if path.parent.name == "CSAMSegmentLib"]
-    engine = ["errors", "result", "protocol", "client", "phantom", "model"]
-    there = {path.stem for path in sources("csam")} | {"phantom"}
-    names = [f"csam.{name}" for name in engine if name in there] + [
-        f"CSAMSegmentLib.{name}" for name in library if not needs_qt(name)
-    ]
+    names = ["csam.errors", "csam.result", "csam.client", "csam.phantom", "csam.model", "csam.process.protocol"]
+    names += [f"CSAMSegmentLib.logic.{path.stem}" for path in sources("CSAMSegmentLib/logic")]
     program = f"import sys; sys.modules['torch'] = None; sys.path.insert(0, {str(MODULE)!r})\n"
-    program += "\n".join(f"import {name}" for name in names)
+    program += "\n".join(f"import {name.removesuffix('.__init__')}" for name in names)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ from unit import small
 import csam.model
 from csam.errors import ModelError
 from csam.model import Calibration, Label, Model, Weights
-from csam.networks import CSAMUNet, CSAMUNetPlusPlus
+from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus
 from csam.result import Options
 
 TERMS = {"category": ("SCT", "123037004", "Anatomical Structure"), "type": ("SCT", "41216001", "Prostate")}

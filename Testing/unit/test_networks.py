@@ -8,7 +8,7 @@ from unit import small
 from unit.published_formulas import Published
 
 from csam.errors import InputError, ModelError
-from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build, from_state_dict
+from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus, build, from_state_dict
 
 SWITCHES = list(itertools.product((False, True), repeat=4))
 NETWORKS = (CSAMUNet, CSAMUNetPlusPlus)

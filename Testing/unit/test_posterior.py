@@ -6,10 +6,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unit import small
 
-from csam.decoding import AfterUpsampling, decoding
-from csam.networks import CSAMUNet, CSAMUNetPlusPlus
-from csam.posterior import GatePosterior, sample_logits
-from csam.team import Team
+from csam.network.decoding import AfterUpsampling, decoding
+from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus
+from csam.network.parallel import Team
+from csam.network.posterior import GatePosterior, sample_logits
 
 NETWORKS = pytest.mark.parametrize("kind", [CSAMUNet, CSAMUNetPlusPlus], ids=lambda kind: kind.__name__)
 

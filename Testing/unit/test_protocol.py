@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from csam import protocol
 from csam.errors import ERRORS, Cancelled, CSAMError, InputError, WorkerError
-from csam.protocol import PipeClosed, pack_images, read_frame, unpack_images, write_frame
-from csam.raster import Raster
+from csam.image.raster import Raster
+from csam.process.programs import protocol
+from csam.process.programs.protocol import PipeClosed, pack_images, read_frame, unpack_images, write_frame
 from csam.result import Options, Result, SliceScore, StructureVolume
 
 QUICK = settings(max_examples=60, deadline=None)

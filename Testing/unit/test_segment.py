@@ -10,15 +10,15 @@ import torch
 from unit import small
 
 import csam.segment as pipeline
-from csam import continuity
-from csam.doubt import smoothed
 from csam.errors import Cancelled, DeviceError, InputError
+from csam.image.stack import resize, stack_of
 from csam.model import Calibration, Label
+from csam.pipeline.segment import segment
+from csam.pipeline.sliding_window import Sampling
 from csam.result import Options
-from csam.sampling import Sampling
-from csam.segment import segment
-from csam.stack import resize, stack_of
-from csam.uncertainty import expected_difference
+from csam.uncertainty.measures import continuity
+from csam.uncertainty.measures.expected_error import smoothed
+from csam.uncertainty.measures.measures import expected_difference
 
 FEW = Options(samples=2)
 MAPS = ("labels", "error_probability", "entropy", "mutual_information")

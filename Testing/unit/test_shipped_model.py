@@ -5,11 +5,11 @@ import json
 import pytest
 import SimpleITK as sitk
 
-from csam.card import card
-from csam.cli import SHIPPED
+from csam.cli.main.main import SHIPPED
 from csam.model import Model
+from csam.model.card import card
 from csam.phantom import cine_stack
-from csam.segment import Options, segment
+from csam.pipeline.segment import Options, segment
 
 FOLDER = SHIPPED / "cardiac-lv"
 RECIPE = FOLDER.parents[3] / "Resources" / "cardiac-lv"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csam.tiles import close_look, everywhere, first_look, fitted, surroundings
+from csam.pipeline.tiles import close_look, everywhere, first_look, fitted, surroundings
 
 FIELD = (32, 32)
 

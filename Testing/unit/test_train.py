@@ -13,22 +13,22 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
-from csam.card import card
 from csam.errors import Cancelled, InputError
 from csam.model import COLORS, Channel, Label, Model
-from csam.networks import CSAMUNet, CSAMUNetPlusPlus, build
-from csam.posterior import GatePosterior
+from csam.model.card import card
+from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus, build
+from csam.network.posterior import GatePosterior
+from csam.pipeline.segment import segment
 from csam.result import Options
-from csam.segment import segment
-from csam.training.assembling import assemble, learnt_from
 from csam.training.augment import Example
-from csam.training.claim import alone, claimed
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
-from csam.training.matching import met
+from csam.training.model_match import met
+from csam.training.output_folder import alone, claimed
 from csam.training.plan import Plan
-from csam.training.preparing import adopt, prepare
+from csam.training.prepare import adopt, prepare
 from csam.training.train import load_example, quick_dice, train
+from csam.training.trained_model import assemble, learnt_from
 from csam.training.trainer import Trainer, choose_precision, rate
 
 PLAN = Plan(
@@ -712,9 +712,9 @@ def test_quick_dice_is_one_for_a_perfect_network_and_zero_for_none():
 
     with pytest.MonkeyPatch.context() as patch:
         truth = torch.nn.functional.one_hot(shown.labels, 2).movedim(-1, 1).float()
-        patch.setattr("csam.sampling.mean_probabilities", lambda *_: truth)
+        patch.setattr("csam.pipeline.sliding_window.mean_probabilities", lambda *_: truth)
         assert quick_dice(Perfect(), shown, PLAN, "cpu") == 1
-        patch.setattr("csam.sampling.mean_probabilities", lambda *_: 1 - truth)
+        patch.setattr("csam.pipeline.sliding_window.mean_probabilities", lambda *_: 1 - truth)
         assert quick_dice(Perfect(), shown, PLAN, "cpu") == 0
     assert 0 <= quick_dice(net, shown, PLAN, "cpu") <= 1
 

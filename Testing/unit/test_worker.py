@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from csam.client import WorkerClient, worker_environment
 from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, DeviceLost, InputError, WorkerError
-from csam.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
+from csam.process.programs.client import WorkerClient, worker_environment
+from csam.process.programs.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
 from csam.result import Options, Progress, Result
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="ends processes by POSIX signals")
@@ -148,8 +148,9 @@ def choose_device(wanted):
         raise ERRORS["device"]("The device cuda:0 is not here.")
     return wanted
 
-stand_in("csam.devices", survey=lambda: ([cpu], [old]), choose_device=choose_device, check_answers=check_answers)
-stand_in("csam.pace", measure=measure)
+survey = lambda: ([cpu], [old])
+stand_in("csam.network.devices", survey=survey, choose_device=choose_device, check_answers=check_answers)
+stand_in("csam.pipeline.run_time", measure=measure)
 """
 
 
@@ -157,7 +158,7 @@ stand_in("csam.pace", measure=measure)
 def engine(tmp_path_factory):
     """The command of a worker with the stand-in engine."""
     script = tmp_path_factory.mktemp("engine") / "engine_worker.py"
-    script.write_text(ENGINE + "from csam.worker import main\nsys.exit(main())\n")
+    script.write_text(ENGINE + "from csam.process.worker import main\nsys.exit(main())\n")
     return [sys.executable, str(script)]
 
 
@@ -350,7 +351,8 @@ def test_the_worker_environment_puts_this_csam_first():
 
 
 def test_client_and_protocol_work_without_torch_and_qt():
-    code = "import sys, csam.client, csam.worker; print({'torch', 'qt', 'vtk', 'slicer', 'PySide6'} & set(sys.modules))"
+    code = "import sys, csam.client, csam.process.worker; "
+    code += "print({'torch', 'qt', 'vtk', 'slicer', 'PySide6'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=worker_environment(), capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 
@@ -407,7 +409,7 @@ sys.meta_path.insert(0, NoTorch())
 
 def test_missing_torch_is_said_and_the_worker_lives(tmp_path):
     script = tmp_path / "worker_without_torch.py"
-    script.write_text(NO_TORCH + ENGINE + "from csam.worker import main\nmain()\n")
+    script.write_text(NO_TORCH + ENGINE + "from csam.process.worker import main\nmain()\n")
     with WorkerClient([sys.executable, str(script), "no-torch"]) as client:
         hello = client.hello()
         assert hello["torch"] is None
@@ -511,7 +513,7 @@ def test_neither_sending_nor_cancelling_blocks_the_caller():
 def losing(tmp_path):
     """A client of its own worker, which counts how often the GPU was tried."""
     script = tmp_path / "worker.py"
-    script.write_text(ENGINE + "from csam.worker import main\nsys.exit(main())\n")
+    script.write_text(ENGINE + "from csam.process.worker import main\nsys.exit(main())\n")
     with WorkerClient([sys.executable, str(script)]) as client:
         client.tries = lambda: int((tmp_path / "lost").read_text())
         yield client
@@ -675,7 +677,7 @@ sys.meta_path.insert(0, Damaged())
 )
 def test_hello_tells_what_an_installation_would_mend(tmp_path, before, after, installable, words):
     script = tmp_path / "worker.py"
-    script.write_text(before + ENGINE + after + "from csam.worker import main\nmain()\n")
+    script.write_text(before + ENGINE + after + "from csam.process.worker import main\nmain()\n")
     with WorkerClient([sys.executable, str(script), *(["no-torch"] if before else [])]) as client:
         hello = client.hello()
         assert hello["torch"] is None
@@ -732,7 +734,7 @@ def test_what_is_no_worker_ends_in_one_clear_error(code, words):
 
 
 def test_a_command_that_never_becomes_a_worker_is_ended_with_its_name_and_its_last_words(monkeypatch):
-    monkeypatch.setattr("csam.connection.START_TIMEOUT", 1.0)
+    monkeypatch.setattr("csam.process.connection.START_TIMEOUT", 1.0)
     with fake_worker("print('Enter the password:', file=sys.stderr, flush=True); sys.stdin.read()") as client:
         job = client.submit({"type": "hello"})
         process = eventually(lambda: client.process_id)
@@ -746,7 +748,7 @@ def test_a_command_that_never_becomes_a_worker_is_ended_with_its_name_and_its_la
 
 
 def test_a_worker_that_has_started_may_take_its_time(engine, monkeypatch):
-    monkeypatch.setattr("csam.connection.START_TIMEOUT", 1.0)
+    monkeypatch.setattr("csam.process.connection.START_TIMEOUT", 1.0)
     with WorkerClient(["sh", "-c", 'exec "$@"', "sh", *engine]) as client:
         client.hello()
         job = start(client, "slow")
@@ -797,7 +799,7 @@ def test_closing_the_client_leaves_no_process(engine, model):
 
 
 def test_closing_without_waiting_returns_at_once(engine, monkeypatch):
-    monkeypatch.setattr("csam.client.GRACE", SOON / 4)
+    monkeypatch.setattr("csam.process.client.GRACE", SOON / 4)
     client = WorkerClient(engine)
     job = start(client, "stuck")
     (process,) = stage_of(job, "stuck")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from .. import files
 from ..errors import InputError
+from ..image import files
 from .heart import LABELS, PHASES, cine_stack
 
 NAME = "CSAM cardiac phantoms"

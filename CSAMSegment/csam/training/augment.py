@@ -17,8 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..geometry import pad_amounts
-from ..stack import resize, resize_labels
+from ..image.geometry import pad_amounts
+from ..image.stack import resize, resize_labels
 from .plan import Plan
 from .transforms import transforms
 

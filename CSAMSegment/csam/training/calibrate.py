@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..card import write_card
-from ..doubt import case_quality, volume_interval
 from ..errors import InputError
 from ..model import Calibration, Model
+from ..model.card import write_card
 from ..result import Options
-from ..slice_risk import of_errors
-from ..uncertainty import error_probability
-from . import figures, measures, slice_risk
+from ..uncertainty.expected_error import case_quality, volume_interval
+from ..uncertainty.measures import error_probability
+from ..uncertainty.slice_ranking import of_errors
+from . import figures, learn_ranking, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
-from .matching import as_learned, calibrated_by, met
+from .model_match import as_learned, calibrated_by, met
 
 NOMINAL = 0.9
 ALONE = "one patient: not judged"
@@ -93,7 +93,7 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     scale = dice_scale(cases)
     of_voxels = error_map(doubt, wrong)
     stacks = [
-        slice_risk.SliceFacts(
+        learn_ranking.SliceFacts(
             case.patient,
             all_facts(case, error_probability(1 - case.voxels.doubt, of_voxels)),
             np.array(case.slice_wrong_mm2),
@@ -106,7 +106,7 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
         {v: volume_scale(cases, i) for i, v in enumerate(values)},
         scale,
         tuple(sorted(round(case_quality(case.case_quality, scale), 5) for case in cases)),
-        slice_risk.fit(stacks),
+        learn_ranking.fit(stacks),
     )
 
 

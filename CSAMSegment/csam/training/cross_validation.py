@@ -17,14 +17,14 @@ import numpy as np
 from ..errors import Cancelled, InputError
 from ..model import Model
 from ..result import Progress, ProgressCallback
-from .claim import SPLITS, alone, claim_all
+from .auto_plan import Decision, decide
 from .dataset import Case, Dataset, read_folds
 from .distributed import joined
-from .matching import chose
+from .model_match import chose
+from .output_folder import SPLITS, alone, claim_all
 from .plan import Plan
-from .planning import Decision, decide
-from .preparing import Preparation, checked, read_all, settled
-from .sides import named
+from .prepare import Preparation, checked, read_all, settled
+from .split import named
 from .train import Training
 
 FOLDS = 5
@@ -67,7 +67,7 @@ def prepare_folds(
 
     fine_tune: a model, from which every training starts, or the folder of a cross-validation: each starts from the one
     of its name. split: such a file; without one the folds are drawn. fold: number or ALL, the only one to prepare.
-    Raises InputError as ``csam.training.preparing.prepare``, and where who is to judge has chosen the weights of what
+    Raises InputError as ``csam.training.prepare.prepare``, and where who is to judge has chosen the weights of what
     is started from.
     """
     given = checked(plan)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .. import geometry
 from ..errors import InputError
-from ..files import read_image, read_json
-from .facts import CaseFacts, examine
-from .layouts import Contents, read_contents
+from ..image import geometry
+from ..image.files import read_image, read_json
+from .case_facts import CaseFacts, examine
+from .dataset_json import Contents, read_contents
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Dataset:
 
 
 def read_dataset(folder: str | Path, patient_pattern: str = "(.*)") -> Dataset:
-    """Reads a data set (``csam.training.layouts`` says which layouts) and checks every file of it.
+    """Reads a data set (``csam.training.dataset_json`` says which layouts) and checks every file of it.
 
     patient_pattern: a regular expression for the case's name whose first group is the patient; scans of one patient
     never end up on both sides of a split. Raises InputError with one line for every fault found.

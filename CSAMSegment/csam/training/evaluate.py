@@ -15,16 +15,17 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .. import fit, geometry
-from ..devices import choose_device
 from ..errors import InputError
-from ..geometry import pixel_area, voxel_volume
+from ..image import geometry
+from ..image.geometry import pixel_area, voxel_volume
+from ..image.stack import resize_labels, stack_of
 from ..model import Model
+from ..network.devices import choose_device
+from ..pipeline import input_check
+from ..pipeline.segment import segment
+from ..pipeline.sliding_window import Sampling
 from ..result import Options, Result
-from ..sampling import Sampling
-from ..segment import segment
-from ..slice_risk import CERTAIN, of_pictures
-from ..stack import resize_labels, stack_of
+from ..uncertainty.slice_ranking import CERTAIN, of_pictures
 from . import measures
 from .dataset import Case
 
@@ -58,7 +59,7 @@ class CaseMeasures:
     energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
     truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. judged: whether the
     doubt is one to judge the model by; if not, the figures of doubt are None. slice_facts: what the slices' labels and
-    pictures show (``csam.slice_risk.of_pictures``), None where no image was given.
+    pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was given.
     """
 
     name: str
@@ -231,7 +232,7 @@ def region_of_interest(mask: np.ndarray, image: sitk.Image) -> np.ndarray:
 
 
 def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
-    """Figures over all cases, by name; ``csam.card`` has the words for them. Those of doubt are of the judged cases."""
+    """Figures over all cases, by name; ``csam.model.card`` has the words. Of uncertainty: of assessed cases."""
 
     def by_structure(measure: str) -> dict[str, float | None]:
         return {n: _round(measures.mean([getattr(case, measure)[i] for case in cases])) for i, n in enumerate(names)}
@@ -313,7 +314,7 @@ def evaluate(
     measured, misfits = [], defaultdict(list)  # of sentences that differ in their numbers alone
     for case in cases:
         images, truth = case.read()
-        for sentence in fit.check(images, model, options.slice_axis):
+        for sentence in input_check.check(images, model, options.slice_axis):
             misfits[re.sub(r"[\d.]+", "", sentence)].append((case.name, sentence))
         result = segment(images, model, options, cancelled=cancelled)
         samples = samples_and_truth(model, images, truth, options) if energy_distance else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..card import rows
+from ..model.card import rows
 from . import measures
 from .evaluate import CaseMeasures
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import replace_file
+from ..image.files import replace_file
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..posterior import GatePosterior
+from ..network.posterior import GatePosterior
 
 
 class Loss(nn.Module):

@@ -7,16 +7,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import InputError, ModelError
-from ..fields import refuse_unknown
-from ..intensity import Intensity
+from ..image.intensity import Intensity
 from ..model import SLICE_AXES
+from ..model.json_fields import refuse_unknown
 
 GATES = ("semantic", "positional", "slice", "uncertainty")
 AUTOMATIC = (
     "patient_pattern", "validation_patients", "validate_every", "patience", "slice_axis", "in_plane_spacing",
     "num_levels", "field_of_view", "num_slices", "empty_slices", "free_orientation", "intensity", "intensity_limits",
 )  # fmt: skip
-"""What ``csam.training.planning`` decides from the data set, where nothing is asked for."""
+"""What ``csam.training.auto_plan`` decides from the data set, where nothing is asked for."""
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,20 @@ import SimpleITK as sitk
 import torch
 
 from .. import __version__
-from ..devices import choose_device
 from ..errors import Cancelled
+from ..image.stack import resize_labels, stack_of
 from ..model import Model
+from ..network.devices import choose_device
 from ..result import Progress, ProgressCallback
-from ..stack import resize_labels, stack_of
-from .assembling import assemble
 from .augment import Augmenter, Example, ahead
-from .claim import claimed
 from .dataset import Case
 from .distributed import Group, joined
 from .learning_curve import draw, write_log
 from .measures import dice, mean
+from .output_folder import claimed
 from .plan import Plan
-from .preparing import Preparation, prepare
+from .prepare import Preparation, prepare
+from .trained_model import assemble
 from .trainer import Trainer, read_checkpoint
 
 LOG_EVERY = 20
@@ -61,7 +61,7 @@ def train(
     split: str | Path | None = None,
     fold: int | None = None,
 ) -> Model | None:
-    """Trains on a data set (``csam.training.layouts`` says which layouts) and returns the finished, calibrated Model.
+    """Trains on a data set (``dataset_json`` says which layouts) and returns the finished, calibrated Model.
 
     plan: a whole one, or some of its fields, which override the automatic plan. extra: further data sets used for
     training only, such as phantoms. card: title, about, modality, licence and labels with colours and terminology for
@@ -243,7 +243,7 @@ class Training:
 @torch.no_grad()
 def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
     """Mean foreground Dice at the plan's spacing, gates at their mean, whole slices: a look during training."""
-    from ..sampling import mean_probabilities
+    from ..pipeline.sliding_window import mean_probabilities
 
     labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1).numpy()
     truth = example.labels.numpy()

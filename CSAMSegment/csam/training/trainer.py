@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import replace_file
-from ..precision import bfloat16_in_hardware
+from ..image.files import replace_file
+from ..network.number_format import bfloat16_in_hardware
 from .augment import Example
 from .distributed import Group
 from .loss import Loss

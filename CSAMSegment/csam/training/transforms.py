@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     from monai import transforms as mt
     from monai.data import set_track_meta
 
-from ..stack import resize
+from ..image.stack import resize
 
 KEYS = ("image", "label")
 BOTH = ("bilinear", "nearest")

@@ -1,0 +1,372 @@
+"""Runs the worker on volume nodes and writes what it finds into the scene: for scripts and for the panel.
+
+Example, in a script:
+    >>> logic = CSAMSegmentLogic()
+    >>> output = logic.process(volume, "cardiac-lv", options=Options(samples=10))
+    >>> output.segmentation.GetName(), output.uncertainty.GetName()
+
+In a GUI, from a timer:
+    >>> run = logic.start(volume, "cardiac-lv")
+    >>> while not logic.poll().finished:
+    ...     ...
+
+However a run ends (cancelled, crashed, input or output deleted, scene closed), it leaves the scene as it was unless
+it ends with its whole result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from vtk.util.numpy_support import vtk_to_numpy
+
+from csam.errors import Cancelled, CSAMError, InputError
+from csam.result import Options, Progress, ProgressCallback, Result
+
+from .model_library import ModelLibrary
+from .result_writer import Output, check_outputs, restore, result_steps
+from .sequence_browser import shown_item
+from .volume_geometry import ijk_to_world, raster_from_volume
+from .worker_launcher import find_worker
+
+POLL_INTERVAL = 0.02
+"""Seconds between two looks at the worker in a blocking run."""
+TURN = 0.005
+"""Seconds of writing after which the application gets its turn; what follows in its views comes on top."""
+
+
+class JobLike(Protocol):
+    """A request under way; ``csam.client.Job`` is one."""
+
+    def poll(self) -> list[Progress | Result | dict | CSAMError]: ...
+
+
+class ClientLike(Protocol):
+    """What the logic needs of the worker's client; ``csam.client.WorkerClient`` has it."""
+
+    def submit(self, header: dict[str, Any], images: Sequence) -> JobLike: ...
+
+    def cancel(self, job: JobLike) -> None: ...
+
+    def close(self, wait: bool = True) -> None: ...
+
+    def log_lines(self) -> list[str]: ...
+
+
+class Changed(InputError):
+    """An image is not what it was when its run began."""
+
+
+@dataclass
+class Run:
+    """One segmentation under way, and how it ended.
+
+    progress: the latest. finished: whether it has ended: with an output, or with an error (Cancelled among them).
+    """
+
+    volumes: tuple[Any, ...]
+    model: Any
+    segmentation: Any = None
+    uncertainty: Any = None
+    maps: tuple[str, ...] = ("error_probability",)
+    progress: Progress = field(default_factory=lambda: Progress(0.0, "Waiting for the worker"))
+    output: Output | None = None
+    error: CSAMError | None = None
+    _job: JobLike | None = None
+    _states: list = field(default_factory=list)
+    _cancelling: bool = False
+    _steps: Iterator[None] | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.output is not None or self.error is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether its result is there and is being written: ``poll`` takes a few milliseconds, and wants to be soon."""
+        return self._steps is not None
+
+    def release(self) -> None:
+        """Let go of the voxels that it was started with, and take back a result that is not whole."""
+        steps, self._steps = self._steps, None
+        if steps is not None:
+            steps.close()
+        self._states, self._job = [], None
+
+
+class CSAMSegmentLogic:
+    """Segments volume nodes with a worker that stays warm between runs.
+
+    clientFactory: makes the worker's client when first needed; None for the worker that ``launcher`` finds.
+    library: the models; None for those that ship and those of the user.
+    """
+
+    def __init__(self, clientFactory: Callable[[], ClientLike] | None = None, library: ModelLibrary | None = None):
+        self._clientFactory = clientFactory or _start_client
+        self._client: ClientLike | None = None
+        self.library = library or ModelLibrary()
+        self.run: Run | None = None
+        self.lastOutput: Output | None = None
+        self.lastItem: str | None = None  # that the last output was written for
+
+    # Runs ---------------------------------------------------------------------------------------------------------
+
+    def process(
+        self,
+        inputVolume,
+        model: str | os.PathLike,
+        segmentation=None,
+        uncertainty=None,
+        options: Options | None = None,
+        progress: ProgressCallback | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        maps: Sequence[str] = ("error_probability",),
+    ) -> Output:
+        """Segment and wait for the result. The arguments are those of ``start``.
+
+        progress: called with each Progress. cancelled: asked about fifty times a second whether to stop.
+        Raises csam.errors: InputError, ModelError, DeviceError, WorkerError, Cancelled.
+        """
+        run = self.start(inputVolume, model, segmentation, uncertainty, options, maps)
+        told = None
+        try:
+            while not run.finished:
+                self.poll()
+                if progress is not None and run.progress is not told:
+                    told = run.progress
+                    progress(told)
+                if run.finished:
+                    break
+                if cancelled is not None and cancelled():
+                    self.cancel()
+                if not run.writing:
+                    time.sleep(POLL_INTERVAL)
+        except BaseException:  # of a callback, or Ctrl+C
+            self._abandon(run, Cancelled())
+            raise
+        if run.error is not None:
+            raise run.error
+        return run.output
+
+    def start(
+        self,
+        inputVolume,
+        model: str | os.PathLike,
+        segmentation=None,
+        uncertainty=None,
+        options: Options | None = None,
+        maps: Sequence[str] = ("error_probability",),
+    ) -> Run:
+        """Begin to segment and return at once; ``poll`` brings it to its end.
+
+        inputVolume: scalar volume node, or a list of them, one for each channel of the model. model: name or path.
+        segmentation, uncertainty: output nodes, None for new ones. maps: as in ``scene.write_result``.
+        Raises what can be known before the run: InputError, ModelError, WorkerError.
+        """
+        if self.run is not None and not self.run.finished:
+            raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+        volumes = tuple(inputVolume) if isinstance(inputVolume, (list, tuple)) else (inputVolume,)
+        path, loaded = self.library.find(model)
+        _check_channels(volumes, loaded)
+        check_outputs(volumes, segmentation, uncertainty, maps)
+        for volume in volumes:
+            if volume.GetScene() is None:
+                raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
+        images = [raster_from_volume(volume) for volume in volumes]
+        run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps))
+        run._states = [_state_of(volume) for volume in volumes]
+        header = {"type": "segment", "model": str(path), "options": _plain_options(options or Options())}
+        run._job = self.client.submit(header, images)
+        self.run = run
+        return run
+
+    def poll(self) -> Run | None:
+        """Look what the worker has to say, and write its result when it is there. Never raises, never blocks.
+
+        A result is written in steps, as many a call as TURN has room for.
+
+        Returns the run; its ``error`` tells of everything that went wrong. None before the first run.
+        """
+        run = self.run
+        if run is None or run.finished:
+            return run
+        gone = _missing_node(run)
+        if gone is not None:
+            self._abandon(run, InputError(f"{gone} while it was being segmented. Nothing was changed."))
+            return run
+        try:
+            if run.writing:
+                self._write(run)
+            else:
+                for event in run._job.poll():
+                    self._take(run, event)
+        except CSAMError as error:
+            run.error = error
+        except Exception as error:
+            logging.exception("The result of a run could not be written")
+            run.error = CSAMError(f"The result could not be shown: {error}. The scene is as it was; the log has more.")
+        if run.finished:
+            run.release()
+        return run
+
+    def cancel(self) -> None:
+        """Ask the run to stop; ``poll`` tells when it has. Once is enough, more often does no harm."""
+        if self.run is not None and not self.run.finished:
+            self.run._cancelling = True
+            self.client.cancel(self.run._job)
+
+    def close(self, wait: bool = True) -> None:
+        """End the run, if there is one, and the worker. A later run starts a new worker.
+
+        wait: return only when the worker has ended (within a second); a GUI does not wait.
+        """
+        if self.run is not None and not self.run.finished:
+            self._abandon(self.run, Cancelled())
+        if self._client is not None:
+            client, self._client = self._client, None
+            client.close(wait)
+
+    def forget(self) -> None:
+        """Let go of all nodes and results, as is due when the scene is closed. A run under way is cancelled."""
+        if self.run is not None and not self.run.finished:
+            self._abandon(self.run, Cancelled())
+        self.run = self.lastOutput = None
+
+    # Results ------------------------------------------------------------------------------------------------------
+
+    @property
+    def canRestorePrevious(self) -> bool:
+        """Whether the last run replaced something that is still there to be restored.
+
+        In a sequence the nodes hold another image's result once its browser has moved: nothing is restored there.
+        """
+        last = self.lastOutput
+        if not (last and last.previous and last.previous.segmentation.GetScene()):
+            return False
+        return shown_item(last.segmentation) == self.lastItem
+
+    def restorePrevious(self) -> None:
+        """Put back what the last run replaced. Raises InputError when there is nothing."""
+        if not self.canRestorePrevious:
+            raise InputError("There is no previous result to restore.")
+        restore(self.lastOutput.previous)
+        self.lastOutput = None
+
+    # Models and worker --------------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> ClientLike:
+        """The worker's client. The worker itself starts with its first job."""
+        if self._client is None:
+            self._client = self._clientFactory()
+        return self._client
+
+    @property
+    def deviceLost(self) -> str | None:
+        """Why the worker's GPU is not used any more, after it failed in two processes; None while it is."""
+        return getattr(self._client, "device_lost", None)
+
+    def _take(self, run: Run, event) -> None:
+        if isinstance(event, Progress):
+            run.progress = event
+        elif isinstance(event, Result) and run._cancelling:  # it was quicker than the cancel
+            run.error = Cancelled()
+        elif isinstance(event, Result):
+            image, *others = run.volumes
+            nodes = run.segmentation, run.uncertainty
+            check = partial(_check_unchanged, run)
+            run._steps = result_steps(event, image, run.model, *nodes, run.maps, others, check)
+            run.progress = Progress(1.0, "Writing the result", 0.0)
+        elif isinstance(event, CSAMError):
+            run.error = event
+
+    def _write(self, run: Run) -> None:
+        """Go on with the result, for one turn."""
+        if run._cancelling:
+            run.error = Cancelled()
+            return
+        end = time.perf_counter() + TURN
+        try:
+            next(run._steps)
+            while time.perf_counter() < end:
+                next(run._steps)
+        except StopIteration as finished:
+            run.output, run._steps = finished.value, None
+            run.progress = Progress(1.0, "Done", 0.0)
+            self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
+
+    def _abandon(self, run: Run, error: CSAMError) -> None:
+        if not run.finished:
+            run.error = error
+            self.client.cancel(run._job)
+            run.release()
+
+
+def _start_client() -> ClientLike:
+    from csam.process.programs.client import WorkerClient
+
+    launch = find_worker()
+    return WorkerClient(launch.command, env=launch.environment, rasters=True)
+
+
+def _plain_options(options: Options) -> dict[str, Any]:
+    from csam.process.programs.protocol import pack_options
+
+    return pack_options(options)
+
+
+def _check_channels(volumes: Sequence, model) -> None:
+    names = ", ".join(channel.name for channel in model.channels)
+    if len(volumes) != len(model.channels):
+        raise InputError(
+            f'The model "{model.title}" needs {len(model.channels)} volumes ({names}); {len(volumes)} were given.'
+        )
+
+
+def _missing_node(run: Run) -> str | None:
+    for what, node in (
+        *(("input", volume) for volume in run.volumes),
+        ("output", run.segmentation),
+        ("output", run.uncertainty),
+    ):
+        if node is not None and node.GetScene() is None:
+            return f'The {what} "{node.GetName()}" was removed from the scene'
+    return None
+
+
+def _state_of(volume) -> tuple:
+    data = volume.GetImageData()
+    return ijk_to_world(volume), data, data.GetPointData().GetScalars().GetMTime()
+
+
+def _check_unchanged(run: Run) -> None:
+    """A result for other voxels than those that the volume now has, or for other places, must not be shown."""
+    for volume, (matrix, data, time_of_voxels) in zip(run.volumes, run._states, strict=True):
+        same = data.GetPointData().GetScalars().GetMTime() == time_of_voxels and _same_voxels(
+            volume.GetImageData(), data
+        )
+        if not (same and np.allclose(ijk_to_world(volume), matrix, atol=1e-4)):
+            raise Changed(
+                f'The volume "{volume.GetName()}" was moved or changed while it was being segmented. Run it again.'
+            )
+
+
+def _same_voxels(now, before) -> bool:
+    """Whether two vtkImageData are the same or alike: a sequence's browser copies an image anew at every event."""
+    if now is before:
+        return True
+    if (
+        now is None
+        or now.GetPointData().GetScalars() is None
+        or now.GetExtent() != before.GetExtent()
+        or now.GetScalarType() != before.GetScalarType()
+    ):
+        return False
+    return np.array_equal(*(vtk_to_numpy(data.GetPointData().GetScalars()) for data in (now, before)))

@@ -1,0 +1,184 @@
+"""A run over all images of a sequence: sequences of results, in the same browser, or nothing at all."""
+
+from __future__ import annotations
+
+import logging
+
+import slicer
+
+from csam.errors import Cancelled, CSAMError, InputError
+from csam.result import Progress
+
+from .i18n import tr as _
+from .module_logic import Changed, Run
+from .result_nodes import Output
+from .transaction import Transaction
+
+ATTEMPTS = 3
+"""How often an image is segmented that somebody browsed away from meanwhile."""
+
+
+class SequenceRun:
+    """Segments one image after the other and adds the results as sequences when all of them are there.
+
+    logic: a CSAMSegmentLogic. browser: the vtkMRMLSequenceBrowserNode that the first volume is a proxy of. volumes,
+    model, options, maps: as for ``logic.start``; each volume that is a proxy steps through its sequence, others stay.
+    While it is under way the browser stays on the image that is being segmented; it returns to where it was.
+    """
+
+    def __init__(self, logic, browser, volumes, model: str, options, maps):
+        _check_followed(browser, volumes)
+        self._logic, self._browser, self._volumes = logic, browser, list(volumes)
+        self._arguments = (model, options, maps)
+        self._selected = browser.GetSelectedItemNumber()
+        self._before = logic.lastOutput, logic.lastItem
+        self._attempts = 0
+        self._count = browser.GetNumberOfItems()
+        self._item = 0
+        self._output: Output | None = None
+        self._recorded: dict = {}
+        self._run: Run | None = None
+        self.output: Output | None = None
+        self.error: CSAMError | None = None
+        self.cancelling = False
+        try:
+            self._next()
+        except BaseException:
+            browser.SetSelectedItemNumber(self._selected)
+            raise
+        self.model = self._run.model
+
+    @property
+    def finished(self) -> bool:
+        return self.output is not None or self.error is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether an image's result is being written."""
+        return not self.finished and self._run.writing
+
+    @property
+    def progress(self) -> Progress:
+        """Over all images."""
+        inner = self._run.progress
+        left = inner.seconds_left
+        if left is not None and inner.fraction < 1:
+            left += (self._count - self._item - 1) * left / (1 - inner.fraction)
+        stage = _("Image {number} of {count}: {stage}").format(
+            number=self._item + 1, count=self._count, stage=inner.stage
+        )
+        return Progress((self._item + inner.fraction) / self._count, stage, left)
+
+    def cancel(self) -> None:
+        self.cancelling = True
+        self._logic.cancel()
+
+    def abandon(self) -> None:
+        """End at once, as when the worker is about to end."""
+        if not self.finished:
+            self._end(Cancelled())
+
+    def poll(self) -> None:
+        """Bring the run forward; never raises, never waits."""
+        if self.finished:
+            return
+        if self._browser.GetScene() is None:
+            self._end(CSAMError("The sequence browser was removed while its images were being segmented."))
+            return
+        self._logic.poll()
+        if not self._run.finished:
+            return
+        again = isinstance(self._run.error, Changed) and self._attempts < ATTEMPTS
+        if self.cancelling or (self._run.error is not None and not again):
+            self._end(self._run.error or Cancelled())
+            return
+        try:
+            if not again:
+                self._record(self._run.output)
+                self._item, self._attempts = self._item + 1, 0
+            if self._item < self._count:
+                self._next()
+            else:
+                self._publish()
+        except CSAMError as error:
+            self._end(error)
+        except Exception as error:
+            logging.exception("The images of a sequence could not all be segmented")
+            self._end(CSAMError(f"The sequence could not be segmented: {error}. The scene is as it was."))
+
+    def _next(self) -> None:
+        """Start on the next image; the first one's outputs serve all."""
+        model, options, maps = self._arguments
+        self._attempts += 1
+        self._browser.SetPlaybackActive(False)
+        self._browser.SetSelectedItemNumber(self._item)
+        outputs = (self._output.segmentation, self._output.uncertainty) if self._output is not None else (None, None)
+        self._run = self._logic.start(self._volumes, model, *outputs, options, maps)
+
+    def _record(self, output: Output) -> None:
+        """Copy the output nodes into sequences of their own, which join the scene at the end."""
+        self._output = self._output or output
+        master = self._browser.GetMasterSequenceNode()
+        value = master.GetNthIndexValue(self._item)
+        for node in (output.segmentation, *output.nodes.values()):
+            if node not in self._recorded:
+                sequence = slicer.vtkMRMLSequenceNode()
+                sequence.SetName(node.GetName())
+                for name in ("IndexName", "IndexUnit", "IndexType", "NumericIndexValueTolerance"):
+                    getattr(sequence, f"Set{name}")(getattr(master, f"Get{name}")())
+                self._recorded[node] = sequence
+            self._recorded[node].SetDataNodeAtValue(node, value)
+
+    def _publish(self) -> None:
+        scene = self._browser.GetScene()
+        was_modifying = self._browser.StartModify()  # every change of it would fill all nodes anew
+        for node, sequence in self._recorded.items():
+            scene.AddNode(sequence)
+            self._browser.AddProxyNode(node, sequence, False)
+            self._browser.SetRecording(sequence, False)
+            self._browser.SetSaveChanges(sequence, True)  # corrections and ticks stay with their image
+        self._browser.SetSelectedItemNumber(self._selected)
+        self._browser.EndModify(was_modifying)
+        self._logic.lastOutput = None  # what its last image replaced is another image's
+        self.output = Output(self._output.segmentation, self._output.segment_ids, self._output.nodes, None, None)
+
+    def _end(self, error: CSAMError) -> None:
+        """Leave the scene as it was: the outputs of the images that were done go again."""
+        self.error = error
+        self._logic.forget()
+        self._logic.lastOutput, self._logic.lastItem = self._before
+        if self._output is not None:
+            with Transaction(slicer.mrmlScene) as transaction:
+                nodes = (*self._output.nodes.values(), self._output.segmentation)
+                for node in (*self._recorded.values(), *nodes):
+                    transaction.remove(node)
+        if self._browser.GetScene() is not None:
+            self._browser.SetSelectedItemNumber(self._selected)
+
+
+def _check_followed(browser, volumes) -> None:
+    """Raise InputError where a volume would not follow the browser, so that every image got the result of one."""
+    if browser.GetRecordingActive():
+        raise InputError(f'The browser "{browser.GetName()}" is recording. End the recording (module Sequences).')
+    for volume in volumes:
+        sequence = browser.GetSequenceNode(volume)
+        if sequence is not None and not browser.GetPlayback(sequence):
+            raise InputError(
+                f'The images of "{sequence.GetName()}" do not follow the browser "{browser.GetName()}". Tick Playback '
+                "for them (module Sequences)."
+            )
+    _check_apart(browser.GetMasterSequenceNode())
+
+
+def _check_apart(sequence) -> None:
+    """Raise InputError where two images share a place: Slicer then shows the first of them for both."""
+    for item in range(sequence.GetNumberOfDataNodes()):
+        value = sequence.GetNthIndexValue(item)
+        shown = sequence.GetItemNumberFromIndexValue(value)
+        if shown != item:
+            raise InputError(
+                f'Of the sequence "{sequence.GetName()}" image {item + 1} lies at {value}, image {shown + 1} at '
+                f"{sequence.GetNthIndexValue(shown)}: nearer than the tolerance of its index "
+                f"({sequence.GetNumericIndexValueTolerance():g}), so that Slicer shows the same image for both. Set a "
+                "smaller tolerance (SetNumericIndexValueTolerance), or other index values (module Sequences)."
+            )

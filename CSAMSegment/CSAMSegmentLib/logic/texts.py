@@ -1,0 +1,110 @@
+"""Numbers in words, as the panel says them. Pure functions, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from csam.result import REGION, SLICES, WHOLE
+
+from .i18n import tr as _
+
+GOOD, FAIR = 0.9, 0.8
+"""Case quality (the Dice to expect) from which on a result of an uncalibrated model is good or fair."""
+
+GOOD_RANK, FAIR_RANK = 0.5, 0.1
+"""The same for a calibrated one: share of the validation scans with a lower one. 0.1 is ``expected_error.POOR``."""
+
+
+def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str:
+    """The case quality in words, with its number; rank: its place among the validation scans, where known.
+
+    extent: what of the image was segmented. Of a part, no more than its own Dice is known: no word for it.
+    """
+    part = {
+        REGION: _("Inside the region the expected Dice is {dice}."),
+        SLICES: _("In these slices the expected Dice is {dice}."),
+    }.get(extent)
+    if part is not None:
+        known = part.format(dice=f"{value:.2f}")
+        return f"{known} " + _("It cannot be compared with that of whole scans. Segment the whole image to know more.")
+    measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
+    number = _("expected Dice {dice}").format(dice=f"{value:.2f}")
+    if rank is not None:
+        place = _("higher than in {share} % of the validation scans").format(share=f"{100 * rank:.0f}")
+        number = f"{number}, {place}"
+    if measured >= good:
+        return _("Case quality: good ({number}).").format(number=number)
+    if measured >= fair:
+        return _("Case quality: fair ({number}). Look at the uncertain slices.").format(number=number)
+    return _("Case quality: poor ({number}). Look at every slice before you use this result.").format(number=number)
+
+
+def seconds(value: float | None) -> str:
+    """A duration for a person; empty while unknown."""
+    if value is None or value < 0:
+        return ""
+    if value < 90:
+        return _("{count} s").format(count=max(1, round(value)))
+    return _("{count} min").format(count=round(value / 60))
+
+
+def memory(size: float) -> str:
+    """A size in bytes as gigabytes."""
+    gigabytes = size / 2**30
+    return _("{size} GB").format(size=f"{gigabytes:.0f}" if gigabytes >= 10 else f"{gigabytes:.1f}")
+
+
+def device(entry: Mapping) -> str:
+    """A device of the worker's hello: its name, with free memory or threads where known."""
+    name = entry.get("name") or entry["id"]
+    if entry["id"] == "cpu":
+        threads = entry.get("threads")
+        if not threads:
+            return _("CPU")
+        return _("CPU, 1 thread") if threads == 1 else _("CPU, {count} threads").format(count=threads)
+    free = entry.get("free_bytes")
+    return _("{name}, {size} free").format(name=name, size=memory(free)) if free else name
+
+
+def no_device(wanted: str, unusable: Iterable[Mapping]) -> str:
+    """What to do when the chosen device cannot be had; unusable: as in the worker's hello."""
+    for entry in unusable:
+        if wanted in (entry["id"], entry["id"].split(":")[0]):
+            return _("{device} cannot be used: {reason}. Choose Automatic under Advanced.").format(
+                device=entry["name"], reason=entry["reason"]
+            )
+    return _("{device} is not on this computer. Choose Automatic under Advanced.").format(device=wanted)
+
+
+def millilitres(value: float) -> str:
+    """A volume with as many digits as mean something."""
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def interval(low: float, high: float) -> str:
+    return _("{low} to {high}").format(low=millilitres(low), high=millilitres(high))
+
+
+def edits(structures: Iterable[tuple[str, float, float]]) -> str:
+    """What a person has changed: name, volume now and volume found by the run, in ml, of each edited structure."""
+    said = [
+        _("{name} was edited: {now} ml now, {before} ml before.").format(
+            name=name, now=millilitres(now), before=millilitres(before)
+        )
+        for name, now, before in structures
+    ]
+    return " ".join([*said, _("Interval and uncertainty are those of the automatic result.")]) if said else ""
+
+
+def bullets(sentences, color: str = "#b35900") -> str:
+    """Sentences as rich text, one a line, each with a warning sign; the colour reads on light and on dark."""
+    return "<br>".join(f'<span style="color:{color}">⚠</span> {escape(sentence)}' for sentence in sentences)
+
+
+def fits() -> str:
+    return '<span style="color:#2e8b57">✓</span> ' + _("The image fits what the model was trained on.")
+
+
+def cannot_run(reason: str) -> str:
+    return f'<span style="color:#d03030">✗</span> {escape(reason)}'

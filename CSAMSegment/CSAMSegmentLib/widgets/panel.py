@@ -1,0 +1,322 @@
+"""The panel as a whole: it follows the parameter node and the scene, and brings its parts together.
+
+The parts (input, worker, runner, result, review, training case, overlay) know little of each other; they meet here.
+"""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+
+from csam.errors import CSAMError
+
+from ..logic import slice_views
+from ..logic.i18n import tr as _
+from ..logic.map_display import ERROR_PROBABILITY
+from ..logic.node_watch import CHANGED, NodeWatch
+from ..logic.result_nodes import INPUT, SEGMENTATION
+from ..logic.shown_result import find_result, segmentation_of
+from ..logic.slice_chart import remove_orphans
+from .correction_watch import EditWatch
+from .input_view import InputView
+from .overlay_view import OverlayView
+from .result_view import ResultView
+from .review_view import ReviewView
+from .runner import Runner
+from .shortcuts import drop_shortcuts, make_shortcuts
+from .timers import make_timer
+from .training_case import TrainingCaseView
+from .worker_view import WorkerView
+
+CHOICES = ("inputVolume", "region", "segmentation", "uncertainty")
+"""The parameters that are nodes."""
+
+
+class Panel:
+    """What CSAMSegmentWidget does, apart from being a widget of Slicer.
+
+    widget: gives addObserver and removeObserver. ui: the widgets of CSAMSegment.ui. logic: a CSAMSegmentLogic.
+    """
+
+    def __init__(self, widget, ui, logic):
+        self.widget, self.ui, self.logic = widget, ui, logic
+        self.parameters = None
+        self._guiTag = self._parametersTag = None
+        self._entered = self._away = False
+        self._volume = self._chosen = None
+        # The tables change with a tick, and where a sequence's browser goes to another image.
+        self._tables = NodeWatch(CHANGED, self._onModified)
+        self.input = InputView(ui, logic, self._onModified)
+        self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
+        self.runner = Runner(ui, logic, self.input, self.worker, self._mayRun, self._onDone)
+        self.result = ResultView(ui, self.restorePrevious)
+        self.edits = EditWatch(self.result.showEdits)
+        self.review = ReviewView(ui, self._onGo)
+        self.trainingCase = TrainingCaseView(ui, self._find, self.input)
+        self.overlay = OverlayView(self.review.goToSlice)
+        # What follows a change is done in steps, so that the application can draw and react in between.
+        self._refreshTimer = make_timer(0, self._refreshStep)
+        self._steps = iter(())
+        self._overlayTimer = make_timer(0, self._showOverlay, once=True)
+        self._workerTimer = make_timer(0, self._startWorker, once=True)
+        self._newImage = self._arrange = False
+        self._editing = None  # the segmentation with corrections that a run was started on
+        self._replaced = None  # the output of the last run, where it replaced corrections
+        self._resume = False  # a scene is being closed or loaded while the panel shows one
+        self._shortcuts = self._makeShortcuts()
+        scene = slicer.mrmlScene
+        widget.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        widget.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):  # after all selectors have filled their lists anew
+            widget.addObserver(scene, event, self.onSceneChanged, priority=-10.0)
+        widget.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeGoes)
+        widget.addObserver(scene, scene.NodeRemovedEvent, self._onModified)  # it may have been part of what is shown
+        for name, label in vars(ui).items():  # Alt and the underlined letter of a label go to its widget
+            if name.endswith("Label") and hasattr(ui, name.removesuffix("Label")):
+                label.setBuddy(getattr(ui, name.removesuffix("Label")))
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way, or waits for the worker to start."""
+        return self.runner.isRunning
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """The person opens the module: the worker starts, so that it is warm when it is needed."""
+        self._entered, self._away = True, False
+        self.overlay.open()
+        self.input.lookForModels()
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(True)
+        if self.parameters is None:
+            self.setParameters(self.logic.getParameterNode())
+        else:
+            self.input.chooseFirst()
+            self.refresh()
+        self._workerTimer.start()
+
+    def exit(self) -> None:
+        """The person opens another module; a run goes on, and so do its results."""
+        self._entered, self._away = False, True
+        if not self.review.isEditing:  # the Segment Editor that it opens works on the same plane
+            self.overlay.leave()
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+
+    def close(self) -> None:
+        """The panel goes: the worker ends with it."""
+        drop_shortcuts(self._shortcuts)
+        self._shortcuts = []
+        self.review.close()
+        try:
+            self.setParameters(None)
+            self.runner.close()
+            for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
+                timer.stop()
+            self.edits.stop()
+            self.input.stop()
+            self.overlay.close()
+            self.logic.forget()
+        finally:
+            self.worker.stop(wait=True)
+
+    def onSceneStartClose(self, *_event) -> None:
+        """The scene goes: a run, the worker and all nodes go with it."""
+        self._pause()
+        self.runner.forget()
+        self.logic.forget()
+        self._workerTimer.stop()
+        self.worker.stop()
+
+    def onSceneStartImport(self, *_event) -> None:
+        """A scene comes: its nodes are not whole yet, and selectors that fill anew must not choose among them."""
+        self._pause()
+
+    def onSceneChanged(self, *_event) -> None:
+        """A scene was closed or loaded: take up its parameters."""
+        if self._resume:
+            self._resume = False
+            self.setParameters(self.logic.getParameterNode())
+
+    def _pause(self) -> None:
+        self._resume = self._resume or self._entered or self.parameters is not None
+        self.setParameters(None)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeGoes(self, scene, _event, node) -> None:
+        """Let go of a node before it goes: Qt's lists would choose their next row in its place."""
+        if self.parameters is None or scene.IsClosing():
+            return
+        for name in CHOICES:
+            if getattr(self.parameters, name) is node:
+                setattr(self.parameters, name, None)
+        self.input.letGo(node)
+
+    def setParameters(self, parameters) -> None:
+        """Follow a parameter node; None when there is none."""
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters.RemoveObserver(self._parametersTag)
+        self.parameters = self.runner.parameters = parameters
+        self._volume = self._chosen = self._editing = self._replaced = None
+        self._newImage = self._arrange = False
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self.ui)
+            self._parametersTag = parameters.AddObserver(modified, self._onModified)
+        self.input.setParameters(parameters)
+        self.worker.setParameters(parameters)
+        self.refresh()
+
+    # What is shown ------------------------------------------------------------------------------------------------
+
+    def _onModified(self, *_event) -> None:
+        self._steps = self._refreshSteps()  # from the start again, where it was under way
+        self._refreshTimer.start()
+
+    def refresh(self) -> None:
+        """Show the parameter node and the result that belongs to its segmentation, at once."""
+        self._refreshTimer.stop()
+        for _step in self._refreshSteps():
+            pass
+
+    def _refreshStep(self) -> None:
+        steps = self._steps
+        try:
+            next(steps)
+        except StopIteration:
+            if steps is self._steps:  # else the last step has changed something
+                self._refreshTimer.stop()
+
+    def _refreshSteps(self):
+        """``refresh`` in steps of some milliseconds."""
+        if self.parameters is not None:
+            self._followChoices()
+            self.input.refresh()
+            yield
+            self.worker.refresh()
+            yield
+        result = self._find()
+        self.result.show(result, self._canRestore(result), self.parameters.model if self.parameters is not None else "")
+        self.edits.follow(result)
+        self._tables.follow([result.volumes, result.slices] if result is not None else [])
+        yield
+        self.review.show(result)
+        yield
+        self.trainingCase.show(result)
+        self.runner.check()
+        self._overlayTimer.start()
+
+    def _canRestore(self, result) -> bool:
+        """Whether what the last run replaced can be put back where the person would see it."""
+        possible = self.logic.canRestorePrevious and result is not None
+        return possible and self.logic.lastOutput.previous.segmentation is result.segmentation
+
+    def _find(self):
+        parameters = self.parameters
+        return find_result(parameters.segmentation, parameters.model) if parameters is not None else None
+
+    def _showOverlay(self) -> None:
+        result = self._find()
+        if self._newImage and self._away:  # the views are another module's now; they change on the way back
+            return
+        if result is not None and self._newImage:
+            slice_views.show_only(result.segmentation)
+            self.overlay.showImage(result, self.parameters, self._arrange)
+            self._newImage = self._arrange = False
+            self._overlayTimer.start()
+            return
+        self.overlay.show(result, self.parameters)
+
+    def _onGo(self) -> None:
+        result = self._find()
+        if result is not None:
+            self.overlay.bringBack(result, self.parameters)
+
+    def _followChoices(self) -> None:
+        """Outputs belong to an image: another image brings its own earlier result, or new outputs."""
+        parameters = self.parameters
+        volume, segmentation = parameters.inputVolume, parameters.segmentation
+        if volume is not self._volume:
+            before, self._volume = self._volume, volume
+            self._newImage = self._arrange = False
+            self.runner.clear()
+            if segmentation is not None and segmentation.GetNodeReference(INPUT) not in (None, volume):
+                segmentation = None
+            if segmentation is None and volume is not None:
+                segmentation = segmentation_of(volume, parameters.model)
+            parameters.segmentation = segmentation
+            if None not in (before, volume, segmentation):  # else a scene has come with views of its own
+                self._newImage = segmentation.GetNodeReference(INPUT) is volume
+            if volume is not None:
+                self._workerTimer.start()
+        if self._chosen != (segmentation, parameters.model):
+            self._chosen = segmentation, parameters.model
+            uncertainty = parameters.uncertainty
+            result = find_result(segmentation, parameters.model)
+            if result is not None and result.model == parameters.model:
+                parameters.uncertainty = result.nodes.get(ERROR_PROBABILITY.name)
+            elif uncertainty is not None and uncertainty.GetNodeReferenceID(SEGMENTATION) is not None:
+                parameters.uncertainty = None
+
+    def _mayRun(self) -> bool:
+        """Whether to run; asks where that makes corrections unrecoverable. Those just made can be restored after it."""
+        result = self._find()
+        self.edits.measure()
+        self._editing = self.result.corrected(self.parameters.model)
+        if self._replaced is None or self._replaced is not self.logic.lastOutput or not self._canRestore(result):
+            return True
+        question = _("The last run replaced your corrections. Run again, and lose them? Restore previous keeps them.")
+        return slicer.util.confirmOkCancelDisplay(question)
+
+    def _onDone(self, output) -> str:
+        """Show what a run has written, unless the person has gone on to another image meanwhile; what to say of it."""
+        parameters = self.parameters
+        if self._editing is None and parameters is not None:  # during the run, perhaps
+            self._editing = self.result.corrected(parameters.model)
+        if parameters is not None and parameters.inputVolume is output.segmentation.GetNodeReference(INPUT):
+            self.review.restart()
+            self._newImage = self._arrange = True
+            parameters.segmentation, parameters.uncertainty = output.segmentation, output.uncertainty
+            self._chosen = output.segmentation, parameters.model
+        elif parameters is not None:  # outputs that were chosen for the image before are not for this one
+            if parameters.segmentation is output.segmentation:
+                parameters.segmentation = None
+            if parameters.uncertainty is output.uncertainty:
+                parameters.uncertainty = None
+        self._onModified()
+        self._replaced = output if output.previous and output.segmentation is self._editing else None
+        return _("Done.") if self._replaced is None else _("Done. Restore previous brings your corrections back.")
+
+    def restorePrevious(self, *_arguments) -> None:
+        """Put back what the last run replaced; asks first where corrections would be lost."""
+        question = _("Put back the previous result? Corrections that you made since the run will be lost.")
+        if self.result.isEdited and not slicer.util.confirmYesNoDisplay(question):
+            return
+        try:
+            self.logic.restorePrevious()
+        except CSAMError as error:
+            slicer.util.errorDisplay(str(error))
+        self._replaced = None
+        self.runner.clear()
+        remove_orphans(slicer.mrmlScene)
+        self.review.restart()
+        self._onModified()
+
+    # Worker and keys ----------------------------------------------------------------------------------------------
+
+    def _startWorker(self) -> None:
+        self.worker.start()
+        self.runner.watch()
+
+    def _onWorkerRestart(self) -> None:
+        self.runner.stop()
+        self.runner.watch()
+
+    def _makeShortcuts(self) -> list:
+        window = slicer.util.mainWindow() or self.ui.applyButton.window()
+        made = make_shortcuts(window, self.review.keys)
+        for shortcut in made:
+            shortcut.setEnabled(False)
+        return made

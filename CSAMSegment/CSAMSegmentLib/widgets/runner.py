@@ -1,0 +1,277 @@
+"""From Apply to the result: asks for the worker, starts the run, tells how far it is, and how it ended.
+
+Nothing here waits: a timer looks after the worker and the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import slicer
+
+from csam.errors import Cancelled, CSAMError, WorkerError
+from csam.process.programs.job import BREATH
+from csam.result import Options
+
+from ..logic import texts, torch_install
+from ..logic.i18n import tr as _
+from ..logic.map_display import MAPS
+from ..logic.sequence_run import SequenceRun
+from ..logic.volume_geometry import region_from_roi
+from .timers import make_timer
+
+POLL_INTERVAL = 40
+"""Milliseconds between two looks at the worker while it is asked something."""
+IDLE_INTERVAL = 250
+"""The same while it is not: the client's threads still hear of its log and its end (``csam.process.job``)."""
+
+
+class Runner:
+    """Apply, Cancel and the progress bar.
+
+    input, worker: those parts of the panel. mayRun: asked before a run. onDone: called with the Output of a run that
+    ended well; what it returns is said. parameters: the parameter node to run with.
+    """
+
+    def __init__(self, ui, logic, input, worker, mayRun, onDone):
+        self._ui, self._logic, self._input, self._worker = ui, logic, input, worker
+        self._mayRun, self._onDone = mayRun, onDone
+        self.parameters = None
+        self._active = None
+        self._pending = False  # Apply was pressed, the worker has not said yet what it has
+        self._timer = make_timer(POLL_INTERVAL, self._poll)
+        ui.applyButton.clicked.connect(self.apply)
+        ui.cancelButton.clicked.connect(self.cancel)
+        self._show("")
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way, or waits for the worker to start."""
+        return self._active is not None or self._pending
+
+    def watch(self) -> None:
+        """Look after the worker, closely until it has answered and nothing runs."""
+        self._timer.setInterval(POLL_INTERVAL)
+        self._timer.start()
+
+    def forget(self) -> None:
+        """Let go of a run without a word, as when its scene is closed."""
+        self._active, self._pending = None, False
+        self._show("")
+
+    def clear(self) -> None:
+        """Say no longer how a run has ended: it was another image's."""
+        if not self.isRunning:
+            self._show("")
+
+    def close(self) -> None:
+        self._timer.stop()
+        self._abandon()
+        self._active, self._pending = None, False
+
+    # Buttons ------------------------------------------------------------------------------------------------------
+
+    def apply(self, *_arguments) -> None:
+        """Segment with what is chosen. What keeps it from starting is shown; a second Apply during a run says so."""
+        if self.isRunning:
+            slicer.util.showStatusMessage(_("A segmentation is under way. Wait for its end, or cancel it."), 3000)
+            return
+        problem = self._input.problem()
+        if problem:
+            slicer.util.errorDisplay(problem)
+            return
+        if not self._mayRun():
+            return
+        self._pending = True
+        self._show("")  # the line of the device says that the worker starts
+        self._worker.start()
+        self.watch()
+
+    def cancel(self, *_arguments) -> None:
+        """Stop the run; as often as one likes."""
+        if self._pending:
+            self._pending = False
+            self._show(_("Cancelled. The scene is as it was."))
+        elif self._active is not None:
+            self._active.cancel()
+            self._show(_("Cancelling…"))
+
+    def stop(self) -> None:
+        """End a run because its worker is about to end."""
+        if self.isRunning:
+            self._abandon()
+            self._end(Cancelled())
+
+    def _abandon(self) -> None:
+        if self._active is not None:
+            self._active.abandon()
+
+    def check(self) -> None:
+        """Show whether Apply can be pressed; a run for a model that is no longer chosen is of no use any more."""
+        problem = self._input.problem()
+        self._ui.applyButton.enabled = not problem and not self.isRunning
+        doing = _("A segmentation is under way.") if self.isRunning else _("Segment the image with the chosen model.")
+        self._ui.applyButton.toolTip = problem or doing
+        run = self._active
+        if run is None or run.cancelling or self.parameters is None:
+            return
+        if self.parameters.model != run.model.name:
+            run.cancel()
+            self._show(_("The model has changed. The run is being cancelled."))
+
+    # The run ------------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        run = self._active
+        if self._pending:  # what it starts is looked at in a turn of its own
+            self._worker.poll()
+            self._go()
+        elif run is None or not run.writing:
+            self._worker.poll()
+        if run is not None:
+            run.poll()
+            self._timer.setInterval(0 if run.writing else POLL_INTERVAL)
+            if run.finished:
+                self._finish(run)
+            elif not run.cancelling:
+                left = texts.seconds(run.progress.seconds_left)
+                text = _("{stage}, {time} left").format(stage=run.progress.stage, time=left)
+                self._show(text if left else run.progress.stage, run.progress.fraction)
+        if not (self.isRunning or self._worker.status.pending or self._worker.status.measuring):
+            time.sleep(BREATH)
+            self._timer.setInterval(IDLE_INTERVAL)
+
+    def _go(self) -> None:
+        """Go on with Apply as soon as the worker has said what it has."""
+        status = self._worker.status
+        if status.pending or self.parameters is None:  # None while a scene is being loaded
+            return
+        self._pending = False
+        if status.error is not None:
+            error = status.error
+            self._worker.stop()  # the next Apply tries again
+            self._end(error)
+        elif not status.hasTorch:
+            self._installTorch(status.hello.get("reason") or "")
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            self._active = self._makeRun()
+        except CSAMError as error:
+            self._end(error)
+            return
+        except Exception as error:
+            logging.exception("A run could not be started")
+            self._end(CSAMError(f"The run could not be started: {error}. The log has more."))
+            return
+        self._show(_("Sending the image"), 0.0)
+        self._worker.refresh()
+
+    def _makeRun(self):
+        parameters = self.parameters
+        region, image = parameters.region, parameters.inputVolume
+        options = Options(
+            samples=parameters.samples,
+            seed=parameters.seed,
+            device=parameters.device,
+            slice_axis=parameters.sliceAxis.value,
+            region=region_from_roi(region, image) if region is not None else None,
+            keep_probabilities=parameters.keepProbabilities,
+            test_time_augmentation=parameters.testTimeAugmentation,
+        )
+        maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
+        browser = self._input.browser
+        if browser is not None:
+            return SequenceRun(self._logic, browser, volumes, path, options, maps)
+        self._logic.start(volumes, path, parameters.segmentation, parameters.uncertainty, options, maps)
+        return SingleRun(self._logic)
+
+    def _finish(self, run) -> None:
+        self._active = None
+        if run.error is not None:
+            self._end(run.error)
+            return
+        parameters = self.parameters  # None while a scene is being loaded
+        if run.output.result is not None and parameters is not None and parameters.region is None:
+            self._worker.remember(run)
+        self._worker.hear(run)
+        self._show(self._onDone(run.output))
+
+    def _end(self, error: CSAMError) -> None:
+        """End a run without a result: a cancel is said in the panel, anything else in one dialog."""
+        self._active, self._pending = None, False
+        self._worker.refresh()
+        if isinstance(error, Cancelled):
+            self._show(_("Cancelled. The scene is as it was."))
+            return
+        self._show(_("The run failed. The scene is as it was."))
+        if error.detail:
+            logging.debug(error.detail)
+        slicer.util.errorDisplay(str(error), **({"detailedText": error.detail} if error.detail else {}))
+
+    def _show(self, stage: str, fraction: float | None = None) -> None:
+        running = self.isRunning
+        self._ui.cancelButton.enabled = running
+        self._ui.applyButton.enabled = not running and not self._input.problem()
+        bar = self._ui.progressBar
+        bar.setVisible(running)
+        bar.setRange(0, 0 if running and fraction is None else 1000)
+        if fraction is not None:
+            bar.setValue(round(1000 * fraction))
+        self._ui.stageLabel.text = stage
+        self._ui.stageLabel.setVisible(bool(stage))
+
+    # Torch --------------------------------------------------------------------------------------------------------
+
+    def _installTorch(self, reason: str) -> None:
+        """Offer to install torch where that is possible, then go on with Apply."""
+        installable = self._worker.runsInSlicer() and self._worker.status.installable
+        if not installable or slicer.app.testingEnabled():
+            self._worker.stop()  # it may have torch when it is asked the next time
+            self._end(WorkerError(reason))
+            return
+        extension = torch_install.extension_logic()
+        obstacle = torch_install.obstacle() or (torch_install.NO_EXTENSION if extension is None else "")
+        if obstacle:
+            self._end(WorkerError(obstacle))
+            return
+        self._show("")
+        if not slicer.util.confirmOkCancelDisplay(torch_install.CONSENT, _("Install PyTorch")):
+            return
+        self._pending = True
+        self._show(_("Installing PyTorch. This takes some minutes."))
+        self._timer.stop()
+        self._worker.stop(wait=True)  # it may hold the files of a torch that is too old
+        slicer.app.processEvents()
+        try:
+            torch_install.install_torch(extension)
+        except CSAMError as error:
+            self._end(error)
+            return
+        if self._pending:  # not cancelled meanwhile
+            self._worker.start()
+            self.watch()
+
+
+class SingleRun:
+    """The logic's run of one image, as the runner sees runs."""
+
+    def __init__(self, logic):
+        self._logic, self._run = logic, logic.run
+        self.cancelling = False
+
+    def poll(self) -> None:
+        self._logic.poll()
+
+    def cancel(self) -> None:
+        self.cancelling = True
+        self._logic.cancel()
+
+    def abandon(self) -> None:
+        """Nothing is in the scene yet; the logic lets go when the worker ends."""
+
+    def __getattr__(self, name: str):
+        return getattr(self._run, name)  # finished, writing, progress, error, output, model

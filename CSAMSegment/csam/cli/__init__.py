@@ -1,0 +1,7 @@
+"""The command line: ``csam``, or ``python -m csam``."""
+
+from .files import find_model, read_image
+from .main import main
+from .segmenting import describe, summary
+
+__all__ = ["describe", "find_model", "main", "read_image", "summary"]

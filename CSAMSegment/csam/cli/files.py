@@ -1,0 +1,74 @@
+"""What the command line reads and where it may write, checked before the work."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+SHIPPED = next(filter(Path.is_dir, (HERE.parent / "Resources" / "Models", HERE / "shipped")), HERE / "shipped")
+"""The models that come with the extension, or, installed by pip, with the package."""
+
+
+EXTRAS = {"monai": "monai", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""What training and measuring need beyond the engine: module, and what pip knows it by."""
+
+
+def find_model(name: str):
+    """The model of a folder or zip, of a training's folder, or a shipped one by its name."""
+    from ..model import Model
+
+    shipped = SHIPPED / name
+    if "/" not in name and (shipped / "model.json").is_file():
+        return Model.load(shipped)
+    return Model.load(name)
+
+
+def read_image(path: str, frame: int | None = None):
+    """An image file, or one volume of a series. Raises InputError when it cannot be read."""
+    from ..image import files, geometry
+
+    image = files.read_image(path, note=lambda sentence: print(f"Note: {sentence}"))
+    return image if frame is None else geometry.frame(image, frame)
+
+
+def json_object(path: str | None) -> dict:
+    """The object in a JSON file, empty without a file. Raises InputError when there is none."""
+    from ..image import files
+
+    try:
+        values = files.read_json(path) if path else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds {type(values).__name__}; an object with named fields was expected.")
+    return values
+
+
+def check_extras(modules: Sequence[str] = ()) -> None:
+    """Raises InputError now, not after hours, where a library is missing: all that training and measuring need."""
+    missing = [EXTRAS[module] for module in modules or EXTRAS if importlib.util.find_spec(module) is None]
+    if missing:
+        raise InputError(f"{', '.join(missing)} cannot be found and is needed. Run: pip install {' '.join(missing)}")
+
+
+def check_place(path: str) -> None:
+    """Raises InputError now, not after the work, where no file of this name can be written."""
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; the name of a file was expected.")
+    check_folder(path)
+
+
+def check_folder(place: str | Path) -> None:
+    """Raises InputError now, not after the work, where nothing can be written into a folder, or in a file's place."""
+    folder = Path(place) if Path(place).is_dir() else Path(place).parent
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder} to write {Path(place).name} into. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"Nothing may be written into {folder}. Choose another place.")

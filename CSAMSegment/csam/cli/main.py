@@ -1,0 +1,235 @@
+"""The command line: ``python -m csam segment | train | calibrate | evaluate | convert | models | phantom | worker``.
+
+Bad input ends with exit code 2 and one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from .. import __version__
+from ..errors import Cancelled, CSAMError, InputError, is_out_of_memory
+from ..result import Options
+from .files import SHIPPED, find_model, json_object
+from .segmenting import run_segment
+from .training import run_calibrate, run_evaluate, run_train
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what torch lacks for Apple's GPUs runs on the CPU
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except Cancelled as error:
+        print(error, file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except (CSAMError, OSError, MemoryError, RuntimeError) as error:
+        said = _in_words(error)
+        if said is None:
+            raise
+        if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
+            print(f"csam {options.command}: {said}", file=sys.stderr)
+        return 2
+
+
+def _in_words(error: Exception) -> str | None:
+    """What a person can do something about, in one line; None for what is a fault of the program."""
+    if isinstance(error, CSAMError):
+        return str(error)
+    if is_out_of_memory(error):
+        first = str(error).partition("\n")[0]
+        return (
+            f"The memory does not suffice ({first or 'MemoryError'}). Close other programs, or use a smaller model; a "
+            "training takes less with fewer slices, a smaller field of view or a smaller batch."
+        )
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        place = Path(error.filename)
+        return f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file, no folder."
+    return str(error) if isinstance(error, OSError) else None
+
+
+def _convert(options: argparse.Namespace) -> None:
+    import torch
+
+    from ..model.convert import convert
+
+    try:
+        state_dict = torch.load(options.weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its reader met
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or holds more"
+        raise InputError(f"{options.weights} cannot be read as a plain state dict of tensors: {reason}.") from error
+    if (Path(options.out) / "model.json").exists() or Path(options.out).is_file():
+        raise InputError(f"{options.out} is there already. Choose another --out, or remove it.")
+    model = convert(state_dict, json_object(options.card))
+    model.save(options.out)
+    print(f"Written to {options.out}: {model.architecture}")
+
+
+def _models(options: argparse.Namespace) -> None:
+    from ..model import Model
+    from ..model.card import card
+
+    if options.model:
+        print(card(find_model(options.model)))
+        return
+    for folder in sorted(path.parent for path in SHIPPED.glob("*/model.json")):
+        model = Model.load(folder)
+        print(f"{model.name:20s} {model.version:8s} {model.title}")
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from ..phantom.dataset import write_dataset
+
+    write_dataset(options.out, options.count, options.seed, options.structure)
+    print(f"{options.count} phantoms written to {options.out}.")
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from ..process.worker import main as serve
+
+    return serve()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="csam",
+        description="Segments thick-slice scans and says where the result may be wrong. Research software, not a "
+        "medical device.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    def add_device(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+    def add_run_options(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
+        command.add_argument(
+            "--samples",
+            type=int,
+            default=Options.samples,
+            help="samples of the gates; 1 is one pass with the gates at their mean (default %(default)s)",
+        )
+        command.add_argument(
+            "--test-time-augmentation",
+            action="store_true",
+            help="look everywhere closely and from every orientation: slower, for poor images",
+        )
+        command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
+        add_device(command)
+
+    command = add("segment", run_segment, "Segment an image; writes labels, uncertainty maps and report.json.")
+    command.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="one file per channel of the model, or a 4-D file of all"
+    )
+    command.add_argument("--out", required=True, help="folder for the results")
+    command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
+    command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
+    command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
+    command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
+    add_run_options(command)
+
+    command = add("train", run_train, "Train a model on your own cases; goes on where it stopped.")
+    command.add_argument("dataset", help="folder in nnU-Net's raw layout or the Medical Segmentation Decathlon's")
+    command.add_argument("--out", required=True, help="folder for plan, log, learning curve, checkpoint and model")
+    command.add_argument("--extra", action="append", default=[], help="a further data set, for training only")
+    command.add_argument(
+        "--fine-tune", metavar="MODEL", help="a model to start from: a shipped name, a folder or a zip"
+    )
+    command.add_argument(
+        "--split", help="JSON file of who is trained and validated on; nnU-Net's splits_final.json too"
+    )
+    command.add_argument(
+        "--fold",
+        type=_fold,
+        help="which split of nnU-Net's file, from 0 (default 0); of a cross-validation the only one to train, or all",
+    )
+    command.add_argument(
+        "--cross-validate",
+        action="store_true",
+        help="train on everyone, and once without each fold of the patients, which judges and calibrates the model",
+    )
+    command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
+    command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
+    command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
+    add_device(command)
+    _add_plan_options(command)
+
+    def add_cases(command: argparse.ArgumentParser) -> None:
+        command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
+        command.add_argument(
+            "--patients", help='comma-separated patients and cases, or "validation" for the model\'s own'
+        )
+        command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+
+    command = add("calibrate", run_calibrate, "Calibrate a model's doubt on patients it was not trained on.")
+    add_cases(command)
+    command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
+    command.add_argument("--out", required=True, help="folder for the model, its card and the figures")
+    add_device(command)
+
+    command = add("evaluate", run_evaluate, "Measure a model on a data set with known truth.")
+    add_cases(command)
+    command.add_argument("--json", help="file for the figures")
+    command.add_argument("--png", help="file for a picture: reliability diagram and risk-coverage curve")
+    command.add_argument(
+        "--energy-distance", action="store_true", help="also measure that of the samples, at twice the time"
+    )
+    add_run_options(command)
+
+    command = add("convert", _convert, "Make a model of a bare state dict, such as one of the published code.")
+    command.add_argument("weights", help="file with a plain state dict")
+    command.add_argument("--card", help="JSON file: names of channels and labels, in_plane_spacing ...")
+    command.add_argument("--out", required=True, help="folder, or .zip, for the model")
+
+    command = add("models", _models, "List the shipped models, or print the card of one.")
+    command.add_argument("model", nargs="?", help="a shipped model's name, a folder or a zip")
+
+    command = add("phantom", _phantom, "Write a data set of cardiac phantoms with exact truth.")
+    command.add_argument("out", help="folder for the data set")
+    command.add_argument("--count", type=int, default=10)
+    command.add_argument("--seed", type=int, default=0, help="of the first phantom; the next ones count up")
+    command.add_argument("--structure", choices=("all", "left-ventricle"), default="left-ventricle")
+
+    add("worker", _worker, "Serve requests over standard input and output (see csam.process.worker).")
+    return parser
+
+
+def _fold(text: str) -> int | str:
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no fold: 0, 1, ... or all was expected")
+    return text if text == "all" else int(text)
+
+
+def _add_plan_options(command: argparse.ArgumentParser) -> None:
+    """An option for every field of the plan, with its type and default."""
+    from ..training.plan import AUTOMATIC, Plan
+
+    group = command.add_argument_group("the plan")
+    for field in fields(Plan):
+        default = field.default
+        name, kind = f"--{field.name.replace('_', '-')}", type(default)
+        usual = "from the data set" if field.name in AUTOMATIC else f"default {default}".replace("%", "%%")
+        common = {"dest": f"plan_{field.name}", "default": None, "help": usual}
+        if kind is bool:
+            group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
+        elif kind is tuple:
+            group.add_argument(name, type=type(default[0]), nargs=len(default), **common)
+        else:
+            group.add_argument(name, type=kind, **common)

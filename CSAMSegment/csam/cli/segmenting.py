@@ -1,0 +1,125 @@
+"""csam segment: an image in; labels, maps, report.json and a page out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import DeviceLost, InputError
+from ..process.protocol import pack_result
+from ..result import Options
+from .files import check_extras, check_place, find_model, read_image
+
+
+def run_segment(options: argparse.Namespace) -> None:
+    from ..image import files, geometry
+    from ..pipeline.input_check import check
+    from ..pipeline.segment import segment
+
+    if options.png:
+        check_extras(["matplotlib"])
+    model = find_model(options.model)
+    images = [read_image(path, options.frame) for path in options.images]
+    if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
+        print(f"The 4-D image's volumes are taken for {', '.join(channel.name for channel in model.channels)}.")
+        images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
+    run = Options(
+        options.samples,
+        options.seed,
+        options.device,
+        options.slice_axis,
+        keep_probabilities=options.probabilities,
+        test_time_augmentation=options.test_time_augmentation,
+    )
+    sources = [str(Path(path).resolve()) for path in options.images]
+    out = _folder_for(sources, options.frame, Path(options.out))
+    if options.png:
+        check_place(options.png)
+    misfits = check(images, model, options.slice_axis)
+    for sentence in misfits:
+        print(f"Note: {sentence}")
+    try:
+        result = segment(images, model, run, progress=_bar())
+    except DeviceLost as error:  # for this process; its CPU still works
+        said = f"{error} The run was on the CPU, which is slower."
+        result = segment(images, model, replace(run, device="cpu"), progress=_bar())
+        result = replace(result, warnings=(*result.warnings, said))
+    (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
+    for name in MAPS:
+        image, path = getattr(result, name), out / f"{name}.nrrd"
+        path.unlink(missing_ok=True)
+        if image is None:
+            continue
+        try:
+            files.write_image(image, path, compress=True)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    report = {"images": sources, "frame": options.frame} | describe(result)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    if options.png:
+        from ..pipeline.report import draw
+
+        draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
+    print(summary(result, misfits))
+    print(f"Written to {out}.")
+
+
+MAPS = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
+
+
+def _folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
+    """The folder for a result, there and writable before the run.
+
+    Raises InputError where it holds an image that is to be segmented, or the result of another one.
+    """
+    from ..image import files
+
+    out.mkdir(parents=True, exist_ok=True)
+    files.check_writable(out)
+    if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
+        raise InputError(f"A result in {out} would write over the image itself. Choose another --out.")
+    try:
+        before = files.read_json(out / "report.json")
+        of = before.get("images"), before.get("frame")
+    except (OSError, ValueError, AttributeError):
+        of = None, None
+    if isinstance(of[0], list) and of != (images, frame):  # an older report does not say
+        one = "" if of[1] is None else f", frame {of[1]}"
+        raise InputError(f"{out} holds the result of {', '.join(map(str, of[0]))}{one}. Choose another --out.")
+    return out
+
+
+def describe(result) -> dict:
+    """A result without its images, as JSON has it."""
+    return pack_result(result)[0]
+
+
+def summary(result, said: Sequence[str] = ()) -> str:
+    """The result in words: warnings but for those that were said before, volumes, what to look at first."""
+    lines = [f"Note: {warning}" for warning in result.warnings if warning not in said]
+    for s in result.structures:
+        lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
+    first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
+    lines.append(f"Dice to expect: {result.expected_dice}")
+    lines.append(f"Slices to look at first, the first being 1 (area expected to be wrong): {first}")
+    lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
+    return "\n".join(lines)
+
+
+def _bar():
+    """A progress bar on standard error where a person watches, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(progress) -> None:
+        left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+        print(f"\r{progress.fraction:4.0%} {progress.stage}{left:16s}\033[K", end="", file=sys.stderr)
+        if progress.fraction >= 0.99:
+            print("\r\033[K", end="", file=sys.stderr)
+
+    return show

@@ -1,0 +1,111 @@
+"""csam train, evaluate and calibrate."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+
+from ..errors import InputError
+from ..process.interrupts import interruptible
+from ..result import Options
+from .files import check_extras, check_folder, check_place, find_model, json_object
+
+
+def run_train(options: argparse.Namespace) -> None:
+    from ..training.plan import Plan
+    from ..training.prepare import prepare
+    from ..training.train import train
+
+    values = json_object(options.plan)
+    for field in fields(Plan):
+        given = getattr(options, f"plan_{field.name}")
+        if given is not None:
+            values[field.name] = given
+    card = json_object(options.card)
+    if options.cross_validate:
+        _cross_validate(options, values, card)
+        return
+    if options.fold == "all":
+        raise InputError("A training on everyone goes with --cross-validate: others judge it.")
+    start = find_model(options.fine_tune) if options.fine_tune else None
+    if options.dry_run:
+        _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)
+        return
+    check_extras()
+    with interruptible() as asked:
+        train(
+            options.dataset, options.out, values, options.extra, card, options.device, start,
+            cancelled=asked, split=options.split, fold=options.fold,
+        )  # fmt: skip
+
+
+def _cross_validate(options: argparse.Namespace, plan: dict, card: dict) -> None:
+    from ..training.cross_validation import cross_validate, is_cross_validation, prepare_folds
+
+    start = options.fine_tune
+    if start and not is_cross_validation(start):
+        start = find_model(start)
+    if options.dry_run:
+        parts, _ = prepare_folds(options.dataset, plan, options.extra, start, options.split, options.fold)
+        for part, prepared in parts.items():
+            print(f"{part}:")
+            _tell(prepared, card)
+        return
+    check_extras()
+    with interruptible() as asked:
+        cross_validate(
+            options.dataset, options.out, plan, options.extra, card, options.device, start,
+            cancelled=asked, split=options.split, fold=options.fold,
+        )  # fmt: skip
+
+
+def _tell(prepared, card: dict) -> None:
+    """Prints what a training would do."""
+    _network, anew = prepared.begin(card)
+    print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
+    for side in ("training", "validation"):
+        print(f"{side} patients: {', '.join(getattr(prepared, side)) or 'nobody'}")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    from ..model import Calibration
+    from ..training import figures
+    from ..training.calibrate import calibrated, how_judged
+    from ..training.case_choice import chosen
+    from ..training.evaluate import evaluate, summarise
+    from ..training.model_match import as_learned
+
+    check_extras()
+    for place in filter(None, (options.json, options.png)):
+        check_place(place)
+    model = find_model(options.model)
+    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
+    cases = as_learned(model, data, cases)
+    run = Options(options.samples, options.seed, options.device, test_time_augmentation=options.test_time_augmentation)
+    plain = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
+    before = evaluate(plain, cases, run, energy_distance=options.energy_distance)
+    after, names, note = (
+        calibrated(before, model, run),
+        [label.name for label in model.labels],
+        how_judged(before, model),
+    )
+    summaries = summarise(before, names), summarise(after, names)
+    print(figures.table(*summaries, note))
+    about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
+    if options.json:
+        figures.write_json(options.json, about, *summaries, after)
+    if options.png:
+        figures.draw(options.png, f"{model.title} on {data.name}", before, after)
+
+
+def run_calibrate(options: argparse.Namespace) -> None:
+    from ..training.calibrate import calibrate_on
+    from ..training.case_choice import chosen
+
+    check_extras()
+    model = find_model(options.model)
+    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    check_folder(options.out)
+    calibrate_on(model, data, cases, Path(options.out), device=options.device)

@@ -1,0 +1,135 @@
+"""A model's card in Markdown, written from model.json alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .description import Model
+
+AXIS_WORDS = {"auto": "the axis with the largest spacing", **{axis: f"the image's axis {axis}" for axis in "ijk"}}
+NOT_A_DEVICE = "Research software, not a medical device: it must not be used to diagnose or treat."
+
+
+def card(model: Model) -> str:
+    """What a person should know before trusting the model: what it does, what it learned from, how good it was."""
+    where, trained = model.provenance, model.trained_on
+    lines = [f"# {model.title}", "", model.about, "", f"**{NOT_A_DEVICE}**", "", "## What it takes and gives", ""]
+    lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
+    lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
+    lines += [
+        f"- Slices: along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}, {model.num_slices} at a time; "
+        f"{model.in_plane_spacing:g} mm pixels, "
+        f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
+        f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
+        f"{model.architecture['base_channels']}",
+        "- Orientation: "
+        + ("the stack may be stored in any" if model.free_orientation else "stacks are brought to that of the model"),
+        f"- Licence: {model.licence or 'not stated'}",
+        "",
+        "## What it learned from",
+        "",
+        f"- {where.get('data', 'unknown data')} ({where.get('data_licence') or 'licence not stated'}): "
+        + (
+            f"{trained.patients} training patients; slices {_range(trained.slice_spacing)} mm apart, pixels "
+            f"{_range(trained.in_plane_spacing)} mm, {_range(trained.slices)} slices a stack"
+            if trained.patients
+            else "what it was trained on is not known"
+        ),
+    ]
+    for label in model.labels:
+        if label.value in trained.volumes_ml:
+            lines.append(f"- {label.name}: {_range(trained.volumes_ml[label.value])} ml in the training scans")
+    if where.get("extra_data"):
+        lines.append(f"- Also, for training only: {', '.join(where['extra_data'])}")
+    lines += _ancestors(model)
+    if where.get("folds"):
+        lines.append(
+            f"- Calibrated and measured by cross-validation in {len(where['folds'])} folds, see below: no other scans "
+            "were held out"
+        )
+    never = ", never trained on" if where.get("training_patients") else ""
+    of = f" of {where.get('calibrated_on')}"
+    for part, data in (("validation", ""), ("calibration", of)):
+        if where.get(f"{part}_patients"):
+            lines.append(f"- {part.capitalize()} patients{data}{never}: {', '.join(where[f'{part}_patients'])}")
+    if model.metrics:
+        lines += ["", "## How good it was", "", model.metrics.get("note", ""), ""]
+        lines += ["| measure | before calibration | after | |", "|---|---|---|---|"]
+        figures = (model.metrics.get(name, {}) for name in ("before_calibration", "validation"))
+        lines += [f"| {' | '.join(row)} |" for row in rows(*figures)]
+        lines += ["", "Dice of every scan:", "", "| scan | Dice |", "|---|---|"]
+        lines += [f"| {name} | {dice:.4f} |" for name, dice in model.metrics.get("cases", {}).items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+MEASURES = {
+    "cases": ("Scans", ""),
+    "patients": ("Patients", ""),
+    "dice": ("Dice", "1 is best"),
+    "dice_mean": ("Dice, mean of the structures", "1 is best"),
+    "dice_lowest": ("Dice of the poorest scan", ""),
+    "hausdorff_95_mm": ("Surface distance, 95th percentile (HD95), mm", "0 is best"),
+    "relative_volume_difference": ("Volume, relative difference", "0 is best; + is too large"),
+    "empty_slices": ("Slices without any structure", ""),
+    "empty_slices_with_structure": ("... in which the model found one", "0 is best"),
+    "roi_calibration_error": ("Calibration error of the error probability (ROI-ECE)", "0 is best"),
+    "roi_adaptive_calibration_error": ("... in bins of equally many voxels (ACE)", "0 is best"),
+    "roi_brier_score": ("Brier score of the error probability", "0 is best"),
+    "roi_log_loss": ("Negative log-likelihood of the error probability", "0 is best"),
+    "roi_share_wrong": ("Share of the region's voxels that are wrong", ""),
+    "voxel_error_auroc": ("Wrong voxels found by the error probability, AUROC", "1 is best, 0.5 is chance"),
+    "voxel_error_aupr": (
+        "Wrong voxels found by the error probability, AUPR",
+        "1 is best, chance is the share that is wrong",
+    ),
+    "qu_brats_score": ("QU-BraTS score of the error probability", "1 is best"),
+    "case_quality_spearman": ("Expected Dice against true Dice, Spearman", "1 is best, 0 is chance"),
+    "case_quality_aurc": ("Risk when poor scans are set aside by expected Dice (AURC)", "between the next two"),
+    "aurc_of_perfect_order": ("... if the true Dice were known", ""),
+    "aurc_of_no_order": ("... if nothing were known", ""),
+    "worst_slice_first": ("Slice with the largest error is ranked first", "1 is best"),
+    "worst_slice_in_first_three": ("... is among the first three", "1 is best"),
+    "slice_spearman": ("Order of the slices against their true errors, Spearman", "1 is best, 0 is chance"),
+    "interval_coverage": ("True volumes inside their 90 % interval", "0.9 is promised"),
+    "interval_relative_width": ("Width of the interval, share of the volume (median)", "narrow is good"),
+    "energy_distance": ("Generalised energy distance of the samples", "0 is best"),
+}
+"""What the figures of ``csam evaluate`` mean, in the order in which they are shown: words, and how to read them."""
+
+
+def rows(before: dict, after: dict) -> list[tuple[str, str, str, str]]:
+    """Words, figure before and after calibration, how to read it; one row a measure (and structure) that is known."""
+    found = []
+    for name in [*(n for n in MEASURES if n in after), *(n for n in after if n not in MEASURES)]:
+        words, hint = MEASURES.get(name, (name.replace("_", " "), ""))
+        pairs = [(words, before.get(name), after[name])]
+        if isinstance(after[name], dict):
+            first = before.get(name) or {}
+            pairs = [(f"{words}: {part}", first.get(part), value) for part, value in after[name].items()]
+        found += [(w, _text(b), _text(a), hint) for w, b, a in pairs if (b, a) != (None, None)]
+    return found
+
+
+def _ancestors(model: Model) -> list[str]:
+    """A line for every model that this one was fine-tuned from; stages on the same data are one."""
+    lines: dict[tuple, str] = {}
+    for name, origin in model.ancestors:
+        data = origin.get("data", "unknown data")
+        many = f" ({len(origin['training_patients'])} training patients)" if origin.get("training_patients") else ""
+        lines.setdefault((name, data), f"- Fine-tuned from {name}, which learned from {data}{many}")
+    return [*lines.values()]
+
+
+def _range(pair) -> str:
+    low, high = (f"{value:g}" for value in pair)
+    return low if low == high else f"{low} to {high}"
+
+
+def _text(value) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def write_card(model: Model, folder: Path) -> None:
+    (folder / "MODEL_CARD.md").write_text(card(model), encoding="utf-8", newline="\n")

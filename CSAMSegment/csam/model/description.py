@@ -1,0 +1,289 @@
+"""A model on disk: a folder, or a zip of it, with ``model.json`` and ``weights.pt``.
+
+Nothing in either file is trusted: the JSON is checked field by field, sizes are bounded before anything is
+allocated, weights are a plain state dict read with ``weights_only=True``, and a zip is read in memory, never
+unpacked. Importing this module does not import torch: the application reads ``model.json`` without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError
+from ..image.geometry import PLANES
+from ..image.intensity import Intensity
+from ..network.orientations import View, views_of
+from ..uncertainty.slice_ranking import SliceRisk
+from .json_fields import Fields
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..result import Options
+from .weights import JSON_LIMIT, OF_TRAINING, WEIGHTS_LIMIT, Weights, bounded, open_zip, read_bounded
+
+FORMAT = 2
+"""Before format 2 a model had one calibration, measured over every orientation that it was taught."""
+COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
+"""For structures to which nobody gave a colour."""
+SLICE_AXES = ("auto", *PLANES)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One input image: its name for a person, and its modality, "MR" or "CT" or another of DICOM's."""
+
+    name: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure. color: RGB, 0 to 255. terminology: "category" and "type", each [scheme, code, meaning].
+
+    connected: it forms one piece, so that only the largest piece found is kept.
+    """
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+    terminology: Mapping[str, tuple[str, str, str]] | None = None
+    connected: bool = False
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The range of the training scans, to tell what is unlike them. Spacings in mm, smallest and largest.
+
+    volumes_ml: by label value, the smallest and the largest of the structure where it was there.
+    """
+
+    slice_spacing: tuple[float, float]
+    in_plane_spacing: tuple[float, float]
+    slices: tuple[int, int]
+    patients: int
+    volumes_ml: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation data taught about the model's own doubt.
+
+    error_map: pairs (stated, observed error probability), rising; the stated one is smoothed, see
+      ``csam.uncertainty.expected_error``.
+    volume_scale: by label value, the factor on the expected difference that makes an interval of nominal coverage.
+    dice_scale: the factor on 1 - expected Dice that makes it true on average.
+    case_quality: that of every validation scan: where a case stands among them says more than the number alone.
+    slice_risk: how the expected wrong area is shared out among the slices; None leaves it where the voxels expect it.
+    """
+
+    error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
+    volume_scale: Mapping[int, float] = field(default_factory=dict)
+    dice_scale: float = 1.0
+    case_quality: tuple[float, ...] = ()
+    slice_risk: SliceRisk | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A CSAM model with everything needed to run it and to judge it. ``model.json`` holds these fields.
+
+    in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
+    slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".
+    free_orientation: it was taught to take a stack any way up; then test-time augmentation runs over the ``views``.
+    calibration: of the default run. augmented_calibration: of a run with test-time augmentation.
+    """
+
+    name: str
+    version: str
+    title: str
+    about: str
+    architecture: Mapping[str, Any]
+    channels: tuple[Channel, ...]
+    labels: tuple[Label, ...]
+    in_plane_spacing: float
+    field_of_view: tuple[int, int]
+    slice_axis: str
+    intensity: Intensity
+    trained_on: TrainedOn
+    free_orientation: bool = False
+    calibration: Calibration = Calibration()
+    augmented_calibration: Calibration = Calibration()
+    licence: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    weights: Weights = field(default=Weights(), compare=False)
+    _networks: dict = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def ancestors(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Name and provenance of the models that this one was fine-tuned from, the latest first."""
+        found, before = [], self.provenance.get("started_from")
+        while isinstance(before, Mapping):
+            origin = before.get("provenance")
+            origin = origin if isinstance(origin, Mapping) else {}
+            found.append((str(before.get("name")), origin))
+            before = origin.get("started_from")
+        return found
+
+    @property
+    def num_slices(self) -> int:
+        return self.architecture["num_slices"]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """How a run looks at the stack."""
+        return views_of(self.field_of_view, self.free_orientation)
+
+    def calibration_for(self, options: Options) -> Calibration:
+        """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""
+        augmented = options.test_time_augmentation and self.free_orientation
+        return self.augmented_calibration if augmented else self.calibration
+
+    @classmethod
+    def load(cls, path: str | Path) -> Model:
+        """Reads a model from a folder, its ``model.json``, or a zip; a training's folder is as good as the model in it.
+
+        The weights are read when first needed.
+
+        Raises ModelError that names the file or the field at fault.
+        """
+        path = Path(path)
+        if path.name == "model.json":
+            path = path.parent
+        if path.is_dir():
+            if not (path / "model.json").exists() and (path / OF_TRAINING).is_file():
+                path = path / Path(OF_TRAINING).parent
+            text, weights = read_bounded(path / "model.json", JSON_LIMIT), Weights(path / "weights.pt")
+            if not weights.path.is_file():
+                raise ModelError(f"The model {path} has no weights.pt. Get the model again, or train it to its end.")
+        elif path.is_file():
+            text, weights = open_zip(path)
+        else:
+            raise ModelError(f"There is no model at {path}. Give a model's folder, or a zip of it.")
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"The model.json of {path} is not JSON: {error}.") from error
+        from .from_json import model_from_json
+
+        return replace(model_from_json(Fields(values, f"{path.name}/model.json")), weights=weights)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model to a folder, or to a zip when the path ends in .zip. The last file written is model.json.
+
+        Raises ModelError naming the field, before anything is written, when the model could not be loaded again.
+        """
+        path = Path(path)
+        self.check()
+        text = json.dumps(self.description(), indent=2, ensure_ascii=False) + "\n"
+        weights = self.weights.read()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr("weights.pt", weights)
+                archive.writestr("model.json", text)
+            return
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "weights.pt").write_bytes(weights)
+        (path / "model.json").write_text(text, encoding="utf-8", newline="\n")
+
+    def check(self) -> None:
+        """Raises ModelError naming the first field with which the model could not be loaded again."""
+        from .from_json import model_from_json
+
+        model_from_json(Fields(json.loads(json.dumps(self.description())), "model.json"))
+
+    def description(self) -> dict:
+        """The fields of ``model.json``."""
+        return {"format": FORMAT} | {
+            f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in ("weights", "_networks")
+        }
+
+    def with_weights(self, state_dict: Mapping[str, torch.Tensor]) -> Model:
+        """This model with other weights, kept in half precision."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save({key: value.detach().cpu().half() for key, value in state_dict.items()}, buffer)
+        data = buffer.getvalue()
+        return replace(self, weights=Weights(data=data), sha256=hashlib.sha256(data).hexdigest(), _networks={})
+
+    def network(self, device: str = "cpu"):
+        """The network in evaluation mode on a device; read once, then kept.
+
+        Raises ModelError when the weights are damaged or do not fit the architecture in model.json.
+        """
+        if device not in self._networks:
+            self._networks[device] = self._read_network().to(device)
+        return self._networks[device]
+
+    def _read_network(self):
+        import torch
+
+        from ..network.networks import build_with_weights, read_architecture
+
+        data = self.weights.read()
+        found = hashlib.sha256(data).hexdigest()
+        if found != self.sha256:
+            raise ModelError(
+                f"The weights of {self.name} are damaged: their SHA-256 is {found[:12]}..., model.json says "
+                f"{self.sha256[:12]}.... Get the model again."
+            )
+        try:
+            if zipfile.is_zipfile(io.BytesIO(data)):
+                with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                    bounded(sum(member.file_size for member in archive.infolist()), WEIGHTS_LIMIT, "weights.pt")
+            state_dict = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except ModelError:
+            raise
+        except Exception as error:  # torch.load raises whatever its reader met, and advises to trust the file
+            raise ModelError(
+                f"The weights of {self.name} cannot be read as a plain state dict of tensors: the file is damaged or "
+                "holds more. Get the model again, from somebody you trust."
+            ) from error
+        if not isinstance(state_dict, Mapping) or not all(
+            isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state_dict.items()
+        ):
+            raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
+        claimed = 0
+        for key, value in state_dict.items():
+            # A view can claim more elements than are stored, and many can share one storage.
+            plain = value.layout is torch.strided and value.device.type == "cpu"
+            size = value.numel() * value.element_size()
+            claimed += size
+            if not plain or size > value.untyped_storage().nbytes() or claimed > WEIGHTS_LIMIT:
+                raise ModelError(f"The weights of {self.name} claim a tensor {key} larger than the file holds.")
+        found = read_architecture(state_dict)
+        # What no tensor tells.
+        untold = ("num_slices", "uncertainty", "rank") if not found["slice"] else ()
+        untold = untold or (() if found["uncertainty"] else ("rank",))
+        found |= {key: self.architecture[key] for key in untold}
+        wrong = [key for key, value in found.items() if self.architecture[key] != value]
+        if wrong:
+            raise ModelError(
+                f"{self.name}/model.json: architecture.{wrong[0]} is {self.architecture[wrong[0]]}, "
+                f"but the weights are of a network with {found[wrong[0]]}."
+            )
+        network = build_with_weights(self.architecture, state_dict)
+        if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
+            raise ModelError(f"The weights of {self.name} hold values that are not finite; the training failed.")
+        return network
+
+
+def _plain(value: Any) -> Any:
+    """Data classes, mappings and tuples as JSON has them."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value

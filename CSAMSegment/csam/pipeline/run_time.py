@@ -1,0 +1,109 @@
+"""How long a run will take: a small piece of it measured in the worker, and the size of the whole.
+
+Only the measuring needs torch.
+
+Example:
+    >>> pace = Pace(fixed=0.5, sample=1.0)                           # seconds for one full window of slices
+    >>> pace.seconds(work(image, model), samples=20)                 # doctest: +SKIP
+    20.5
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..image import geometry
+from ..image.raster import Raster
+from ..model import Model
+from . import tiles
+from .input_check import chosen_axis
+
+FIRST_LOOK = 0.4
+"""What a tile's first look, a single pass, costs beside a close look with its samples."""
+MEASURED_PART = 4
+"""The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for one window of slices over the whole field of view: fixed for every orientation, sample for each."""
+
+    fixed: float
+    sample: float
+    num_views: int = 1
+
+    def seconds(self, work: float, samples: int, augmented: bool = False) -> float:
+        """For a run of this much work (see ``work``). augmented: with test-time augmentation."""
+        views = self.num_views if augmented else 1
+        return work * (views * self.fixed + max(views, samples) * self.sample)
+
+
+def measure(model: Model, device: str) -> tuple[Pace, str]:
+    """The pace of a model, from windows of a smaller field of view, and the device that it is of. Runs torch.
+
+    That is not the device asked for where that one fails and the CPU does its work.
+    """
+    import torch
+
+    from .sliding_window import Sampling, network_on
+
+    multiple = 2 ** (model.architecture["num_levels"] - 1)
+    side = math.sqrt(MEASURED_PART)
+    piece = tuple(max(2 * multiple, round(length / side / multiple) * multiple) for length in model.field_of_view)
+    network, device, _warnings = network_on(model, device)
+    sampling = Sampling(network, piece, device)
+    values = torch.zeros(len(model.channels), model.num_slices, *piece)
+
+    def run(samples: int) -> float:
+        sampling.samples, start = samples, time.perf_counter()
+        for _slab in sampling.slabs(values):
+            pass
+        return time.perf_counter() - start
+
+    def one_and_two() -> tuple[float, float]:
+        return min(run(1), run(1)), run(2)  # the first one also warms up
+
+    one, two = one_and_two()
+    if sampling.device != device:  # something of it was the failed device's
+        one, two = one_and_two()
+    sample = max(two - one, one / 10)
+    share = math.prod(model.field_of_view) / math.prod(piece)
+    return Pace(share * max(one - sample, 0.0), share * sample, len(model.views)), sampling.device
+
+
+def work(
+    image: sitk.Image | Raster,
+    model: Model,
+    slice_axis: str = "auto",
+    region: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None,
+    augmented: bool = False,
+) -> float:
+    """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
+
+    Of the default run, which takes its samples where something is found, one close look is foretold for a window.
+    """
+    axis = chosen_axis(image, model, slice_axis)
+    spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize(), float)
+    part = size
+    if region is not None:
+        cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+        part = np.minimum(size, np.ceil(np.subtract(*region[::-1]) @ cosines / spacing))
+    count, overlap = 1, 0.5 if augmented else 1 / tiles.EDGE
+    _, *in_plane = geometry.orientation(image.GetDirection(), axis).axes
+    for other, field in zip(in_plane, model.field_of_view, strict=True):
+        length = geometry.resized_length(size[other], spacing[other], model.in_plane_spacing)
+        asked = min(length, math.ceil(part[other] * spacing[other] / model.in_plane_spacing))
+        seen = tiles.surroundings(0, asked, field, length)
+        length = length if region is None else seen.stop - seen.start
+        count *= len(geometry.windows(max(length, field), field, overlap)[0])
+    looks = count if augmented or count == 1 else FIRST_LOOK * count + 1
+    slices = max(1, int(part[axis]))
+    if size[axis] <= model.num_slices:
+        return looks * slices / model.num_slices
+    _starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)
+    return float(looks * np.count_nonzero(weights) / model.num_slices * min(1, slices / size[axis]))

@@ -1,0 +1,362 @@
+"""The worker process: ``python -m csam worker`` serves segmentation over its standard input and output.
+
+Torch lives here and only here. Requests and replies are frames (``csam.process.protocol``):
+
+=========  ==========================================  ====================================================
+request    its fields                                  replies
+=========  ==========================================  ====================================================
+hello                                                  hello: version, python, executable, torch, devices, unusable
+                                                       (``csam.network.devices``), and where torch is missing reason and
+                                                       installable
+load       model, device                               loaded: model (its description), speed (``Speed`` of
+                                                       ``csam.pipeline.run_time``), and device, the one measured
+segment    model, options, images                      progress …, result: result, images
+train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
+           fine_tune, split, fold
+cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
+quit                                                   bye
+=========  ==========================================  ====================================================
+
+When it begins to listen it says so with a frame "started" of no id.
+
+A request that fails is answered with an error frame: kind (``csam.errors``), message for a person, detail for the
+log. After one of kind "device_lost" the worker ends: a GPU that has failed in earnest answers this process no more.
+Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input are heard
+in the middle of a run. Whatever Python or a library prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import multiprocessing
+import os
+import platform
+import queue
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import csam
+
+from ..errors import Cancelled, CSAMError, DeviceError, DeviceLost, WorkerError, in_short, is_out_of_memory
+from ..result import Progress
+from .protocol import (
+    PipeClosed,
+    pack_error,
+    pack_images,
+    pack_result,
+    read_frame,
+    unpack_images,
+    unpack_options,
+    write_frame,
+)
+
+EXIT_GRACE = 0.5
+"""Seconds that a run gets to notice that the worker ends."""
+
+EXIT_DEVICE_LOST = 4
+"""The exit code after a GPU has stopped to answer."""
+
+MODELS_KEPT = 2
+"""Models that stay loaded, the latest ones."""
+
+PROGRESS_INTERVAL = 0.05
+"""Seconds between two progress frames of one stage."""
+
+
+def main() -> int:
+    """Serve standard input and output until "quit" or the end of the input; the exit code."""
+    requests, replies = _claim_standard_streams()
+    faulthandler.enable()
+    return Worker(requests, replies).serve()
+
+
+def _claim_standard_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes for frames. Descriptor 1 becomes standard error and 0 empty, for C libraries and children too."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.stdout = sys.stderr
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return requests, replies
+
+
+class Worker:
+    """Answers the requests that come on one stream with replies on another."""
+
+    def __init__(self, requests: BinaryIO, replies: BinaryIO):
+        self._requests = requests
+        self._replies = replies
+        self._writing = threading.Lock()
+        self._jobs: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._closing = threading.Event()
+        self._exit_code = 0
+        self._models = ModelCache()
+
+    def serve(self) -> int:
+        """Answer requests until the input ends. A run that goes on regardless is ended with the process."""
+        self.send({"type": "started", "id": None})
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        while (request := self._jobs.get()) is not None:
+            self._answer(request)
+        return self._exit_code
+
+    def _read(self) -> None:
+        farewell = None
+        try:
+            while farewell is None:
+                header, payload = read_frame(self._requests)
+                if not isinstance(header.get("id"), int | str | None):
+                    raise WorkerError(f"A request has the id {header['id']!r}; a number was expected.")
+                if header["type"] == "quit":
+                    farewell = {"type": "bye", "id": header.get("id")}
+                elif header["type"] == "cancel":
+                    self._cancelled.add(header.get("id"))
+                else:
+                    self._jobs.put(Request(self, header, payload))
+                del header, payload  # the job alone holds the images
+        except PipeClosed:
+            pass
+        except Exception as error:  # after garbage nobody knows where the next frame begins
+            self._exit_code = 1
+            farewell = {"type": "error", "id": None, **_describe(error)}
+        self._closing.set()
+        deadline = threading.Timer(EXIT_GRACE, _leave, [self._exit_code])
+        deadline.daemon = True
+        deadline.start()
+        if farewell:
+            self.send(farewell)
+        self._jobs.put(None)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            handler = HANDLERS.get(request.header["type"])
+            if handler is None:
+                raise WorkerError(f"Unknown request {request.header['type']!r}; known are {', '.join(HANDLERS)}.")
+            if request.cancelled():
+                raise Cancelled()
+            handler(request, self._models)
+        except Exception as error:
+            error = _lost_device(error, request.device) or error
+            request.reply("error", **_describe(error))
+            if isinstance(error, DeviceLost):
+                _leave(EXIT_DEVICE_LOST)
+        finally:
+            self._cancelled.discard(request.id)
+            request.payload = None
+
+    def is_cancelled(self, number: int) -> bool:
+        """Whether the request of this number, or the whole worker, is to end."""
+        return number in self._cancelled or self._closing.is_set()
+
+    def send(self, header: Mapping[str, Any], buffers=()) -> None:
+        """Write one frame; when nobody reads any more, end."""
+        with self._writing:
+            try:
+                write_frame(self._replies, header, buffers)
+            except OSError:
+                _leave(1)
+
+
+class Request:
+    """One request: its header, its raw bytes, and the way to answer it."""
+
+    def __init__(self, worker: Worker, header: dict[str, Any], payload: memoryview):
+        self.id, self.header = header.get("id"), header
+        self._worker, self.payload = worker, payload
+        self._reported = (-1.0, "")  # time and stage of the last progress frame
+
+    @property
+    def device(self) -> str:
+        """The device that is asked for."""
+        options = self.header.get("options")
+        return str((options if isinstance(options, dict) else self.header).get("device", "auto"))
+
+    def cancelled(self) -> bool:
+        return self._worker.is_cancelled(self.id)
+
+    def reply(self, kind: str, images=None, /, **fields: Any) -> None:
+        specs, buffers = pack_images(images or {})
+        self._worker.send({"type": kind, "id": self.id, **fields, **({"images": specs} if specs else {})}, buffers)
+
+    def progress(self, progress: Progress) -> None:
+        """Tell how far the run is, at most every PROGRESS_INTERVAL seconds within one stage."""
+        now, (then, stage) = time.monotonic(), self._reported
+        if progress.stage != stage or progress.fraction >= 1 or now - then >= PROGRESS_INTERVAL:
+            self._reported = (now, progress.stage)
+            self.reply("progress", **vars(progress))
+
+    def field(self, name: str) -> Any:
+        if name not in self.header:
+            raise WorkerError(f"The request {self.header['type']!r} lacks {name!r}.")
+        return self.header[name]
+
+    def take_images(self) -> list:
+        """The images that came with the request; their raw bytes are let go."""
+        images = unpack_images(self.field("images"), self.payload)
+        self.payload = None
+        return list(images.values())
+
+
+class ModelCache:
+    """The models loaded last; one whose files changed is read again."""
+
+    def __init__(self):
+        self._models: dict[Path, tuple[Any, Any]] = {}
+
+    def get(self, path: str) -> Any:
+        from ..model import Model
+
+        path = Path(os.path.abspath(path))
+        path = path.parent if path.name == "model.json" else path
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        stamp = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
+        known, model = self._models.pop(path, (None, None))
+        if model is None or known != stamp:
+            model = Model.load(path)
+        self._models[path] = (stamp, model)
+        while len(self._models) > MODELS_KEPT:
+            del self._models[next(iter(self._models))]
+        return model
+
+
+def _hello(request: Request, models: ModelCache) -> None:
+    """Importing torch is part of the answer, so that the first run is warm."""
+    torch, reason, missing = None, None, False
+    try:
+        torch = _import_torch().__version__
+    except WorkerError as error:
+        reason, missing = str(error), isinstance(error, _TorchMissing)
+    try:
+        devices, unusable = importlib.import_module("csam.network.devices").survey()
+    except Exception:
+        traceback.print_exc()
+        devices, unusable = [], []
+    request.reply(
+        "hello",
+        version=csam.__version__,
+        python=platform.python_version(),
+        executable=sys.executable,
+        torch=torch,
+        reason=reason,
+        installable=missing,
+        devices=devices,
+        unusable=unusable,
+    )
+
+
+def _load(request: Request, models: ModelCache) -> None:
+    """The model is warm afterwards, and how fast it runs is known."""
+    _import_torch()
+    from ..network.devices import choose_device
+    from ..pipeline.run_time import measure
+
+    model = models.get(request.field("model"))
+    pace, device = measure(model, choose_device(request.device))
+    request.reply("loaded", model=model.description(), pace=vars(pace), device=device)
+
+
+def _segment(request: Request, models: ModelCache) -> None:
+    _import_torch()
+    from ..pipeline.segment import segment
+
+    options = unpack_options(request.header.get("options") or {})
+    model = models.get(request.field("model"))
+    result = segment(request.take_images(), model, options, progress=request.progress, cancelled=request.cancelled)
+    fields, images = pack_result(result)
+    request.reply("result", images, result=fields)
+
+
+OLDEST_TORCH = (2, 4)
+TRAIN_OPTIONS = ("extra", "card", "device", "fine_tune", "split", "fold")
+
+
+def _train(request: Request, models: ModelCache) -> None:
+    _import_torch()
+    from ..training.train import train
+
+    plan = request.header.get("plan") or {}
+    more = {name: request.header[name] for name in TRAIN_OPTIONS if name in request.header}
+    paths = [request.field("dataset"), request.field("out")]
+    model = train(*paths, plan, **more, progress=request.progress, cancelled=request.cancelled)
+    request.reply("result", result=model.description())
+
+
+HANDLERS: dict[str, Callable[[Request, ModelCache], None]] = {
+    "hello": _hello,
+    "load": _load,
+    "segment": _segment,
+    "train": _train,
+}
+
+
+class _TorchMissing(WorkerError):
+    """There is no torch, or one that is too old: an installation helps."""
+
+
+def _import_torch():
+    python = f"the Python that runs the worker ({sys.executable}, Python {platform.python_version()})"
+    remedy = "Install it there (in 3D Slicer with the PyTorch extension, elsewhere with pip install torch)"
+    try:
+        torch = importlib.import_module("torch")
+    except Exception as error:  # a damaged install raises OSError, RuntimeError and others
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            raise _TorchMissing(
+                f"PyTorch is not installed for {python}. {remedy}, or set another worker command."
+            ) from error
+        raise WorkerError(
+            f"PyTorch is installed for {python}, but cannot be imported: {error}. Uninstall it (in 3D Slicer in the "
+            "module PyTorch Utils, then restart Slicer), and install it again."
+        ) from error
+    version = getattr(torch, "__version__", "")
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise _TorchMissing(f"PyTorch {version} of {python} is too old; {oldest} or newer is needed. {remedy}.")
+    return torch
+
+
+def _lost_device(error: Exception, device: str) -> DeviceLost | None:
+    """A failure that nobody foresaw may be that of a GPU: it is, where one that was to be used answers no more."""
+    foreseen = isinstance(error, CSAMError) or not isinstance(error, RuntimeError) or is_out_of_memory(error)
+    if foreseen or device == "cpu" or "torch" not in sys.modules:
+        return None
+    try:
+        devices = importlib.import_module("csam.network.devices")
+        usable, unusable = devices.survey()
+        for wanted in (entry["id"] for entry in (*usable, *unusable)):
+            if device == "auto" or wanted.split(":")[0] == device.split(":")[0]:
+                devices.check_answers(wanted, in_short(error))
+    except DeviceLost as lost:
+        lost.__cause__ = error
+        return lost
+    except Exception:
+        traceback.print_exc()
+    return None
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    """The fields of an error frame for any exception."""
+    detail = "".join(traceback.format_exception(error))
+    if isinstance(error, CSAMError):
+        return pack_error(error, detail)
+    what = f"{type(error).__name__}: {str(error)[:300]}".rstrip(": ")
+    if is_out_of_memory(error):
+        advice = "Close other programs, limit the run to a region, or choose another device."
+        return pack_error(DeviceError(f"There was not enough memory ({what}). {advice}"), detail)
+    return pack_error(CSAMError(f"Something unexpected went wrong ({what}). The log has the details."), detail)
+
+
+def _leave(code: int) -> None:
+    """End at once, whatever the main thread does, and take helper processes along."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(code)

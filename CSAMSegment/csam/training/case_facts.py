@@ -1,0 +1,123 @@
+"""What a case's voxels tell, found in one reading: what is wrong with it, and what a plan needs to know of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..image import geometry
+
+SAMPLED = 2000
+"""Voxels of the structures whose values are kept, spread evenly."""
+ALIKE = 0.005
+"""Largest values of two slices within this share count as one."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """size, spacing (mm), direction (9 cosines): of the image.
+
+    box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
+    of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
+    of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
+    somebody scaled each of them. fingerprint: the same for the same voxels in the same order, whatever name and header
+    the file has, and in whatever order the channels come.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    direction: tuple[float, ...]
+    box: tuple[tuple[int, int], ...] | None
+    voxels: Mapping[int, int]
+    values: np.ndarray
+    lowest: tuple[float, ...]
+    scaled_slices: bool
+    fingerprint: str
+
+
+def examine(
+    images: Sequence[sitk.Image], truth: sitk.Image, names: Sequence[str], classes: int
+) -> tuple[CaseFacts | None, list[str]]:
+    """The facts of a case, None when it has faults, and the faults. names: of the images, for the faults."""
+    faults = []
+    for image, name in zip((*images, truth), (*names, "the file of labels"), strict=True):
+        try:
+            geometry.check_image(image, name)
+            geometry.orientation(image.GetDirection(), 0)
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        return None, faults
+    for image, name in zip(images, names, strict=True):
+        if not geometry.same_grid(image, truth):
+            faults.append(
+                f"{name} and its labels do not have the same size, spacing, origin and direction "
+                f"({_difference(image, truth)})"
+            )
+    labels = sitk.GetArrayViewFromImage(truth)
+    present, counts = np.unique(labels, return_counts=True)
+    unknown = [value for value in present.tolist() if value not in range(classes)]
+    if unknown:
+        faults.append(f"its labels hold the values {unknown[:5]}, which dataset.json does not name")
+    arrays = [sitk.GetArrayViewFromImage(image) for image in images]
+    with np.errstate(over="ignore"):  # as they will be used: too large for float32 is not finite
+        arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
+    finite = [np.isfinite(array) for array in arrays]
+    faults += [f"{name} holds no finite value" for mask, name in zip(finite, names, strict=True) if not mask.any()]
+    if faults:
+        return None, faults
+    inside = np.flatnonzero(labels)
+    some = inside[:: max(1, len(inside) // SAMPLED)]
+    for mask, name in zip(finite, names, strict=True):
+        if len(some) and not mask.ravel()[some].any():
+            faults.append(f"{name} holds no finite value inside the structures")
+    if faults:
+        return None, faults
+    corners = np.unravel_index(inside, labels.shape)[::-1]
+    first = images[0]
+    axis = 2 - geometry.slice_axis(first.GetSize(), first.GetSpacing(), first.GetDirection())
+    brightest = np.stack([a.max(tuple(b for b in range(3) if b != axis)) for a in arrays]).astype(float)
+    facts = CaseFacts(
+        size=first.GetSize(),
+        spacing=first.GetSpacing(),
+        direction=first.GetDirection(),
+        box=tuple((int(c.min()), int(c.max())) for c in corners) if len(inside) else None,
+        voxels={int(v): int(n) for v, n in zip(present, counts, strict=True) if v},
+        values=np.stack([a.ravel()[some] for a in arrays]).astype(np.float32),
+        lowest=tuple(float(a[mask].min()) for a, mask in zip(arrays, finite, strict=True)),
+        scaled_slices=bool((np.ptp(brightest, 1) <= ALIKE * np.abs(brightest).max(1)).all())
+        and first.GetSize()[2 - axis] > 1,
+        fingerprint=_fingerprint(arrays),
+    )
+    return facts, []
+
+
+def _fingerprint(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of those of every channel's voxels."""
+    found = []
+    for array in arrays:
+        digest = hashlib.sha256(f"{array.shape}".encode())
+        for part in array:
+            digest.update(np.ascontiguousarray(part, np.float32))
+        found.append(digest.hexdigest())
+    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
+
+
+def _difference(image: sitk.Image, truth: sitk.Image) -> str:
+    """What two grids differ in, with as many digits as tell them apart."""
+    said = []
+    for what in ("Size", "Spacing", "Origin", "Direction"):
+        first, second = (getattr(grid, f"Get{what}")() for grid in (image, truth))
+        if first != second:
+            digits = next((d for d in (3, 5, 9) if _numbers(first, d) != _numbers(second, d)), 17)
+            said.append(f"{what.lower()} {_numbers(first, digits)}, and {_numbers(second, digits)}")
+    return "; ".join(said)
+
+
+def _numbers(values: Sequence[float], digits: int) -> str:
+    return "(" + ", ".join(str(v) if isinstance(v, int) else f"{v:.{digits}g}" for v in values) + ")"

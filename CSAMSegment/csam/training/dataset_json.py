@@ -1,0 +1,170 @@
+"""The table of contents of a data set, dataset.json: nnU-Net's raw layout or the Medical Segmentation Decathlon's.
+
+nnU-Net: ``channel_names``, ``labels`` (name → value), ``file_ending``; imagesTr/CASE_0000.nii.gz, one file a channel;
+labelsTr/CASE.nii.gz. Of ours also ``channel_modalities``, for a channel's name need not tell. Decathlon: ``modality``,
+``labels`` (value → name), ``training``, a list of {"image", "label"}; one file a case, 4-D where there are several
+channels. nnU-Net's first version names files in the former way and lists them in the latter: it is read, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..image.files import read_json
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl.gz", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Files:
+    """One case as the layout names it: one image file a channel, or one for all of them."""
+
+    name: str
+    images: tuple[Path, ...]
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Contents:
+    """channels, labels: names, in order; labels from value 1 on. modalities: of each channel, "MR", "CT" ..."""
+
+    name: str
+    licence: str
+    channels: tuple[str, ...]
+    modalities: tuple[str, ...]
+    labels: tuple[str, ...]
+    files: tuple[Files, ...]
+
+
+def read_contents(folder: Path) -> tuple[Contents, list[str]]:
+    """The data set's contents and the faults of its files. Raises InputError listing those of dataset.json itself."""
+    try:
+        info = read_json(folder / "dataset.json")
+        if not isinstance(info, dict):
+            raise ValueError(f"it holds {type(info).__name__}, not an object")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not a data set in nnU-Net's raw layout or the Medical Segmentation Decathlon's: its "
+            f"dataset.json cannot be read ({error}). A folder with dataset.json, imagesTr and labelsTr was expected."
+        ) from error
+    faults = faults_of(info)
+    if faults:
+        raise InputError(f"{folder}/dataset.json cannot be used:\n  " + "\n  ".join(faults))
+    channels, labels = _channels(info)[0], _labels(info)[0]
+    if "file_ending" in info:
+        files, faults = _found(folder, "." + info["file_ending"].lstrip("."), len(channels))
+    else:
+        files, faults = _listed(folder, info["training"], len(channels))
+    names = (str(info.get(key) or "") for key in ("name", "licence"))
+    name, licence = next(names) or folder.name, next(names)
+    told = info.get("channel_modalities")
+    told = told if isinstance(told, dict) else {}
+    modalities = tuple(str(told.get(str(i)) or _modality(channel)) for i, channel in enumerate(channels))
+    return Contents(name, licence, channels, modalities, labels, tuple(files)), faults
+
+
+def faults_of(info: dict) -> list[str]:
+    """What is wrong with the content of a dataset.json, whatever files there are."""
+    faults = [*_channels(info)[1], *_labels(info)[1]]
+    listed = None if "file_ending" in info else info.get("training")
+    ending = info.get("file_ending")
+    if listed is None and not (isinstance(ending, str) and ending):
+        faults.append('neither "file_ending" (nnU-Net), such as ".nii.gz", nor "training" (Decathlon), a list of files')
+    elif listed is not None and not _is_list_of_pairs(listed):
+        faults.append('"training" must be a list of objects with "image" and "label", each a file')
+    return faults
+
+
+def _channels(info: dict) -> tuple[tuple[str, ...], list[str]]:
+    given = info.get("channel_names", info.get("modality"))
+    try:
+        numbered = {int(number): str(name) for number, name in given.items()}
+    except (AttributeError, TypeError, ValueError):
+        return (), [f'"channel_names" (or "modality") is {given!r}; {{"0": "T2"}} or the like was expected']
+    if not numbered:
+        return (), ['"channel_names" (or "modality") is empty; at least one channel is needed']
+    return tuple(numbered[number] for number in sorted(numbered)), []
+
+
+def _modality(channel: str) -> str:
+    """DICOM's name for the modality that a channel's name tells; MR when it tells none."""
+    words = re.split(r"[^A-Z]+", channel.upper())
+    return next((modality for word, modality in (("CT", "CT"), ("PET", "PT"), ("US", "US")) if word in words), "MR")
+
+
+def _labels(info: dict) -> tuple[tuple[str, ...], list[str]]:
+    given = info.get("labels")
+    try:
+        pairs = list(given.items())
+        if any(isinstance(value, list | tuple) for _, value in pairs):
+            return (), [
+                '"labels" holds regions (lists of values); structures that do not overlap, one value each, are needed'
+            ]
+        if all(str(key).strip().isdigit() for key, _ in pairs):
+            pairs = [(name, value) for value, name in pairs]
+        named = [(int(value), str(name)) for name, value in pairs]
+    except (AttributeError, TypeError, ValueError):
+        return (), [
+            f'"labels" is {given!r}; {{"background": 0, "liver": 1}}, or {{"0": "background", "1": "liver"}}, was '
+            "expected"
+        ]
+    values = sorted(value for value, _ in named)
+    if values != list(range(len(values))) or len(values) < 2:
+        return (), [f'"labels" has the values {values}; 0 (background), 1, 2 ... without a gap are needed']
+    names = [name for _, name in sorted(named)]
+    folded = Counter(name.casefold() for name in names)
+    faults = [f'"labels" has the name {name!r} twice, large or small' for name, count in folded.items() if count > 1]
+    if "ignore" in names:
+        faults.append('"labels" has "ignore"; voxels without a truth are not supported: every voxel needs a label')
+    return tuple(names[1:]), faults
+
+
+def _is_list_of_pairs(listed) -> bool:
+    return isinstance(listed, list) and all(
+        isinstance(item, dict) and all(isinstance(item.get(key), str) for key in ("image", "label")) for item in listed
+    )
+
+
+def _found(folder: Path, ending: str, channels: int) -> tuple[list[Files], list[str]]:
+    """The cases by the files that are there."""
+    files = []
+    for truth in sorted((folder / "labelsTr").glob(f"[!.]*{ending}")):
+        name = truth.name.removesuffix(ending)
+        images = tuple(folder / "imagesTr" / f"{name}_{i:04d}{ending}" for i in range(channels))
+        files.append(Files(name, images, truth))
+    known = {case.name for case in files}
+    faults, orphans = [], set()
+    for path in sorted((folder / "imagesTr").glob(f"[!.]*{ending}")):
+        name = path.name.removesuffix(ending)
+        numbered = re.fullmatch(r"(.+)_\d{4}", name)
+        if numbered is None:
+            faults.append(f"imagesTr/{path.name}: its name has no number of a channel, as in {name}_0000{ending}")
+        elif numbered[1] not in known:
+            orphans.add(numbered[1])
+    faults += [f"{name}: there is an image but no labelsTr/{name}{ending}" for name in sorted(orphans)]
+    surplus = [
+        path.name for case in files for path in (folder / "imagesTr").glob(f"{case.name}_{channels:04d}{ending}")
+    ]
+    faults += [f"{name}: dataset.json names {channels} channel(s) and this would be one more" for name in surplus]
+    return files, faults if files else [*faults, f"no labelsTr/*{ending} was found"]
+
+
+def _listed(folder: Path, listed: list[dict], channels: int) -> tuple[list[Files], list[str]]:
+    """The cases by the list in dataset.json, named by their files, or by folders and files where files share names."""
+    paths = [Path(item["image"]) for item in listed]
+    shared = len({path.name for path in paths}) < len(set(paths))
+    files = []
+    for item, path in zip(listed, paths, strict=True):
+        image, truth = folder / path, folder / item["label"]
+        suffix = next((s for s in SUFFIXES if image.name.endswith(s)), image.suffix)
+        stem = image.name.removesuffix(suffix)
+        name = "_".join((*path.relative_to(path.anchor).parts[:-1], stem)) if shared else stem
+        single = tuple(image.with_name(f"{stem}_{i:04d}{suffix}") for i in range(channels))
+        files.append(Files(name, single if not image.is_file() and single[0].is_file() else (image,), truth))
+    twice = [name for name, count in Counter(case.name for case in files).items() if count > 1]
+    faults = [f"{name}: listed more than once in dataset.json" for name in twice]
+    return files, faults if files else ['dataset.json lists no case in "training"']

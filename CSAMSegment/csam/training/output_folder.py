@@ -1,0 +1,121 @@
+"""Whose a folder is: the training in it writes down what it is before it begins, and goes on with nothing else."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import InputError
+from ..image.files import read_json
+from .learning_curve import write_text
+from .plan import Plan
+from .prepare import Preparation
+
+SPLITS = "splits_final.json"
+"""The folds of a cross-validation, as nnU-Net writes and reads them; its folder has this and no split of its own."""
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What the system says of a lock that another process has."""
+
+
+def check(prepared: Preparation, out: Path) -> None:
+    """Raises InputError where the folder holds another training.
+
+    Other patients would mean another split: the ones to validate on might have been trained on before.
+    """
+    if (out / SPLITS).exists():
+        raise InputError(f"{out} holds a cross-validation. Choose another --out, or go on with --cross-validate.")
+    for name, wanted in _facts(prepared).items():
+        _check(out / name, wanted)
+
+
+@contextmanager
+def claimed(prepared: Preparation, out: Path) -> Iterator[None]:
+    """Checks the folder, keeps every other process out of it and writes down what the training is."""
+    check(prepared, out)
+    with alone(out):
+        check(prepared, out)  # another may have begun meanwhile
+        for name, values in _facts(prepared).items():
+            _write(out / name, values)
+        write_text(out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
+        yield
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keeps every other process from training in the folder; however this one ends, the system lets go of it.
+
+    Raises InputError where another one is at it. A file system without locks is taken to have no second user.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "training.lock", "ab") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            if error.errno in HELD:
+                raise InputError(
+                    f"Another process is training in {out}. Wait for its end, or choose another --out."
+                ) from error
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    """Raises OSError at once where it cannot be had; closing the file gives it back."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def claim_all(parts: Mapping[str, Preparation], splits: list[dict[str, list[str]]], out: Path) -> None:
+    """Checks the folder of a cross-validation, and that of every part, and writes down its folds."""
+    if (out / "split.json").exists():
+        raise InputError(f"{out} holds a training that is no cross-validation. Choose another --out, or remove it.")
+    _check(out / SPLITS, splits)
+    for name, prepared in parts.items():
+        check(prepared, out / name)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / SPLITS, splits)
+
+
+def _facts(prepared: Preparation) -> dict[str, Any]:
+    start = prepared.start
+    return {
+        "plan.json": asdict(prepared.plan),
+        "split.json": prepared.split,
+        "sources.json": {
+            "data": prepared.data.name,
+            "further": [other.name for other in prepared.further],
+            "started_from": start and {"name": start.name, "sha256": start.sha256},
+        },
+    }
+
+
+def _check(path: Path, wanted: Any) -> None:
+    if path.exists() and _read(path) != json.loads(json.dumps(wanted)):
+        raise InputError(
+            f"{path.parent} holds another training (its {path.name} differs). Choose another --out, or remove it."
+        )
+
+
+def _read(path: Path) -> Any:
+    """What was written down; of a plan with the fields that it did not have then. None for what cannot be read."""
+    try:
+        values = read_json(path)
+        return json.loads(json.dumps(asdict(Plan.from_json(values)))) if path.name == "plan.json" else values
+    except (ValueError, AttributeError, TypeError, InputError):
+        return None
+
+
+def _write(path: Path, values: Any) -> None:
+    write_text(path, json.dumps(values, indent=2) + "\n")

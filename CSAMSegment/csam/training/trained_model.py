@@ -1,0 +1,125 @@
+"""A model made of a trained network, its data set, its plan and a card."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import InputError
+from ..image.geometry import AXES, axis_of, volume_of_voxel
+from ..model import COLORS, Channel, Label, Model, TrainedOn
+from ..model.json_fields import refuse_unknown
+from .dataset import Case, Dataset
+from .model_match import values_by_name
+from .plan import Plan
+
+CARD = ("name", "version", "title", "about", "modality", "licence", "labels")
+LABEL = ("name", "title", "color", "terminology", "connected")
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """Raises InputError that names a field nobody knows, misspelt perhaps, and those that there are."""
+    labels = card.get("labels", [])
+    entries = [item for item in labels if isinstance(item, Mapping)] if isinstance(labels, list) else []
+    refuse_unknown(card, CARD, "The card's")
+    for item in entries:
+        refuse_unknown(item, LABEL, "The card's label's")
+
+
+def assemble(
+    network,
+    data: Dataset,
+    plan: Plan,
+    training: Sequence[Case],
+    card: Mapping[str, Any],
+    start: Model | None = None,
+) -> Model:
+    """The model without calibration; what the card does not say is taken from the data set.
+
+    start: the model that the network began as; structures of the same name look as they do in it, but for what the card
+    says. Raises InputError for a card that cannot be used.
+    """
+    check_card(card)
+    try:
+        described = {item["name"]: item for item in card.get("labels", [])}
+        labels = _labels(data.labels, described, start)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The card's labels cannot be used ({error!r}); objects with name, title, color and terminology were "
+            "expected."
+        ) from error
+    unknown = sorted(set(described) - set(data.labels))
+    if unknown:
+        raise InputError(f"The card describes the label {unknown[0]}; the data set has {', '.join(data.labels)}.")
+    name = card.get("name", data.name)
+    modalities = data.modalities or ("MR",) * len(data.channels)
+    return Model(
+        name=name,
+        version=card.get("version", "1.0.0"),
+        title=card.get("title", name),
+        about=card.get("about", ""),
+        architecture=network.architecture,
+        channels=tuple(
+            Channel(channel, card.get("modality", modality))
+            for channel, modality in zip(data.channels, modalities, strict=True)
+        ),
+        labels=labels,
+        in_plane_spacing=plan.in_plane_spacing,
+        field_of_view=plan.field_of_view,
+        slice_axis=plan.slice_axis,
+        intensity=plan.normalisation,
+        trained_on=learnt_from(data, plan, training, start),
+        free_orientation=plan.free_orientation,
+        licence=card.get("licence", ""),
+    ).with_weights(network.state_dict())
+
+
+def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | None) -> tuple[Label, ...]:
+    """Described by the card, else as in the model started from, else with a colour that nothing else has."""
+    values = values_by_name(start) if start is not None else {}
+    known = [values.get(name.casefold()) for name in names]
+    before = {label.value: asdict(label) for label in start.labels} if start is not None else {}
+    own = [{"title": name} for name in names]
+    for item, name, value in zip(own, names, known, strict=True):
+        if value in before and known.count(value) == 1:
+            item |= {"title": before[value]["name"], **{field: before[value][field] for field in LABEL[2:]}}
+        item |= described.get(name, {})
+    taken = {tuple(item["color"]) for item in own if "color" in item}
+    fresh = itertools.cycle([color for color in COLORS if color not in taken] or COLORS)
+    return tuple(
+        Label(
+            value,
+            item["title"],
+            tuple(item["color"]) if "color" in item else next(fresh),
+            item.get("terminology"),
+            item.get("connected", False),
+        )
+        for value, item in enumerate(own, 1)
+    )
+
+
+def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case], start: Model | None = None) -> TrainedOn:
+    """The range of these scans; the volumes of a structure that ``start`` knew reach over those it had met, too."""
+    slices, pixels, counts, volumes = [], [], [], {}
+    known = values_by_name(start) if start is not None else {}
+    for value, name in enumerate(data.labels, 1):
+        met = start.trained_on.volumes_ml.get(known[name.casefold()], ()) if name.casefold() in known else ()
+        volumes |= {value: [*met]} if met else {}
+    for case in training:
+        facts = data.facts[case.name]
+        axis = axis_of(facts.size, facts.spacing, facts.direction, plan.slice_axis)
+        slices.append(facts.spacing[axis])
+        counts.append(facts.size[axis])
+        pixels += [facts.spacing[a] for a in range(len(AXES)) if a != axis]
+        ml = volume_of_voxel(facts.spacing, facts.direction) / 1000
+        for value, voxels in facts.voxels.items():
+            volumes.setdefault(value, []).append(float(f"{voxels * ml:.3g}"))
+    return TrainedOn(
+        (min(slices), max(slices)),
+        (min(pixels), max(pixels)),
+        (min(counts), max(counts)),
+        len({case.patient for case in training}),
+        {value: (min(found), max(found)) for value, found in sorted(volumes.items())},
+    )

@@ -1,0 +1,1 @@
+"""What probabilities and neighbouring slices tell of errors: small pure functions, each with its source."""
