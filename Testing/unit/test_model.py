@@ -98,7 +98,7 @@ def test_reading_a_model_needs_no_torch(folder):
 
 
 MALFORMED = {
-    "format": ("format", 2),
+    "format": ("format", 3),
     "no format": ("format", None),
     "no name": ("name", None),
     "title": ("title", 5),

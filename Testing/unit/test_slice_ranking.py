@@ -194,6 +194,9 @@ def test_a_run_ranks_its_slices_by_what_the_model_has_learned_of_neighbours(mode
     found = segment(image, taught, Options(samples=2))
     first, areas = found.ranked_slices()[0], [sum(score.areas_mm2) for score in found.slices]
     assert sum(first.areas_mm2) == max(areas)
+    rate = np.exp(5 * np.sqrt(np.array(areas) / max(areas)))
+    shares = [score.expected_wrong_area_mm2 for score in found.slices]
+    np.testing.assert_allclose(np.divide(shares, sum(shares)), rate / rate.sum(), rtol=1e-5)
     before, after = (sum(s.expected_wrong_area_mm2 for s in result.slices) for result in (plain, found))
     assert after == pytest.approx(before)
     assert all(score.reason == "" for score in plain.slices)

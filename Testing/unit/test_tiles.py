@@ -72,9 +72,9 @@ def test_a_small_image_is_padded_to_the_next_multiple_alone(image, field):
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "expected"), [(40, 44, (26, 58)), (0, 4, (0, 32)), (96, 100, (68, 100)), (20, 60, (16, 64))]
+    ("start", "stop", "expected"), [(40, 44, (24, 60)), (0, 4, (0, 36)), (96, 100, (64, 100)), (20, 60, (4, 76))]
 )
-def test_a_region_is_read_with_a_field_of_view_and_margins_as_far_as_the_image_goes(start, stop, expected):
+def test_a_region_is_read_with_half_a_field_of_view_on_either_side_as_far_as_the_image_goes(start, stop, expected):
     seen = surroundings(start, stop, 32, 100)
     assert (seen.start, seen.stop) == expected
     assert surroundings(2, 5, 32, 10) == slice(0, 10)

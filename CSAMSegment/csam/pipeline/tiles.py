@@ -47,8 +47,8 @@ def fitted(image: Size, field: Size, multiple: int) -> Size:
 
 
 def surroundings(start: int, stop: int, field: int, length: int) -> slice:
-    """What to read along an axis for a region: its margins, a field of view at least, as far as the image goes."""
-    wanted = min(length, max(field, stop - start + 2 * (field // EDGE)))
+    """What to read along an axis for a region: half a field of view on either side, as far as the image goes."""
+    wanted = min(length, stop - start + field)
     first = (start + stop - wanted) // 2
     first = min(max(first, 0), length - wanted)
     return slice(first, first + wanted)
