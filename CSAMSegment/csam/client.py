@@ -4,13 +4,13 @@ Plain Python: it needs neither torch nor Qt, and nothing in it waits unless it i
 
 Example:
     >>> import sys
-    >>> from csam.client import Client
-    >>> with Client([sys.executable, "-m", "csam", "worker"]) as client:  # doctest: +SKIP
+    >>> from csam.client import WorkerClient
+    >>> with WorkerClient([sys.executable, "-m", "csam", "worker"]) as client:  # doctest: +SKIP
     ...     client.submit("hello").result(timeout=60)["torch"]
 """
 
-from .process.client import Client
+from .process.client import WorkerClient
 
 __all__ = [
-    "Client",
+    "WorkerClient",
 ]

@@ -6,8 +6,8 @@ Every scan is segmented by the model to which its patient is unseen, and the wei
 (csam.uncertainty.slice_ranking) are learned without that patient. --worse adds scans made worse (see held_out.py),
 --phantoms those of a data set that taught no model
 (`csam phantom DIR --count 40 --seed 5000 --structure left-ventricle`): they have slices beyond
-base and apex. Runs are kept in OUT/held-out. Prints a table, writes OUT/slice_ranking.json. --store writes the weights that all
-of these scans teach into a model's model.json.
+base and apex. Runs are kept in OUT/held-out. Prints a table, writes OUT/slice_ranking.json. --store writes the weights
+that all of these scans teach into a model's model.json.
 """
 
 from __future__ import annotations

@@ -205,13 +205,13 @@ def test_garbage_for_json_is_refused_in_words(folder, text):
 
 
 def test_a_json_beyond_the_limit_is_not_read(folder, monkeypatch):
-    monkeypatch.setattr(csam.model, "JSON_LIMIT", 1000)
+    monkeypatch.setattr("csam.model.weights.JSON_LIMIT", 1000)
     with pytest.raises(ModelError, match="at most 1000 are read"):
         Model.load(folder)
 
 
 def test_weights_beyond_the_limit_are_not_read(folder, monkeypatch):
-    monkeypatch.setattr(csam.model, "WEIGHTS_LIMIT", 1000)
+    monkeypatch.setattr("csam.model.weights.WEIGHTS_LIMIT", 1000)
     with pytest.raises(ModelError, match="at most 1000 are read"):
         Model.load(folder).network()
 
@@ -277,7 +277,7 @@ def test_a_view_that_claims_more_than_the_file_holds_is_refused(folder):
 def test_many_views_of_one_storage_are_refused_beyond_the_limit(folder, monkeypatch):
     one = torch.zeros(100_000)
     data = saved({f"layer{i}": one for i in range(50)})
-    monkeypatch.setattr(csam.model, "WEIGHTS_LIMIT", 10_000_000)
+    monkeypatch.setattr("csam.model.weights.WEIGHTS_LIMIT", 10_000_000)
     with pytest.raises(ModelError, match="larger than the file holds"):
         Model.load(set_weights(folder, data)).network()
 
@@ -386,15 +386,15 @@ def test_a_zip_writes_nothing_anywhere(tmp_path, folder):
 
 @pytest.mark.parametrize("member", ["model.json", "weights.pt"])
 def test_a_zip_cannot_expand_without_bound(tmp_path, folder, monkeypatch, member):
-    monkeypatch.setattr(csam.model, "JSON_LIMIT", 100_000)
-    monkeypatch.setattr(csam.model, "WEIGHTS_LIMIT", 100_000)
+    monkeypatch.setattr("csam.model.weights.JSON_LIMIT", 100_000)
+    monkeypatch.setattr("csam.model.weights.WEIGHTS_LIMIT", 100_000)
     changed = [(name, b" " * 10**7 if name == member else data) for name, data in members(folder)]
     with pytest.raises(ModelError, match="at most 100000 are read"):
         Model.load(write_zip(tmp_path / "m.zip", changed)).network()
 
 
 def test_a_zip_that_lies_about_a_size_reads_no_further_than_the_limit(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(csam.model, "JSON_LIMIT", 100_000)
+    monkeypatch.setattr("csam.model.weights.JSON_LIMIT", 100_000)
     path = write_zip(tmp_path / "m.zip", [("weights.pt", b"w"), ("model.json", b" " * 10**7)])
     data = path.read_bytes()
     assert data.count((10**7).to_bytes(4, "little")) == 2  # in the member's header and in the directory

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from ..result import Options
-from .weights import JSON_LIMIT, OF_TRAINING, WEIGHTS_LIMIT, Weights, bounded, open_zip, read_bounded
+from . import weights as stored
+from .weights import OF_TRAINING, Weights, bounded, open_zip, read_bounded
 
 FORMAT = 2
 """Before format 2 a model had one calibration, measured over every orientation that it was taught."""
@@ -162,7 +163,7 @@ class Model:
         if path.is_dir():
             if not (path / "model.json").exists() and (path / OF_TRAINING).is_file():
                 path = path / Path(OF_TRAINING).parent
-            text, weights = read_bounded(path / "model.json", JSON_LIMIT), Weights(path / "weights.pt")
+            text, weights = read_bounded(path / "model.json", stored.JSON_LIMIT), Weights(path / "weights.pt")
             if not weights.path.is_file():
                 raise ModelError(f"The model {path} has no weights.pt. Get the model again, or train it to its end.")
         elif path.is_file():
@@ -240,7 +241,7 @@ class Model:
         try:
             if zipfile.is_zipfile(io.BytesIO(data)):
                 with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                    bounded(sum(member.file_size for member in archive.infolist()), WEIGHTS_LIMIT, "weights.pt")
+                    bounded(sum(member.file_size for member in archive.infolist()), stored.WEIGHTS_LIMIT, "weights.pt")
             state_dict = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except ModelError:
             raise
@@ -259,7 +260,7 @@ class Model:
             plain = value.layout is torch.strided and value.device.type == "cpu"
             size = value.numel() * value.element_size()
             claimed += size
-            if not plain or size > value.untyped_storage().nbytes() or claimed > WEIGHTS_LIMIT:
+            if not plain or size > value.untyped_storage().nbytes() or claimed > stored.WEIGHTS_LIMIT:
                 raise ModelError(f"The weights of {self.name} claim a tensor {key} larger than the file holds.")
         found = read_architecture(state_dict)
         # What no tensor tells.
