@@ -1,21 +1,16 @@
-"""CSAMSegment, the module as Slicer looks for it; what it does is in CSAMSegmentLib and csam.
-
-It needs Slicer 5.10 or newer, which have Python 3.12. This file alone is read by older ones too, to say so.
-"""
+"""CSAMSegment, the module as Slicer looks for it; what it does is in CSAMSegmentLib. Older Slicers read this, too."""
 
 import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036
+    found = "{}.{}".format(*sys.version_info[:2])
     raise ImportError(
-        "CSAMSegment needs 3D Slicer 5.10 or newer, for Python 3.10 or newer; the Python of this one is "
-        f"{sys.version_info[0]}.{sys.version_info[1]}. Get a newer Slicer from download.slicer.org."
+        "CSAMSegment needs 3D Slicer 5.10 or newer, for Python 3.10 or newer; this one has " + found + "."
     )
 
-from pathlib import Path
 from typing import Annotated
 
 import slicer
-from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
@@ -28,7 +23,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from CSAMSegmentLib import self_test
-from CSAMSegmentLib.logic import about, module_logic, sample_data, thick_slice_layout
+from CSAMSegmentLib.logic import about, module_logic
 from CSAMSegmentLib.logic.parameters import OverlayKind, SliceAxis
 from CSAMSegmentLib.widgets import panel
 
@@ -42,24 +37,19 @@ class CSAMSegment(ScriptedLoadableModule):
         parent.contributors = list(about.CONTRIBUTORS)
         parent.helpText = about.HELP
         parent.acknowledgementText = about.ACKNOWLEDGEMENT
-        slicer.app.connect("startupCompleted()", onStartupCompleted)
-
-
-def onStartupCompleted():
-    thick_slice_layout.add_layouts()  # before a scene that was saved with one is loaded
-    sample_data.register(Path(__file__).parent / "Resources")
+        slicer.app.connect("startupCompleted()", about.onStartupCompleted)
 
 
 @parameterNodeWrapper
 class CSAMSegmentParameterNode:
-    """What a person has chosen; saved and restored with the scene."""
+    """What the user has chosen; saved and restored with the scene."""
 
-    inputVolume: vtkMRMLScalarVolumeNode
+    inputVolume: slicer.vtkMRMLScalarVolumeNode
     wholeSequence: bool = False
     model: str
-    region: vtkMRMLMarkupsROINode
-    segmentation: vtkMRMLSegmentationNode
-    uncertainty: vtkMRMLScalarVolumeNode
+    region: slicer.vtkMRMLMarkupsROINode
+    segmentation: slicer.vtkMRMLSegmentationNode
+    uncertainty: slicer.vtkMRMLScalarVolumeNode
     samples: Annotated[int, WithinRange(1, 200)] = 4
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     sliceAxis: SliceAxis = SliceAxis.AUTO

@@ -22,7 +22,7 @@ from csam.errors import CSAMError, InputError
 from csam.image.geometry import check_image, same_grid
 from csam.phantom import cine_stack
 from csam.pipeline.report import draw
-from csam.process.programs.client import WorkerClient, worker_environment
+from csam.process.client import WorkerClient, worker_environment
 from csam.result import Options, Progress
 from CSAMSegmentLib.logic.module_logic import CSAMSegmentLogic
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from csam.errors import Cancelled
 from csam.phantom import cine_stack
-from csam.process.programs.client import WorkerClient, worker_environment
-from csam.process.programs.connection import GRACE
-from csam.process.programs.protocol import pack_options
+from csam.process.client import WorkerClient, worker_environment
+from csam.process.connection import GRACE
+from csam.process.protocol import pack_options
 from csam.result import Options
 
 MODEL = Path(__file__).parents[2] / "CSAMSegment" / "Resources" / "Models" / "cardiac-lv"

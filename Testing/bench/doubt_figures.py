@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from csam.training import measures
 from csam.training.calibrate import error_map
-from csam.uncertainty.measures.measures import error_probability
+from csam.uncertainty.measures import error_probability
 
 NOMINAL = 0.9
 

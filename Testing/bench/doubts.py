@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from csam.image.stack import resize, resize_labels
 from csam.training import measures
-from csam.uncertainty.measures.continuity import largest_piece, missing_between
+from csam.uncertainty.continuity import largest_piece, missing_between
 
 REGION_MM = 10.0
 DOUBT_AT_A_BREAK = 0.9

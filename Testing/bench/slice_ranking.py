@@ -30,8 +30,8 @@ from csam.model import Calibration, Model
 from csam.training import measures
 from csam.training.calibrate import error_map
 from csam.training.learn_ranking import SliceFacts, fit
-from csam.uncertainty.measures.measures import error_probability
-from csam.uncertainty.measures.slice_ranking import SliceRisk, of_stack
+from csam.uncertainty.measures import error_probability
+from csam.uncertainty.slice_ranking import SliceRisk, of_stack
 
 OUT = Path("out/bench/slices")
 UNTAUGHT = (INVERTED, RESLICED, OTHER)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from csam.phantom import cine_stack
-from csam.process.programs.client import WorkerClient, worker_environment
+from csam.process.client import WorkerClient, worker_environment
 
 OUT = Path("Resources/Benchmarks/start-time.json")
 MODEL = Path(__file__).resolve().parents[2] / "CSAMSegment/Resources/Models/cardiac-lv"

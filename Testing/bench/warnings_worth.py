@@ -24,8 +24,8 @@ from compare_uncertainty import rounded
 from held_out import OTHER, WORSE, Scan, scans
 from paired import public
 
-from csam.uncertainty.measures.expected_error import case_quality
-from csam.uncertainty.measures.expected_error import is_poor as is_said
+from csam.uncertainty.expected_error import case_quality
+from csam.uncertainty.expected_error import is_poor as is_said
 
 OUT = Path("out/bench/slices")
 POOR = 0.86

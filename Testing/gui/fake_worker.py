@@ -25,8 +25,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from csam.errors import Cancelled, DeviceLost, ModelError
-from csam.process.programs import worker
-from csam.process.programs.protocol import pack_result, unpack_options
+from csam.process import worker
+from csam.process.protocol import pack_result, unpack_options
 from csam.result import REGION, WHOLE, Options, Progress, Result, SliceScore, StructureVolume
 
 NO_TORCH = "PyTorch is not installed for the Python that runs the worker."

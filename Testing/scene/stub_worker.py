@@ -9,7 +9,7 @@ import time
 import numpy as np
 import SimpleITK as sitk
 
-from csam.process.programs.protocol import pack_images, pack_result, read_frame, unpack_images, write_frame
+from csam.process.protocol import pack_images, pack_result, read_frame, unpack_images, write_frame
 from csam.result import Result, SliceScore, StructureVolume
 
 

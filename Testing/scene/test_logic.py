@@ -192,7 +192,7 @@ def test_a_failure_while_writing_is_an_error_of_the_run(host, volume, make_resul
     def fail(*_):
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr("CSAMSegmentLib.logic.module_logic.result_writer.show_map", fail)
+    monkeypatch.setattr("CSAMSegmentLib.logic.result_writer.show_map", fail)
     logic, client = make_logic()
     before = host.node_ids()
     logic.start(volume, "two-chambers")

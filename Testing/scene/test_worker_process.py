@@ -13,7 +13,7 @@ import pytest
 import slicer
 
 from csam.errors import Cancelled, WorkerError
-from csam.process.programs.client import WorkerClient
+from csam.process.client import WorkerClient
 from CSAMSegmentLib.logic.model_library import ModelLibrary
 from CSAMSegmentLib.logic.module_logic import CSAMSegmentLogic
 

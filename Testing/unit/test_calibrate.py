@@ -30,7 +30,7 @@ from csam.training.calibrate import (
 from csam.training.dataset import Case, read_dataset
 from csam.training.evaluate import CaseMeasures, Voxels, measure
 from csam.training.measures import calibration_error
-from csam.uncertainty.measures.measures import error_probability
+from csam.uncertainty.measures import error_probability
 
 
 def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1, 0.4), wrong=(False, True)):

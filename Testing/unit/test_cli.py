@@ -17,7 +17,7 @@ import csam
 from csam.cli.main import main
 from csam.errors import DeviceLost, InputError
 from csam.model import Label, Model
-from csam.process.programs.interrupts import interruptible
+from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen
 
 COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csam.uncertainty.measures.continuity import box_of, largest_piece, missing_between
+from csam.uncertainty.continuity import box_of, largest_piece, missing_between
 
 
 def cone(slices=8, size=32):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from csam.process.programs.exit_codes import in_words
+from csam.process.exit_codes import in_words
 
 
 @pytest.mark.parametrize(

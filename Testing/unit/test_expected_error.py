@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from csam.uncertainty.measures.expected_error import expected_dice, smoothed, volume_interval
+from csam.uncertainty.expected_error import expected_dice, smoothed, volume_interval
 
 
 def test_doubt_is_smoothed_as_a_gaussian_of_that_width_does():

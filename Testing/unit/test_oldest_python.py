@@ -13,7 +13,7 @@ MODULE = Path(__file__).parents[2] / "CSAMSegment"
 @pytest.mark.parametrize(
     ("file", "words"),
     [
-        ("CSAMSegment.py", r"needs 3D Slicer 5.10 or newer.*the Python of this one is 3\.9\. Get a newer Slicer"),
+        ("CSAMSegment.py", r"needs 3D Slicer 5.10 or newer.*the Python of this one is 3\.9\. Update Slicer"),
         ("csam/__init__.py", r"needs Python 3.10 or newer, as 3D Slicer 5.10 .* is Python 3\.9\. Choose a newer one"),
     ],
 )

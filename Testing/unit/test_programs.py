@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from csam.errors import WorkerError
-from csam.process.programs import programs
-from csam.process.programs.programs import kill_tree, start, windows_command
+from csam.process import programs
+from csam.process.programs import kill_tree, start, windows_command
 
 SYSTEM = {"SYSTEMROOT": "D:\\Windows", "Path": "C:\\Tools"}
 

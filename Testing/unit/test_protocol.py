@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as npst
 
 from csam.errors import ERRORS, Cancelled, CSAMError, InputError, WorkerError
 from csam.image.raster import Raster
-from csam.process.programs import protocol
-from csam.process.programs.protocol import PipeClosed, pack_images, read_frame, unpack_images, write_frame
+from csam.process import protocol
+from csam.process.protocol import PipeClosed, pack_images, read_frame, unpack_images, write_frame
 from csam.result import Options, Result, SliceScore, StructureVolume
 
 QUICK = settings(max_examples=60, deadline=None)

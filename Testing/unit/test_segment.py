@@ -16,9 +16,9 @@ from csam.model import Calibration, Label
 from csam.pipeline.segment import segment
 from csam.pipeline.sliding_window import Sampling
 from csam.result import Options
-from csam.uncertainty.measures import continuity
-from csam.uncertainty.measures.expected_error import smoothed
-from csam.uncertainty.measures.measures import expected_difference
+from csam.uncertainty import continuity
+from csam.uncertainty.expected_error import smoothed
+from csam.uncertainty.measures import expected_difference
 
 FEW = Options(samples=2)
 MAPS = ("labels", "error_probability", "entropy", "mutual_information")

@@ -14,7 +14,7 @@ from csam.model import Calibration, Model
 from csam.pipeline.segment import segment
 from csam.result import Options
 from csam.training.learn_ranking import FEWEST_PATIENTS, SliceFacts, fit
-from csam.uncertainty.measures.slice_ranking import (
+from csam.uncertainty.slice_ranking import (
     FACTS,
     OF_PICTURES,
     REASONS,

@@ -18,7 +18,7 @@ from csam.network.decoding import Decoding
 from csam.network.posterior import elements_at_once, sample_logits
 from csam.pipeline import tiles
 from csam.pipeline.sliding_window import Sampling, mean_probabilities
-from csam.uncertainty.measures.measures import SampleReducer, entropy
+from csam.uncertainty.measures import SampleReducer, entropy
 
 
 @given(window=st.integers(1, 40), more=st.integers(0, 120))

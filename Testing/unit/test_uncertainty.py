@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from unit import small  # noqa: F401 one thread
 
-from csam.uncertainty.measures.measures import (
+from csam.uncertainty.measures import (
     SampleReducer,
     entropy,
     error_probability,

@@ -17,8 +17,8 @@ import pytest
 import SimpleITK as sitk
 
 from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, DeviceLost, InputError, WorkerError
-from csam.process.programs.client import WorkerClient, worker_environment
-from csam.process.programs.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
+from csam.process.client import WorkerClient, worker_environment
+from csam.process.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
 from csam.result import Options, Progress, Result
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="ends processes by POSIX signals")
@@ -128,8 +128,9 @@ def stand_in(name, **members):
 
 if "no-torch" not in sys.argv:
     stand_in("torch", __version__="9.9")
-stand_in("csam.model", Model=Model)
-stand_in("csam.segment", segment=segment)
+import csam.model
+csam.model.Model = Model
+stand_in("csam.pipeline.segment", segment=segment)
 stand_in("csam.training.plan", Plan=Plan)
 stand_in("csam.training.train", train=train)
 cpu = {"id": "cpu", "name": "stand-in", "free_bytes": 1, "threads": 2}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+from . import sample_data, thick_slice_layout
 from .i18n import tr as _
+
+RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 
 CONTRIBUTORS = ("CSAMSegment developers",)
 
@@ -36,3 +40,9 @@ def forget_library() -> None:
     """Let the next import read CSAMSegmentLib and csam from disk, as is due when the module is reloaded."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("CSAMSegmentLib", "csam")]:
         del sys.modules[name]
+
+
+def onStartupCompleted() -> None:
+    """The application is ready: layouts, before a scene that was saved with one is loaded, and sample data."""
+    thick_slice_layout.add_layouts()
+    sample_data.register(RESOURCES)

@@ -310,14 +310,14 @@ class CSAMSegmentLogic:
 
 
 def _start_client() -> ClientLike:
-    from csam.process.programs.client import WorkerClient
+    from csam.process.client import WorkerClient
 
     launch = find_worker()
     return WorkerClient(launch.command, env=launch.environment, rasters=True)
 
 
 def _plain_options(options: Options) -> dict[str, Any]:
-    from csam.process.programs.protocol import pack_options
+    from csam.process.protocol import pack_options
 
     return pack_options(options)
 

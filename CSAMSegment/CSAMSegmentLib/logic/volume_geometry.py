@@ -17,7 +17,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from csam.errors import InputError
 from csam.image.raster import Raster
-from csam.process.programs.protocol import DTYPES
+from csam.process.protocol import DTYPES
 
 from .bent_grid import bend_of, bends, told, transform_points
 

@@ -54,7 +54,7 @@ class Launch:
 
 def find_worker() -> Launch:
     """How to start the worker here and now. Raises WorkerError when the program is not there."""
-    from csam.process.programs.client import worker_environment
+    from csam.process.client import worker_environment
 
     command, source = find_command(os.environ)
     ours = source not in (COMMAND_SETTING, COMMAND_VARIABLE)

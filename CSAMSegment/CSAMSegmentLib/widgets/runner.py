@@ -11,7 +11,7 @@ import time
 import slicer
 
 from csam.errors import Cancelled, CSAMError, WorkerError
-from csam.process.programs.job import BREATH
+from csam.process.job import BREATH
 from csam.result import Options
 
 from ..logic import texts, torch_install
