@@ -3,9 +3,9 @@
 import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036
-    found = "{}.{}".format(*sys.version_info[:2])
+    python = "{}.{}".format(*sys.version_info[:2])
     raise ImportError(
-        "CSAMSegment needs 3D Slicer 5.10 or newer, for Python 3.10 or newer; this one has " + found + "."
+        "CSAMSegment needs 3D Slicer 5.10 or newer; the Python of this one is " + python + ". Update Slicer."
     )
 
 from typing import Annotated
