@@ -43,7 +43,7 @@ def run(model: Model, images, way: str) -> Result:
     def sampling(*args, focused: bool, **rest) -> Sampling:
         return everywhere(*args, **rest) if kind == "full" else Sampling(*args, focused=focused, **rest)
 
-    with patch("csam.segment.Sampling", sampling):
+    with patch("csam.pipeline.segment.Sampling", sampling):
         return segment(images, model, options)
 
 
