@@ -34,8 +34,8 @@ def test_what_a_run_on_the_cpu_took_is_kept_under_the_cpu(person):
     person.loads()
     person.opens().applies("cpu-pace")
     samples = person.parameters.samples
-    assert read_setting(SPEED_SETTING.format(model="tiny", device="cpu", samples=samples))
-    assert not read_setting(SPEED_SETTING.format(model="tiny", device="cuda:0", samples=samples))
+    assert read_setting(SPEED_SETTING.format(model="tiny", device="cpu", samples=samples, augmented=""))
+    assert not read_setting(SPEED_SETTING.format(model="tiny", device="cuda:0", samples=samples, augmented=""))
     person.until(lambda: not person.panel.worker.status.pending, "the worker's second hello")
     assert person.panel.worker.status.hello is not None
 

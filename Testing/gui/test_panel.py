@@ -57,13 +57,13 @@ def test_what_does_not_fit_is_said_in_words_before_anything_runs(person):
 def test_device_and_time_are_said_in_words_before_the_first_run(person):
     person.loads(slices=12)
     person.opens()
-    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 16 s"
+    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 6 s"
     person.parameters.device = "cpu"
     person.looks()
-    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 16 s"
+    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 6 s"
     person.parameters.samples = 20
     person.looks()
-    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 27 s"
+    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 14 s"
     assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 
@@ -76,9 +76,9 @@ def test_a_worker_that_measures_nothing_leaves_the_time_open(person):
 
 def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     assert done.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 12 s"
-    done.parameters.samples = 40
+    done.parameters.samples = 80
     done.looks()
-    assert done.ui.deviceLabel.text.endswith("about 22 s"), "for another number of samples the measured pace tells more"
+    assert done.ui.deviceLabel.text.endswith("about 21 s"), "for another number of samples the measured pace tells more"
 
 
 def test_a_new_region_is_the_whole_image_and_can_be_used_at_once(person):

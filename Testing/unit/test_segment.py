@@ -9,10 +9,11 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
-import csam.segment as pipeline
+import csam.pipeline.segment as pipeline
 from csam.errors import Cancelled, DeviceError, InputError
 from csam.image.stack import resize, stack_of
 from csam.model import Calibration, Label
+from csam.network.number_format import format_for
 from csam.pipeline.segment import segment
 from csam.pipeline.sliding_window import Sampling
 from csam.result import Options
@@ -160,7 +161,7 @@ def test_one_sample_is_one_pass_with_the_gates_at_their_mean(model):
     for name, again in arrays(segment(image, model, replace(once, seed=5))).items():
         np.testing.assert_array_equal(found[name], again)  # nothing is drawn
     assert not np.array_equal(found["error_probability"], arrays(segment(image, model, FEW))["error_probability"])
-    run = Sampling(model.network(), model.field_of_view, samples=0, views=model.views)
+    run = Sampling(model.network(), model.field_of_view, samples=0, focused=True, number_format=format_for)
     values = stack_of([image], model.in_plane_spacing, model.intensity, "k").values
     mean = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
     sure = sitk.GetArrayFromImage(segment(image, model, replace(once, keep_probabilities=True)).probabilities)
@@ -475,7 +476,7 @@ def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
 @pytest.mark.parametrize("columns", [1, 64])
 def test_a_slice_of_one_pixel_is_segmented_whatever_its_sense(model, columns):
     image = sitk.Flip(small.image((columns, 65 - columns, 6)), [True, True, False], False)
-    assert len(segment(image, model, FEW).slices) == 6
+    assert len(segment(image, model, replace(FEW, slice_axis="k")).slices) == 6
 
 
 def test_volumes_of_leaning_axes_count_their_voxels(model):
@@ -562,7 +563,7 @@ def test_of_a_region_nobody_says_that_it_is_poor(model):
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
-    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab: None)  # nothing becomes foreground
+    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab, team: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
     assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
 

@@ -75,6 +75,11 @@ def _begin(layer: nn.Linear | nn.Conv2d, value: float) -> None:
     nn.init.constant_(layer.bias, value)
 
 
+def wide(x: Tensor) -> torch.dtype:
+    """The format in which a map is summed up and its gates are computed: float32, or float64 for maps in that."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 class SemanticAttention(nn.Module):
     """x · σ(MLP(max over S,H,W) + MLP(mean over S,H,W)), one shared MLP C → C//16 → C (at least one hidden unit)."""
 
@@ -85,7 +90,7 @@ class SemanticAttention(nn.Module):
         _begin(self.linear[-1], OPEN / 2)  # it is counted twice
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.linear(x.amax((0, 2, 3)).float()) + self.linear(x.mean((0, 2, 3), dtype=torch.float32))
+        gate = self.linear(x.amax((0, 2, 3)).to(wide(x))) + self.linear(x.mean((0, 2, 3), dtype=wide(x)))
         return x * torch.sigmoid(gate).to(x.dtype)[None, :, None, None]
 
 
@@ -98,7 +103,7 @@ class PositionalAttention(nn.Module):
         _begin(self.conv, OPEN)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.stack((x.amax((0, 1)).float(), x.mean((0, 1), dtype=torch.float32)))
+        pooled = torch.stack((x.amax((0, 1)).to(wide(x)), x.mean((0, 1), dtype=wide(x))))
         return x * torch.sigmoid(self.conv(pooled[None])).to(x.dtype)
 
 

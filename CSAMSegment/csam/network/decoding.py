@@ -68,8 +68,8 @@ class AfterUpsampling:
     zero padding of the original. The bias goes to the middle row: upsampling leaves a constant alone.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32):
-        outputs, inputs = weight.shape[:2]
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None):
+        outputs, inputs, dtype = *weight.shape[:2], dtype or weight.dtype
         self.weight = laid_out(weight.permute(2, 0, 1, 3).reshape(3 * outputs, inputs, 1, 3), dtype)
         self.bias = None
         if bias is not None:
@@ -90,7 +90,7 @@ class Decoding:
     team: does the work, and may be told to stop before every convolution. dtype: of the feature maps.
     """
 
-    def __init__(self, network, team: Team, dtype: torch.dtype = torch.float32):
+    def __init__(self, network, team: Team, dtype: torch.dtype):
         self.network = network
         self.team = team
         self.dtype = dtype
@@ -137,7 +137,7 @@ class Decoding:
         return convolution(x)
 
     def _head(self, head: torch.nn.Conv2d, x: Tensor, gates: Gates) -> Tensor:
-        logits = F.conv2d(x.float(), head.weight, head.bias).contiguous()
+        logits = F.conv2d(x.to(head.weight.dtype), head.weight, head.bias).contiguous()
         return logits.unflatten(0, gates[0].shape)
 
 
@@ -147,7 +147,7 @@ class UNetDecoding(Decoding):
     Above, its half that sees the skip is computed once.
     """
 
-    def __init__(self, network: CSAMUNet, team: Team, dtype: torch.dtype = torch.float32):
+    def __init__(self, network: CSAMUNet, team: Team, dtype: torch.dtype):
         super().__init__(network, team, dtype)
         self.blocks = list(network.decoder.conv)
         self.up_halves, self.skip_halves = [], []
@@ -185,7 +185,7 @@ class UNetPlusPlusDecoding(Decoding):
     Any later X^{i,j} has its part of gated X^{i,0} computed once; the rest depends on nodes that differ by sample.
     """
 
-    def __init__(self, network: CSAMUNetPlusPlus, team: Team, dtype: torch.dtype = torch.float32):
+    def __init__(self, network: CSAMUNetPlusPlus, team: Team, dtype: torch.dtype):
         super().__init__(network, team, dtype)
         self.gated, self.dense, self.upsampling, self.seconds = {}, {}, {}, {}
         for i, blocks in enumerate(network.conv):
@@ -218,5 +218,7 @@ class UNetPlusPlusDecoding(Decoding):
         return self._head(self.network.final[-1], nodes[0][-1], gates)
 
 
-def decoding(network, team: Team, dtype: torch.dtype = torch.float32) -> Decoding:
+def decoding(network, team: Team, dtype: torch.dtype | None = None) -> Decoding:
+    """The decoder of a network; its maps in the format of its weights, unless another is given."""
+    dtype = dtype or next(network.parameters()).dtype
     return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, team, dtype)

@@ -50,13 +50,14 @@ def measure(model: Model, device: str) -> tuple[Pace, str]:
     """
     import torch
 
+    from ..network.number_format import format_for
     from .sliding_window import Sampling, network_on
 
     multiple = 2 ** (model.architecture["num_levels"] - 1)
     side = math.sqrt(MEASURED_PART)
     piece = tuple(max(2 * multiple, round(length / side / multiple) * multiple) for length in model.field_of_view)
     network, device, _warnings = network_on(model, device)
-    sampling = Sampling(network, piece, device)
+    sampling = Sampling(network, piece, device, number_format=format_for)
     values = torch.zeros(len(model.channels), model.num_slices, *piece)
 
     def run(samples: int) -> float:

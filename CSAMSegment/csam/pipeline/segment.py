@@ -108,6 +108,7 @@ def segment(
         options.seed,
         "mean" if options.samples == 1 else "antithetic",
         views=views,
+        number_format=format_for,
         focused=not options.test_time_augmentation,
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
         pause=pause,

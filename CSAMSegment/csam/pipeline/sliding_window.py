@@ -18,7 +18,6 @@ from torch import Tensor
 from ..errors import CSAMError, DeviceError, in_short, is_out_of_memory, smaller_pieces_may_help
 from ..image.geometry import pad_amounts, slice_windows
 from ..network.devices import check_answers
-from ..network.number_format import format_for
 from ..network.orientations import View
 from ..network.parallel import Team
 from ..network.posterior import GatePosterior, elements_at_once
@@ -64,6 +63,7 @@ class Sampling:
     views: how the network sees the stack; the samples are taken from one after the other, and again from the first.
     focused: look at everything once, with the gates at their mean, and take samples only where that found something.
     areas: (samples, S, K) in pixels; complete once all slabs have been taken.
+    number_format: says in which one the maps are computed, such as ``csam.network.number_format.format_for``.
     tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
     """
 
@@ -75,6 +75,7 @@ class Sampling:
     rule: str = "antithetic"
     views: Sequence[View] = (View(),)
     focused: bool = False
+    number_format: Callable[[torch.nn.Module, str], torch.dtype] = lambda network, device: torch.float32
     tick: Callable[[float], None] = lambda fraction: None
     pause: Callable[[], None] = lambda: None
     areas: np.ndarray = field(default=None, init=False)
@@ -265,7 +266,7 @@ class Sampling:
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def look(view: View, numbers: range) -> None:
-            seen = view.apply(x).contiguous().to(format_for(self.network, self.device))
+            seen = view.apply(x).contiguous().to(self.number_format(self.network, self.device))
             posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
             gates = posterior.draws(len(numbers), generator, rule)
 
