@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from host.scene_host import SceneHost
 from tqdm import tqdm
 
-from csam.cli.main.main import describe, read_image
+from csam.cli import describe, read_image
 from csam.errors import CSAMError, InputError
 from csam.image.geometry import check_image, same_grid
 from csam.phantom import cine_stack

@@ -34,7 +34,7 @@ import paired
 import torch
 from rivals import BEGINS_AS, RIVALS, Outsider, parameters, plan_for, seeded
 
-from csam.cli.main.main import find_model
+from csam.cli import find_model
 from csam.network.devices import choose_device
 from csam.result import Options
 from csam.training.augment import Augmenter

@@ -31,7 +31,7 @@ from doubts import Judged, judge
 from paired import public
 from passes import MIRRORED, Passes, relative_costs
 
-from csam.cli.main.main import find_model
+from csam.cli import find_model
 from csam.image import geometry
 from csam.image.stack import Stack, stack_of
 from csam.model import Model

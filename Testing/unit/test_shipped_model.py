@@ -5,7 +5,7 @@ import json
 import pytest
 import SimpleITK as sitk
 
-from csam.cli.main.main import SHIPPED
+from csam.cli.files import SHIPPED
 from csam.model import Model
 from csam.model.card import card
 from csam.phantom import cine_stack
