@@ -47,11 +47,13 @@ def fitted(image: Size, field: Size, multiple: int) -> Size:
 
 
 def surroundings(start: int, stop: int, field: int, length: int) -> slice:
-    """What to read along an axis for a region: half a field of view on either side, as far as the image goes."""
-    wanted = min(length, stop - start + field)
-    first = (start + stop - wanted) // 2
-    first = min(max(first, 0), length - wanted)
-    return slice(first, first + wanted)
+    """What to read along an axis for a region: those tiles of the whole image that come within half a field of view.
+
+    So the network sees what it would see in a run of the whole image, and finds there what it would find.
+    """
+    starts = windows(max(length, field), field, 1 / EDGE)[0]
+    near = [first for first in starts if first < stop + field // 2 and first + field > start - field // 2]
+    return slice(near[0], min(length, near[-1] + field))
 
 
 def everywhere(image: Size, field: Size) -> list[Tile]:
