@@ -9,7 +9,6 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
-import csam.segment as pipeline
 from csam.errors import Cancelled, DeviceError, InputError
 from csam.image.stack import resize, stack_of
 from csam.model import Calibration, Label
@@ -160,7 +159,7 @@ def test_one_sample_is_one_pass_with_the_gates_at_their_mean(model):
     for name, again in arrays(segment(image, model, replace(once, seed=5))).items():
         np.testing.assert_array_equal(found[name], again)  # nothing is drawn
     assert not np.array_equal(found["error_probability"], arrays(segment(image, model, FEW))["error_probability"])
-    run = Sampling(model.network(), model.field_of_view, samples=0, views=model.views)
+    run = Sampling(model.network(), model.field_of_view, samples=0, focused=True)
     values = stack_of([image], model.in_plane_spacing, model.intensity, "k").values
     mean = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
     sure = sitk.GetArrayFromImage(segment(image, model, replace(once, keep_probabilities=True)).probabilities)
@@ -562,7 +561,8 @@ def test_of_a_region_nobody_says_that_it_is_poor(model):
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
-    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab: None)  # nothing becomes foreground
+    take = "csam.pipeline.segment._Output.take"
+    monkeypatch.setattr(take, lambda self, slab, team: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
     assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
 
