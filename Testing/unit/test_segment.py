@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
+import csam.pipeline.segment as pipeline
 from csam.errors import Cancelled, DeviceError, InputError
 from csam.image.stack import resize, stack_of
 from csam.model import Calibration, Label
@@ -474,7 +475,7 @@ def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
 @pytest.mark.parametrize("columns", [1, 64])
 def test_a_slice_of_one_pixel_is_segmented_whatever_its_sense(model, columns):
     image = sitk.Flip(small.image((columns, 65 - columns, 6)), [True, True, False], False)
-    assert len(segment(image, model, FEW).slices) == 6
+    assert len(segment(image, model, replace(FEW, slice_axis="k")).slices) == 6
 
 
 def test_volumes_of_leaning_axes_count_their_voxels(model):
@@ -561,8 +562,7 @@ def test_of_a_region_nobody_says_that_it_is_poor(model):
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
-    take = "csam.pipeline.segment._Output.take"
-    monkeypatch.setattr(take, lambda self, slab, team: None)  # nothing becomes foreground
+    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab, team: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
     assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
 
