@@ -109,7 +109,8 @@ def test_several_threads_give_the_same_sums():
 
 
 @torch.no_grad()
-def test_a_short_stack_repeats_its_edge_slices():
+def test_a_short_stack_repeats_its_edge_slices(monkeypatch):
+    monkeypatch.setattr("csam.pipeline.sliding_window.format_for", lambda network, device: torch.float32)
     net = small.network()
     x = torch.rand(1, 2, 8, 8)
     repeated = x[:, [0, 0, 1, 1, 1]]  # 5 slices: one more in front, two more behind
@@ -153,6 +154,7 @@ def test_windows_and_tiles_change_nothing_where_the_network_sees_no_neighbours(r
     values = torch.rand(1, slices, rows, columns, generator=torch.Generator().manual_seed(rows + columns))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("csam.pipeline.sliding_window.GatePosterior", WithoutGates)
+        patch.setattr("csam.pipeline.sliding_window.format_for", lambda network, device: torch.float32)
         run = Sampling(OnePixel(), (8, 8), samples=2)
         together = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
     logits = torch.stack([0.5 - values[0], values[0] - 0.5], 1)
@@ -365,3 +367,17 @@ def test_samples_are_taken_where_the_first_look_finds_something(monkeypatch):
     assert looks[-1] == (3, 4 * 25.0), "with all of what was found"
     assert ((slab.mean_probabilities[:, 1] > 0.5) == (values[0] > 0)).all()
     np.testing.assert_allclose(run.areas[..., 1], 25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("focused", [False, True])
+@pytest.mark.parametrize("field", [(8, 8), (32, 48)], ids=["tiles", "one tile"])
+def test_of_a_box_only_what_lies_inside_counts_as_area(focused, field):
+    """The network sees what surrounds it; a structure that lies there is not the region's."""
+    net, box = small.lively(small.network()), (slice(3, 9), slice(20, 31))
+    run = Sampling(net, field, samples=0, focused=focused)
+    slabs = list(run.slabs(torch.rand(1, 5, 20, 40, generator=torch.Generator().manual_seed(0)), box=box))
+    labels = torch.cat([slab.mean_probabilities for slab in slabs])[(..., *box)].argmax(1)
+    assert run.areas.sum((0, 2)).max() <= 6 * 11 + 1e-3
+    assert run.areas[:, :, 1:].any()
+    if field == (32, 48):
+        np.testing.assert_allclose(run.areas[0, :, 1:].sum(1), (labels > 0).sum((1, 2)).numpy(), atol=1e-3)

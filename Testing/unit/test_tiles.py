@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from csam.image.geometry import pad_amounts
 from csam.pipeline.tiles import close_look, everywhere, first_look, fitted, surroundings
 
 FIELD = (32, 32)
@@ -83,3 +84,17 @@ def test_a_region_is_read_by_the_tiles_of_the_whole_image_that_come_near_it(star
 
 def test_a_region_of_an_image_that_is_smaller_than_the_field_of_view_is_read_with_all_of_it():
     assert surroundings(2, 5, 32, 10) == slice(0, 10)
+
+
+@pytest.mark.parametrize("image", [(20, 100), (100, 20), (27, 33), (5, 70)])
+def test_a_close_look_stays_in_an_image_that_is_padded_along_one_axis(image):
+    field = fitted(image, FIELD, 8)
+    padding = [pad_amounts(n, f) for n, f in zip(image, field, strict=True)]
+    lies = tuple(slice(before, before + n) for (before, _), n in zip(padding, image, strict=True))
+    found = np.zeros([n + sum(pad) for n, pad in zip(image, padding, strict=True)], bool)
+    found[lies] = True
+    tiles, first = close_look(found, field, lies)
+    total = first.astype(float)
+    for tile in tiles:
+        total[tile.place] += tile.weights
+    np.testing.assert_allclose(total, 1, atol=1e-5)

@@ -113,6 +113,9 @@ class Sampling:
         # As little as can be, and of the image's own border: zeros are an edge that no scan has (bench/padding.py).
         padded = F.pad(values[(slice(None), index, *area)], (*paddings[1], *paddings[0]), mode="replicate")
         inside = tuple(slice(pad[0], pad[0] + n) for pad, n in zip(paddings, image, strict=True))
+        counted = torch.zeros(padded.shape[-2:])  # neither what lies in the padding nor around the box counts as area
+        shifts = (pad[0] - part.start for pad, part in zip(paddings, area, strict=True))
+        counted[tuple(slice(b.start + n, b.stop + n) for b, n in zip(box or area, shifts, strict=True))] = 1
         asked = slice(before + only.start, before + only.stop)  # in the padded stack
         runs = []
         for start, slice_weights in zip(*slice_windows(len(index), num_slices), strict=True):
@@ -133,7 +136,7 @@ class Sampling:
             def tick(fraction: float, position: int = number) -> None:
                 self.tick((position + fraction) / len(runs))
 
-            for tile, reducer in self._looks(x, known, wanted, field, inside, tick):
+            for tile, reducer in self._looks(x, known, wanted, field, inside, counted, tick):
                 blend = weight * torch.from_numpy(tile.weights)
                 probabilities[tile.place] += blend[:, None] * reducer.mean_probabilities.cpu()
                 entropies[tile.place] += blend * reducer.expected_entropy.cpu()
@@ -158,15 +161,15 @@ class Sampling:
         wanted: slice,
         field: tiles.Size,
         inside: tuple[slice, slice],
+        counted: Tensor,
         tick: Callable[[float], None],
     ) -> Iterator[tuple[tiles.Tile, SampleReducer | Look]]:
         """The tiles of a window of slices, x (S, C, rows, columns), and what the samples of each add up to.
 
         known: slices that the window is there for, all of which say where to look; wanted: those to be sampled.
+        inside: where the image lies. counted: (rows, columns), how much a pixel counts as area.
         """
         size = tuple(x.shape[-2:])
-        counted = torch.zeros(size)
-        counted[inside] = 1  # what lies in the padding must not count as area
         close, spent = tiles.everywhere(size, field), 0.0
         if self.focused and len(close) > 1:
             looks = tiles.first_look(size, field)
@@ -181,8 +184,9 @@ class Sampling:
                 reducer = self._piece(x[tile.place], known, torch.from_numpy(tile.weights), told, samples=0)
                 first[tile.place] += torch.from_numpy(tile.weights) * reducer.mean_probabilities.cpu()
                 doubt[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
-            found = (first[known, 1:].sum(1).amax(0) > tiles.FOUND) & (counted > 0)
-            close, weights = tiles.close_look(found.numpy(), field, inside)
+            found = np.zeros(size, bool)
+            found[inside] = first[(known, slice(1, None), *inside)].sum(1).amax(0) > tiles.FOUND
+            close, weights = tiles.close_look(found, field, inside)
             yield (
                 tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights),
                 Look.of(first, doubt, counted * torch.from_numpy(weights), max(1, self.samples)),

@@ -130,8 +130,8 @@ def _along(indices: np.ndarray, field: int, room: int, inside: slice) -> list[in
     if stop - first > room:
         starts = windows(stop - first, room, 0.25)[0]
         middles = [first + start + room / 2 for start in starts]
-    most = max(inside.start, inside.stop - field)
-    return sorted({min(max(round(middle - field / 2), min(inside.start, most)), most) for middle in middles})
+    most = max(0, inside.stop - field)  # an image that is padded is as long as one tile
+    return sorted({min(max(round(middle - field / 2), 0), most) for middle in middles})
 
 
 def _core(corner: int, field: int, inside: slice) -> slice:
