@@ -1,0 +1,55 @@
+"""Calibrates the default run of a model with the models of a cross-validation's folds, which learned as it did.
+
+    python Testing/bench/recalibrate.py DATASET --folds OUT --model MODEL --note "…" --out calibrated
+
+Every fold's model measures the patients that are unseen to it; OUT gets these figures. MODEL takes over that calibration.
+Its own figures, and its calibration for test-time augmentation, stay as they are; --note is added to their note in the
+card: how the models of the folds differ from MODEL.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from csam.cli import find_model
+from csam.model import Calibration, Model
+from csam.model.card import write_card
+from csam.result import Options
+from csam.training.calibrate import judged_by
+from csam.training.dataset import read_dataset, read_folds
+from csam.training.evaluate import evaluate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--folds", type=Path, required=True, help="the folder of a cross-validation")
+    parser.add_argument("--model", default="cardiac-lv")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    model = find_model(options.model)
+    pattern = model.provenance["plan"]["patient_pattern"]
+    folds, faults = read_folds(options.folds / "splits_final.json", read_dataset(options.dataset, pattern))
+    if faults:
+        raise SystemExit("\n".join(faults))
+    measured, used = [], 0
+    for number, (_, unseen) in enumerate(folds):
+        folder = options.folds / f"fold-{number}" / "model"
+        if not (folder / "model.json").is_file():
+            print(f"Fold {number} has no model yet; its patients take no part.")
+            continue
+        own = replace(Model.load(folder), calibration=Calibration())
+        measured, used = measured + evaluate(own, unseen, Options(device="cpu")), used + 1
+    how = f"Cross-validated by the models of {used} folds, each on the patients that are unseen to it. {options.note}"
+    done = judged_by(model, measured, options.out, how.strip())
+    metrics = {**model.metrics, "note": f"{model.metrics.get('note', '')} {options.note}".strip()}
+    own = replace(model, calibration=done.calibration, metrics=metrics)
+    own.save(options.out / "model")
+    write_card(own, options.out / "model")
+
+
+if __name__ == "__main__":
+    main()
