@@ -2,7 +2,7 @@
 
     python Testing/bench/recalibrate.py DATASET --folds OUT --model MODEL --note "…" --out calibrated
 
-Every fold's model measures the patients that are unseen to it; OUT gets these figures. MODEL takes the calibration over.
+Every fold's model measures the patients that are unseen to it; OUT gets the figures. MODEL takes the calibration over.
 Its own figures, and its calibration for test-time augmentation, stay as they are; --note is added to their note in the
 card: how the models of the folds differ from MODEL.
 """
