@@ -15,7 +15,7 @@ from .errors import InputError
 class Options:
     """How to run. Every field has a default that suits a first look.
 
-    samples: number of draws from the gates' posterior, 1 to 1000; 1 is a single pass with the gates at their mean.
+    samples: how many of the gates' posterior, 1 to 1000; 1 is a single pass with the gates at their mean.
     seed: same seed, same device, same result.
     device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.

@@ -50,7 +50,7 @@ METHODS = {
     "16 symmetries": [(view, None) for view in (*ROTATIONS, *MIRRORED)],
     "gates and rotations": [(view, n) for n, view in enumerate(ROTATIONS)],
 }
-"""Name → its passes: views and draws of the gates, None for the gates at their mean."""
+"""Name → its passes: views and samples of the gates, None for the gates at their mean."""
 FULL = ("softmax", "gates", "8 rotations", "gates and rotations")
 OF_ENSEMBLES = {"softmax": "ensemble of {}", "8 rotations": "ensemble of {}, rotations"}
 SHORT = ("softmax", "gates, 6 samples", "8 rotations")
@@ -89,10 +89,10 @@ def collect(cases: Sequence[HeldOut], shift: str, methods: Sequence[str], out: P
         for number, model in enumerate(held.models):
             wanted: dict = {}
             for name in methods if number == 0 else OF_ENSEMBLES.keys() & set(methods):
-                for view, number_of_draw in METHODS[name]:
-                    wanted.setdefault(view, []).append(number_of_draw)
+                for view, sample in METHODS[name]:
+                    wanted.setdefault(view, []).append(sample)
             stack, _ = scan(case, model, shift)
-            wanted = {view: list(dict.fromkeys(draws)) for view, draws in wanted.items()}
+            wanted = {view: list(dict.fromkeys(samples)) for view, samples in wanted.items()}
             Passes(file_of(case, model, shift, out)).complete(
                 model.network(), stack.values, model.field_of_view, wanted
             )

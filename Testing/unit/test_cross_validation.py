@@ -17,7 +17,7 @@ from csam.result import Options
 from csam.training.calibrate import calibrate_on, how_judged
 from csam.training.case_choice import chosen
 from csam.training.case_facts import CaseFacts
-from csam.training.cross_validation import ALL, cross_validate, drawn_folds, prepare_folds
+from csam.training.cross_validation import ALL, cross_validate, prepare_folds, random_folds
 from csam.training.dataset import Case, Dataset, read_dataset, read_folds
 from csam.training.evaluate import evaluate
 from csam.training.train import train
@@ -280,7 +280,7 @@ FACTS = CaseFacts(*[None] * len(CaseFacts.__dataclass_fields__))
 @pytest.mark.parametrize(("shown", "hidden", "count"), [(2, 0, 2), (4, 9, 4), (5, 0, 5), (23, 11, 5)])
 def test_folds_part_the_patients_and_each_has_its_share_of_structures(shown, hidden, count):
     data = made(shown, hidden)
-    folds = drawn_folds(data)
+    folds = random_folds(data)
     assert len(folds) == count
     held_out = [case.name for _, validation in folds for case in validation]
     assert sorted(held_out) == data.patients
@@ -288,13 +288,13 @@ def test_folds_part_the_patients_and_each_has_its_share_of_structures(shown, hid
         assert {*training, *validation} == {*data.cases}
         for kind, many in (("s", shown), ("h", hidden)):
             assert many // count <= sum(case.name.startswith(kind) for case in validation) <= -(-many // count)
-    assert drawn_folds(data) == folds
-    assert drawn_folds(data, seed=1) != folds or shown == 2
+    assert random_folds(data) == folds
+    assert random_folds(data, seed=1) != folds or shown == 2
 
 
 def test_one_patient_with_structures_is_too_few():
     with pytest.raises(InputError, match=r"1 patient\(s\) with structures; a cross-validation takes two"):
-        drawn_folds(made(1, 5))
+        random_folds(made(1, 5))
 
 
 def test_folds_of_a_file_are_taken_as_they_are(data, splits):

@@ -49,7 +49,7 @@ def test_a_run_takes_its_samples_from_one_view_after_the_other(samples):
     for first, view in enumerate(ROTATIONS[:samples]):
         numbers = range(first, samples, 8)
         posterior = GatePosterior(net, view.apply(values.transpose(0, 1)).contiguous())
-        gates = posterior.draws(len(numbers), generator, "antithetic")
+        gates = posterior.sample_gates(len(numbers), generator, "antithetic")
         for number, *level in zip(numbers, *gates, strict=True):
             expected[number] = view.undo(posterior.logits(level).softmax(1))
     torch.testing.assert_close(slab.mean_probabilities, expected.mean(0), atol=1e-5, rtol=0)
@@ -70,7 +70,7 @@ def test_some_slices_alone_come_out_as_among_all_from_every_view():
 
 @pytest.mark.parametrize("view", ROTATIONS[1:], ids=str)
 def test_what_a_run_over_all_rotations_says_turns_with_the_anatomy(view):
-    net = small.lively(small.network(uncertainty=False))  # draws that differ would tell the views apart
+    net = small.lively(small.network(uncertainty=False))  # samples that differ would tell the views apart
     model = small.model(net, free_orientation=True)
     assert model.views == ROTATIONS
     voxels = sitk.GetArrayFromImage(small.image((20, 20, 5)))

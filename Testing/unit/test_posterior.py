@@ -34,8 +34,8 @@ def test_a_draw_is_the_forward_pass_in_training_with_the_same_noise(kind):
     in_training = net.train()(stack())
     posterior = GatePosterior(net, stack())
     torch.manual_seed(11)
-    drawn = posterior.logits(posterior.draw())
-    for one, other in zip(*(v if isinstance(v, list) else [v] for v in (drawn, in_training)), strict=True):
+    sampled = posterior.logits(posterior.one_sample())
+    for one, other in zip(*(v if isinstance(v, list) else [v] for v in (sampled, in_training)), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
 
 
@@ -44,7 +44,7 @@ def test_a_draw_is_the_forward_pass_in_training_with_the_same_noise(kind):
 def test_some_slices_alone_come_out_as_they_do_among_all(kind):
     net = small.lively(small.network(kind, num_levels=3))
     posterior = GatePosterior(net, stack())
-    gates = posterior.draw(torch.Generator().manual_seed(1))
+    gates = posterior.one_sample(torch.Generator().manual_seed(1))
     whole = posterior.logits(gates)
     for some in (slice(0, 2), slice(2, 3), slice(3, 5)):
         torch.testing.assert_close(posterior.logits(gates, some), whole[some], atol=1e-5, rtol=1e-5)
@@ -105,7 +105,7 @@ def test_the_fast_way_is_the_plain_way_whatever_the_network_its_gates_and_the_sh
 def test_in_float32_it_rounds_little_more_than_the_plain_way(**numbers):
     """InstanceNorm over the few pixels of the deepest level blows rounding up in either way, by other amounts.
 
-    Of 150 networks drawn at random two went beyond three times the plain way's error, with 2e-4 of a logit.
+    Of 150 networks sampled at random two went beyond three times the plain way's error, with 2e-4 of a logit.
     """
     _, exact = fast_and_plain(**numbers, dtype=torch.float64)
     fast, plain = fast_and_plain(**numbers, dtype=torch.float32)

@@ -143,7 +143,7 @@ def test_windows_and_tiles_change_nothing_where_the_network_sees_no_neighbours(r
         def __init__(self, network, x, team, elements):
             self.x = x
 
-        def draws(self, samples, generator, rule):
+        def sample_gates(self, samples, generator, rule):
             return [torch.zeros(samples, len(self.x))]
 
         def sampler(self, slices):

@@ -744,7 +744,7 @@ def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("switches", "draws"),
+    ("switches", "samples"),
     [
         ({}, 3),
         ({"uncertainty": False}, 1),
@@ -754,7 +754,7 @@ def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeyp
     ],
     ids=str,
 )
-def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(switches, draws, monkeypatch):
+def test_a_plan_builds_the_gates_it_names_and_samples_where_they_are_uncertain(switches, samples, monkeypatch):
     plan = replace(PLAN, gate_samples=3, **switches)
     training = Trainer(plan, build(plan.architecture(1, 2)), "cpu")
     kinds = {name.split(".")[3] for name, _ in training.network.named_parameters() if "attentions" in name}
@@ -763,23 +763,23 @@ def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(swi
     assert any("log_diag" in name for name, _ in training.network.named_parameters()) == (
         switches.get("slice", True) and switches.get("uncertainty", True)
     )
-    drawn, draw = [], GatePosterior.draw
-    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    taken, one = [], GatePosterior.one_sample
+    monkeypatch.setattr(GatePosterior, "one_sample", lambda self: taken.append(1) or one(self))
     _, spreads = training.train_step(example(0))
-    assert len(drawn) == draws
+    assert len(taken) == samples
     assert len(spreads) == (2 if switches.get("slice", True) else 0)
 
 
-def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
+def test_several_samples_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
     training = trainer()
     passes = []
     original = type(training.network).encode
     monkeypatch.setattr(type(training.network), "encode", lambda self, x: passes.append(1) or original(self, x))
-    drawn = []
-    draw = GatePosterior.draw
-    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    taken = []
+    one = GatePosterior.one_sample
+    monkeypatch.setattr(GatePosterior, "one_sample", lambda self: taken.append(1) or one(self))
     training.train_step(example(0))
-    assert (len(passes), len(drawn)) == (1, 2)
+    assert (len(passes), len(taken)) == (1, 2)
 
 
 def fine_tuned(data, start, out, pattern=PLAN.patient_pattern, **more):

@@ -62,7 +62,7 @@ def change(network, device: str, dtype: torch.dtype) -> float:
 
     def probabilities(dtype: torch.dtype) -> Tensor:
         posterior = GatePosterior(network, made_picture(network).to(device, dtype))
-        return torch.softmax(posterior.sampler()(posterior.draws(1, rule="mean")), 2)
+        return torch.softmax(posterior.sampler()(posterior.sample_gates(1, rule="mean")), 2)
 
     found = float((probabilities(dtype) - probabilities(torch.float32)).abs().mean())
     return found if found == found else float("inf")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .attention import GateDistribution, apply_slice_gate
 from .decoding import Gates, decoding
-from .gate_sampling import draw_gates
+from .gate_sampling import sample_gates
 from .parallel import Team
 
 CPU_ELEMENTS = 2**21
@@ -67,8 +67,8 @@ class GatePosterior:
     def num_slices(self) -> int:
         return self.features[0].shape[0]
 
-    def draw(self, generator: torch.Generator | None = None) -> list[Tensor | None]:
-        """One joint draw: the gates' logits (S,) of every level."""
+    def one_sample(self, generator: torch.Generator | None = None) -> list[Tensor | None]:
+        """One sample of all gates together: the gates' logits (S,) of every level."""
         return [d and d.rsample(generator=generator) for d in self.distributions]
 
     def mean(self) -> list[Tensor | None]:
@@ -83,13 +83,13 @@ class GatePosterior:
         ]
         return self.network.decode([level[slices] for level in self.features], gated)
 
-    def draws(self, samples: int, generator: torch.Generator | None = None, rule: str = "independent") -> Gates:
-        """The gates' logits (samples, S) of every level; for the rules see ``csam.network.gate_sampling.draw_gates``.
+    def sample_gates(self, samples: int, generator: torch.Generator | None = None, rule: str = "independent") -> Gates:
+        """The gates' logits (samples, S) of every level; for the rules see ``csam.network.gate_sampling.sample_gates``.
 
         Infinite where the network has no slice gate: always open.
         """
         always = torch.full((samples, self.num_slices), torch.inf, device=self.features[0].device)
-        gates = draw_gates(self.distributions, samples, generator, rule)
+        gates = sample_gates(self.distributions, samples, generator, rule)
         return [always if level is None else level for level in gates]
 
     def sampler(self, slices: slice = slice(None)) -> Callable[[Gates], Tensor]:
@@ -105,20 +105,20 @@ class GatePosterior:
 def sample_logits(
     network, x: Tensor, samples: int, generator: torch.Generator | None = None, rule: str = "independent"
 ) -> Iterator[Tensor]:
-    """Yields ``samples`` logits of shape (S, K, H, W), drawn from the gates' joint posterior.
+    """Yields ``samples`` logits of shape (S, K, H, W), one for each sample of the gates' joint posterior.
 
     x: (S, C, H, W). generator: seeds the samples; torch's own when None. rule: see ``gate_sampling.sample_gates``. A
     network in evaluation mode gives logits without gradients.
     """
     if network.training:
         posterior = GatePosterior(network, x)
-        gates = posterior.draws(samples, generator, rule)
+        gates = posterior.sample_gates(samples, generator, rule)
         for sample in range(samples):
             yield posterior.logits([level[sample] for level in gates])
         return
     with torch.no_grad():
         posterior = GatePosterior(network, x)
-        gates = posterior.draws(samples, generator, rule)
+        gates = posterior.sample_gates(samples, generator, rule)
         most = elements_at_once(x.device) // network.elements_per_slice(x)
         chunk = posterior.team.share(len(x), most, x.device)
         pieces = [slice(first, first + chunk) for first in range(0, len(x), chunk)]

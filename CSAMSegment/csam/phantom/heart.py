@@ -58,7 +58,7 @@ def cine_stack(
     bears a label where the structures together fill more than half of its volume: that of the one that fills most.
     Papillary muscles and trabeculae count as cavity, as in expert contours.
 
-    seed: whole number from 0; the same heart is drawn at both phases.
+    seed: whole number from 0; the same heart comes out at both phases.
     spacing: (i, j, k) in mm.
     direction: nine direction cosines, row by row. Given: pixels lie as the heart is displayed, i towards the lateral
         wall (the right ventricle at the left of the picture), j towards the inferior wall, k towards the apex, whatever
@@ -69,8 +69,8 @@ def cine_stack(
     spacing = _check(seed, slices, size, spacing, phase)
     cosines = None if direction is None else _check_direction(direction)
     random, texture = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    anatomy = Anatomy.draw(random, slices * spacing[2], spacing[2], phase)
-    look = Look.draw(random)
+    anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], phase)
+    look = Look.at_random(random)
     oblique = _oblique(random)
     grid = Grid.over(size, spacing, anatomy.heart)
 

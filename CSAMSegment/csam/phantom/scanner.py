@@ -31,7 +31,7 @@ class Look:
     mask: str
 
     @staticmethod
-    def draw(random: np.random.Generator) -> Look:
+    def at_random(random: np.random.Generator) -> Look:
         def u(low, high):
             return float(random.uniform(low, high))
 

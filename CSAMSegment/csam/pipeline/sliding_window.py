@@ -91,7 +91,7 @@ class Sampling:
         further off is background in the slabs.
 
         only: a range of slices that is asked for, of all by default. They come out as they would among all, because
-        slices are independent once the gates are drawn; the others cost no sample.
+        slices are independent once the gates are sampled; the others cost no sample.
         """
         num_slices = self.network.num_slices
         count, *whole = values.shape[1:]
@@ -257,7 +257,8 @@ class Sampling:
         team = Team(watch)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
-        # Every piece draws from the same seed, view after view: sample number i means the same deviation everywhere.
+        # Every piece takes its samples with the same seed, view after view: sample number i means the same deviation
+        # everywhere.
         generator = torch.Generator().manual_seed(self.seed)
         slices = team.share(count, chunk, x.device)
         pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]
@@ -267,7 +268,7 @@ class Sampling:
         def look(view: View, numbers: range) -> None:
             seen = view.apply(x).contiguous().to(format_for(self.network, self.device))
             posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
-            gates = posterior.draws(len(numbers), generator, rule)
+            gates = posterior.sample_gates(len(numbers), generator, rule)
 
             def work(some: slice) -> None:
                 sampler = posterior.sampler(view.place(some, len(x)))

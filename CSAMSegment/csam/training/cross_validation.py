@@ -36,7 +36,7 @@ UNCHOSEN = "in a cross-validation nothing is chosen on those who judge"
 Sides = tuple[tuple[Case, ...], tuple[Case, ...]]
 
 
-def drawn_folds(data: Dataset, seed: int = 0) -> list[Sides]:
+def random_folds(data: Dataset, seed: int = 0) -> list[Sides]:
     """Training and validation cases of FOLDS folds by patient, with fewer than FOLDS patients of as many as there are.
 
     Patients without any structure are spread over the folds by themselves. Raises InputError with fewer than two who
@@ -66,7 +66,7 @@ def prepare_folds(
     splits_final.json has them.
 
     fine_tune: a model, from which every training starts, or the folder of a cross-validation: each starts from the one
-    of its name. split: such a file; without one the folds are drawn. fold: number or ALL, the only one to prepare.
+    of its name. split: such a file; without one the folds are random. fold: number or ALL, the only one to prepare.
     Raises InputError as ``csam.training.prepare.prepare``, and where who is to judge has chosen the weights of what
     is started from.
     """
@@ -76,7 +76,7 @@ def prepare_folds(
         return read_folds(split, data) if split is not None else ([], [])
 
     data, further, folds = read_all(dataset, given, extra, folds_of)
-    folds = folds or drawn_folds(data, given.get("split_seed", Plan.split_seed))
+    folds = folds or random_folds(data, given.get("split_seed", Plan.split_seed))
     everyone = {case for sides in folds for side in sides for case in side}
     parts = {name_of(number): sides for number, sides in enumerate(folds)}
     parts[ALL] = tuple(case for case in data.cases if case in everyone), ()

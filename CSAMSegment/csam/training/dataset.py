@@ -157,7 +157,8 @@ def report(of: str | Path, faults: Sequence[str]) -> str:
 
 
 def split(patients: Sequence[str], validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Training and validation patients: ``validation`` of them drawn with the seed. Raises InputError if too few."""
+    """Training and validation patients: ``validation`` of them chosen at random with the seed. Raises InputError if too
+    few."""
     if not 0 < validation < len(patients):
         raise InputError(
             f"{validation} validation patients were asked for and the data set has {len(patients)}; "

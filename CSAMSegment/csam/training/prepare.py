@@ -19,7 +19,7 @@ from .auto_plan import Decision, decide, patient_pattern, plan_from
 from .dataset import Case, Dataset, inspect, read_split, report
 from .model_match import by_order, met, places, trainings_of, values_by_name
 from .plan import Plan
-from .split import drawn, look_over, named
+from .split import look_over, named, random_split
 from .trained_model import assemble
 
 
@@ -89,7 +89,7 @@ def prepare(
     data, further, sides = read_all(dataset, given, extra, sides_of)
     decisions = tuple(decide(data, start, given))
     if sides is None:
-        sides = drawn(data, plan_from(decisions), met(start, data.cases, "training"))
+        sides = random_split(data, plan_from(decisions), met(start, data.cases, "training"))
     return settled(data, further, decisions, sides, start)
 
 

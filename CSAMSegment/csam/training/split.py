@@ -1,4 +1,4 @@
-"""The two sides of a training, who is trained and who is validated on: drawn, named and looked over."""
+"""The two sides of a training, who is trained and who is validated on: made, named and looked over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .dataset import Case, Dataset, split
 from .plan import Plan
 
 
-def drawn(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+def random_split(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     """The cases of both sides; to validate on, patients with structures, where more of them are there than needed.
 
     learnt: patients whom the model to start from was trained on, who can validate nothing any more. Raises InputError
