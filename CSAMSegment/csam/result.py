@@ -13,7 +13,7 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Options:
-    """How to run. Every field has a default that suits a first look.
+    """How to run. Every field has a default that suits a first run.
 
     samples: how many of the gates' posterior, 1 to 1000; 1 is a single pass with the gates at their mean.
     seed: same seed, same device, same result.
@@ -21,7 +21,7 @@ class Options:
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.
     region: corners (low, high) of a box in patient space, LPS millimetres, to which the run is limited; None for all.
     keep_probabilities: also return the mean probability of every class.
-    test_time_augmentation: look everywhere closely, and from every orientation that the model was taught: slower, for
+    test_time_augmentation: samples everywhere, and over every orientation that the model was taught: slower, for
       poor images. Samples are taken from one orientation after the other, one of each at least.
     """
 

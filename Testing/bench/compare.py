@@ -9,7 +9,7 @@ networks that are finished on all of these seeds and folds; it refuses those of 
 network first takes --begin-steps on a further data set, phantoms say, once a seed: its folds go on from there. With
 --after every unit goes on from its own of an earlier comparison, with a finer plan say; with --fine-tune from the
 weights of a model, where they fit. Nothing is chosen on the held-out patients: the averaged weights of the last step
-are measured, all networks' over the product's views. Those of our networks are kept as models, for
+are measured, all networks' over the product's orientations. Those of our networks are kept as models, for
 compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
 """
 

@@ -19,29 +19,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csam.image.geometry import fields, pad_amounts, windows
-from csam.network.orientations import ROTATIONS, View
+from csam.network.orientations import ORIENTATIONS, StackOrientation
 from csam.network.posterior import GatePosterior
 
-MIRRORED = tuple(View(view.quarter_turns, view.mirrored, not view.reversed) for view in ROTATIONS)
-"""The eight symmetries of a stack beside csam.network.orientations.ROTATIONS: those that turn left into right."""
+MIRRORED = tuple(
+    StackOrientation(orientation.quarter_turns, orientation.mirrored, not orientation.reversed)
+    for orientation in ORIENTATIONS
+)
+"""The eight symmetries of a stack beside csam.network.orientations.ORIENTATIONS: those that turn left into right."""
 
 
-def name(view: View) -> str:
-    return f"turn{view.quarter_turns}" + "-mirrored" * view.mirrored + "-reversed" * view.reversed
+def name(orientation: StackOrientation) -> str:
+    return f"turn{orientation.quarter_turns}" + "-mirrored" * orientation.mirrored + "-reversed" * orientation.reversed
 
 
-def key(view: View, sample: int | None) -> str:
+def key(orientation: StackOrientation, sample: int | None) -> str:
     """The name of a pass. sample: number of the gates' sample, None for the gates at their mean."""
-    return f"{name(view)}/{'mean' if sample is None else sample}"
+    return f"{name(orientation)}/{'mean' if sample is None else sample}"
 
 
 @torch.inference_mode()
 def run(
-    network, values: Tensor, field_of_view: tuple[int, int], view: View, samples: Sequence[int | None]
+    network,
+    values: Tensor,
+    field_of_view: tuple[int, int],
+    orientation: StackOrientation,
+    samples: Sequence[int | None],
 ) -> Iterator[tuple[int | None, Tensor]]:
     """Probabilities (S, K, h, w) of a stack (C, S, h, w) under each sample, in windows and tiles as in a real run."""
-    seen = view.apply(values.transpose(0, 1)).transpose(0, 1)
-    field_of_view = field_of_view[::-1] if view.quarter_turns % 2 else field_of_view
+    seen = orientation.apply(values.transpose(0, 1)).transpose(0, 1)
+    field_of_view = field_of_view[::-1] if orientation.quarter_turns % 2 else field_of_view
     count, *image = seen.shape[1:]
     before, behind = pad_amounts(count, network.num_slices)
     index = np.clip(np.arange(-before, count + behind), 0, count - 1)
@@ -76,7 +83,7 @@ def run(
         slice(left, left + image[1]),
     )
     for sample, probabilities in zip(samples, sums[inside], strict=True):
-        yield sample, view.undo(probabilities)
+        yield sample, orientation.undo(probabilities)
 
 
 class Passes:
@@ -86,33 +93,41 @@ class Passes:
         self.path = path
         self.values: dict[str, np.ndarray] = dict(np.load(path)) if path.exists() else {}
 
-    def complete(self, network, values: Tensor, field_of_view: tuple[int, int], wanted: dict[View, Sequence]) -> None:
-        """wanted: the samples of each view. Every pass is kept as its foreground classes, (K - 1, S, h, w) float16."""
-        missing = {view: [d for d in samples if key(view, d) not in self.values] for view, samples in wanted.items()}
-        for view, samples in missing.items():
+    def complete(
+        self, network, values: Tensor, field_of_view: tuple[int, int], wanted: dict[StackOrientation, Sequence]
+    ) -> None:
+        """wanted: the samples of each orientation. Every pass is kept as its foreground classes, (K - 1, S, h, w)
+        float16."""
+        missing = {
+            orientation: [d for d in samples if key(orientation, d) not in self.values]
+            for orientation, samples in wanted.items()
+        }
+        for orientation, samples in missing.items():
             if not samples:
                 continue
             started = time.perf_counter()
-            for sample, probabilities in run(network, values, field_of_view, view, samples):
-                self.values[key(view, sample)] = probabilities[:, 1:].transpose(0, 1).numpy().astype(np.float16)
-            self.values[f"seconds/{name(view)}/{len(samples)}"] = np.float64(time.perf_counter() - started)
+            for sample, probabilities in run(network, values, field_of_view, orientation, samples):
+                self.values[key(orientation, sample)] = probabilities[:, 1:].transpose(0, 1).numpy().astype(np.float16)
+            self.values[f"seconds/{name(orientation)}/{len(samples)}"] = np.float64(time.perf_counter() - started)
         if any(missing.values()):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.path.with_suffix(".tmp.npz")
             np.savez(temporary, **self.values)
             os.replace(temporary, self.path)
 
-    def stacked(self, passes_wanted: Sequence[tuple[View, int | None]]) -> np.ndarray:
+    def stacked(self, passes_wanted: Sequence[tuple[StackOrientation, int | None]]) -> np.ndarray:
         """(passes, K, S, h, w) float32, background first."""
-        foreground = np.stack([self.values[key(view, sample)] for view, sample in passes_wanted]).astype(np.float32)
+        foreground = np.stack([self.values[key(orientation, sample)] for orientation, sample in passes_wanted]).astype(
+            np.float32
+        )
         return np.concatenate([1 - foreground.sum(1, keepdims=True), foreground], 1)
 
 
 def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) -> Callable[[Sequence], float]:
     """How long a method's passes take, in single passes of the whole network.
 
-    A view costs what its samples share, a sample the rest of the decoder; medians of interleaved runs: the machine may
-    be shared.
+    A orientation costs what its samples share, a sample the rest of the decoder; medians of interleaved runs: the
+    machine may be shared.
     """
     x = torch.rand(network.num_slices, network.architecture["input_channels"], *field_of_view)
     once, every = [], []
@@ -125,10 +140,10 @@ def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) ->
             sampler(gates)
             once.append(between - started)
             every.append(time.perf_counter() - between)
-    view, sample = np.median(once[1:]), np.median(every[1:])
+    orientation, sample = np.median(once[1:]), np.median(every[1:])
 
-    def cost(method: Sequence[tuple[View, int | None]]) -> float:
-        views = len({view for view, _ in method})
-        return float((views * view + len(method) * sample) / (view + sample))
+    def cost(method: Sequence[tuple[StackOrientation, int | None]]) -> float:
+        orientations = len({orientation for orientation, _ in method})
+        return float((orientations * orientation + len(method) * sample) / (orientation + sample))
 
     return cost

@@ -65,7 +65,9 @@ def hello(request, models):
 
 def load(request, models):
     model = models.get(request.field("model"))
-    pace = {"fixed": 1.0, "sample": 0.1, "num_views": 1, "of_a_later_version": 7} if mode() != "no-pace" else None
+    pace = (
+        {"fixed": 1.0, "sample": 0.1, "num_orientations": 1, "of_a_later_version": 7} if mode() != "no-pace" else None
+    )
     request.reply(
         "loaded", model=model.description(), pace=pace, device="cpu" if mode() == "cpu-pace" else request.device
     )

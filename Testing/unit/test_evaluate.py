@@ -280,8 +280,8 @@ def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     expected = measures.generalised_energy_distance(found[:-1], found[-1], 3)
     assert measured.energy_distance == pytest.approx(expected)
     certain = small.model(small.lively(small.network(uncertainty=False)), free_orientation=True)
-    views = samples_and_truth(certain, images, truth, options)[:-1]
-    assert len({labels.tobytes() for labels in views}) == 3, "a sample from every view"
+    found = samples_and_truth(certain, images, truth, options)[:-1]
+    assert len({labels.tobytes() for labels in found}) == 3, "a sample of every orientation"
 
 
 TWO = (Channel("T2", "MR"), Channel("ADC", "MR"))

@@ -274,7 +274,7 @@ def test_a_view_that_claims_more_than_the_file_holds_is_refused(folder):
         Model.load(set_weights(folder, saved(state))).network()
 
 
-def test_many_views_of_one_storage_are_refused_beyond_the_limit(folder, monkeypatch):
+def test_many_tensors_of_one_storage_are_refused_beyond_the_limit(folder, monkeypatch):
     one = torch.zeros(100_000)
     data = saved({f"layer{i}": one for i in range(50)})
     monkeypatch.setattr("csam.model.weights.WEIGHTS_LIMIT", 10_000_000)

@@ -8,7 +8,7 @@ import torch
 from unit import small
 
 from csam.image.raster import Raster
-from csam.pipeline.run_time import FIRST_LOOK, Pace, measure, work
+from csam.pipeline.run_time import FIRST_PASS, Pace, measure, work
 from csam.pipeline.sliding_window import Sampling
 
 
@@ -39,7 +39,7 @@ def test_a_field_of_view_that_is_not_square_is_laid_along_rows_and_columns(model
     assert work(raster(64, 16, model.num_slices), model) == 1.0
     assert work(raster(64, 64, model.num_slices), model, augmented=True) == 7.0
     assert work(raster(16, 64, model.num_slices), model, augmented=True) == 7.0
-    looks = FIRST_LOOK * 5 + 1
+    looks = FIRST_PASS * 5 + 1
     assert work(raster(64, 64, model.num_slices), model) == looks, "five tiles at a glance, one of them closely"
 
 
@@ -52,9 +52,9 @@ def test_a_region_limits_the_work(model):
 
 def test_samples_count_on_top_of_what_is_done_once():
     assert Pace(10.0, 3.0).seconds(2.0, 20) == 140.0
-    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 20) == 140.0
-    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 20, augmented=True) == 280.0
-    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 3, augmented=True) == 208.0, "a sample of each orientation"
+    assert Pace(10.0, 3.0, num_orientations=8).seconds(2.0, 20) == 140.0
+    assert Pace(10.0, 3.0, num_orientations=8).seconds(2.0, 20, augmented=True) == 280.0
+    assert Pace(10.0, 3.0, num_orientations=8).seconds(2.0, 3, augmented=True) == 208.0, "a sample of each orientation"
 
 
 def test_the_pace_is_measured_on_the_network_itself(model):
@@ -62,8 +62,8 @@ def test_the_pace_is_measured_on_the_network_itself(model):
     assert device == "cpu"
     assert pace.sample > 0
     assert pace.fixed >= 0
-    assert pace.num_views == 1
-    assert measure(replace(model, free_orientation=True), "cpu")[0].num_views == 8
+    assert pace.num_orientations == 1
+    assert measure(replace(model, free_orientation=True), "cpu")[0].num_orientations == 8
 
 
 def test_a_gpu_whose_memory_ends_while_the_pace_is_measured_leaves_it_to_the_cpu(monkeypatch):

@@ -160,7 +160,7 @@ def test_one_sample_is_one_pass_with_the_gates_at_their_mean(model):
     for name, again in arrays(segment(image, model, replace(once, seed=5))).items():
         np.testing.assert_array_equal(found[name], again)  # nothing is drawn
     assert not np.array_equal(found["error_probability"], arrays(segment(image, model, FEW))["error_probability"])
-    run = Sampling(model.network(), model.field_of_view, samples=0, views=model.views)
+    run = Sampling(model.network(), model.field_of_view, samples=0, orientations=model.orientations)
     values = stack_of([image], model.in_plane_spacing, model.intensity, "k").values
     mean = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
     sure = sitk.GetArrayFromImage(segment(image, model, replace(once, keep_probabilities=True)).probabilities)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csam.pipeline.tiles import close_look, everywhere, first_look, fitted, surroundings
+from csam.pipeline.tiles import close_pass, everywhere, first_pass, fitted, surroundings
 
 FIELD = (32, 32)
 
@@ -12,7 +12,7 @@ def inside(shape):
     return tuple(slice(0, n) for n in shape)
 
 
-@pytest.mark.parametrize("tiles_of", [everywhere, first_look])
+@pytest.mark.parametrize("tiles_of", [everywhere, first_pass])
 @pytest.mark.parametrize("shape", [(32, 32), (33, 70), (100, 64)])
 def test_the_weights_of_all_tiles_add_up_to_one(tiles_of, shape):
     total = np.zeros(shape)
@@ -22,7 +22,7 @@ def test_the_weights_of_all_tiles_add_up_to_one(tiles_of, shape):
 
 
 def test_the_first_look_takes_fewer_tiles():
-    assert len(first_look((50, 50), FIELD)) == 4
+    assert len(first_pass((50, 50), FIELD)) == 4
     assert len(everywhere((50, 50), FIELD)) == 9
 
 
@@ -45,7 +45,7 @@ PLACES = {
 @pytest.mark.parametrize("places", PLACES.values(), ids=PLACES.keys())
 def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places):
     found = found_at((80, 96), *places)
-    tiles, first = close_look(found, FIELD, inside(found.shape))
+    tiles, first = close_pass(found, FIELD, inside(found.shape))
     total = first.astype(float)
     for tile in tiles:
         assert tile.weights.shape == FIELD
@@ -56,12 +56,12 @@ def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places):
 
 
 def test_one_tile_lies_in_the_middle_of_what_fits_into_it():
-    tiles, _ = close_look(found_at((80, 96), np.s_[30:36, 40:44], np.s_[44:50, 56:60]), FIELD, inside((80, 96)))
+    tiles, _ = close_pass(found_at((80, 96), np.s_[30:36, 40:44], np.s_[44:50, 56:60]), FIELD, inside((80, 96)))
     assert [(tile.rows.start, tile.columns.start) for tile in tiles] == [(24, 34)]
 
 
 def test_two_hearts_far_apart_take_two_tiles():
-    assert len(close_look(found_at((80, 96), *PLACES["two hearts"]), FIELD, inside((80, 96)))[0]) == 2
+    assert len(close_pass(found_at((80, 96), *PLACES["two hearts"]), FIELD, inside((80, 96)))[0]) == 2
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--test-time-augmentation",
             action="store_true",
-            help="look everywhere closely and from every orientation: slower, for poor images",
+            help="take samples everywhere and over every orientation: slower, for poor images",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         add_device(command)

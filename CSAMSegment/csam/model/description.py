@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from ..image.geometry import PLANES
 from ..image.intensity import Intensity
-from ..network.orientations import View, views_of
+from ..network.orientations import StackOrientation, orientations_of
 from ..uncertainty.slice_ranking import SliceRisk
 from .json_fields import Fields
 
@@ -98,7 +98,8 @@ class Model:
 
     in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
     slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".
-    free_orientation: it was taught to take a stack any way up; then test-time augmentation runs over the ``views``.
+    free_orientation: it was taught to take a stack any way up; then test-time augmentation takes its samples over
+    the ``orientations``.
     calibration: of the default run. augmented_calibration: of a run with test-time augmentation.
     """
 
@@ -140,9 +141,9 @@ class Model:
         return self.architecture["num_slices"]
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """How a run looks at the stack."""
-        return views_of(self.field_of_view, self.free_orientation)
+    def orientations(self) -> tuple[StackOrientation, ...]:
+        """Those that test-time augmentation takes its samples over."""
+        return orientations_of(self.field_of_view, self.free_orientation)
 
     def calibration_for(self, options: Options) -> Calibration:
         """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""
@@ -256,7 +257,7 @@ class Model:
             raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
         claimed = 0
         for key, value in state_dict.items():
-            # A view can claim more elements than are stored, and many can share one storage.
+            # A tensor can claim more elements than are stored, and many can share one storage.
             plain = value.layout is torch.strided and value.device.type == "cpu"
             size = value.numel() * value.element_size()
             claimed += size

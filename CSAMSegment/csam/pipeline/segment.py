@@ -22,7 +22,7 @@ from ..image.stack import Stack, resize, stack_of
 from ..model import Calibration, Model
 from ..network.devices import choose_device, said_of, unusable_devices
 from ..network.number_format import format_for
-from ..network.orientations import View
+from ..network.orientations import StackOrientation
 from ..network.parallel import Team
 from ..result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from ..uncertainty import continuity, slice_ranking
@@ -59,10 +59,10 @@ def segment(
     images: one scalar volume a channel of the model, on one grid. progress: called often with a Progress. cancelled:
     asked often; the run ends with Cancelled once it returns True, within a fraction of a second on a CPU.
     slices: indices along the slice axis of those wanted first, a few beside each other. The result holds these alone,
-    as the whole run gives them, but in a fraction of its time (a larger one with several views); elsewhere all is
-    background, volumes are those of these slices, and what other slices would tell is not known yet: which piece of a
-    structure is the largest, and whether it is missing between two slices.
-    Raises InputError, ModelError or DeviceError, each with a sentence for a person.
+    as the whole run gives them, but in a fraction of its time (a larger one with several orientations); elsewhere all
+    is background, volumes are those of these slices, and what other slices would tell is not known yet: which piece of
+    a structure is the largest, and whether it is missing between two slices. Raises InputError, ModelError or
+    DeviceError, each with a sentence for a person.
 
     >>> result = segment([sitk.ReadImage("cine.nrrd")], Model.load("cardiac-lv"))  # doctest: +SKIP
     """
@@ -99,15 +99,15 @@ def segment(
         warnings.append(f"{model.name} knows one orientation: test-time augmentation only takes longer.")
     report(0.03, "Preparing the slices")
     stack = stack_of(images, model.in_plane_spacing, model.intensity, AXES[axis])
-    views = model.views if options.test_time_augmentation else (View(),)
+    orientations = model.orientations if options.test_time_augmentation else (StackOrientation(),)
     sampling = Sampling(
         network,
         model.field_of_view,
         device,
-        max(options.samples, len(views)),
+        max(options.samples, len(orientations)),
         options.seed,
         "mean" if options.samples == 1 else "antithetic",
-        views=views,
+        orientations=orientations,
         focused=not options.test_time_augmentation,
         tick=lambda fraction: report(0.05 + 0.93 * fraction, "Segmenting and sampling"),
         pause=pause,
@@ -133,7 +133,7 @@ def segment(
 
 
 class _Output:
-    """The native images, filled slice by slice through views in the stack's orientation."""
+    """The native images, filled slice by slice in the stack's orientation."""
 
     def __init__(self, image: sitk.Image, stack: Stack, part: Sequence[slice], model: Model, options: Options):
         self.image, self.stack, self.part, self.model = image, stack, part, model

@@ -339,14 +339,14 @@ def samples_and_truth(model: Model, images: Sequence[sitk.Image], truth: sitk.Im
     stack = stack_of(images, model.in_plane_spacing, model.intensity, model.slice_axis)
     device, found = choose_device(options.device), []
     for sample in range(options.samples):
-        view = model.views[sample % len(model.views)]
+        orientation = model.orientations[sample % len(model.orientations)]
         run = Sampling(
             model.network(device),
             model.field_of_view,
             device,
             samples=1 if options.samples > 1 else 0,  # as in a run
             seed=options.seed + sample,
-            views=[view],
+            orientations=[orientation],
         )
         found.append(torch.cat([slab.mean_probabilities for slab in run.slabs(stack.values)]).argmax(1))
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
