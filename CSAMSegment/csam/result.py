@@ -70,7 +70,7 @@ class SliceScore:
     index: along the image's own slice axis, from 0.
     expected_wrong_area_mm2: sum of the error probability times the pixel area; with a model that has learned what
         neighbouring slices tell (``csam.uncertainty.slice_ranking``), its share of the stack's sum by that.
-    worst_point: patient coordinates (LPS, mm) of the centre of its most doubtful spot.
+    worst_point: patient coordinates (LPS, mm) of the centre of the spot with the highest mean error probability.
     rank: 1 is the slice to look at first.
     areas_mm2: area of each structure in this slice, in the order of ``Result.structures``.
     reason: in a few words what puts it before others, or nothing.

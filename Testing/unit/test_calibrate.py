@@ -30,10 +30,10 @@ from csam.training.calibrate import (
 from csam.training.dataset import Case, read_dataset
 from csam.training.evaluate import CaseMeasures, Voxels, measure
 from csam.training.measures import calibration_error
-from csam.uncertainty.measures import error_probability
+from csam.uncertainty.measures import calibrated_error_probability
 
 
-def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1, 0.4), wrong=(False, True)):
+def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), error_probability=(0.1, 0.4), wrong=(False, True)):
     return CaseMeasures(
         name=f"{patient}_1",
         patient=patient,
@@ -48,29 +48,31 @@ def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1,
         pixel_mm2=2.0,
         empty_slices_wrong=0,
         empty_slices=0,
-        voxels=voxels(doubt, wrong),
+        voxels=voxels(error_probability, wrong),
     )
 
 
-def voxels(doubt, wrong):
+def voxels(error_probability, wrong):
     """All in the region and in slice 0; the truth is background."""
-    nothing = np.zeros(len(doubt), np.uint8)
+    nothing = np.zeros(len(error_probability), np.uint8)
     labels = np.asarray(wrong, bool).astype(np.uint8)
-    return Voxels(np.asarray(doubt, np.float32), nothing, labels, nothing, np.ones(len(doubt), bool))
+    return Voxels(
+        np.asarray(error_probability, np.float32), nothing, labels, nothing, np.ones(len(error_probability), bool)
+    )
 
 
 def overconfident(count=40_000, seed=0, factor=0.5):
     """Voxels whose label is wrong ``factor`` times as often as they say."""
     rng = np.random.default_rng(seed)
-    doubt = rng.uniform(0, 0.6, count)
-    return doubt, rng.random(count) < factor * doubt
+    error_probability = rng.uniform(0, 0.6, count)
+    return error_probability, rng.random(count) < factor * error_probability
 
 
 def test_the_map_gives_the_observed_error():
     found = error_map(*overconfident())
     stated, observed = np.array(found).T
-    for doubt in (0.1, 0.3, 0.5):
-        assert np.interp(doubt, stated, observed) == pytest.approx(0.5 * doubt, abs=0.03)
+    for error_probability in (0.1, 0.3, 0.5):
+        assert np.interp(error_probability, stated, observed) == pytest.approx(0.5 * error_probability, abs=0.03)
     assert found[0] == (0.0, 0.0)
     assert found[-1] == (1.0, 1.0)
     assert len(found) < 40
@@ -78,11 +80,11 @@ def test_the_map_gives_the_observed_error():
 
 @settings(max_examples=60)
 @given(
-    doubt=arrays(np.float32, st.shared(st.integers(1, 60), key="n"), elements=st.floats(0, 0.75, width=32)),
+    error_probability=arrays(np.float32, st.shared(st.integers(1, 60), key="n"), elements=st.floats(0, 0.75, width=32)),
     wrong=arrays(bool, st.shared(st.integers(1, 60), key="n")),
 )
-def test_the_map_always_rises_from_zero_and_suits_a_model(doubt, wrong):
-    found = error_map(doubt, wrong)
+def test_the_map_always_rises_from_zero_and_suits_a_model(error_probability, wrong):
+    found = error_map(error_probability, wrong)
     stated, observed = np.array(found).T
     assert (np.diff(stated) > 0).all()
     assert (np.diff(observed) >= 0).all()
@@ -96,9 +98,13 @@ MODEL_NETWORK = small.network()
 
 
 def test_calibrating_makes_the_stated_chance_true():
-    doubt, wrong = overconfident(seed=1)
+    error_probability, wrong = overconfident(seed=1)
     other = error_map(*overconfident(seed=2))
-    assert calibration_error(error_probability(1 - doubt, other), wrong) < 0.02 < calibration_error(doubt, wrong)
+    assert (
+        calibration_error(calibrated_error_probability(1 - error_probability, other), wrong)
+        < 0.02
+        < calibration_error(error_probability, wrong)
+    )
 
 
 def scattered(count, seed=0, error=5.0):
@@ -148,19 +154,19 @@ def test_applying_a_calibration_afterwards_is_running_the_calibrated_model(tmp_p
     before = measure(one, truth, segment(image, plain, options), [1, 2])
     after = measure(one, truth, segment(image, replace(plain, calibration=calibration), options), [1, 2])
     found = apply(before, calibration, [1, 2])
-    np.testing.assert_allclose(found.doubt, after.doubt, atol=1e-6)
+    np.testing.assert_allclose(found.error_probability, after.error_probability, atol=1e-6)
     np.testing.assert_allclose(found.intervals_ml, after.intervals_ml, rtol=1e-6)
     np.testing.assert_allclose(found.slice_scores, after.slice_scores, rtol=1e-3)
 
 
 def test_no_case_is_measured_with_what_it_taught():
     """One patient of four is odd: her own calibration would know it, that of the other half does not."""
-    doubt, wrong = overconfident(4000, seed=4, factor=0.2)
-    cases = [case(f"p{n}", doubt=doubt, wrong=wrong) for n in range(4)]
-    odd = replace(cases[0], voxels=voxels(doubt, np.ones_like(wrong)))
+    error_probability, wrong = overconfident(4000, seed=4, factor=0.2)
+    cases = [case(f"p{n}", error_probability=error_probability, wrong=wrong) for n in range(4)]
+    odd = replace(cases[0], voxels=voxels(error_probability, np.ones_like(wrong)))
     found = {c.patient: c for c in cross_fitted([odd, *cases[1:]], [1])}
-    assert found["p0"].doubt.mean() < 0.15  # judged by p1 and p3, which were right
-    assert found["p1"].doubt.mean() > 0.3  # judged by p0 and p2, of which one was wrong everywhere
+    assert found["p0"].error_probability.mean() < 0.15  # judged by p1 and p3, which were right
+    assert found["p1"].error_probability.mean() > 0.3  # judged by p0 and p2, of which one was wrong everywhere
     assert len(found) == 4
 
 
@@ -191,7 +197,7 @@ def test_a_single_patient_is_left_as_measured_and_not_judged():
     assert cross_fitted([only], [1]) == [replace(only, judged=False)]
 
 
-def test_a_model_calibrated_on_one_patient_says_that_its_doubt_was_not_judged(tmp_path):
+def test_a_model_calibrated_on_one_patient_says_that_its_error_probabilities_were_not_assessed(tmp_path):
     data = read_dataset(small.dataset(tmp_path / "data", patients=1))
     model = calibrate(small.model(), data.cases, tmp_path, log=lambda text: None)
     assert "one patient: not judged" in model.metrics["note"]
@@ -227,23 +233,23 @@ def test_a_fit_holds_a_map_and_a_scale_for_every_structure():
 
 def test_the_error_map_does_not_jump_where_a_single_voxel_is_wrong():
     rng = np.random.default_rng(0)
-    doubt = rng.uniform(0, 0.5, 20_000)
-    wrong = rng.random(20_000) < doubt
-    doubt[-1], wrong[-1] = 0.5, True
-    pairs = error_map(doubt, wrong)
+    error_probability = rng.uniform(0, 0.5, 20_000)
+    wrong = rng.random(20_000) < error_probability
+    error_probability[-1], wrong[-1] = 0.5, True
+    pairs = error_map(error_probability, wrong)
     assert all(abs(observed - stated) < 0.05 for stated, observed in pairs[:-1])
 
 
-def test_voxels_that_nobody_doubts_are_not_expected_to_be_wrong():
-    doubt = np.concatenate([np.full(1000, 1e-4), np.full(1000, 0.3)])
+def test_voxels_below_the_limit_are_not_expected_to_be_wrong():
+    error_probability = np.concatenate([np.full(1000, 1e-4), np.full(1000, 0.3)])
     wrong = np.concatenate([np.arange(1000) < 20, np.arange(1000) < 300])
-    (first, *_rest) = error_map(doubt, wrong)
+    (first, *_rest) = error_map(error_probability, wrong)
     assert first == (0.0, 0.0)
-    assert np.interp(1e-5, *np.transpose(error_map(doubt, wrong))) < 1e-4
+    assert np.interp(1e-5, *np.transpose(error_map(error_probability, wrong))) < 1e-4
 
 
 def judged(cases, **provenance):
-    """The cases after calibration by a model that halves every doubt, and the words on it."""
+    """The cases after calibration by a model that halves every error probability, and the words on it."""
     calibration = Calibration(((0.0, 0.0), (1.0, 0.5)))
     net = small.network(num_classes=2)
     model = small.model(net, calibration=calibration, provenance=provenance)
@@ -252,17 +258,17 @@ def judged(cases, **provenance):
 
 def test_patients_whom_the_model_has_not_met_are_judged_by_its_own_calibration():
     found, said = judged([case("a"), case("b")])
-    assert all(c.doubt == pytest.approx([0.05, 0.2]) for c in found)
+    assert all(c.error_probability == pytest.approx([0.05, 0.2]) for c in found)
     assert "has not met" in said
 
 
 def test_patients_who_calibrated_the_model_are_judged_by_each_other():
-    doubt, wrong = overconfident(2000, factor=0.9)
-    cases = [case(name, doubt=doubt, wrong=wrong) for name in ("a", "b", "stranger")]
+    error_probability, wrong = overconfident(2000, factor=0.9)
+    cases = [case(name, error_probability=error_probability, wrong=wrong) for name in ("a", "b", "stranger")]
     found, said = judged(cases, validation_patients=["a", "b"], training_patients=["c"])
     crossed = cross_fitted(cases[:2], [1])
-    np.testing.assert_array_equal(found[0].doubt, crossed[0].doubt)
-    np.testing.assert_allclose(found[2].doubt, 0.5 * cases[2].doubt, atol=1e-6)
+    np.testing.assert_array_equal(found[0].error_probability, crossed[0].error_probability)
+    np.testing.assert_allclose(found[2].error_probability, 0.5 * cases[2].error_probability, atol=1e-6)
     assert [c.name for c in found] == [c.name for c in cases]
     assert "2 of the 3 patients calibrated the model" in said
 
@@ -279,7 +285,7 @@ def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
     found, said = judged(cases, plan=plan, training_patients=["a"], validation_patients=["b", "c"])
     assert "1 of the 3 patients were trained on" in said
     assert "2 of the 3 patients calibrated the model" in said
-    np.testing.assert_array_equal(found[1].doubt, cross_fitted(cases[1:], [1])[0].doubt)
+    np.testing.assert_array_equal(found[1].error_probability, cross_fitted(cases[1:], [1])[0].error_probability)
 
 
 def test_a_renamed_copy_of_the_training_data_does_not_calibrate_the_model(tmp_path):

@@ -76,6 +76,6 @@ def test_cases_that_are_not_judged_have_a_dash_in_the_table_and_are_drawn_as_bef
     assert (tmp_path / "f.png").stat().st_size > 0
 
 
-def test_a_single_case_without_doubt_can_be_drawn(cases, tmp_path):
+def test_a_single_case_without_uncertainty_can_be_drawn(cases, tmp_path):
     figures.draw(tmp_path / "f.png", "Title", cases[:1], cases[:1])
     assert (tmp_path / "f.png").stat().st_size > 0

@@ -94,7 +94,7 @@ def test_one_thing_that_does_not_fit_raises_one_warning(name):
     assert len(input_check.check([image], model(**changes))) == 1
 
 
-def test_the_axis_chosen_by_the_user_is_not_doubted():
+def test_the_axis_chosen_by_the_user_is_not_questioned():
     isotropic = fitting((24, 22, 10), (8.0, 8.0, 8.0))
     said = input_check.check([isotropic], model(), "k")
     assert not any("does not tell" in w for w in said)

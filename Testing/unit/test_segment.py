@@ -103,9 +103,9 @@ def test_the_probabilities_sum_to_one_and_their_largest_is_the_label(model):
     np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(p.argmax(-1), arrays(result)["labels"])
     # At the model's own spacing: one of its pixels is one of the image's.
-    doubt = np.stack([smoothed(1 - p.max(-1)[k], (1.0, 1.0)) for k in range(len(p))])
+    error = np.stack([smoothed(1 - p.max(-1)[k], (1.0, 1.0)) for k in range(len(p))])
     found = arrays(result)["error_probability"]
-    np.testing.assert_allclose(np.where(found == np.float32(0.9), doubt, found), doubt, atol=1e-5)
+    np.testing.assert_allclose(np.where(found == np.float32(0.9), error, found), error, atol=1e-5)
     assert segment(small.image(), model, FEW).probabilities is None
 
 

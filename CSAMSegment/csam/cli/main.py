@@ -178,7 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
 
-    command = add("calibrate", run_calibrate, "Calibrate a model's doubt on patients it was not trained on.")
+    command = add(
+        "calibrate", run_calibrate, "Calibrate a model's error probabilities on patients it was not trained on."
+    )
     add_cases(command)
     command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
     command.add_argument("--out", required=True, help="folder for the model, its card and the figures")

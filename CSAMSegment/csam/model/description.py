@@ -75,7 +75,7 @@ class TrainedOn:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation data taught about the model's own doubt.
+    """What validation data taught about the model's own error probabilities.
 
     error_map: pairs (stated, observed error probability), rising; the stated one is smoothed, see
       ``csam.uncertainty.expected_error``.

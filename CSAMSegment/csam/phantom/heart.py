@@ -31,7 +31,7 @@ LABELS = {"left ventricular cavity": 1, "myocardium": 2, "right ventricular cavi
 PHASES = ("diastole", "systole")
 SMALLEST_FIELD = 120.0
 """Millimetres of field of view that a heart needs."""
-DOUBT = 0.12
+UNCLEAR = 0.12
 """Error that a fraction taken from distances may have; nearer to a tie, points in the voxel are counted."""
 
 
@@ -153,10 +153,10 @@ def _labels(anatomy: Anatomy, grid: Grid, fractions: Array) -> Array:
     """Fractions (3, slices, rows, columns) → labels; close calls are settled by counting points in the voxel."""
     labels = _label(fractions)
     sx, sy, sz = grid.spacing
-    doubt = min(0.5, DOUBT * max(sx / sy, sy / sx) * max(1.0, sz / 16))
+    unclear = min(0.5, UNCLEAR * max(sx / sy, sy / sx) * max(1.0, sz / 16))
     heart = fractions.sum(0)
     shares = np.sort(fractions, axis=0)
-    close = np.argwhere((np.abs(heart - 0.5) < doubt) | ((shares[2] - shares[1] < 2 * doubt) & (heart > 0.3)))
+    close = np.argwhere((np.abs(heart - 0.5) < unclear) | ((shares[2] - shares[1] < 2 * unclear) & (heart > 0.3)))
     for part in np.array_split(close, max(1, len(close) // 500)):
         labels[tuple(part.T)] = _vote(anatomy, grid, part, (4, 4, 16))
     return labels

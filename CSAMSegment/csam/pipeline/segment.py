@@ -27,7 +27,7 @@ from ..network.parallel import Team
 from ..result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from ..uncertainty import continuity, slice_ranking
 from ..uncertainty.expected_error import case_quality, expected_dice, is_poor, poor, smoothed, volume_interval
-from ..uncertainty.measures import entropy, error_probability, mutual_information
+from ..uncertainty.measures import calibrated_error_probability, entropy, mutual_information
 from ..uncertainty.slice_ranking import SliceRisk
 from . import input_check
 from .sliding_window import Sampling, Slab, network_on
@@ -35,10 +35,11 @@ from .sliding_window import Sampling, Slab, network_on
 CPU = torch.device("cpu")
 
 SPOT_MM = 10.0
-"""Width of the neighbourhood whose mean error probability finds a slice's most doubtful spot."""
+"""Width of the neighbourhood whose mean error probability finds a slice's worst point."""
 
-DOUBT_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
-"""Doubt where a structure is missing between two slices that show it, and the least area that counts as one."""
+ERROR_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
+"""Error probability where a structure is missing between two slices that show it, and the least area that counts as
+one."""
 
 RIVAL = 0.2
 """Share of a structure in pieces beside its largest from which on it is said that they were left out."""
@@ -213,8 +214,8 @@ class _Output:
             best = torch.maximum(best, mean[k])
         # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
         information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
-        doubt = 1 - best
-        error = error_probability(1 - smoothed(doubt.numpy(), self.width), self.calibration.error_map)
+        stated = 1 - best
+        error = calibrated_error_probability(1 - smoothed(stated.numpy(), self.width), self.calibration.error_map)
         self._view(self.labels)[here] = labels.numpy()
         self._view(self.maps["error"])[here] = error
         self._view(self.maps["entropy"])[here] = entropy(mean[None])[0].numpy()
@@ -227,7 +228,7 @@ class _Output:
         expected = F.threshold(mean, 0.01, 0.0).sum((1, 2)).double().numpy()
         # ``uncertainty.expected_difference``: where the label is k, 1 - p_k in the place of p_k.
         flat = labels.flatten().numpy()
-        swapped = np.bincount(flat, (doubt - best).flatten().numpy(), minlength=classes)
+        swapped = np.bincount(flat, (stated - best).flatten().numpy(), minlength=classes)
         return expected + swapped, expected, np.bincount(flat, minlength=classes)
 
     def _keep_largest(self, value: int) -> float:
@@ -244,20 +245,21 @@ class _Output:
         kept = 1 - removed / found
         before, chance = 1 - background[other], (1 - background[other]) * (1 - kept)
         labels[other] = 0
-        error[other] = error_probability(1 - chance, self.calibration.error_map)
+        error[other] = calibrated_error_probability(1 - chance, self.calibration.error_map)
         self.found[value] -= removed
         self.difference[value] += float((chance - (1 - before)).sum())
         self.expected[value] -= float((before - chance).sum())
         return kept
 
     def _mark_breaks(self) -> tuple[str, ...]:
-        """Doubts what is missing between two slices that show a structure; a sentence for every such slice."""
+        """Raises the error probability of what is missing between two slices that show a structure; a sentence a
+        slice."""
         labels, error, said = self._view(self.labels), self._view(self.maps["error"]), []
-        chance = error_probability(np.float32(1 - DOUBT_AT_A_BREAK), self.calibration.error_map)
+        chance = calibrated_error_probability(np.float32(1 - ERROR_AT_A_BREAK), self.calibration.error_map)
         for label in self.model.labels:
             missing = continuity.missing_between(labels == label.value, round(SMALLEST_BREAK_MM2 / self.pixel_area))
             error[missing] = np.maximum(error[missing], chance)
-            lost = DOUBT_AT_A_BREAK * np.count_nonzero(missing)
+            lost = ERROR_AT_A_BREAK * np.count_nonzero(missing)
             self.difference[label.value] += lost
             self.expected[label.value] += lost
             said += [

@@ -172,7 +172,7 @@ class Sampling:
             passes = tiles.first_pass(size, field)
             spent = 0.5
             first = torch.zeros(len(x), self.network.architecture["num_classes"], *size)
-            doubt = torch.zeros(len(x), *size)
+            entropies = torch.zeros(len(x), *size)
             for number, tile in enumerate(passes):
 
                 def told(fraction: float, number: int = number) -> None:
@@ -180,12 +180,12 @@ class Sampling:
 
                 reducer = self._piece(x[tile.place], known, torch.from_numpy(tile.weights), told, samples=0)
                 first[tile.place] += torch.from_numpy(tile.weights) * reducer.mean_probabilities.cpu()
-                doubt[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
+                entropies[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
             found = (first[known, 1:].sum(1).amax(0) > tiles.FOUND) & (counted > 0)
             close, weights = tiles.close_pass(found.numpy(), field, inside)
             yield (
                 tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights),
-                FirstPass.of(first, doubt, counted * torch.from_numpy(weights), max(1, self.samples)),
+                FirstPass.of(first, entropies, counted * torch.from_numpy(weights), max(1, self.samples)),
             )
         for number, tile in enumerate(close):
 

@@ -66,7 +66,7 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     settle(
         "validation_patients",
         max(1, min(40, round(patients / 4))),
-        f"a quarter of the {patients} patients, held out to choose the weights and to calibrate the model's doubt",
+        f"a quarter of the {patients} patients, held out to choose the weights and to calibrate the model's error probabilities",
     )
     settle("free_orientation", *_orientation(data))
     settle("validate_every", 250, "a look at the validation patients after every 250 steps")
@@ -150,10 +150,10 @@ def patient_pattern(names: Sequence[str]) -> tuple[str, str]:
     if len(groups) == 1 or scans > SCANS_OF_A_PATIENT:
         why = "as all names do" if len(groups) == 1 else f"but {scans:.0f} scans are many for one patient"
         return "(.*)", f"{alike}, {why}: every case is taken for a patient. If that is wrong, give --patient-pattern"
-    doubt = ""
+    advice = ""
     if scans > len(groups):
-        doubt = '. If that is a site or a series and every case a patient, give --patient-pattern "(.*)"'
-    return r"(.+?)(?:_[^_]*)?$", f"{alike}: taken for scans of one patient, of whom there are {len(groups)}{doubt}"
+        advice = '. If that is a site or a series and every case a patient, give --patient-pattern "(.*)"'
+    return r"(.+?)(?:_[^_]*)?$", f"{alike}: taken for scans of one patient, of whom there are {len(groups)}{advice}"
 
 
 def _orientation(data: Dataset) -> tuple[bool, str]:

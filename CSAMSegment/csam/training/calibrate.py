@@ -1,4 +1,4 @@
-"""The end of a training: the model's doubt is measured on the validation patients and made true."""
+"""The end of a training: the model's error probabilities are measured on the validation patients and made true."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..model import Calibration, Model
 from ..model.card import write_card
 from ..result import Options
 from ..uncertainty.expected_error import case_quality, volume_interval
-from ..uncertainty.measures import error_probability
+from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.slice_ranking import of_errors
 from . import figures, learn_ranking, measures
 from .dataset import Case, Dataset
@@ -25,19 +25,23 @@ ALONE = "one patient: not judged"
 KNOTS = 24
 
 
-def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """The rising map from stated to observed chance of error: isotonic regression, thinned to at most KNOTS bins.
+def error_map(error_probability: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """The rising map from stated to observed error probability: isotonic regression, thinned to at most KNOTS bins.
 
-    doubt: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. Below CERTAIN the map falls
-    to (0, 0): outside the regions lie many times more voxels that nobody doubts, and next to none of them is wrong.
+    error_probability: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. Below CERTAIN
+    the map falls to (0, 0): outside the regions lie many times more voxels, and next to none of them is wrong.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    doubted = doubt > CERTAIN
-    if not doubted.any():
+    counted = error_probability > CERTAIN
+    if not counted.any():
         return Calibration().error_map
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(doubt, wrong).predict(doubt[doubted])
-    stated = doubt[doubted]
+    fitted = (
+        IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        .fit(error_probability, wrong)
+        .predict(error_probability[counted])
+    )
+    stated = error_probability[counted]
     steps = np.linspace(0, 1, KNOTS // 2 + 1)
     edges = np.unique(np.concatenate([np.quantile(stated, steps), CERTAIN + (stated.max() - CERTAIN) * steps]))
     bins = np.digitize(stated, edges[1:-1])
@@ -89,13 +93,15 @@ def dice_scale(cases: Sequence[CaseMeasures]) -> float:
 
 def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     """A calibration from cases measured with an identity calibration."""
-    doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
+    error_probability, wrong = (
+        np.concatenate([getattr(case, part) for case in cases]) for part in ("error_probability", "wrong")
+    )
     scale = dice_scale(cases)
-    of_voxels = error_map(doubt, wrong)
+    of_voxels = error_map(error_probability, wrong)
     stacks = [
         learn_ranking.SliceFacts(
             case.patient,
-            all_facts(case, error_probability(1 - case.voxels.doubt, of_voxels)),
+            all_facts(case, calibrated_error_probability(1 - case.voxels.error_probability, of_voxels)),
             np.array(case.slice_wrong_mm2),
         )
         for case in cases
@@ -127,16 +133,16 @@ def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -
         scale = calibration.volume_scale.get(value, 1.0)
         low, high = volume_interval(volume, high - volume, scale)
         intervals.append((low, mean, high))
-    doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
-    wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
+    error_probability = calibrated_error_probability(1 - case.voxels.error_probability, calibration.error_map)
+    wrong_area = np.bincount(case.voxels.slice, error_probability, len(case.slice_scores)) * case.pixel_mm2
     if calibration.slice_risk and case.slice_facts is not None and case.slice_facts.any():
-        wrong_area = calibration.slice_risk.expected(all_facts(case, doubt), wrong_area.sum())
+        wrong_area = calibration.slice_risk.expected(all_facts(case, error_probability), wrong_area.sum())
     return replace(
         case,
         case_quality=case_quality(case.case_quality, calibration.dice_scale),
         intervals_ml=tuple(intervals),
         slice_scores=tuple(wrong_area.tolist()),
-        voxels=replace(case.voxels, doubt=doubt),
+        voxels=replace(case.voxels, error_probability=error_probability),
     )
 
 

@@ -52,10 +52,12 @@ def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Se
 def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="dotted")
     for name, measured in cases.items():
-        doubt, wrong = (np.concatenate([getattr(case, part) for case in measured]) for part in ("doubt", "wrong"))
-        points = measures.reliability(doubt, wrong)
+        error_probability, wrong = (
+            np.concatenate([getattr(case, part) for case in measured]) for part in ("error_probability", "wrong")
+        )
+        points = measures.reliability(error_probability, wrong)
         stated, observed, count = (part[measures.enough(points[-1])] for part in points)
-        error = measures.calibration_error(doubt, wrong)
+        error = measures.calibration_error(error_probability, wrong)
         label = f"{name} calibration, ECE {error:.3f}"
         axes.plot(stated, observed, color=COLOURS[name], linewidth=1, label=label)
         axes.scatter(stated, observed, 8 + 22 * np.log10(count), color=COLOURS[name], alpha=0.8)

@@ -50,7 +50,7 @@ REASONS = {
 """For a person, of the facts that say something by themselves."""
 
 CERTAIN = 1e-3
-"""Error probabilities below this are not counted: nobody doubts these voxels."""
+"""Error probabilities below this are not counted."""
 PROBABLY = 0.3
 """Error probability from which on a voxel counts as probably wrong."""
 SMALLEST = 0.003
