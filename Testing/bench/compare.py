@@ -41,7 +41,7 @@ from csam.training.augment import Augmenter
 from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
-from csam.training.model_match import met
+from csam.training.model_match import seen_patients
 from csam.training.plan import Plan
 from csam.training.prepare import adopt
 from csam.training.train import load_example
@@ -132,7 +132,7 @@ def run(unit: Unit) -> str:
         network.load_state_dict(beginning(unit, plan, data, network, device))
     if unit.fine_tune:
         start = find_model(unit.fine_tune)
-        spoilt = met(start, validation, "training")
+        spoilt = seen_patients(start, validation, "training")
         if spoilt:
             raise SystemExit(f"{start.name} was trained on {', '.join(sorted(spoilt))}, who are held out.")
         for anew in adopt(start, network, data.channels, data.labels):

@@ -567,7 +567,7 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
     model = Model.load(main.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert main.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
-    assert "has not met these patients" in capsys.readouterr().out
+    assert "has not seen these patients" in capsys.readouterr().out
 
 
 def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, monkeypatch, tmp_path, capsys):
@@ -592,7 +592,7 @@ def test_faults_of_a_data_set_end_with_code_2_and_a_line_for_each(monkeypatch, t
     split.write_text('{"training": ["p02_0", "p03_0"], "validation": ["p03_0"]}')
     assert main.main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
     said = capsys.readouterr().err
-    for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is on both sides"):
+    for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is in both subsets"):
         assert fault in said
     assert not out.exists()
     monkeypatch.setenv("RANK", "1")

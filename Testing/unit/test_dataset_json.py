@@ -251,7 +251,7 @@ def test_a_split_with_faults_has_all_of_them_told(tmp_path):
     assert [fault.split(": ", 1)[1] for fault in faults] == [
         "p09 (training) is neither a patient nor a case",
         "p01 is named twice for training",
-        "the patient p00 is on both sides of the split",
+        "the patient p00 is in both subsets of the split",
         "who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "
         '"(.*)" where every case is a patient',
     ]

@@ -378,22 +378,22 @@ def test_a_structure_of_the_model_without_a_truth_is_refused_with_both_sets(tmp_
     assert f"labels {', '.join(names)}; small has structure 1, structure 2." in str(caught.value)
 
 
-def test_cases_that_are_not_judged_have_no_figures_of_uncertainty(pair):
+def test_cases_that_are_not_assessed_have_no_figures_of_uncertainty(pair):
     truth, found, error = pair
     image = small.placed(truth)
     one, other = (measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, truth))
-    alone = summarise([replace(one, judged=False)], ["one", "two"])
+    alone = summarise([replace(one, assessed=False)], ["one", "two"])
     known = {name for name, value in alone.items() if value is not None}
     assert list(alone) == list(MEASURES)
     assert known == {
         "cases", "patients", "dice", "dice_mean", "dice_lowest", "hausdorff_95_mm", "relative_volume_difference",
         "empty_slices", "empty_slices_with_structure",
     }  # fmt: skip
-    mixed, rest = (summarise(cases, ["one", "two"]) for cases in ([replace(one, judged=False), other], [other]))
+    mixed, rest = (summarise(cases, ["one", "two"]) for cases in ([replace(one, assessed=False), other], [other]))
     assert mixed["dice_mean"] == pytest.approx((one.mean_dice + 1) / 2, abs=1e-4)
     assert mixed["roi_brier_score"] == rest["roi_brier_score"]
-    assert replace(one, judged=False).figures["roi_calibration_error"] is None
-    assert replace(one, judged=False).figures["dice"] == one.dice
+    assert replace(one, assessed=False).figures["roi_calibration_error"] is None
+    assert replace(one, assessed=False).figures["dice"] == one.dice
 
 
 def test_an_evaluation_can_be_cancelled(tmp_path):

@@ -23,7 +23,7 @@ from csam.result import Options
 from csam.training.augment import Example
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
-from csam.training.model_match import met
+from csam.training.model_match import seen_patients
 from csam.training.output_folder import alone, claimed
 from csam.training.plan import Plan
 from csam.training.prepare import adopt, prepare
@@ -812,10 +812,10 @@ def test_a_model_remembers_whom_the_one_it_came_from_has_met(data, finished, tmp
     for path in other.glob("*/p*"):
         path.rename(path.with_name("q" + path.name))
     model = fine_tuned(other, start, tmp_path / "out", pattern="(qp..)_")
-    learnt, chose = (start.provenance[f"{part}_patients"] for part in ("training", "validation"))
-    cases = [Case(f"{patient}_0", patient, (), tmp_path) for patient in (*learnt, *chose)]
-    assert met(model, cases, "training") == set(learnt)
-    assert met(model, cases, "validation") == set(chose)
+    learnt, selected = (start.provenance[f"{part}_patients"] for part in ("training", "validation"))
+    cases = [Case(f"{patient}_0", patient, (), tmp_path) for patient in (*learnt, *selected)]
+    assert seen_patients(model, cases, "training") == set(learnt)
+    assert seen_patients(model, cases, "validation") == set(selected)
     assert f"Fine-tuned from Balls, which learned from Balls ({len(learnt)} training patients)" in card(model)
 
 

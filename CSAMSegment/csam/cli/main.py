@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cross-validate",
         action="store_true",
-        help="train on everyone, and once without each fold of the patients, which judges and calibrates the model",
+        help="train on everyone, and once without each fold of the patients, which assesses and calibrates the model",
     )
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")

@@ -27,7 +27,7 @@ def run_train(options: argparse.Namespace) -> None:
         _cross_validate(options, values, card)
         return
     if options.fold == "all":
-        raise InputError("A training on everyone goes with --cross-validate: others judge it.")
+        raise InputError("A training on everyone goes with --cross-validate: others assess it.")
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)
@@ -64,14 +64,14 @@ def _tell(prepared, card: dict) -> None:
     """Prints what a training would do."""
     _network, anew = prepared.begin(card)
     print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
-    for side in ("training", "validation"):
-        print(f"{side} patients: {', '.join(getattr(prepared, side)) or 'nobody'}")
+    for subset in ("training", "validation"):
+        print(f"{subset} patients: {', '.join(getattr(prepared, subset)) or 'nobody'}")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     from ..model import Calibration
     from ..training import figures
-    from ..training.calibrate import calibrated, how_judged
+    from ..training.calibrate import assessment_note, calibrated
     from ..training.case_choice import chosen
     from ..training.evaluate import evaluate, summarise
     from ..training.model_match import as_learned
@@ -88,7 +88,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     after, names, note = (
         calibrated(before, model, run),
         [label.name for label in model.labels],
-        how_judged(before, model),
+        assessment_note(before, model),
     )
     summaries = summarise(before, names), summarise(after, names)
     print(figures.table(*summaries, note))

@@ -94,7 +94,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Model:
-    """A CSAM model with everything needed to run it and to judge it. ``model.json`` holds these fields.
+    """A CSAM model with everything needed to run it and to assess it. ``model.json`` holds these fields.
 
     in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
     slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".

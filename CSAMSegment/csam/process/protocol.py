@@ -147,7 +147,7 @@ def pack_error(error: CSAMError, detail: str = "") -> dict[str, str]:
 
 def unpack_error(fields: Mapping[str, Any]) -> CSAMError:
     """The error that an error frame tells of, of the class of its kind, with the log text as ``error.detail``."""
-    error = ERRORS.get(fields.get("kind"), CSAMError)(str(fields.get("message", "The worker met an error.")))
+    error = ERRORS.get(fields.get("kind"), CSAMError)(str(fields.get("message", "The worker failed.")))
     error.detail = str(fields.get("detail", ""))
     return error
 

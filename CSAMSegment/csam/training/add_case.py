@@ -156,8 +156,8 @@ def collection(
     order = places(found.channels, channels)
     named = None not in order and len(order) == len(channels) and not by_order(found.channels, channels)
     if sorted(ours) != [*range(len(labels) + 1)] or not named:
-        sides = ((found.channels, found.labels), (channels, labels))
-        said = [f"the channels {', '.join(side[0])} and the labels {', '.join(side[1])}" for side in sides]
+        both = ((found.channels, found.labels), (channels, labels))
+        said = [f"the channels {', '.join(names)} and the labels {', '.join(labels)}" for names, labels in both]
         raise InputError(
             f"{folder} has {said[0]}; this case has {said[1]}. Choose another data set, or an empty folder."
         )

@@ -66,7 +66,7 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     settle(
         "validation_patients",
         max(1, min(40, round(patients / 4))),
-        f"a quarter of the {patients} patients, held out to choose the weights and to calibrate the model's error probabilities",
+        f"a quarter of the {patients} patients, held out to choose the weights and to calibrate the model",
     )
     settle("free_orientation", *_orientation(data))
     settle("validate_every", 250, "a look at the validation patients after every 250 steps")

@@ -18,10 +18,10 @@ from ..uncertainty.slice_ranking import of_errors
 from . import figures, learn_ranking, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
-from .model_match import as_learned, calibrated_by, met
+from .model_match import as_learned, calibrated_by, seen_patients
 
 NOMINAL = 0.9
-ALONE = "one patient: not judged"
+ALONE = "one patient: not assessed"
 KNOTS = 24
 
 
@@ -59,7 +59,7 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
     needed = []
     for case in cases:
         true, volume, (_, _, high) = (part[structure] for part in (case.truth_ml, case.volume_ml, case.intervals_ml))
-        half = high - volume  # to both sides the same, but for what would lie below 0
+        half = high - volume  # up and down the same, but for what would lie below 0
         if true > 0:
             needed.append(abs(true - volume) / half if half > 0 else np.inf)
     if not needed:
@@ -150,13 +150,13 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
     """Every case with the calibration that the other half of the patients gave: figures nobody has fitted.
 
     But for the factor on the case quality, which is that of all of them: a model has one, which leaves the order of
-    its scans as it is, and that order is what is judged. A factor for each half would turn it about. A single patient
-    has no other half: her cases stay as measured, and are not judged.
+    its scans as it is, and that order is what is assessed. A factor for each half would turn it about. A single patient
+    has no other half: her cases stay as measured, and are not assessed.
     """
     patients = sorted({case.patient for case in cases})
     halves = [set(patients[::2]), set(patients[1::2])]
     if not all(halves):
-        return [replace(case, judged=False) for case in cases]
+        return [replace(case, assessed=False) for case in cases]
     out, scale = [], dice_scale(cases)
     for half in halves:
         other = replace(fit([case for case in cases if case.patient not in half], values), dice_scale=scale)
@@ -167,7 +167,7 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
 def calibrated(cases: Sequence[CaseMeasures], model: Model, options: Options = Options()) -> list[CaseMeasures]:
     """Cases measured with an identity calibration, as the model's own for such a run would have them.
 
-    Patients who taught the model its calibration are judged by what the other half of them teaches.
+    Patients who taught the model its calibration are assessed by what the other half of them teaches.
     """
     values = [label.value for label in model.labels]
     teachers = calibrated_by(model, cases)
@@ -175,21 +175,21 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model, options: Options = O
     return [crossed.get(case.name) or apply(case, model.calibration_for(options), values) for case in cases]
 
 
-def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
-    """In words: which of the patients the model has met, and what calibration judged them."""
+def assessment_note(cases: Sequence[CaseMeasures], model: Model) -> str:
+    """In words: which of the patients the model has seen, and what calibration assessed them."""
     patients = {case.patient for case in cases}
-    teachers, trained = calibrated_by(model, cases), len(met(model, cases, "training"))
-    taught, chose = len(teachers), len(met(model, cases, "validation", "calibration") - teachers)
+    teachers, trained = calibrated_by(model, cases), len(seen_patients(model, cases, "training"))
+    taught, selected = len(teachers), len(seen_patients(model, cases, "validation", "calibration") - teachers)
     lines = []
     if trained:
         lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
     if taught:
-        how = "each half of them is judged by the calibration that the other half gives" if taught > 1 else ALONE
+        how = "each half of them is assessed by the calibration that the other half gives" if taught > 1 else ALONE
         lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
-    if chose:
-        lines.append(f"{chose} of the {len(patients)} patients chose its weights, or taught one that it came from.")
-    if not trained and not taught and not chose:
-        lines.append("The model has not met these patients, as far as their names tell.")
+    if selected:
+        lines.append(f"{selected} of the {len(patients)} patients chose its weights, or taught one that it came from.")
+    if not trained and not taught and not selected:
+        lines.append("The model has not seen these patients, as far as their names tell.")
     return " ".join(lines)
 
 
@@ -208,7 +208,7 @@ def calibrate(
     before, augmented = measured(model, cases, log, cancelled, device)
     whom = "calibration" if "calibrated_on" in model.provenance else "validation"
     whose = f"Dice and measures of uncertainty on the {whom} patients."
-    return judged_by(model, before, out, whose, log, augmented)
+    return calibrated_from(model, before, out, whose, log, augmented)
 
 
 def measured(
@@ -228,7 +228,7 @@ def measured(
     return before, evaluate(model, cases, options, log, cancelled)
 
 
-def judged_by(
+def calibrated_from(
     model: Model,
     before: Sequence[CaseMeasures],
     out: Path,
@@ -245,7 +245,7 @@ def judged_by(
         '"After calibration" is cross-fitted: calibrated on one half of the patients, measured on the other, both ways '
         "round. The stored calibration is fitted on all."
     )
-    if not all(case.judged for case in after):
+    if not all(case.assessed for case in after):
         how = f"After calibration, {ALONE}."
     few = few_for_intervals(before)
     if few:
@@ -279,7 +279,7 @@ def calibrate_on(
 
     Raises InputError where the model was trained on one of the patients, or has other labels than the data set.
     """
-    known = sorted(met(model, cases, "training"))
+    known = sorted(seen_patients(model, cases, "training"))
     if known:
         raise InputError(
             f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
@@ -287,7 +287,7 @@ def calibrate_on(
             "their cases."
         )
     patients = sorted({case.patient for case in cases})
-    provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they judge no longer
+    provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they assess no longer
     provenance |= {"calibrated_on": data.name, "calibration_patients": patients}
     cases = as_learned(model, data, cases, log)
     return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)

@@ -39,8 +39,8 @@ def chosen(
         wanted = validated
         if model.provenance.get("folds"):
             raise InputError(
-                f"{model.name} learned from all of its patients, and others like it judged them: the figures are in "
-                "its card. Name patients whom it has not met."
+                f"{model.name} learned from all of its patients, and others like it assessed them: the figures are in "
+                "its card. Name patients whom it has not seen."
             )
         if not wanted:
             raise InputError(f"{model.name} does not say whom it was validated on. Name the patients.")

@@ -30,7 +30,7 @@ from . import measures
 from .dataset import Case
 
 REGION_MM = 10.0
-"""Uncertainty is judged in the union of prediction and truth, dilated by this: background flatters every measure."""
+"""Uncertainty is assessed in the union of prediction and truth, dilated by this: background flatters every measure."""
 FIRST = 3
 """How many slices a reader is expected to look at."""
 DISPLACED = (0.2, 0.8)
@@ -57,9 +57,10 @@ class CaseMeasures:
 
     intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
     energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
-    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. judged: whether the
-    error probability is one to judge the model by; if not, the figures of uncertainty are None. slice_facts: what the
-    slices' labels and pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was given.
+    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. assessed: whether
+    the error probability is one to assess the model by; if not, the figures of uncertainty are None. slice_facts: what
+    the slices' labels and pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was
+    given.
     """
 
     name: str
@@ -79,7 +80,7 @@ class CaseMeasures:
     energy_distance: float | None = None
     moved_mm: float | None = None
     moved_dice: float | None = None
-    judged: bool = True
+    assessed: bool = True
     slice_facts: np.ndarray | None = None
 
     @property
@@ -126,7 +127,7 @@ class CaseMeasures:
             "relative_volume_difference": self.relative_volume_difference,
             "truth_ml": self.truth_ml,
             "volume_ml": self.volume_ml,
-            **(of_uncertainty if self.judged else dict.fromkeys(of_uncertainty)),
+            **(of_uncertainty if self.assessed else dict.fromkeys(of_uncertainty)),
             "energy_distance": self.energy_distance,
             "moved_mm": self.moved_mm,
             "moved_dice": self.moved_dice,
@@ -239,8 +240,8 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
 
     means = [case.mean_dice for case in cases]
     shown = [case for case in cases if case.dice != (None,) * len(names)] or cases  # an empty scan has no Dice
-    judged = [case for case in cases if case.judged]
-    of_uncertainty = _summary_of_uncertainty(judged or cases)
+    assessed = [case for case in cases if case.assessed]
+    of_uncertainty = _summary_of_uncertainty(assessed or cases)
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
@@ -251,7 +252,7 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
         "relative_volume_difference": by_structure("relative_volume_difference"),
         "empty_slices": int(sum(case.empty_slices for case in cases)),
         "empty_slices_with_structure": int(sum(case.empty_slices_wrong for case in cases)),
-        **(of_uncertainty if judged else dict.fromkeys(of_uncertainty)),
+        **(of_uncertainty if assessed else dict.fromkeys(of_uncertainty)),
         "energy_distance": _round(measures.mean([case.energy_distance for case in cases])),
     }
 

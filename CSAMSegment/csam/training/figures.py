@@ -36,16 +36,16 @@ def write_json(path: str | Path, about: dict, before: dict, after: dict, cases: 
 def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures]) -> None:
     """Writes a PNG: the reliability diagram of the error probability, and the risk-coverage curve of the cases.
 
-    Where nobody is judged after calibration, both are as before.
+    Where nobody is assessed after calibration, both are as before.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     figure.suptitle(title)
-    judged = [case for case in after if case.judged]
-    _draw_reliability(left, {"before": before, "after": judged} if judged else {"before": before})
-    _draw_risk(right, judged or before)
+    assessed = [case for case in after if case.assessed]
+    _draw_reliability(left, {"before": before, "after": assessed} if assessed else {"before": before})
+    _draw_risk(right, assessed or before)
     figure.savefig(path, dpi=110, format="png")
 
 

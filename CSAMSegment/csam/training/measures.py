@@ -133,7 +133,7 @@ def error_aupr(error_probability: np.ndarray, wrong: np.ndarray) -> float | None
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's correlation (SciPy); None for fewer than three values, or where one side does not vary."""
+    """Spearman's correlation (SciPy); None for fewer than three values, or where one of them does not vary."""
     from scipy.stats import spearmanr
 
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:

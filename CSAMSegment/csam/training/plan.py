@@ -34,8 +34,8 @@ class Plan:
     weights: the averaged ones of the "best" look at the validation patients, or of the "last" step whatever they say.
     patience: stop after this many looks without a better Dice; 0, as the last weights, never stops.
     gate_samples: samples of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
-    structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
-    then takes its samples from several sides.
+    structure. free_orientation: mirrors and quarter turns, where no structure is told by its place; a run of the model
+    then takes its samples over several orientations.
     zoom: how many times as large an example is shown, at the least and at the most; half of them come as they are.
     extra_share: share of the steps that take from the further data sets, if there are any.
     validation_patients: how many, chosen at random with split_seed. seed: of everything else.

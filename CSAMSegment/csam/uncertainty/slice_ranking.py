@@ -65,7 +65,7 @@ class SliceRisk:
 
     A slice's share is proportional to exp(Σ weight · fact). So the stack's sum stays what the probabilities expect, at
     any hospital, and the facts tell where in the stack it lies.
-    facts: name → (weight, highest): the weight, at least 0, and the highest value that was met in learning, above
+    facts: name → (weight, highest): the weight, at least 0, and the highest value that was seen in learning, above
     which a fact counts no more. Those not named count nothing.
     """
 
