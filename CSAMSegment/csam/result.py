@@ -53,7 +53,7 @@ def _is_box(region) -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """fraction: 0 to 1. stage: a few words for a person. seconds_left: None while unknown."""
+    """fraction: 0 to 1. stage: a few words for a user. seconds_left: None while unknown."""
 
     fraction: float
     stage: str

@@ -141,7 +141,7 @@ def print_costs(rows: list[dict]) -> None:
 
 
 def heart(model: Model) -> torch.Tensor:
-    """A made heart at the model's spacing: (1, S, h, w)."""
+    """The phantom at the model's spacing: (1, S, h, w)."""
     image = phantom.cine_stack(1, slices=12).image
     axis = input_check.chosen_axis(image, model, "auto")
     return stack_of([image], model.in_plane_spacing, model.intensity, AXES[axis]).values

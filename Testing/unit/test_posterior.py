@@ -8,7 +8,7 @@ from unit import small
 
 from csam.network.decoding import AfterUpsampling, decoding
 from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus
-from csam.network.parallel import Team
+from csam.network.parallel import Threads
 from csam.network.posterior import GatePosterior, sample_logits
 
 NETWORKS = pytest.mark.parametrize("kind", [CSAMUNet, CSAMUNetPlusPlus], ids=lambda kind: kind.__name__)
@@ -81,7 +81,7 @@ def fast_and_plain(kind, levels, base, slices, channels, rows, columns, switches
         )
         for n in range(2)
     ]
-    way = decoding(net, Team())
+    way = decoding(net, Threads())
     features = way.encode(x, 10000)
     content = [gate.content_gates(level) for gate, level in zip(net.gates, features, strict=True)]
     shared = way.shared([f[some] for f in features], [c[some] for c in content])

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_words(error: Exception) -> str | None:
-    """What a person can do something about, in one line; None for what is a fault of the program."""
+    """What a user can do something about, in one line; None for what is a fault of the program."""
     if isinstance(error, CSAMError):
         return str(error)
     if is_out_of_memory(error):

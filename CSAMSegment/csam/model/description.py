@@ -39,7 +39,7 @@ SLICE_AXES = ("auto", *PLANES)
 
 @dataclass(frozen=True)
 class Channel:
-    """One input image: its name for a person, and its modality, "MR" or "CT" or another of DICOM's."""
+    """One input image: its name for a user, and its modality, "MR" or "CT" or another of DICOM's."""
 
     name: str
     modality: str

@@ -45,7 +45,7 @@ ORIENTATIONS = tuple(StackOrientation(turns, turned, turned) for turns in range(
 
 
 def orientations_of(field_of_view: tuple[int, int], free_orientation: bool) -> tuple[StackOrientation, ...]:
-    """The rotations that a network was taught; quarter turns only where its field of orientation is a square."""
+    """The rotations that a network was taught; quarter turns only where its field of view is a square."""
     if not free_orientation:
         return (StackOrientation(),)
     rows, columns = field_of_view

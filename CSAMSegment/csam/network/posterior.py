@@ -16,7 +16,7 @@ from torch import Tensor
 from .attention import GateDistribution, apply_slice_gate
 from .decoding import Gates, decoding
 from .gate_sampling import sample_gates
-from .parallel import Team
+from .parallel import Threads
 
 CPU_ELEMENTS = 2**21
 """Elements of the widest feature map that a CPU decodes at a time: what its cache holds is handled fastest."""
@@ -37,16 +37,16 @@ class GatePosterior:
     """The part of a forward pass that all samples share.
 
     network: a CSAMUNet or CSAMUNetPlusPlus. x: (S, C, H, W), in the number format that the feature maps are to have.
-    team: does the work of a network in evaluation mode, and may end it. elements: of the widest feature map, to be
+    threads: does the work of a network in evaluation mode, and may end it. elements: of the widest feature map, to be
     encoded at a time.
     distributions: one GateDistribution a level, None where the network has no slice attention.
     """
 
-    def __init__(self, network, x: Tensor, team: Team | None = None, elements: int | None = None):
+    def __init__(self, network, x: Tensor, threads: Threads | None = None, elements: int | None = None):
         network.check_input(x)
         self.network = network
-        self.team = team or Team()
-        self._decoding = None if network.training else decoding(network, self.team, x.dtype)
+        self.threads = threads or Threads()
+        self._decoding = None if network.training else decoding(network, self.threads, x.dtype)
         self.distributions: list[GateDistribution | None]
 
         def gate(level: int) -> tuple[Tensor, GateDistribution | None]:
@@ -60,7 +60,7 @@ class GatePosterior:
             gated = [gate(level) for level in levels]
         else:
             self.features = self._decoding.encode(x, elements or elements_at_once(x.device))
-            gated = self.team.map(gate, levels, x.device)
+            gated = self.threads.map(gate, levels, x.device)
         self.content, self.distributions = map(list, zip(*gated, strict=True))
 
     @property
@@ -120,11 +120,13 @@ def sample_logits(
         posterior = GatePosterior(network, x)
         gates = posterior.sample_gates(samples, generator, rule)
         most = elements_at_once(x.device) // network.elements_per_slice(x)
-        chunk = posterior.team.share(len(x), most, x.device)
+        chunk = posterior.threads.share(len(x), most, x.device)
         pieces = [slice(first, first + chunk) for first in range(0, len(x), chunk)]
-        samplers = posterior.team.map(posterior.sampler, pieces, x.device)
+        samplers = posterior.threads.map(posterior.sampler, pieces, x.device)
     for sample in range(samples):
         with torch.no_grad():
             this = [level[[sample]] for level in gates]
-            logits = torch.cat(posterior.team.map(lambda sampler: sampler(this)[0], samplers, x.device))  # noqa: B023
+            logits = torch.cat(
+                posterior.threads.map(lambda sampler: sampler(this)[0], samplers, x.device)  # noqa: B023
+            )
         yield logits

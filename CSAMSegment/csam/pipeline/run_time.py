@@ -3,8 +3,8 @@
 Only the measuring needs torch.
 
 Example:
-    >>> pace = Pace(fixed=0.5, sample=1.0)                           # seconds for one full window of slices
-    >>> pace.seconds(work(image, model), samples=20)                 # doctest: +SKIP
+    >>> speed = Speed(fixed=0.5, sample=1.0)                           # seconds for one full window of slices
+    >>> speed.seconds(work(image, model), samples=20)                 # doctest: +SKIP
     20.5
 """
 
@@ -26,12 +26,12 @@ from .input_check import chosen_axis
 FIRST_PASS = 0.4
 """What a tile's first pass costs beside a close pass with its samples."""
 MEASURED_PART = 4
-"""The measured piece is the field of orientation divided by this in area: a fraction of a second on a CPU."""
+"""The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Seconds for one window of slices over the whole field of orientation: fixed for every orientation, sample for
+class Speed:
+    """Seconds for one window of slices over the whole field of view: fixed for every orientation, sample for
     each."""
 
     fixed: float
@@ -44,8 +44,8 @@ class Pace:
         return work * (orientations * self.fixed + max(orientations, samples) * self.sample)
 
 
-def measure(model: Model, device: str) -> tuple[Pace, str]:
-    """The pace of a model, from windows of a smaller field of orientation, and the device that it is of. Runs torch.
+def measure(model: Model, device: str) -> tuple[Speed, str]:
+    """The speed of a model, from windows of a smaller field of view, and the device that it is of. Runs torch.
 
     That is not the device asked for where that one fails and the CPU does its work.
     """
@@ -74,7 +74,7 @@ def measure(model: Model, device: str) -> tuple[Pace, str]:
         one, two = one_and_two()
     sample = max(two - one, one / 10)
     share = math.prod(model.field_of_view) / math.prod(piece)
-    return Pace(share * max(one - sample, 0.0), share * sample, len(model.orientations)), sampling.device
+    return Speed(share * max(one - sample, 0.0), share * sample, len(model.orientations)), sampling.device
 
 
 def work(
@@ -84,7 +84,7 @@ def work(
     region: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None,
     augmented: bool = False,
 ) -> float:
-    """The size of a run, in windows of slices over the field of orientation. region, augmented: as in ``Options``.
+    """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
 
     Of the default run, which takes its samples where something is found, one close pass is foretold for a window.
     """

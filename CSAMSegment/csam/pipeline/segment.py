@@ -23,7 +23,7 @@ from ..model import Calibration, Model
 from ..network.devices import choose_device, said_of, unusable_devices
 from ..network.number_format import format_for
 from ..network.orientations import StackOrientation
-from ..network.parallel import Team
+from ..network.parallel import Threads
 from ..result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from ..uncertainty import continuity, slice_ranking
 from ..uncertainty.expected_error import case_quality, expected_dice, is_poor, poor, smoothed, volume_interval
@@ -63,7 +63,7 @@ def segment(
     as the whole run gives them, but in a fraction of its time (a larger one with several orientations); elsewhere all
     is background, volumes are those of these slices, and what other slices would tell is not known yet: which piece of
     a structure is the largest, and whether it is missing between two slices. Raises InputError, ModelError or
-    DeviceError, each with a sentence for a person.
+    DeviceError, each with a sentence for a user.
 
     >>> result = segment([sitk.ReadImage("cine.nrrd")], Model.load("cardiac-lv"))  # doctest: +SKIP
     """
@@ -115,9 +115,9 @@ def segment(
     )
     output = _Output(images[0], stack, part, model, options)
     chosen = range(output.count) if slices is None else output.positions(slices)
-    team = Team(pause)
+    threads = Threads(pause)
     for slab in sampling.slabs(stack.values, output.placed(chosen), output.seen if options.region else None):
-        output.take(slab, team)
+        output.take(slab, threads)
     report(0.99, "Measuring")
     provenance = {
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
@@ -130,7 +130,7 @@ def segment(
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 2),
     }
-    return output.result(sampling, team, chosen, axis, (*warnings, *sampling.warnings), provenance)
+    return output.result(sampling, threads, chosen, axis, (*warnings, *sampling.warnings), provenance)
 
 
 class _Output:
@@ -197,9 +197,9 @@ class _Output:
         point = (p + part.start for p, part in zip((here, row, column), self.box, strict=True))
         return list(self.stack.orientation.index(*point, self.image.GetSize()))
 
-    def take(self, slab: Slab, team: Team) -> None:
+    def take(self, slab: Slab, threads: Threads) -> None:
         """Brings the slab's probabilities to the native grid, slice by slice, and chooses the labels there."""
-        for sums in team.map(lambda offset: self._take(slab, offset), range(len(slab.mean_probabilities)), CPU):
+        for sums in threads.map(lambda offset: self._take(slab, offset), range(len(slab.mean_probabilities)), CPU):
             for total, part in zip((self.difference, self.expected, self.found), sums, strict=True):
                 total += part
 
@@ -295,7 +295,13 @@ class _Output:
         return SliceScore(index[self.stack.orientation.axes[0]], expected, point, 0, areas)
 
     def result(
-        self, sampling: Sampling, team: Team, chosen: range, axis: int, warnings: tuple[str, ...], provenance: dict
+        self,
+        sampling: Sampling,
+        threads: Threads,
+        chosen: range,
+        axis: int,
+        warnings: tuple[str, ...],
+        provenance: dict,
     ) -> Result:
         whole = len(chosen) == self.count
         kept = {
@@ -320,7 +326,7 @@ class _Output:
                 f"{self.model.name} is not calibrated{how}: how often its interval, its error probability and its "
                 f"expected Dice hold was never measured.",
             )
-        scores = team.map(self._score, chosen, CPU)
+        scores = threads.map(self._score, chosen, CPU)
         if whole and self.calibration.slice_risk:
             scores = self._shared_out(scores, self.calibration.slice_risk)
         worst_first = sorted(scores, key=lambda score: (-score.expected_wrong_area_mm2, score.index))

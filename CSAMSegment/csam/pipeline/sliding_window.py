@@ -20,7 +20,7 @@ from ..image.geometry import pad_amounts, slice_windows
 from ..network.devices import check_answers
 from ..network.number_format import format_for
 from ..network.orientations import StackOrientation
-from ..network.parallel import Team
+from ..network.parallel import Threads
 from ..network.posterior import GatePosterior, elements_at_once
 from ..result import Options
 from ..uncertainty.measures import SampleReducer, most_probable
@@ -255,20 +255,20 @@ class Sampling:
                 tick(fraction)
                 told = fraction
 
-        team = Team(watch)
+        threads = Threads(watch)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
         # Every piece takes its samples with the same seed, orientation after orientation: sample number i means the
         # same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
-        slices = team.share(count, chunk, x.device)
+        slices = threads.share(count, chunk, x.device)
         pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]
         at_once = max(1, chunk // slices) if chunk > count else 1
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def run_orientation(orientation: StackOrientation, numbers: range) -> None:
             seen = orientation.apply(x).contiguous().to(format_for(self.network, self.device))
-            posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
+            posterior = GatePosterior(self.network, seen, threads, chunk * self.network.elements_per_slice(x))
             gates = posterior.sample_gates(len(numbers), generator, rule)
 
             def work(some: slice) -> None:
@@ -279,11 +279,11 @@ class Sampling:
 
                 for begin in range(0, len(numbers), together):
                     firsts = range(begin, min(begin + together, len(numbers)), at_once)
-                    for number, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
+                    for number, logits in enumerate(torch.cat(threads.map(take, firsts, x.device)), begin):
                         reducer.add(numbers[number], orientation.undo(logits), some)
                         finished.append(len(logits))
 
-            team.map(work, pieces, x.device)
+            threads.map(work, pieces, x.device)
 
         for first, orientation in enumerate(self.orientations[:passes]):
             run_orientation(orientation, range(first, passes, len(self.orientations)))

@@ -141,7 +141,7 @@ def _plain(value: Any) -> Any:
 
 
 def pack_error(error: CSAMError, detail: str = "") -> dict[str, str]:
-    """The fields of an error frame: kind, message (for a person), detail (for the log; its end is kept)."""
+    """The fields of an error frame: kind, message (for a user), detail (for the log; its end is kept)."""
     return {"kind": error.kind, "message": str(error)[:4000], "detail": detail[-100_000:]}
 
 

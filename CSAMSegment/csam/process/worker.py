@@ -19,7 +19,7 @@ quit                                                   bye
 
 When it begins to listen it says so with a frame "started" of no id.
 
-A request that fails is answered with an error frame: kind (``csam.errors``), message for a person, detail for the
+A request that fails is answered with an error frame: kind (``csam.errors``), message for a user, detail for the
 log. After one of kind "device_lost" the worker ends: a GPU that has failed in earnest answers this process no more.
 Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input are heard
 in the middle of a run. Whatever Python or a library prints goes to standard error.
@@ -261,8 +261,8 @@ def _load(request: Request, models: ModelCache) -> None:
     from ..pipeline.run_time import measure
 
     model = models.get(request.field("model"))
-    pace, device = measure(model, choose_device(request.device))
-    request.reply("loaded", model=model.description(), pace=vars(pace), device=device)
+    speed, device = measure(model, choose_device(request.device))
+    request.reply("loaded", model=model.description(), speed=vars(speed), device=device)
 
 
 def _segment(request: Request, models: ModelCache) -> None:

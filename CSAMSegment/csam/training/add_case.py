@@ -1,4 +1,4 @@
-"""Grows a data set case by case, in nnU-Net's raw layout: what a person has corrected is there to be learned from."""
+"""Grows a data set case by case, in nnU-Net's raw layout: what a reviewer has corrected is there to be learned from."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from .dataset import Case
 REGION_MM = 10.0
 """Uncertainty is assessed in the union of prediction and truth, dilated by this: background flatters every measure."""
 FIRST = 3
-"""How many slices a reader is expected to look at."""
+"""How many slices a reviewer is expected to look at."""
 DISPLACED = (0.2, 0.8)
 """A truth counts as displaced where moving it gains so much Dice, and reaches so much."""
 
@@ -135,7 +135,7 @@ class CaseMeasures:
 
     @property
     def remark(self) -> str:
-        """What a person should look into, or nothing."""
+        """What a user should look into, or nothing."""
         if self.moved_mm is None:
             return ""
         return (

@@ -1,4 +1,4 @@
-"""An evaluation for people and programs: a readable table, JSON, and a picture of reliability and risk."""
+"""An evaluation for users and programs: a readable table, JSON, and a picture of reliability and risk."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Training:
         return float(np.mean([quick_dice(network, example, self.plan, self.device) for example in self.watched]))
 
     def _record(self, spreads: Sequence[float], look: bool) -> None:
-        """A row of the log; a line for people at every look at the validation patients and now and then between."""
+        """A row of the log; a line for the user at every look at the validation patients and now and then between."""
         trainer = self.trainer
         row = {
             "step": trainer.step,

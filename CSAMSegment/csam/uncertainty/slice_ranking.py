@@ -1,4 +1,4 @@
-"""Which slices are probably wrong: what a reader sees at once, beside what the probabilities expect.
+"""Which slices are probably wrong: what a reviewer sees at once, beside what the probabilities expect.
 
 A network can be sure of an error: of a structure one slice above its base, of an apex it missed. Then its slices tell
 more than its probabilities: the structure jumps, or ends abruptly, or the picture is not like its neighbours'. These
@@ -47,7 +47,7 @@ REASONS = {
     "faint": "the structure hardly stands out",
     "picture_differs": "the picture is unlike its neighbours",
 }
-"""For a person, of the facts that say something by themselves."""
+"""For a reviewer, of the facts that say something by themselves."""
 
 CERTAIN = 1e-3
 """Error probabilities below this are not counted."""
