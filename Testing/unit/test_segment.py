@@ -9,10 +9,11 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
-import csam.segment as pipeline
+import csam.pipeline.segment as pipeline
 from csam.errors import Cancelled, DeviceError, InputError
 from csam.image.stack import resize, stack_of
 from csam.model import Calibration, Label
+from csam.pipeline import native_grid
 from csam.pipeline.segment import segment
 from csam.pipeline.sliding_window import Sampling
 from csam.result import Options
@@ -490,7 +491,7 @@ def test_volumes_of_leaning_axes_count_their_voxels(model):
 
 def test_where_nothing_is_there_it_has_no_rank(monkeypatch, model):
     calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.5, 0.9)))
-    monkeypatch.setattr(pipeline, "resize", lambda values, size: emptied(resize(values, size)))
+    monkeypatch.setattr(native_grid, "resize", lambda values, size: emptied(resize(values, size)))
     found = segment(small.image(), calibrated, FEW)
     assert found.is_empty
     assert (found.case_quality, found.case_rank) == (1.0, None)  # as its mean Dice is with a truth as empty
@@ -562,7 +563,7 @@ def test_of_a_region_nobody_says_that_it_is_poor(model):
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
-    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab: None)  # nothing becomes foreground
+    monkeypatch.setattr(native_grid.NativeGrid, "take", lambda self, slab, threads: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
     assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
 
