@@ -43,7 +43,7 @@ from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
 from csam.training.model_match import seen_patients
 from csam.training.plan import Plan
-from csam.training.prepare import adopt
+from csam.training.prepare import take_over_weights
 from csam.training.train import load_example
 from csam.training.trained_model import assemble
 from csam.training.trainer import Trainer, read_checkpoint
@@ -135,7 +135,7 @@ def run(unit: Unit) -> str:
         spoilt = seen_patients(start, validation, "training")
         if spoilt:
             raise SystemExit(f"{start.name} was trained on {', '.join(sorted(spoilt))}, who are held out.")
-        for anew in adopt(start, network, data.channels, data.labels):
+        for anew in take_over_weights(start, network, data.channels, data.labels):
             print(f"Begins anew: {anew}", flush=True)
     if unit.after:
         network.load_state_dict(network.state_dict() | averaged_before(unit))

@@ -321,9 +321,9 @@ def test_intervals_of_few_scans_promise_less(scans, said):
     assert bool(found) == bool(said)
 
 
-def test_patients_who_chose_the_weights_are_assessed_by_a_calibration_that_others_taught():
+def test_patients_who_selected_the_weights_are_assessed_by_a_calibration_that_others_taught():
     cases = [case("a"), case("b")]
     found, said = assessed(cases, validation_patients=["a", "b"], calibration_patients=["x", "y"])
-    assert said == "2 of the 2 patients chose its weights, or taught one that it came from."
+    assert said == "2 of the 2 patients selected its weights, or taught one that it came from."
     expected, _ = assessed(cases, validation_patients=["x", "y"])
     assert [one.case_quality for one in found] == [one.case_quality for one in expected]

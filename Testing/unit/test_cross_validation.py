@@ -15,7 +15,7 @@ from csam.model import Calibration, Model
 from csam.model.card import card
 from csam.result import Options
 from csam.training.calibrate import assessment_note, calibrate_on
-from csam.training.case_choice import chosen
+from csam.training.case_choice import chosen_cases
 from csam.training.case_facts import CaseFacts
 from csam.training.cross_validation import ALL, cross_validate, prepare_folds, random_folds
 from csam.training.dataset import Case, Dataset, read_dataset, read_folds
@@ -184,14 +184,14 @@ def test_a_cross_validation_that_is_not_finished_is_told_whom_it_lacks(data, fin
         prepare_folds(data, PLAN, fine_tune=tmp_path / "first")
 
 
-def test_who_chose_the_weights_to_start_from_does_not_assess_what_comes_of_them(data, tmp_path):
+def test_who_selected_the_weights_to_start_from_does_not_assess_what_comes_of_them(data, tmp_path):
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"training": ["p01", "p02"], "validation": ["p00"]}))
     start = train(data, tmp_path / "plain", PLAN, device="cpu", log=silent, split=split)
     splits = tmp_path / "splits.json"
     splits.write_text(json.dumps(SPLITS))
     with pytest.raises(
-        InputError, match="fold-0: p00 chose the weights of Balls, and cannot assess what starts from it"
+        InputError, match="fold-0: p00 selected the weights of Balls, and cannot assess what starts from it"
     ):
         prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=0)
     with pytest.raises(InputError, match="fold-1: p01, p02: to validate on, and Balls was trained on them"):
@@ -222,7 +222,7 @@ def test_a_part_says_what_it_is_and_calibrated_nobody(data, finished):
     part = Model.load(finished[0] / "fold-0" / "model")
     assert part.title == "Balls (fold-0 of a cross-validation)"
     assert Model.load(finished[0] / "model").title == "Balls"
-    _, cases = chosen(data, part, "validation", log=silent)
+    _, cases = chosen_cases(data, part, "validation", log=silent)
     assert "calibrated the model" not in assessment_note(evaluate(part, cases[:1], Options(device="cpu"), silent), part)
 
 
@@ -338,8 +338,8 @@ def test_a_file_that_holds_no_folds_is_told_before_anything_is_written(data, tmp
 def test_nobody_is_left_to_measure_the_model_of_everyone_on(data, finished):
     model = Model.load(finished[0] / "model")
     with pytest.raises(InputError, match="learned from all of its patients, and others like it assessed them"):
-        chosen(data, model, "validation", log=silent)
-    _, cases = chosen(data, model, log=silent)
+        chosen_cases(data, model, "validation", log=silent)
+    _, cases = chosen_cases(data, model, log=silent)
     assert assessment_note(evaluate(model, cases[:1], Options(device="cpu"), silent), model).startswith(
         "1 of the 1 patients were trained on"
     )

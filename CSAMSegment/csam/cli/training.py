@@ -72,7 +72,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from ..model import Calibration
     from ..training import figures
     from ..training.calibrate import assessment_note, calibrated
-    from ..training.case_choice import chosen
+    from ..training.case_choice import chosen_cases
     from ..training.evaluate import evaluate, summarise
     from ..training.model_match import as_learned
 
@@ -80,7 +80,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for place in filter(None, (options.json, options.png)):
         check_place(place)
     model = find_model(options.model)
-    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
+    data, cases = chosen_cases(options.dataset, model, options.patients, options.patient_pattern)
     cases = as_learned(model, data, cases)
     run = Options(options.samples, options.seed, options.device, test_time_augmentation=options.test_time_augmentation)
     plain = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
@@ -101,11 +101,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_calibrate(options: argparse.Namespace) -> None:
     from ..training.calibrate import calibrate_on
-    from ..training.case_choice import chosen
+    from ..training.case_choice import chosen_cases
 
     check_extras()
     model = find_model(options.model)
-    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
+    data, cases = chosen_cases(options.dataset, model, options.patients, options.patient_pattern)
     Path(options.out).mkdir(parents=True, exist_ok=True)
     check_folder(options.out)
     calibrate_on(model, data, cases, Path(options.out), device=options.device)

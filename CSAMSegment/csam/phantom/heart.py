@@ -24,7 +24,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .anatomy import Anatomy
 from .picture import paint_slice
-from .scanner import Look, acquire
+from .scanner import Appearance, acquire
 from .shapes import Array, Grid
 
 LABELS = {"left ventricular cavity": 1, "myocardium": 2, "right ventricular cavity": 3}
@@ -70,16 +70,16 @@ def cine_stack(
     cosines = None if direction is None else _check_direction(direction)
     random, texture = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], phase)
-    look = Look.at_random(random)
+    appearance = Appearance.at_random(random)
     oblique = _oblique(random)
     grid = Grid.over(size, spacing, anatomy.heart)
 
     picture = np.empty((slices, size, size), np.float32)
     fractions = np.zeros((3, slices, size, size), np.float32)
     for k in range(slices):
-        picture[k], fractions[:, k] = paint_slice(anatomy, look, grid, k)
+        picture[k], fractions[:, k] = paint_slice(anatomy, appearance, grid, k)
     labels = _labels(anatomy, grid, fractions)
-    picture = acquire(picture, anatomy, look, grid, texture)
+    picture = acquire(picture, anatomy, appearance, grid, texture)
 
     if cosines is None:
         cosines, picture, labels = oblique, picture[:, ::-1], labels[:, ::-1]

@@ -56,7 +56,8 @@ class NativeGrid:
         self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
         self.background = np.ones(shape, np.float32) if any(label.connected for label in model.labels) else None
 
-    def _view(self, array: np.ndarray) -> np.ndarray:
+    def _as_stack(self, array: np.ndarray) -> np.ndarray:
+        """The region of an array of the image, (slices, rows, columns): what is written there changes the array."""
         return self.stack.orientation.to_stack(array)[self.box]
 
     @property
@@ -121,15 +122,15 @@ class NativeGrid:
         information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
         stated = 1 - best
         error = calibrated_error_probability(1 - smoothed(stated.numpy(), self.width), self.calibration.error_map)
-        self._view(self.labels)[here] = labels.numpy()
-        self._view(self.maps["error"])[here] = error
-        self._view(self.maps["entropy"])[here] = entropy(mean[None])[0].numpy()
-        self._view(self.maps["mutual_information"])[here] = resize(information, size)[(0, *cut)].numpy()
+        self._as_stack(self.labels)[here] = labels.numpy()
+        self._as_stack(self.maps["error"])[here] = error
+        self._as_stack(self.maps["entropy"])[here] = entropy(mean[None])[0].numpy()
+        self._as_stack(self.maps["mutual_information"])[here] = resize(information, size)[(0, *cut)].numpy()
         if self.probabilities is not None:
             for k in range(classes):
-                self._view(self.probabilities[..., k])[here] = mean[k].numpy()
+                self._as_stack(self.probabilities[..., k])[here] = mean[k].numpy()
         if self.background is not None:
-            self._view(self.background)[here] = mean[0].numpy()
+            self._as_stack(self.background)[here] = mean[0].numpy()
         expected = F.threshold(mean, 0.01, 0.0).sum((1, 2)).double().numpy()
         # ``uncertainty.expected_difference``: where the label is k, 1 - p_k in the place of p_k.
         flat = labels.flatten().numpy()
@@ -141,7 +142,7 @@ class NativeGrid:
 
         Which piece is the structure, their sizes tell: what is removed was right with its probability times its share.
         """
-        labels, error, background = map(self._view, (self.labels, self.maps["error"], self.background))
+        labels, error, background = map(self._as_stack, (self.labels, self.maps["error"], self.background))
         mask = labels == value
         other = mask & ~continuity.largest_piece(mask, self.cut)
         found, removed = np.count_nonzero(mask), np.count_nonzero(other)
@@ -161,7 +162,7 @@ class NativeGrid:
 
         Returns the index of every such slice along the image's slice axis, and the structure's name.
         """
-        labels, error, found = self._view(self.labels), self._view(self.maps["error"]), []
+        labels, error, found = self._as_stack(self.labels), self._as_stack(self.maps["error"]), []
         chance = calibrated_error_probability(np.float32(1 - ERROR_AT_A_BREAK), self.calibration.error_map)
         for label in self.model.labels:
             missing = continuity.missing_between(labels == label.value, round(SMALLEST_BREAK_MM2 / self.pixel_area))
@@ -175,8 +176,8 @@ class NativeGrid:
 
     def _shared_out(self, scores: Sequence[SliceScore], risk: SliceRisk) -> list[SliceScore]:
         """The scores of all slices with the expected wrong area where the facts of the slices put it."""
-        labels, error = self._view(self.labels), self._view(self.maps["error"])
-        picture = self._view(geometry.array_of(self.image))
+        labels, error = self._as_stack(self.labels), self._as_stack(self.maps["error"])
+        picture = self._as_stack(geometry.array_of(self.image))
         facts = slice_ranking.of_stack(labels, error, picture, self.stack.spacing[1:])
         if not facts.any():
             return list(scores)
@@ -195,7 +196,7 @@ class NativeGrid:
 
     def _score(self, here: int) -> SliceScore:
         """A slice by itself, not yet ranked."""
-        labels, error = (self._view(a)[here].copy() for a in (self.labels, self.maps["error"]))
+        labels, error = (self._as_stack(a)[here].copy() for a in (self.labels, self.maps["error"]))
         rows, columns = self.spot  # one axis after the other: the same mean in far fewer steps
         spots = F.avg_pool2d(torch.from_numpy(error)[None], (rows, 1), 1, (rows // 2, 0))
         spots = F.avg_pool2d(spots, (1, columns), 1, (0, columns // 2))

@@ -54,8 +54,8 @@ def measure(model: Model, device: str) -> tuple[Speed, str]:
     from .sliding_window import Sampling, network_on
 
     multiple = 2 ** (model.architecture["num_levels"] - 1)
-    side = math.sqrt(MEASURED_PART)
-    piece = tuple(max(2 * multiple, round(length / side / multiple) * multiple) for length in model.field_of_view)
+    divisor = math.sqrt(MEASURED_PART)
+    piece = tuple(max(2 * multiple, round(length / divisor / multiple) * multiple) for length in model.field_of_view)
     network, device, _warnings = network_on(model, device)
     sampling = Sampling(network, piece, device)
     values = torch.zeros(len(model.channels), model.num_slices, *piece)

@@ -72,12 +72,12 @@ PROGRESS_INTERVAL = 0.05
 
 def main() -> int:
     """Serve standard input and output until "quit" or the end of the input; the exit code."""
-    requests, replies = _claim_standard_streams()
+    requests, replies = _take_standard_streams()
     faulthandler.enable()
     return Worker(requests, replies).serve()
 
 
-def _claim_standard_streams() -> tuple[BinaryIO, BinaryIO]:
+def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
     """Keep the pipes for frames. Descriptor 1 becomes standard error and 0 empty, for C libraries and children too."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -5,6 +5,8 @@ which order, how thick. After that a slice is on its own.
 
 Slices may come without the structure: a data set that keeps only slices that show it would otherwise teach the
 network to find it in every slice. So some end slices are replaced by what lies beside the structure.
+
+Step: train.
 """
 
 from __future__ import annotations

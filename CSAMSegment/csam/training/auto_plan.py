@@ -1,4 +1,7 @@
-"""The automatic plan: what a training should do, decided from the data set alone, each decision with its reason."""
+"""The automatic plan: what a training should do, decided from the data set alone, each decision with its reason.
+
+Step: plan.
+"""
 
 from __future__ import annotations
 
@@ -66,11 +69,11 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     settle(
         "validation_patients",
         max(1, min(40, round(patients / 4))),
-        f"a quarter of the {patients} patients, held out to choose the weights and to calibrate the model",
+        f"a quarter of the {patients} patients, to choose the weights and to calibrate the model",
     )
     settle("free_orientation", *_orientation(data))
-    settle("validate_every", 250, "a look at the validation patients after every 250 steps")
-    settle("patience", 6, "stops when 6 looks in a row were no better than the best")
+    settle("validate_every", 250, "the validation patients are segmented after every 250 steps")
+    settle("patience", 6, "stops when 6 validations in a row were no better than the best")
     if start is not None:
         for field, value in inherited(start).items():
             settle(field, value, f"as in {start.name}, from which the training starts")

@@ -1,4 +1,7 @@
-"""The end of a training: the model's error probabilities are measured on the validation patients and made true."""
+"""The end of a training: the model's error probabilities are measured on the validation patients and made true.
+
+Step: calibrate.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +190,9 @@ def assessment_note(cases: Sequence[CaseMeasures], model: Model) -> str:
         how = "each half of them is assessed by the calibration that the other half gives" if taught > 1 else ALONE
         lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
     if selected:
-        lines.append(f"{selected} of the {len(patients)} patients chose its weights, or taught one that it came from.")
+        lines.append(
+            f"{selected} of the {len(patients)} patients selected its weights, or taught one that it came from."
+        )
     if not trained and not taught and not selected:
         lines.append("The model has not seen these patients, as far as their names tell.")
     return " ".join(lines)

@@ -1,4 +1,7 @@
-"""Which cases of a data set a finished model is measured or calibrated on."""
+"""Which cases of a data set a finished model is measured or calibrated on.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MANY = 20
 """More names than these are not all told."""
 
 
-def chosen(
+def chosen_cases(
     folder: str | Path,
     model: Model,
     patients: str | None = None,

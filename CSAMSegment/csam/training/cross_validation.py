@@ -2,7 +2,9 @@
 
 ``python -m csam train DATASET --out DIR --cross-validate``. Each of the others leaves out one fold of the patients and
 measures them; nothing is chosen on these, all take the same steps. So every patient teaches the model, and every
-patient calibrates it while unseen: with few patients, much against a few who were held out.
+patient calibrates it while unseen: with few patients, much against a few validation patients.
+
+Step: all of them, once for each fold.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from .auto_plan import Decision, decide
 from .dataset import Case, Dataset, read_folds
 from .distributed import joined
 from .model_match import selected_weights
-from .output_folder import SPLITS, alone, claim_all
+from .output_folder import SPLITS, begin_cross_validation, locked
 from .plan import Plan
-from .prepare import Preparation, checked, read_all, settled
-from .split import named
+from .prepare import Preparation, checked_plan, preparation_of, read_data_sets
+from .split import split_names
 from .train import Training
 
 FOLDS = 5
@@ -70,12 +72,12 @@ def prepare_folds(
     Raises InputError as ``csam.training.prepare.prepare``, and where who is to assess has chosen the weights of what
     is started from.
     """
-    given = checked(plan)
+    given = checked_plan(plan)
 
     def folds_of(data: Dataset) -> tuple[list[Subsets], list[str]]:
         return read_folds(split, data) if split is not None else ([], [])
 
-    data, further, folds = read_all(dataset, given, extra, folds_of)
+    data, further, folds = read_data_sets(dataset, given, extra, folds_of)
     folds = folds or random_folds(data, given.get("split_seed", Plan.split_seed))
     everyone = {case for subsets in folds for subset in subsets for case in subset}
     parts = {name_of(number): subsets for number, subsets in enumerate(folds)}
@@ -91,16 +93,18 @@ def prepare_folds(
         decisions |= {field: Decision(field, value, UNCHOSEN) for field, value in LAST.items()}
         del decisions["validation_patients"]
         try:
-            prepared[name] = settled(data, further, tuple(decisions.values()), subsets, start)
+            prepared[name] = preparation_of(data, further, tuple(decisions.values()), subsets, start)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         selecting = sorted(selected_weights(start, subsets[1]))
         if selecting:
             raise InputError(
-                f"{name}: {', '.join(selecting[:5])} chose the weights of {start.name}, and cannot assess what starts "
-                "from it. Start from a cross-validation, or from a model that has not seen them."
+                f"{name}: {', '.join(selecting[:5])} selected the weights of {start.name}, and cannot assess what "
+                "starts from it. Start from a cross-validation, or from a model that has not seen them."
             )
-    return prepared, [{"train": named(data, training), "val": named(data, held)} for training, held in folds]
+    return prepared, [
+        {"train": split_names(data, training), "val": split_names(data, held)} for training, held in folds
+    ]
 
 
 def name_of(fold: int | str) -> str:
@@ -148,12 +152,12 @@ def cross_validate(
     with joined() as group:
         log = log if group.first else lambda text: None
         parts, splits = prepare_folds(dataset, plan, extra, fine_tune, split, fold)
-        group.agree(lambda: claim_all(parts, splits, out))
+        group.agree(lambda: begin_cross_validation(parts, splits, out))
 
         def trained(number: int, name: str) -> Model | None:
             log(f"{name}, {number + 1} of {len(parts)}:")
             training = Training(parts[name], out / name, card or {}, device, group, log)
-            with training.claimed():
+            with training.reserved():
                 model = training.run(_share(progress, number, len(parts)), cancelled)
                 if group.first:  # for those to come that start from it; whoever opens it is told what it is
                     replace(model, title=f"{model.title} ({name} of a cross-validation)").save(out / name / "model")
@@ -167,7 +171,7 @@ def cross_validate(
             return models[name_of(fold)]
         if not group.first:
             return None
-        with alone(out):
+        with locked(out):
             return _calibrated(parts, models, out, device, log, cancelled)
 
 

@@ -1,4 +1,7 @@
-"""A data set to train or measure on: read once, every fault found at once, patients kept whole in a split."""
+"""A data set to train or measure on: read once, every fault found at once, patients kept whole in a split.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image, read_json
-from .case_facts import CaseFacts, examine
+from .case_facts import CaseFacts, examine_case
 from .dataset_json import Contents, read_contents
 
 
@@ -132,7 +135,7 @@ def _examine(case: Case, contents: Contents) -> tuple[CaseFacts | None, list[str
         held = f"{len(images)} volume{'s'[: len(images) != 1]}"
         return None, [f"{files[0]} is a file of {held}; dataset.json names {len(contents.channels)} channel(s)"]
     names = files if len(files) == len(images) else [f"{files[0]}, channel {i}" for i in range(len(images))]
-    return examine(images, truth, names, len(contents.labels) + 1)
+    return examine_case(images, truth, names, len(contents.labels) + 1)
 
 
 def _patients(names: Sequence[str], pattern: str) -> tuple[dict[str, str], list[str]]:
@@ -198,11 +201,11 @@ def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, 
     if len(folds) < 2:
         return [], [f"{path} holds {len(folds)} split(s); a cross-validation takes two or more"]
     faults = [f"split {k}: {fault}" for k, (_, _, faults) in enumerate(found) for fault in faults]
-    taught, held_out = (Counter(case.name for subsets in found for case in subsets[place]) for place in (0, 1))
-    for name in [] if faults else sorted({*taught, *held_out}):
-        if (held_out[name], taught[name]) != (1, len(folds) - 1):
+    taught, validated = (Counter(case.name for subsets in found for case in subsets[place]) for place in (0, 1))
+    for name in [] if faults else sorted({*taught, *validated}):
+        if (validated[name], taught[name]) != (1, len(folds) - 1):
             faults.append(
-                f"{path}: {name} is validated on in {held_out[name]} and trained on in {taught[name]} of the "
+                f"{path}: {name} is validated on in {validated[name]} and trained on in {taught[name]} of the "
                 f"{len(folds)} splits; in a cross-validation it is one and all others"
             )
     return [tuple(subsets) for *subsets, _ in found], faults

@@ -2,6 +2,8 @@
 
 The measures themselves are in ``measures``; here a result is brought together with its truth, and figures of cases
 become figures of a data set.
+
+Step: evaluate.
 """
 
 from __future__ import annotations

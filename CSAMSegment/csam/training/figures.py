@@ -1,4 +1,7 @@
-"""An evaluation for users and programs: a readable table, JSON, and a picture of reliability and risk."""
+"""An evaluation for users and programs: a readable table, JSON, and a picture of reliability and risk.
+
+Step: evaluate.
+"""
 
 from __future__ import annotations
 

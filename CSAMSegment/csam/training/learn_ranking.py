@@ -1,4 +1,7 @@
-"""How much each fact of a slice counts (``csam.uncertainty.slice_ranking``), learned from slices with a truth."""
+"""How much each fact of a slice counts (``csam.uncertainty.slice_ranking``), learned from slices with a truth.
+
+Step: calibrate.
+"""
 
 from __future__ import annotations
 

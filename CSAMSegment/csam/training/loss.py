@@ -1,4 +1,7 @@
-"""What a training makes small: the loss of one stack."""
+"""What a training makes small: the loss of one stack.
+
+Step: train.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Masks are boolean arrays. ``error_probability`` is that of every voxel's label, ``wrong`` whether it is wrong; both
 are taken in a region around structure and prediction, for background flatters every measure. A measure that is not
 defined for its input (no structure, no error, no spread) is None and takes no part in a mean.
+
+Step: evaluate.
 """
 
 from __future__ import annotations

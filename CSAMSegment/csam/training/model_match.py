@@ -1,4 +1,7 @@
-"""A finished model beside a data set: whose channels and labels are the same, and which patients it has seen."""
+"""A finished model beside a data set: whose channels and labels are the same, and which patients it has seen.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 

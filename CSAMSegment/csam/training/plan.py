@@ -1,4 +1,7 @@
-"""Every decision of a training, as data."""
+"""Every decision of a training, as data.
+
+Step: plan.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ class Plan:
     learning rate falls to zero after a short warm-up, "cosine" or "polynomial" (power 0.9, as nnU-Net's). ema: decay of
     the weights' running average.
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
-    weights: the averaged ones of the "best" look at the validation patients, or of the "last" step whatever they say.
-    patience: stop after this many looks without a better Dice; 0, as the last weights, never stops.
+    weights: the averaged ones of the "best" validation, or of the "last" step whatever they say.
+    patience: stop after this many validations without a better Dice; 0, as the last weights, never stops.
     gate_samples: samples of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
     structure. free_orientation: mirrors and quarter turns, where no structure is told by its place; a run of the model
     then takes its samples over several orientations.

@@ -1,6 +1,8 @@
 """Everything that is settled before a training begins: the data, the split, the plan, the weights to start from.
 
 Nothing is written here; what is wrong is found here, all of it at once.
+
+Step: prepare.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from .auto_plan import Decision, decide, patient_pattern, plan_from
 from .dataset import Case, Dataset, inspect, read_split, report
 from .model_match import by_order, places, seen_patients, trainings_of, values_by_name
 from .plan import Plan
-from .split import look_over, named, random_split
+from .split import check_split, random_split, split_names
 from .trained_model import assemble
 
 
@@ -49,7 +51,7 @@ class Preparation:
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
         assemble(network, self.data, self.plan, self.training_cases[:1], card, self.start).check()
-        anew = adopt(self.start, network, self.data.channels, self.data.labels) if self.start else []
+        anew = take_over_weights(self.start, network, self.data.channels, self.data.labels) if self.start else []
         return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
 
     @property
@@ -80,27 +82,27 @@ def prepare(
     """
     if fold is not None and split_file is None:
         raise InputError(f"Fold {fold} of which split? Give the file as well: --split splits_final.json --fold {fold}.")
-    given = checked(plan)
+    given = checked_plan(plan)
 
     def subsets_of(data: Dataset):
         *subsets, faults = (None, []) if split_file is None else read_split(split_file, data, fold or 0)
         return subsets if split_file is not None else None, faults
 
-    data, further, subsets = read_all(dataset, given, extra, subsets_of)
+    data, further, subsets = read_data_sets(dataset, given, extra, subsets_of)
     decisions = tuple(decide(data, start, given))
     if subsets is None:
         subsets = random_split(data, plan_from(decisions), seen_patients(start, data.cases, "training"))
-    return settled(data, further, decisions, subsets, start)
+    return preparation_of(data, further, decisions, subsets, start)
 
 
-def checked(plan: Plan | Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_plan(plan: Plan | Mapping[str, Any] | None) -> dict[str, Any]:
     """The fields that are asked for. Raises InputError for one that cannot be, whatever the data set."""
     given = asdict(plan) if isinstance(plan, Plan) else Plan.checked(plan or {})
     Plan(**(LENIENT | given))
     return given
 
 
-def read_all(
+def read_data_sets(
     dataset: str | Path,
     given: Mapping[str, Any],
     extra: Sequence[str | Path],
@@ -135,14 +137,14 @@ def read_all(
     return data, tuple(further), subsets
 
 
-def settled(
+def preparation_of(
     data: Dataset,
     further: tuple[Dataset, ...],
     decisions: tuple[Decision, ...],
     subsets: tuple[tuple[Case, ...], tuple[Case, ...]],
     start: Model | None,
 ) -> Preparation:
-    """subsets: the cases to train and to validate on. Raises InputError where they do not do, see ``look_over``, or
+    """subsets: the cases to train and to validate on. Raises InputError where they do not do, see ``check_split``, or
     ``start`` was trained on who is to validate."""
     training, validation = subsets
     spoilt = sorted(seen_patients(start, validation, "training"))
@@ -152,9 +154,9 @@ def settled(
             "or start from another model. Other people of the same names need other names of their cases."
         )
     plan = plan_from(decisions)
-    odd = look_over(data, training, validation, further, choosing=plan.weights == "best")
+    odd = check_split(data, training, validation, further, choosing=plan.weights == "best")
     patients = [sorted({case.patient for case in subset}) for subset in (training, validation)]
-    names = {"training": named(data, training), "validation": named(data, validation)}
+    names = {"training": split_names(data, training), "validation": split_names(data, validation)}
     chosen = {*training, *validation}
     used = replace(data, cases=tuple(case for case in data.cases if case in chosen))
     notes = (*odd, *_in_order(data, further, start), *_further_before(data, start))
@@ -197,7 +199,9 @@ HEADS = ("conv_final", "final.")
 """How the names of the output layers' weights begin."""
 
 
-def adopt(start: Model, network: torch.nn.Module, channels: Sequence[str], labels: Sequence[str]) -> list[str]:
+def take_over_weights(
+    start: Model, network: torch.nn.Module, channels: Sequence[str], labels: Sequence[str]
+) -> list[str]:
     """Copies the weights of a model into the network where they fit; returns what begins anew, in words.
 
     channels, labels: the data set's, the latter from value 1 on. In the input layer every channel takes the weights of

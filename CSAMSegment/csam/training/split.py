@@ -1,4 +1,7 @@
-"""The two subsets of a training, who is trained and who is validated on: made, named and looked over."""
+"""The two subsets of a training, who is trained and who is validated on: made, named and looked over.
+
+Step: split.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def random_split(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tup
     return data.of([patient for patient in data.patients if patient not in validation]), data.of(validation)
 
 
-def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
+def split_names(data: Dataset, cases: Sequence[Case]) -> list[str]:
     """A subset as a split file names it: patients who are in it with all their cases, and the cases of the others.
 
     A patient's name that is also that of one of several cases would stand for that case: there the cases are named.
@@ -42,7 +45,7 @@ def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
     return sorted({case.name if case.patient in parted else case.patient for case in cases})
 
 
-def look_over(
+def check_split(
     data: Dataset,
     training: Sequence[Case],
     validation: Sequence[Case],
@@ -91,10 +94,10 @@ def _check_apart(
     data: Dataset, training: Sequence[Case], validation: Sequence[Case], further: Sequence[Dataset]
 ) -> None:
     """Raises InputError where a validation scan is trained on, under whatever name: its voxels, or a file of its."""
-    held_out = {mark: case.name for case in validation for mark in _marks(data, case)}
+    validated = {mark: case.name for case in validation for mark in _marks(data, case)}
     for other in (data, *further):
         for case in training if other is data else other.cases:
-            twin = next((held_out[mark] for mark in _marks(other, case) if mark in held_out), None)
+            twin = next((validated[mark] for mark in _marks(other, case) if mark in validated), None)
             if twin is not None:
                 raise InputError(
                     f"{case.name} of {other.name}, to train on, and {twin}, to validate on, are the same scan: the "

@@ -1,4 +1,7 @@
-"""A model made of a trained network, its data set, its plan and a card."""
+"""A model made of a trained network, its data set, its plan and a card.
+
+Step: train.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 All work on {"image": (C·S, h, w), "label": (S, h, w)}: the slices are channels, so that they move together under an
 affine or elastic transform, and no transform can mix two of them.
+
+Step: train.
 """
 
 from __future__ import annotations

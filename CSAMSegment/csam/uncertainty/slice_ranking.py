@@ -146,7 +146,7 @@ def of_pictures(labels: np.ndarray, image: np.ndarray, pixel: tuple[float, float
     box = _around(inside, pixels(0.7))
     labels, inside, image = labels[box], inside[box], np.nan_to_num(image[box].astype(np.float32))
     places = _places(inside, counts, pixel) / radius
-    faint, more, leaks = _looks(inside, image, counts, pixels(0.3), pixels(0.12))
+    faint, more, leaks = _contrasts(inside, image, counts, pixels(0.3), pixels(0.12))
     differ = [_count(a != b) / largest for a, b in pairwise(labels)]
     unlike = [1 - _correlation(a, b) for a, b in pairwise(image)]
     last = len(labels) - 1
@@ -200,7 +200,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return max(0.0, float((first * second).sum() / size)) if size > 0 else 0.0
 
 
-def _looks(
+def _contrasts(
     inside: np.ndarray, image: np.ndarray, counts: np.ndarray, wide: Sequence[int], thin: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every slice: how far its structure stands out less than usual; how far a slice without looks as if it had
