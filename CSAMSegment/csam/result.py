@@ -114,7 +114,7 @@ class Result:
     """Everything a run gives. All images lie on the input's own grid.
 
     labels: label image, unsigned integer, 0 is background.
-    error_probability: chance that the voxel's label is wrong, float32, 0 to 1, calibrated on validation data.
+    error_probability: of the voxel's label, float32, 0 to 1, calibrated on validation data.
     entropy, mutual_information: in nats, float32.
     probabilities: vector image, float32, one component a class (background first), or None.
     slice_axis: the image axis (0, 1, 2 for i, j, k) along which the slices are stacked.
