@@ -1,4 +1,4 @@
-"""The errors a person may meet. Each says what was found, what was expected and what to do.
+"""The errors that a user may see. Each says what was found, what was expected and what to do.
 
 ``kind`` travels over the worker's protocol, so that the other side can tell them apart.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class CSAMError(Exception):
-    """Base of every error raised on purpose; ``str(error)`` is one sentence for a person."""
+    """Base of every error raised on purpose; ``str(error)`` is one sentence for a user."""
 
     kind = "internal"
     detail = ""
@@ -42,7 +42,7 @@ class DeviceLost(DeviceError):
 
 
 class Cancelled(CSAMError):
-    """The person who started the run stopped it."""
+    """The user who started the run stopped it."""
 
     kind = "cancelled"
 

@@ -13,15 +13,15 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Options:
-    """How to run. Every field has a default that suits a first look.
+    """How to run. Every field has a default that suits a first run.
 
-    samples: number of draws from the gates' posterior, 1 to 1000; 1 is a single pass with the gates at their mean.
+    samples: how many of the gates' posterior, 1 to 1000; 1 is a single pass with the gates at their mean.
     seed: same seed, same device, same result.
     device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
     slice_axis: "auto", or the image's own axis "i", "j" or "k" along which the slices are stacked.
     region: corners (low, high) of a box in patient space, LPS millimetres, to which the run is limited; None for all.
     keep_probabilities: also return the mean probability of every class.
-    test_time_augmentation: look everywhere closely, and from every orientation that the model was taught: slower, for
+    test_time_augmentation: samples everywhere, and over every orientation that the model was taught: slower, for
       poor images. Samples are taken from one orientation after the other, one of each at least.
     """
 
@@ -53,7 +53,7 @@ def _is_box(region) -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """fraction: 0 to 1. stage: a few words for a person. seconds_left: None while unknown."""
+    """fraction: 0 to 1. stage: a few words for a user. seconds_left: None while unknown."""
 
     fraction: float
     stage: str
@@ -70,7 +70,7 @@ class SliceScore:
     index: along the image's own slice axis, from 0.
     expected_wrong_area_mm2: sum of the error probability times the pixel area; with a model that has learned what
         neighbouring slices tell (``csam.uncertainty.slice_ranking``), its share of the stack's sum by that.
-    worst_point: patient coordinates (LPS, mm) of the centre of its most doubtful spot.
+    worst_point: patient coordinates (LPS, mm) of the centre of the spot with the highest mean error probability.
     rank: 1 is the slice to look at first.
     areas_mm2: area of each structure in this slice, in the order of ``Result.structures``.
     reason: in a few words what puts it before others, or nothing.
@@ -114,7 +114,7 @@ class Result:
     """Everything a run gives. All images lie on the input's own grid.
 
     labels: label image, unsigned integer, 0 is background.
-    error_probability: chance that the voxel's label is wrong, float32, 0 to 1, calibrated on validation data.
+    error_probability: of the voxel's label, float32, 0 to 1, calibrated on validation data.
     entropy, mutual_information: in nats, float32.
     probabilities: vector image, float32, one component a class (background first), or None.
     slice_axis: the image axis (0, 1, 2 for i, j, k) along which the slices are stacked.

@@ -1,4 +1,4 @@
-"""How long the application's main thread stands still while a person opens the panel, presses Apply and gets a result.
+"""How long the application's main thread stands still while a user opens the panel, presses Apply and gets a result.
 
 The panel runs on the test host (a real MRML scene, real Qt) with the worker as a process that gives a made result.
 A timer of Qt beats every millisecond; a hold is what the main thread computes and waits for between two beats (its
@@ -144,7 +144,7 @@ class Pulse:
 
 
 def measure(size: tuple[int, int, int], stacks: bool) -> None:
-    """Work with the panel as a person does; prints the holds as JSON in the last line."""
+    """Work with the panel as a user does; prints the holds as JSON in the last line."""
     import numpy as np
     from gui.panel_kit import make_model
     from host.gui_host import GuiHost

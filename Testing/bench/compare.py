@@ -9,7 +9,7 @@ networks that are finished on all of these seeds and folds; it refuses those of 
 network first takes --begin-steps on a further data set, phantoms say, once a seed: its folds go on from there. With
 --after every unit goes on from its own of an earlier comparison, with a finer plan say; with --fine-tune from the
 weights of a model, where they fit. Nothing is chosen on the held-out patients: the averaged weights of the last step
-are measured, all networks' over the product's views. Those of our networks are kept as models, for
+are measured, all networks' over the product's orientations. Those of our networks are kept as models, for
 compare_uncertainty.py. Prints the table, writes comparison.json and .png beside the networks' folders.
 """
 
@@ -41,9 +41,9 @@ from csam.training.augment import Augmenter
 from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
 from csam.training.evaluate import evaluate, summarise
-from csam.training.model_match import met
+from csam.training.model_match import seen_patients
 from csam.training.plan import Plan
-from csam.training.prepare import adopt
+from csam.training.prepare import take_over_weights
 from csam.training.train import load_example
 from csam.training.trained_model import assemble
 from csam.training.trainer import Trainer, read_checkpoint
@@ -132,10 +132,10 @@ def run(unit: Unit) -> str:
         network.load_state_dict(beginning(unit, plan, data, network, device))
     if unit.fine_tune:
         start = find_model(unit.fine_tune)
-        spoilt = met(start, validation, "training")
+        spoilt = seen_patients(start, validation, "training")
         if spoilt:
             raise SystemExit(f"{start.name} was trained on {', '.join(sorted(spoilt))}, who are held out.")
-        for anew in adopt(start, network, data.channels, data.labels):
+        for anew in take_over_weights(start, network, data.channels, data.labels):
             print(f"Begins anew: {anew}", flush=True)
     if unit.after:
         network.load_state_dict(network.state_dict() | averaged_before(unit))

@@ -35,22 +35,22 @@ from csam.cli import find_model
 from csam.image import geometry
 from csam.image.stack import Stack, stack_of
 from csam.model import Model
-from csam.network.orientations import ROTATIONS, View
+from csam.network.orientations import ORIENTATIONS, StackOrientation
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
 
 OUT = Path("out/bench/uncertainty")
 DRAWS = 20
-IDENTITY = View()
+IDENTITY = StackOrientation()
 METHODS = {
     "softmax": [(IDENTITY, None)],
     "gates": [(IDENTITY, n) for n in range(DRAWS)],
     "gates, 6 samples": [(IDENTITY, n) for n in range(6)],
-    "8 rotations": [(view, None) for view in ROTATIONS],
-    "16 symmetries": [(view, None) for view in (*ROTATIONS, *MIRRORED)],
-    "gates and rotations": [(view, n) for n, view in enumerate(ROTATIONS)],
+    "8 rotations": [(orientation, None) for orientation in ORIENTATIONS],
+    "16 symmetries": [(orientation, None) for orientation in (*ORIENTATIONS, *MIRRORED)],
+    "gates and rotations": [(orientation, n) for n, orientation in enumerate(ORIENTATIONS)],
 }
-"""Name → its passes: views and draws of the gates, None for the gates at their mean."""
+"""Name → its passes: orientations and samples of the gates, None for the gates at their mean."""
 FULL = ("softmax", "gates", "8 rotations", "gates and rotations")
 OF_ENSEMBLES = {"softmax": "ensemble of {}", "8 rotations": "ensemble of {}, rotations"}
 SHORT = ("softmax", "gates, 6 samples", "8 rotations")
@@ -89,10 +89,10 @@ def collect(cases: Sequence[HeldOut], shift: str, methods: Sequence[str], out: P
         for number, model in enumerate(held.models):
             wanted: dict = {}
             for name in methods if number == 0 else OF_ENSEMBLES.keys() & set(methods):
-                for view, number_of_draw in METHODS[name]:
-                    wanted.setdefault(view, []).append(number_of_draw)
+                for orientation, sample in METHODS[name]:
+                    wanted.setdefault(orientation, []).append(sample)
             stack, _ = scan(case, model, shift)
-            wanted = {view: list(dict.fromkeys(draws)) for view, draws in wanted.items()}
+            wanted = {orientation: list(dict.fromkeys(samples)) for orientation, samples in wanted.items()}
             Passes(file_of(case, model, shift, out)).complete(
                 model.network(), stack.values, model.field_of_view, wanted
             )

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from csam.training import measures
 from csam.training.calibrate import error_map
-from csam.uncertainty.measures import error_probability
+from csam.uncertainty.measures import calibrated_error_probability
 
 NOMINAL = 0.9
 
@@ -54,7 +54,7 @@ CALIBRATIONS = {
 
 
 def _through(doubt: np.ndarray, error_map: Sequence) -> np.ndarray:
-    return error_probability(1 - doubt, error_map)
+    return calibrated_error_probability(1 - doubt, error_map)
 
 
 def calibrated(cases: Sequence[Judged], kind: str, how: str) -> list[np.ndarray]:

@@ -19,36 +19,43 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csam.image.geometry import fields, pad_amounts, windows
-from csam.network.orientations import ROTATIONS, View
+from csam.network.orientations import ORIENTATIONS, StackOrientation
 from csam.network.posterior import GatePosterior
 
-MIRRORED = tuple(View(view.quarter_turns, view.mirrored, not view.reversed) for view in ROTATIONS)
-"""The eight symmetries of a stack beside csam.network.orientations.ROTATIONS: those that turn left into right."""
+MIRRORED = tuple(
+    StackOrientation(orientation.quarter_turns, orientation.mirrored, not orientation.reversed)
+    for orientation in ORIENTATIONS
+)
+"""The eight symmetries of a stack beside csam.network.orientations.ORIENTATIONS: those that turn left into right."""
 
 
-def name(view: View) -> str:
-    return f"turn{view.quarter_turns}" + "-mirrored" * view.mirrored + "-reversed" * view.reversed
+def name(orientation: StackOrientation) -> str:
+    return f"turn{orientation.quarter_turns}" + "-mirrored" * orientation.mirrored + "-reversed" * orientation.reversed
 
 
-def key(view: View, draw: int | None) -> str:
-    """The name of a pass. draw: number of the gates' draw, None for the gates at their mean."""
-    return f"{name(view)}/{'mean' if draw is None else draw}"
+def key(orientation: StackOrientation, sample: int | None) -> str:
+    """The name of a pass. sample: number of the gates' sample, None for the gates at their mean."""
+    return f"{name(orientation)}/{'mean' if sample is None else sample}"
 
 
 @torch.inference_mode()
 def run(
-    network, values: Tensor, field_of_view: tuple[int, int], view: View, draws: Sequence[int | None]
+    network,
+    values: Tensor,
+    field_of_view: tuple[int, int],
+    orientation: StackOrientation,
+    samples: Sequence[int | None],
 ) -> Iterator[tuple[int | None, Tensor]]:
-    """Probabilities (S, K, h, w) of a stack (C, S, h, w) under each draw, in windows and tiles as in a real run."""
-    seen = view.apply(values.transpose(0, 1)).transpose(0, 1)
-    field_of_view = field_of_view[::-1] if view.quarter_turns % 2 else field_of_view
+    """Probabilities (S, K, h, w) of a stack (C, S, h, w) under each sample, in windows and tiles as in a real run."""
+    seen = orientation.apply(values.transpose(0, 1)).transpose(0, 1)
+    field_of_view = field_of_view[::-1] if orientation.quarter_turns % 2 else field_of_view
     count, *image = seen.shape[1:]
     before, behind = pad_amounts(count, network.num_slices)
     index = np.clip(np.arange(-before, count + behind), 0, count - 1)
     (top, bottom), (left, right) = (pad_amounts(n, f) for n, f in zip(image, field_of_view, strict=True))
     padded = F.pad(seen[:, index], (left, right, top, bottom))
     classes = network.architecture["num_classes"]
-    sums = torch.zeros(len(draws), len(index), classes, *padded.shape[-2:])
+    sums = torch.zeros(len(samples), len(index), classes, *padded.shape[-2:])
     in_plane = (fields(n, size) for n, size in zip(sums.shape[3:], field_of_view, strict=True))
     pieces = [windows(len(index), network.num_slices), *in_plane]
     for places in product(*(zip(*piece, strict=True) for piece in pieces)):
@@ -63,10 +70,10 @@ def run(
         blend = torch.from_numpy(np.einsum("s,r,c->src", *weights))[:, None]
         posterior = GatePosterior(network, x)
         sampler = posterior.sampler()
-        for number, draw in enumerate(draws):
-            # As in csam.pipeline.sliding_window, draw number i is the same deviation in every window and tile.
-            drawn = (None, "mean") if draw is None else (torch.Generator().manual_seed(draw), "independent")
-            (logits,) = sampler(posterior.draws(1, *drawn))
+        for number, sample in enumerate(samples):
+            # As in csam.pipeline.sliding_window, sample number i is the same deviation in every window and tile.
+            how = (None, "mean") if sample is None else (torch.Generator().manual_seed(sample), "independent")
+            (logits,) = sampler(posterior.sample_gates(1, *how))
             sums[(number, *here)] += blend * logits.softmax(1)
     inside = (
         slice(None),
@@ -75,8 +82,8 @@ def run(
         slice(top, top + image[0]),
         slice(left, left + image[1]),
     )
-    for draw, probabilities in zip(draws, sums[inside], strict=True):
-        yield draw, view.undo(probabilities)
+    for sample, probabilities in zip(samples, sums[inside], strict=True):
+        yield sample, orientation.undo(probabilities)
 
 
 class Passes:
@@ -86,33 +93,41 @@ class Passes:
         self.path = path
         self.values: dict[str, np.ndarray] = dict(np.load(path)) if path.exists() else {}
 
-    def complete(self, network, values: Tensor, field_of_view: tuple[int, int], wanted: dict[View, Sequence]) -> None:
-        """wanted: the draws of each view. Every pass is kept as its foreground classes, (K - 1, S, h, w) float16."""
-        missing = {view: [d for d in draws if key(view, d) not in self.values] for view, draws in wanted.items()}
-        for view, draws in missing.items():
-            if not draws:
+    def complete(
+        self, network, values: Tensor, field_of_view: tuple[int, int], wanted: dict[StackOrientation, Sequence]
+    ) -> None:
+        """wanted: the samples of each orientation. Every pass is kept as its foreground classes, (K - 1, S, h, w)
+        float16."""
+        missing = {
+            orientation: [d for d in samples if key(orientation, d) not in self.values]
+            for orientation, samples in wanted.items()
+        }
+        for orientation, samples in missing.items():
+            if not samples:
                 continue
             started = time.perf_counter()
-            for draw, probabilities in run(network, values, field_of_view, view, draws):
-                self.values[key(view, draw)] = probabilities[:, 1:].transpose(0, 1).numpy().astype(np.float16)
-            self.values[f"seconds/{name(view)}/{len(draws)}"] = np.float64(time.perf_counter() - started)
+            for sample, probabilities in run(network, values, field_of_view, orientation, samples):
+                self.values[key(orientation, sample)] = probabilities[:, 1:].transpose(0, 1).numpy().astype(np.float16)
+            self.values[f"seconds/{name(orientation)}/{len(samples)}"] = np.float64(time.perf_counter() - started)
         if any(missing.values()):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.path.with_suffix(".tmp.npz")
             np.savez(temporary, **self.values)
             os.replace(temporary, self.path)
 
-    def stacked(self, view_draws: Sequence[tuple[View, int | None]]) -> np.ndarray:
+    def stacked(self, passes_wanted: Sequence[tuple[StackOrientation, int | None]]) -> np.ndarray:
         """(passes, K, S, h, w) float32, background first."""
-        foreground = np.stack([self.values[key(view, draw)] for view, draw in view_draws]).astype(np.float32)
+        foreground = np.stack([self.values[key(orientation, sample)] for orientation, sample in passes_wanted]).astype(
+            np.float32
+        )
         return np.concatenate([1 - foreground.sum(1, keepdims=True), foreground], 1)
 
 
 def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) -> Callable[[Sequence], float]:
     """How long a method's passes take, in single passes of the whole network.
 
-    A view costs what its draws share, a draw the rest of the decoder; medians of interleaved runs: the machine may be
-    shared.
+    A orientation costs what its samples share, a sample the rest of the decoder; medians of interleaved runs: the
+    machine may be shared.
     """
     x = torch.rand(network.num_slices, network.architecture["input_channels"], *field_of_view)
     once, every = [], []
@@ -120,15 +135,15 @@ def relative_costs(network, field_of_view: tuple[int, int], repeats: int = 5) ->
         for _ in range(repeats + 1):  # the first warms up
             started = time.perf_counter()
             posterior = GatePosterior(network, x)
-            sampler, gates = posterior.sampler(), posterior.draws(1)
+            sampler, gates = posterior.sampler(), posterior.sample_gates(1)
             between = time.perf_counter()
             sampler(gates)
             once.append(between - started)
             every.append(time.perf_counter() - between)
-    view, draw = np.median(once[1:]), np.median(every[1:])
+    orientation, sample = np.median(once[1:]), np.median(every[1:])
 
-    def cost(method: Sequence[tuple[View, int | None]]) -> float:
-        views = len({view for view, _ in method})
-        return float((views * view + len(method) * draw) / (view + draw))
+    def cost(method: Sequence[tuple[StackOrientation, int | None]]) -> float:
+        orientations = len({orientation for orientation, _ in method})
+        return float((orientations * orientation + len(method) * sample) / (orientation + sample))
 
     return cost

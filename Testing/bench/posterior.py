@@ -8,7 +8,7 @@ Prints tables and writes out/bench/posterior.json. "Plain" is the published way:
 sample. Times are medians of interleaved repeats and their ratios, because the machine may be shared; with --threads 1
 it is the processor's own time, which others who use it do not change. All samples of a run cost the same; with
 --timed N, runs of N and of 1 sample are timed and twenty extrapolated from them. The reference of the maps' error is
-2,000 draws in mirrored pairs through ``csam.posterior``; "logits differ by" shows that it equals the plain way.
+2,000 samples in mirrored pairs through ``csam.posterior``; "logits differ by" shows that it equals the plain way.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def largest_difference(network, x) -> float:
     """Of the logits, between the fast way and the plain one, for one draw of the gates."""
     with torch.inference_mode():
         posterior = GatePosterior(network, x)
-        gates = posterior.draws(1, torch.Generator().manual_seed(3))
+        gates = posterior.sample_gates(1, torch.Generator().manual_seed(3))
         plain = posterior.logits([level[0] for level in gates])
         return max(
             float((posterior.sampler(slice(k, k + 1))(gates)[0] - plain[[k]]).abs().max()) for k in (0, len(x) // 2)
@@ -141,7 +141,7 @@ def print_costs(rows: list[dict]) -> None:
 
 
 def heart(model: Model) -> torch.Tensor:
-    """A made heart at the model's spacing: (1, S, h, w)."""
+    """The phantom at the model's spacing: (1, S, h, w)."""
     image = phantom.cine_stack(1, slices=12).image
     axis = input_check.chosen_axis(image, model, "auto")
     return stack_of([image], model.in_plane_spacing, model.intensity, AXES[axis]).values
@@ -162,7 +162,7 @@ def map_errors(references: int, repeats: int) -> dict:
     methods = [("independent", 20), ("antithetic", 4), ("antithetic", 8), ("antithetic", 20),
                ("quadrature", levels + 1), ("quadrature", 8), ("quadrature", 2 * levels)]  # fmt: skip
     rows = []
-    print(f"\n{'rule':14s} {'samples':>7s} {'map error':>10s}   (against {references} draws in mirrored pairs)")
+    print(f"\n{'rule':14s} {'samples':>7s} {'map error':>10s}   (against {references} samples in mirrored pairs)")
     for rule, samples in methods:
         squares = []
         for seed in range(1 if rule == "quadrature" else repeats):

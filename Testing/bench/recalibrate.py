@@ -17,7 +17,7 @@ from csam.cli import find_model
 from csam.model import Calibration, Model
 from csam.model.card import write_card
 from csam.result import Options
-from csam.training.calibrate import judged_by
+from csam.training.calibrate import calibrated_from
 from csam.training.dataset import read_dataset, read_folds
 from csam.training.evaluate import evaluate
 
@@ -44,7 +44,7 @@ def main() -> None:
         own = replace(Model.load(folder), calibration=Calibration())
         measured, used = measured + evaluate(own, unseen, Options(device="cpu")), used + 1
     how = f"Cross-validated by the models of {used} folds, each on the patients that are unseen to it. {options.note}"
-    done = judged_by(model, measured, options.out, how.strip())
+    done = calibrated_from(model, measured, options.out, how.strip())
     metrics = {**model.metrics, "note": f"{model.metrics.get('note', '')} {options.note}".strip()}
     own = replace(model, calibration=done.calibration, metrics=metrics)
     own.save(options.out / "model")

@@ -142,8 +142,8 @@ def let_in() -> None:
     """Lets the pipeline run an Outsider, which csam.posterior does not know how to decode."""
     ours = getattr(posterior, "decoding", None)
     if ours is not None:
-        posterior.decoding = lambda network, team, *dtype: (
-            Whole(network) if isinstance(network, Outsider) else ours(network, team, *dtype)
+        posterior.decoding = lambda network, threads, *dtype: (
+            Whole(network) if isinstance(network, Outsider) else ours(network, threads, *dtype)
         )
 
 

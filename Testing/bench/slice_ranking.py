@@ -30,7 +30,7 @@ from csam.model import Calibration, Model
 from csam.training import measures
 from csam.training.calibrate import error_map
 from csam.training.learn_ranking import SliceFacts, fit
-from csam.uncertainty.measures import error_probability
+from csam.uncertainty.measures import calibrated_error_probability
 from csam.uncertainty.slice_ranking import SliceRisk, of_stack
 
 OUT = Path("out/bench/slices")
@@ -75,7 +75,7 @@ def ranked(found: Sequence[Scan]) -> list[Ranked]:
     for scan in found:
         if scan.kind in UNTAUGHT or not (scan.labels > 0).any():
             continue
-        error = error_probability(1 - scan.error, of_voxels[scan.fold])
+        error = calibrated_error_probability(1 - scan.error, of_voxels[scan.fold])
         facts = of_stack(scan.labels, error, scan.image, scan.spacing[1:])
         expected = error.sum((1, 2)) * scan.pixel_mm2
         out.append(Ranked(scan, SliceFacts(scan.patient, facts, scan.wrong_mm2), expected))

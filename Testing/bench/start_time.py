@@ -54,7 +54,7 @@ def time_line() -> dict[str, float]:
 
     try:
         step("worker answers, torch imported", client.hello)
-        step("model loaded, warm, its pace measured", lambda: client.run({"type": "load", "model": str(MODEL)}))
+        step("model loaded, warm, its speed measured", lambda: client.run({"type": "load", "model": str(MODEL)}))
         step("first run", lambda: client.segment([image], MODEL))
         step("second run", lambda: client.segment([image], MODEL))
     finally:

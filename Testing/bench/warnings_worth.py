@@ -2,7 +2,7 @@
 
     python Testing/bench/warnings_worth.py DATASET --folds CROSS-VALIDATION [--phantoms DIR] [--others IMAGE ...]
 
-Every scan is judged by the model that has not met its patient; the case quality is calibrated on the other folds. A
+Every scan is assessed by the model that has not seen its patient; the case quality is calibrated on the other folds. A
 result is poor below a Dice of POOR, and always where the image shows another anatomy (--others).
 precision: share of the scans warned of that are poor; recall: share of the poor that are warned of; chance: share
 of all scans that are poor, the precision of a warning that knows nothing. Runs are kept in OUT/held-out; prints tables,

@@ -8,9 +8,9 @@ deaf     a result after a minute, and hears no cancel
 no-torch its hello says that torch cannot be imported
 damaged-torch  the same, and an installation would not help
 no-gpu   its GPU is there but cannot be used
-cpu-pace it measures the CPU, as the GPU failed at it; runs are on the CPU too
+cpu-speed it measures the CPU, as the GPU failed at it; runs are on the CPU too
 lost     its GPU is lost in every run that is not on the CPU
-no-pace  it measures no model
+no-speed  it measures no model
 empty    a result at once, in which nothing was found
 bench    a result of all structures after half a second
 broken   every segmentation ends in an error of the model
@@ -65,9 +65,11 @@ def hello(request, models):
 
 def load(request, models):
     model = models.get(request.field("model"))
-    pace = {"fixed": 1.0, "sample": 0.1, "num_views": 1, "of_a_later_version": 7} if mode() != "no-pace" else None
+    speed = (
+        {"fixed": 1.0, "sample": 0.1, "num_orientations": 1, "of_a_later_version": 7} if mode() != "no-speed" else None
+    )
     request.reply(
-        "loaded", model=model.description(), pace=pace, device="cpu" if mode() == "cpu-pace" else request.device
+        "loaded", model=model.description(), speed=speed, device="cpu" if mode() == "cpu-speed" else request.device
     )
 
 
@@ -89,7 +91,7 @@ def segment(request, models):
     if how == "bench":
         made = with_every_structure(made, len(labels))
     fields, made = pack_result(made)
-    if how in ("cpu-pace", "lost", "no-gpu"):
+    if how in ("cpu-speed", "lost", "no-gpu"):
         fields["provenance"]["device"] = "cpu"
     request.reply("result", made, result=fields)
 

@@ -54,7 +54,7 @@ class Person:
         self.volume = self.widget = None
 
     def loads(self, name: str = "cine", **arguments):
-        """Loads a small stack of a made heart."""
+        """Loads a small stack of the phantom."""
         from CSAMSegmentLib.logic.sample_data import make_phantom_nodes
 
         volume, _labels = make_phantom_nodes(**{"slices": 6, "size": 64, "spacing": (4.0, 4.0, 8.0), **arguments})

@@ -25,14 +25,14 @@ def test_a_gpu_that_cannot_be_used_is_said_beside_the_cpu_that_is(person):
 
 def test_a_pace_that_the_cpu_had_is_not_promised_of_the_gpu(person):
     person.loads()
-    person.makes_the_worker("cpu-pace")
+    person.makes_the_worker("cpu-speed")
     person.opens()
     assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
 
 
 def test_what_a_run_on_the_cpu_took_is_kept_under_the_cpu(person):
     person.loads()
-    person.opens().applies("cpu-pace")
+    person.opens().applies("cpu-speed")
     samples = person.parameters.samples
     assert read_setting(SPEED_SETTING.format(model="tiny", device="cpu", samples=samples, augmented=""))
     assert not read_setting(SPEED_SETTING.format(model="tiny", device="cuda:0", samples=samples, augmented=""))

@@ -69,7 +69,7 @@ def test_device_and_time_are_said_in_words_before_the_first_run(person):
 
 def test_a_worker_that_measures_nothing_leaves_the_time_open(person):
     person.loads()
-    person.makes_the_worker("no-pace")
+    person.makes_the_worker("no-speed")
     person.opens()
     assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
 
@@ -78,7 +78,9 @@ def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     assert done.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 12 s"
     done.parameters.samples = 80
     done.looks()
-    assert done.ui.deviceLabel.text.endswith("about 21 s"), "for another number of samples the measured pace tells more"
+    assert done.ui.deviceLabel.text.endswith("about 21 s"), (
+        "for another number of samples the measured speed tells more"
+    )
 
 
 def test_a_new_region_is_the_whole_image_and_can_be_used_at_once(person):

@@ -1,4 +1,4 @@
-"""Training examples: slices stay whole, pictures and labels move together, and a step always draws the same."""
+"""Training examples: slices stay whole, pictures and labels move together, and a step always makes the same."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import small  # noqa: F401 one thread
 
-from csam.training.augment import Augmenter, Example, ahead, choose_slices, crop, draw_example, thicken
+from csam.training.augment import Augmenter, Example, ahead, choose_slices, crop, random_example, thicken
 
 
 def example(slices=6, rows=24, columns=20, channels=1):
@@ -86,19 +86,19 @@ def test_a_crop_in_the_middle_is_that_part_of_the_picture():
     slices=st.integers(1, 9), num_slices=st.integers(1, 9), seed=st.integers(0, 10_000), empty=st.booleans(),
     free=st.booleans(), rows=st.sampled_from([9, 24, 70]),
 )  # fmt: skip
-def test_a_drawn_example_has_the_labels_of_its_picture(slices, num_slices, seed, empty, free, rows):
+def test_a_taken_example_has_the_labels_of_its_picture(slices, num_slices, seed, empty, free, rows):
     """Neighbours differ by a tenth: the mean with them never reaches the next label."""
-    drawn = draw_example(example(slices, rows), num_slices, (12, 16), np.random.default_rng(seed), empty, free)
-    assert drawn.values.shape == (1, num_slices, 15, 20)
-    assert drawn.labels.shape == (num_slices, 15, 20)
-    torch.testing.assert_close(label_of(drawn.values[0] + 1e-4), drawn.labels.float())
+    taken = random_example(example(slices, rows), num_slices, (12, 16), np.random.default_rng(seed), empty, free)
+    assert taken.values.shape == (1, num_slices, 15, 20)
+    assert taken.labels.shape == (num_slices, 15, 20)
+    torch.testing.assert_close(label_of(taken.values[0] + 1e-4), taken.labels.float())
 
 
 def test_slices_without_structure_are_only_made_at_the_ends():
     emptied = []
     for seed in range(200):
-        drawn = draw_example(example(12), 12, (8, 8), np.random.default_rng(seed), True)
-        shown = (drawn.labels > 0).flatten(1).any(1)
+        taken = random_example(example(12), 12, (8, 8), np.random.default_rng(seed), True)
+        shown = (taken.labels > 0).flatten(1).any(1)
         assert len(set(shown[3:9].tolist())) == 1
         assert (shown[1:] != shown[:-1]).sum() <= 2
         emptied.append((~shown).sum().item())
@@ -107,7 +107,7 @@ def test_slices_without_structure_are_only_made_at_the_ends():
 
 def test_without_empty_slices_all_slices_show_the_same_place():
     for seed in range(50):
-        shown = draw_example(example(), 6, (12, 12), np.random.default_rng(seed), False).labels.flatten(1).any(1)
+        shown = random_example(example(), 6, (12, 12), np.random.default_rng(seed), False).labels.flatten(1).any(1)
         assert shown.all() or not shown.any()
 
 
@@ -116,14 +116,14 @@ def test_a_window_reaches_little_beyond_the_picture(rows):
     """Of the inner window, without the margin for the transforms, at most a tenth of a side may be outside."""
     lit = Example(torch.ones(1, 3, rows, 60), torch.zeros(3, rows, 60, dtype=torch.uint8))
     for seed in range(40):
-        drawn = draw_example(lit, 3, (20, 20), np.random.default_rng(seed), False).values[0, 0, 2:22, 2:22]
-        assert (drawn.amax(1) > 0).sum() >= min(rows, 20) - 3
-        assert (drawn.amax(0) > 0).sum() >= 17
+        taken = random_example(lit, 3, (20, 20), np.random.default_rng(seed), False).values[0, 0, 2:22, 2:22]
+        assert (taken.amax(1) > 0).sum() >= min(rows, 20) - 3
+        assert (taken.amax(0) > 0).sum() >= 17
 
 
-def test_a_scan_without_any_structure_can_be_drawn():
+def test_a_scan_without_any_structure_can_be_taken():
     blank = Example(torch.rand(1, 6, 24, 20), torch.zeros(6, 24, 20, dtype=torch.uint8))
-    assert not draw_example(blank, 6, (12, 12), np.random.default_rng(0), True).labels.any()
+    assert not random_example(blank, 6, (12, 12), np.random.default_rng(0), True).labels.any()
 
 
 def disc(size=96, radius=10.0):
@@ -135,14 +135,14 @@ def disc(size=96, radius=10.0):
 
 @pytest.mark.parametrize("zoom", [0.7, 0.83, 1.0, 1.2, 1.4])
 def test_an_example_comes_smaller_or_larger_with_its_labels_where_the_picture_is(zoom):
-    drawn = draw_example(disc(), 3, (48, 48), np.random.default_rng(1), False, True, zoom)
-    assert drawn.labels.shape == (3, 60, 60)
-    area = float(drawn.labels[1].sum())
+    taken = random_example(disc(), 3, (48, 48), np.random.default_rng(1), False, True, zoom)
+    assert taken.labels.shape == (3, 60, 60)
+    area = float(taken.labels[1].sum())
     assert area == pytest.approx(float(disc().labels[1].sum()) * zoom**2, rel=0.06)
-    seen, label = drawn.values[0, 1] > 0.5, drawn.labels[1] > 0
+    seen, label = taken.values[0, 1] > 0.5, taken.labels[1] > 0
     assert 2 * (seen & label).sum() / (seen.sum() + label.sum()) > 0.98
     grid = np.indices(label.shape)
-    centres = [(grid * m.numpy()).sum((1, 2)) / float(m.sum()) for m in (drawn.values[0, 1], label)]
+    centres = [(grid * m.numpy()).sum((1, 2)) / float(m.sum()) for m in (taken.values[0, 1], label)]
     np.testing.assert_allclose(*centres, atol=0.25)
 
 
@@ -161,7 +161,7 @@ def augmenter():
     return Augmenter(5, (16, 16), seed=3)
 
 
-def test_a_step_always_draws_the_same_whatever_was_drawn_before(augmenter):
+def test_a_step_always_draws_the_same_whatever_was_taken_before(augmenter):
     cases = [example(), example(4)]
     first = augmenter(cases, 7)
     augmenter(cases, 8)
@@ -209,7 +209,7 @@ def test_items_of_a_step_differ_and_do_not_depend_on_who_draws_them(augmenter):
     assert torch.equal(second.values, Augmenter(5, (16, 16), seed=3)(cases, 7, 1).values)
 
 
-def test_further_cases_are_drawn_for_their_share_of_the_examples():
+def test_further_cases_are_taken_for_their_share_of_the_examples():
     dark = [Example(torch.zeros(1, 6, 24, 20), torch.zeros(6, 24, 20, dtype=torch.uint8))]
     for share, expected in ((0.0, 0), (1.0, 20), (0.5, 10)):
         augmenter = Augmenter(5, (16, 16), seed=0, extra_share=share)

@@ -193,7 +193,7 @@ def test_scans_of_one_patient_are_told_by_their_names(names, patients):
     ],
     ids=lambda names: names[0] if isinstance(names, list) else "",
 )
-def test_a_doubt_about_who_is_who_is_told_with_the_way_out(names, said):
+def test_a_question_about_who_is_who_is_told_with_the_way_out(names, said):
     assert re.search(said, patient_pattern(names)[1])
 
 

@@ -1,4 +1,4 @@
-"""The comparisons' own pieces: views that undo themselves, paired intervals, the rivals, worse scans."""
+"""The comparisons' own pieces: orientations that undo themselves, paired intervals, the rivals, worse scans."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ import torch
 from unit import small
 
 from csam.model import Model
-from csam.network.orientations import ROTATIONS, View
+from csam.network.orientations import ORIENTATIONS, StackOrientation
 from csam.pipeline.sliding_window import mean_probabilities
 from csam.training.dataset import read_dataset
 from csam.training.plan import Plan
@@ -33,20 +33,20 @@ PLAN = Plan(base_channels=4, num_levels=3, num_slices=6, field_of_view=(32, 32),
 
 def test_a_pass_is_what_the_pipeline_computes():
     network, values = small.lively(small.network()), torch.rand(1, 8, 20, 36)
-    found = dict(passes.run(network, values, (16, 16), View(), [None, 3]))
+    found = dict(passes.run(network, values, (16, 16), StackOrientation(), [None, 3]))
     assert torch.allclose(found[None], mean_probabilities(network, values, (16, 16)), atol=1e-6)
     assert not torch.allclose(found[3], found[None], atol=1e-3)
 
 
 def test_passes_are_computed_once(tmp_path, monkeypatch):
     network, values = small.network(), torch.rand(1, 5, 16, 16)
-    wanted = {View(): [None, 0], ROTATIONS[1]: [None]}
+    wanted = {StackOrientation(): [None, 0], ORIENTATIONS[1]: [None]}
     first = passes.Passes(tmp_path / "scan.npz")
     first.complete(network, values, (16, 16), wanted)
     again = passes.Passes(tmp_path / "scan.npz")
     monkeypatch.setattr(passes, "run", lambda *_: pytest.fail("it was there"))
     again.complete(network, values, (16, 16), wanted)
-    stacked = again.stacked([(View(), 0), (ROTATIONS[1], None)])
+    stacked = again.stacked([(StackOrientation(), 0), (ORIENTATIONS[1], None)])
     assert stacked.shape == (2, 3, 5, 16, 16)
     assert stacked.sum(1) == pytest.approx(1, abs=1e-3)
 

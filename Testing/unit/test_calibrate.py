@@ -16,6 +16,7 @@ from csam.pipeline.segment import segment
 from csam.result import Options
 from csam.training.calibrate import (
     apply,
+    assessment_note,
     calibrate,
     calibrate_on,
     calibrated,
@@ -24,16 +25,15 @@ from csam.training.calibrate import (
     error_map,
     few_for_intervals,
     fit,
-    how_judged,
     volume_scale,
 )
 from csam.training.dataset import Case, read_dataset
 from csam.training.evaluate import CaseMeasures, Voxels, measure
 from csam.training.measures import calibration_error
-from csam.uncertainty.measures import error_probability
+from csam.uncertainty.measures import calibrated_error_probability
 
 
-def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1, 0.4), wrong=(False, True)):
+def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), error_probability=(0.1, 0.4), wrong=(False, True)):
     return CaseMeasures(
         name=f"{patient}_1",
         patient=patient,
@@ -48,29 +48,31 @@ def case(patient="p", truth=(50.0,), interval=((48.0, 50.0, 52.0),), doubt=(0.1,
         pixel_mm2=2.0,
         empty_slices_wrong=0,
         empty_slices=0,
-        voxels=voxels(doubt, wrong),
+        voxels=voxels(error_probability, wrong),
     )
 
 
-def voxels(doubt, wrong):
+def voxels(error_probability, wrong):
     """All in the region and in slice 0; the truth is background."""
-    nothing = np.zeros(len(doubt), np.uint8)
+    nothing = np.zeros(len(error_probability), np.uint8)
     labels = np.asarray(wrong, bool).astype(np.uint8)
-    return Voxels(np.asarray(doubt, np.float32), nothing, labels, nothing, np.ones(len(doubt), bool))
+    return Voxels(
+        np.asarray(error_probability, np.float32), nothing, labels, nothing, np.ones(len(error_probability), bool)
+    )
 
 
 def overconfident(count=40_000, seed=0, factor=0.5):
     """Voxels whose label is wrong ``factor`` times as often as they say."""
     rng = np.random.default_rng(seed)
-    doubt = rng.uniform(0, 0.6, count)
-    return doubt, rng.random(count) < factor * doubt
+    error_probability = rng.uniform(0, 0.6, count)
+    return error_probability, rng.random(count) < factor * error_probability
 
 
 def test_the_map_gives_the_observed_error():
     found = error_map(*overconfident())
     stated, observed = np.array(found).T
-    for doubt in (0.1, 0.3, 0.5):
-        assert np.interp(doubt, stated, observed) == pytest.approx(0.5 * doubt, abs=0.03)
+    for error_probability in (0.1, 0.3, 0.5):
+        assert np.interp(error_probability, stated, observed) == pytest.approx(0.5 * error_probability, abs=0.03)
     assert found[0] == (0.0, 0.0)
     assert found[-1] == (1.0, 1.0)
     assert len(found) < 40
@@ -78,11 +80,11 @@ def test_the_map_gives_the_observed_error():
 
 @settings(max_examples=60)
 @given(
-    doubt=arrays(np.float32, st.shared(st.integers(1, 60), key="n"), elements=st.floats(0, 0.75, width=32)),
+    error_probability=arrays(np.float32, st.shared(st.integers(1, 60), key="n"), elements=st.floats(0, 0.75, width=32)),
     wrong=arrays(bool, st.shared(st.integers(1, 60), key="n")),
 )
-def test_the_map_always_rises_from_zero_and_suits_a_model(doubt, wrong):
-    found = error_map(doubt, wrong)
+def test_the_map_always_rises_from_zero_and_suits_a_model(error_probability, wrong):
+    found = error_map(error_probability, wrong)
     stated, observed = np.array(found).T
     assert (np.diff(stated) > 0).all()
     assert (np.diff(observed) >= 0).all()
@@ -96,9 +98,13 @@ MODEL_NETWORK = small.network()
 
 
 def test_calibrating_makes_the_stated_chance_true():
-    doubt, wrong = overconfident(seed=1)
+    error_probability, wrong = overconfident(seed=1)
     other = error_map(*overconfident(seed=2))
-    assert calibration_error(error_probability(1 - doubt, other), wrong) < 0.02 < calibration_error(doubt, wrong)
+    assert (
+        calibration_error(calibrated_error_probability(1 - error_probability, other), wrong)
+        < 0.02
+        < calibration_error(error_probability, wrong)
+    )
 
 
 def scattered(count, seed=0, error=5.0):
@@ -148,23 +154,23 @@ def test_applying_a_calibration_afterwards_is_running_the_calibrated_model(tmp_p
     before = measure(one, truth, segment(image, plain, options), [1, 2])
     after = measure(one, truth, segment(image, replace(plain, calibration=calibration), options), [1, 2])
     found = apply(before, calibration, [1, 2])
-    np.testing.assert_allclose(found.doubt, after.doubt, atol=1e-6)
+    np.testing.assert_allclose(found.error_probability, after.error_probability, atol=1e-6)
     np.testing.assert_allclose(found.intervals_ml, after.intervals_ml, rtol=1e-6)
     np.testing.assert_allclose(found.slice_scores, after.slice_scores, rtol=1e-3)
 
 
 def test_no_case_is_measured_with_what_it_taught():
     """One patient of four is odd: her own calibration would know it, that of the other half does not."""
-    doubt, wrong = overconfident(4000, seed=4, factor=0.2)
-    cases = [case(f"p{n}", doubt=doubt, wrong=wrong) for n in range(4)]
-    odd = replace(cases[0], voxels=voxels(doubt, np.ones_like(wrong)))
+    error_probability, wrong = overconfident(4000, seed=4, factor=0.2)
+    cases = [case(f"p{n}", error_probability=error_probability, wrong=wrong) for n in range(4)]
+    odd = replace(cases[0], voxels=voxels(error_probability, np.ones_like(wrong)))
     found = {c.patient: c for c in cross_fitted([odd, *cases[1:]], [1])}
-    assert found["p0"].doubt.mean() < 0.15  # judged by p1 and p3, which were right
-    assert found["p1"].doubt.mean() > 0.3  # judged by p0 and p2, of which one was wrong everywhere
+    assert found["p0"].error_probability.mean() < 0.15  # assessed by p1 and p3, which were right
+    assert found["p1"].error_probability.mean() > 0.3  # assessed by p0 and p2, of which one was wrong everywhere
     assert len(found) == 4
 
 
-def test_halves_judged_apart_keep_the_order_of_their_scans():
+def test_halves_assessed_apart_keep_the_order_of_their_scans():
     """One half is far poorer than it expects: a factor for each half would put the poor scans first."""
     cases = [
         replace(case(f"p{n}"), case_quality=0.95 - 0.01 * n, dice=(0.9 - 0.05 * n - 0.2 * (n % 2),)) for n in range(4)
@@ -186,20 +192,20 @@ def test_scans_of_one_patient_stay_in_one_half():
     assert seen == [{"b"}, {"a", "c"}]
 
 
-def test_a_single_patient_is_left_as_measured_and_not_judged():
+def test_a_single_patient_is_left_as_measured_and_not_assessed():
     only = case("p")
-    assert cross_fitted([only], [1]) == [replace(only, judged=False)]
+    assert cross_fitted([only], [1]) == [replace(only, assessed=False)]
 
 
-def test_a_model_calibrated_on_one_patient_says_that_its_doubt_was_not_judged(tmp_path):
+def test_a_model_calibrated_on_one_patient_says_that_its_error_probabilities_were_not_assessed(tmp_path):
     data = read_dataset(small.dataset(tmp_path / "data", patients=1))
     model = calibrate(small.model(), data.cases, tmp_path, log=lambda text: None)
-    assert "one patient: not judged" in model.metrics["note"]
+    assert "one patient: not assessed" in model.metrics["note"]
     assert "half" not in model.metrics["note"]
     assert model.metrics["before_calibration"]["roi_calibration_error"] > 0
     assert model.metrics["validation"]["roi_calibration_error"] is None
     card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
-    assert "one patient: not judged" in card
+    assert "one patient: not assessed" in card
     (line,) = [line for line in card.splitlines() if "ROI-ECE" in line]
     assert line.split(" | ")[2] == "-"
     written = json.loads((tmp_path / "evaluation.json").read_text())
@@ -227,59 +233,59 @@ def test_a_fit_holds_a_map_and_a_scale_for_every_structure():
 
 def test_the_error_map_does_not_jump_where_a_single_voxel_is_wrong():
     rng = np.random.default_rng(0)
-    doubt = rng.uniform(0, 0.5, 20_000)
-    wrong = rng.random(20_000) < doubt
-    doubt[-1], wrong[-1] = 0.5, True
-    pairs = error_map(doubt, wrong)
+    error_probability = rng.uniform(0, 0.5, 20_000)
+    wrong = rng.random(20_000) < error_probability
+    error_probability[-1], wrong[-1] = 0.5, True
+    pairs = error_map(error_probability, wrong)
     assert all(abs(observed - stated) < 0.05 for stated, observed in pairs[:-1])
 
 
-def test_voxels_that_nobody_doubts_are_not_expected_to_be_wrong():
-    doubt = np.concatenate([np.full(1000, 1e-4), np.full(1000, 0.3)])
+def test_voxels_below_the_limit_are_not_expected_to_be_wrong():
+    error_probability = np.concatenate([np.full(1000, 1e-4), np.full(1000, 0.3)])
     wrong = np.concatenate([np.arange(1000) < 20, np.arange(1000) < 300])
-    (first, *_rest) = error_map(doubt, wrong)
+    (first, *_rest) = error_map(error_probability, wrong)
     assert first == (0.0, 0.0)
-    assert np.interp(1e-5, *np.transpose(error_map(doubt, wrong))) < 1e-4
+    assert np.interp(1e-5, *np.transpose(error_map(error_probability, wrong))) < 1e-4
 
 
-def judged(cases, **provenance):
-    """The cases after calibration by a model that halves every doubt, and the words on it."""
+def assessed(cases, **provenance):
+    """The cases after calibration by a model that halves every error probability, and the words on it."""
     calibration = Calibration(((0.0, 0.0), (1.0, 0.5)))
     net = small.network(num_classes=2)
     model = small.model(net, calibration=calibration, provenance=provenance)
-    return calibrated(cases, model), how_judged(cases, model)
+    return calibrated(cases, model), assessment_note(cases, model)
 
 
-def test_patients_whom_the_model_has_not_met_are_judged_by_its_own_calibration():
-    found, said = judged([case("a"), case("b")])
-    assert all(c.doubt == pytest.approx([0.05, 0.2]) for c in found)
-    assert "has not met" in said
+def test_patients_whom_the_model_has_not_seen_are_assessed_by_its_own_calibration():
+    found, said = assessed([case("a"), case("b")])
+    assert all(c.error_probability == pytest.approx([0.05, 0.2]) for c in found)
+    assert "has not seen" in said
 
 
-def test_patients_who_calibrated_the_model_are_judged_by_each_other():
-    doubt, wrong = overconfident(2000, factor=0.9)
-    cases = [case(name, doubt=doubt, wrong=wrong) for name in ("a", "b", "stranger")]
-    found, said = judged(cases, validation_patients=["a", "b"], training_patients=["c"])
+def test_patients_who_calibrated_the_model_are_assessed_by_each_other():
+    error_probability, wrong = overconfident(2000, factor=0.9)
+    cases = [case(name, error_probability=error_probability, wrong=wrong) for name in ("a", "b", "stranger")]
+    found, said = assessed(cases, validation_patients=["a", "b"], training_patients=["c"])
     crossed = cross_fitted(cases[:2], [1])
-    np.testing.assert_array_equal(found[0].doubt, crossed[0].doubt)
-    np.testing.assert_allclose(found[2].doubt, 0.5 * cases[2].doubt, atol=1e-6)
+    np.testing.assert_array_equal(found[0].error_probability, crossed[0].error_probability)
+    np.testing.assert_allclose(found[2].error_probability, 0.5 * cases[2].error_probability, atol=1e-6)
     assert [c.name for c in found] == [c.name for c in cases]
     assert "2 of the 3 patients calibrated the model" in said
 
 
-def test_a_single_patient_of_those_who_calibrated_the_model_is_not_judged():
-    found, said = judged([case("a"), case("stranger")], validation_patients=["a", "b"])
-    assert [c.judged for c in found] == [False, True]
-    assert "1 of the 2 patients calibrated the model: after calibration, one patient: not judged." in said
+def test_a_single_patient_of_those_who_calibrated_the_model_is_not_assessed():
+    found, said = assessed([case("a"), case("stranger")], validation_patients=["a", "b"])
+    assert [c.assessed for c in found] == [False, True]
+    assert "1 of the 2 patients calibrated the model: after calibration, one patient: not assessed." in said
 
 
 def test_patients_are_known_by_the_models_own_reading_of_a_cases_name():
     cases = [replace(case(name), name=f"{name}_1", patient=f"other name of {name}") for name in "abc"]
     plan = {"patient_pattern": "(.*)_."}
-    found, said = judged(cases, plan=plan, training_patients=["a"], validation_patients=["b", "c"])
+    found, said = assessed(cases, plan=plan, training_patients=["a"], validation_patients=["b", "c"])
     assert "1 of the 3 patients were trained on" in said
     assert "2 of the 3 patients calibrated the model" in said
-    np.testing.assert_array_equal(found[1].doubt, cross_fitted(cases[1:], [1])[0].doubt)
+    np.testing.assert_array_equal(found[1].error_probability, cross_fitted(cases[1:], [1])[0].error_probability)
 
 
 def test_a_renamed_copy_of_the_training_data_does_not_calibrate_the_model(tmp_path):
@@ -290,7 +296,7 @@ def test_a_renamed_copy_of_the_training_data_does_not_calibrate_the_model(tmp_pa
 
 
 def test_patients_who_were_trained_on_are_told():
-    assert "1 of the 2 patients were trained on" in judged([case("a"), case("b")], training_patients=["b"])[1]
+    assert "1 of the 2 patients were trained on" in assessed([case("a"), case("b")], training_patients=["b"])[1]
 
 
 def test_a_model_is_not_calibrated_on_patients_it_was_trained_on(tmp_path):
@@ -315,9 +321,9 @@ def test_intervals_of_few_scans_promise_less(scans, said):
     assert bool(found) == bool(said)
 
 
-def test_patients_who_chose_the_weights_are_judged_by_a_calibration_that_others_taught():
+def test_patients_who_selected_the_weights_are_assessed_by_a_calibration_that_others_taught():
     cases = [case("a"), case("b")]
-    found, said = judged(cases, validation_patients=["a", "b"], calibration_patients=["x", "y"])
-    assert said == "2 of the 2 patients chose its weights, or taught one that it came from."
-    expected, _ = judged(cases, validation_patients=["x", "y"])
+    found, said = assessed(cases, validation_patients=["a", "b"], calibration_patients=["x", "y"])
+    assert said == "2 of the 2 patients selected its weights, or taught one that it came from."
+    expected, _ = assessed(cases, validation_patients=["x", "y"])
     assert [one.case_quality for one in found] == [one.case_quality for one in expected]

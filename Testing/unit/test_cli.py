@@ -18,7 +18,7 @@ from csam.cli.main import main
 from csam.errors import DeviceLost, InputError
 from csam.model import Label, Model
 from csam.process.interrupts import interruptible
-from csam.training.case_choice import chosen
+from csam.training.case_choice import chosen_cases
 
 COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
@@ -151,12 +151,12 @@ def test_patients_who_are_not_there_are_named(place, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def rescanned(tmp_path_factory):
-    """Three patients of two scans each, and a model that knows none of them; what ``chosen`` makes of names."""
+    """Three patients of two scans each, and a model that knows none of them; what ``chosen_cases`` makes of names."""
     folder = small.dataset(tmp_path_factory.mktemp("rescanned") / "data", patients=3, scans=2)
 
     def resolve(names, **more):
         said = []
-        data, cases = chosen(folder, small.model(), names, log=said.append, **more)
+        data, cases = chosen_cases(folder, small.model(), names, log=said.append, **more)
         return [case.name for case in cases], data.patients, said
 
     return resolve
@@ -178,7 +178,7 @@ def test_a_name_of_both_a_case_and_a_patient_is_told(tmp_path):
     for path in folder.rglob("p00_0*"):
         path.rename(path.with_name(path.name.replace("p00_0", "p00", 1)))
     said = []
-    data, cases = chosen(folder, small.model(), "p00", "([^_]*)", log=said.append)
+    data, cases = chosen_cases(folder, small.model(), "p00", "([^_]*)", log=said.append)
     assert (data.patients, [case.name for case in cases]) == (["p00"], ["p00"])
     assert said == ["p00 is a case and a patient: that case alone is taken. Of the patient there is p00_1."]
 
@@ -567,7 +567,7 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
     model = Model.load(main.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert main.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
-    assert "has not met these patients" in capsys.readouterr().out
+    assert "has not seen these patients" in capsys.readouterr().out
 
 
 def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, monkeypatch, tmp_path, capsys):
@@ -592,7 +592,7 @@ def test_faults_of_a_data_set_end_with_code_2_and_a_line_for_each(monkeypatch, t
     split.write_text('{"training": ["p02_0", "p03_0"], "validation": ["p03_0"]}')
     assert main.main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
     said = capsys.readouterr().err
-    for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is on both sides"):
+    for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is in both subsets"):
         assert fault in said
     assert not out.exists()
     monkeypatch.setenv("RANK", "1")

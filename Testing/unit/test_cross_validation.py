@@ -1,4 +1,4 @@
-"""Cross-validation: everyone teaches, everyone judges, and nobody is judged by a model that has met them."""
+"""Cross-validation: everyone teaches, everyone assesses, and nobody is assessed by a model that has seen them."""
 
 import json
 from dataclasses import replace
@@ -14,10 +14,10 @@ from csam.errors import Cancelled, InputError
 from csam.model import Calibration, Model
 from csam.model.card import card
 from csam.result import Options
-from csam.training.calibrate import calibrate_on, how_judged
-from csam.training.case_choice import chosen
+from csam.training.calibrate import assessment_note, calibrate_on
+from csam.training.case_choice import chosen_cases
 from csam.training.case_facts import CaseFacts
-from csam.training.cross_validation import ALL, cross_validate, drawn_folds, prepare_folds
+from csam.training.cross_validation import ALL, cross_validate, prepare_folds, random_folds
 from csam.training.dataset import Case, Dataset, read_dataset, read_folds
 from csam.training.evaluate import evaluate
 from csam.training.train import train
@@ -46,7 +46,7 @@ def splits(tmp_path):
     return path
 
 
-def test_everyone_teaches_the_model_and_is_judged_by_one_that_has_not_met_them(data, finished):
+def test_everyone_teaches_the_model_and_is_assessed_by_one_that_has_not_seen_them(data, finished):
     out, _ = finished
     model = Model.load(out / "model")
     patients = ["p00", "p01", "p02"]
@@ -55,11 +55,11 @@ def test_everyone_teaches_the_model_and_is_judged_by_one_that_has_not_met_them(d
     assert sorted(patient for fold in model.provenance["folds"] for patient in fold) == patients
     cases, dice = read_dataset(data, PATTERN), {}
     for number, fold in enumerate(model.provenance["folds"]):
-        judge = Model.load(out / f"fold-{number}" / "model")
-        assert sorted([*judge.provenance["training_patients"], *fold]) == patients
-        assert judge.provenance["validation_patients"] == fold
-        assert judge.calibration == Calibration()
-        for case in evaluate(judge, cases.of(fold), Options(device="cpu"), silent):
+        assessor = Model.load(out / f"fold-{number}" / "model")
+        assert sorted([*assessor.provenance["training_patients"], *fold]) == patients
+        assert assessor.provenance["validation_patients"] == fold
+        assert assessor.calibration == Calibration()
+        for case in evaluate(assessor, cases.of(fold), Options(device="cpu"), silent):
             dice[case.name] = round(case.mean_dice, 4)
     assert list(model.metrics["cases"]) == sorted(dice)
     assert model.metrics["cases"] == dice
@@ -80,7 +80,7 @@ def test_the_card_says_how_the_figures_came_to_be(finished):
     assert "each of 3 models that learned like this one, but without one fold of the patients" in text
 
 
-def test_nothing_is_chosen_on_those_who_judge(data, tmp_path, monkeypatch):
+def test_nothing_is_chosen_on_those_who_assess(data, tmp_path, monkeypatch):
     told = iter([0.9, 0.1] * 3)
     monkeypatch.setattr("csam.training.train.Training._validate", lambda self: next(told))
     cross_validate(data, tmp_path, replace(PLAN, patience=1, weights="best"), device="cpu", log=silent)
@@ -91,7 +91,7 @@ def test_nothing_is_chosen_on_those_who_judge(data, tmp_path, monkeypatch):
         kept = Model.load(tmp_path / part / "model").network().state_dict()["conv_final.weight"]
         assert torch.equal(kept, averaged.half().float())
         assert json.loads((tmp_path / part / "plan.json").read_text())["weights"] == "last"
-    assert "nothing is chosen on those who judge" in (tmp_path / ALL / "reasons.txt").read_text()
+    assert "nothing is chosen on those who assess" in (tmp_path / ALL / "reasons.txt").read_text()
 
 
 def test_a_cross_validation_that_was_stopped_goes_on_to_the_same_model(data, finished, tmp_path):
@@ -148,7 +148,7 @@ def test_a_folder_of_a_plain_training_is_not_taken(data, tmp_path):
     assert (tmp_path / "model" / "model.json").read_text() == before
 
 
-def test_stopped_while_the_folds_judge_no_training_is_lost(data, finished, monkeypatch):
+def test_stopped_while_the_folds_assess_no_training_is_lost(data, finished, monkeypatch):
     def stop(*arguments):
         raise Cancelled("now")
 
@@ -184,14 +184,14 @@ def test_a_cross_validation_that_is_not_finished_is_told_whom_it_lacks(data, fin
         prepare_folds(data, PLAN, fine_tune=tmp_path / "first")
 
 
-def test_who_chose_the_weights_to_start_from_does_not_judge_what_comes_of_them(data, tmp_path):
+def test_who_selected_the_weights_to_start_from_does_not_assess_what_comes_of_them(data, tmp_path):
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"training": ["p01", "p02"], "validation": ["p00"]}))
     start = train(data, tmp_path / "plain", PLAN, device="cpu", log=silent, split=split)
     splits = tmp_path / "splits.json"
     splits.write_text(json.dumps(SPLITS))
     with pytest.raises(
-        InputError, match="fold-0: p00 chose the weights of Balls, and cannot judge what starts from it"
+        InputError, match="fold-0: p00 selected the weights of Balls, and cannot assess what starts from it"
     ):
         prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=0)
     with pytest.raises(InputError, match="fold-1: p01, p02: to validate on, and Balls was trained on them"):
@@ -208,7 +208,7 @@ def test_a_model_that_had_the_data_set_beside_its_own_is_told(data, tmp_path):
     assert all(any("had a data set Balls to train on" in note for note in part.notes) for part in parts.values())
 
 
-def test_calibrated_anew_it_is_no_longer_judged_by_its_folds(data, finished, tmp_path):
+def test_calibrated_anew_it_is_no_longer_assessed_by_its_folds(data, finished, tmp_path):
     others = small.dataset(tmp_path / "others", patients=2, seed=5)
     for path in (*others.glob("*/*.nii.gz"),):
         path.rename(path.with_name(path.name.replace("p0", "q0")))
@@ -222,8 +222,8 @@ def test_a_part_says_what_it_is_and_calibrated_nobody(data, finished):
     part = Model.load(finished[0] / "fold-0" / "model")
     assert part.title == "Balls (fold-0 of a cross-validation)"
     assert Model.load(finished[0] / "model").title == "Balls"
-    _, cases = chosen(data, part, "validation", log=silent)
-    assert "calibrated the model" not in how_judged(evaluate(part, cases[:1], Options(device="cpu"), silent), part)
+    _, cases = chosen_cases(data, part, "validation", log=silent)
+    assert "calibrated the model" not in assessment_note(evaluate(part, cases[:1], Options(device="cpu"), silent), part)
 
 
 def test_the_folder_of_a_training_stands_for_its_model_but_not_before_a_shipped_one(finished, tmp_path, monkeypatch):
@@ -280,7 +280,7 @@ FACTS = CaseFacts(*[None] * len(CaseFacts.__dataclass_fields__))
 @pytest.mark.parametrize(("shown", "hidden", "count"), [(2, 0, 2), (4, 9, 4), (5, 0, 5), (23, 11, 5)])
 def test_folds_part_the_patients_and_each_has_its_share_of_structures(shown, hidden, count):
     data = made(shown, hidden)
-    folds = drawn_folds(data)
+    folds = random_folds(data)
     assert len(folds) == count
     held_out = [case.name for _, validation in folds for case in validation]
     assert sorted(held_out) == data.patients
@@ -288,13 +288,13 @@ def test_folds_part_the_patients_and_each_has_its_share_of_structures(shown, hid
         assert {*training, *validation} == {*data.cases}
         for kind, many in (("s", shown), ("h", hidden)):
             assert many // count <= sum(case.name.startswith(kind) for case in validation) <= -(-many // count)
-    assert drawn_folds(data) == folds
-    assert drawn_folds(data, seed=1) != folds or shown == 2
+    assert random_folds(data) == folds
+    assert random_folds(data, seed=1) != folds or shown == 2
 
 
 def test_one_patient_with_structures_is_too_few():
     with pytest.raises(InputError, match=r"1 patient\(s\) with structures; a cross-validation takes two"):
-        drawn_folds(made(1, 5))
+        random_folds(made(1, 5))
 
 
 def test_folds_of_a_file_are_taken_as_they_are(data, splits):
@@ -337,9 +337,9 @@ def test_a_file_that_holds_no_folds_is_told_before_anything_is_written(data, tmp
 
 def test_nobody_is_left_to_measure_the_model_of_everyone_on(data, finished):
     model = Model.load(finished[0] / "model")
-    with pytest.raises(InputError, match="learned from all of its patients, and others like it judged them"):
-        chosen(data, model, "validation", log=silent)
-    _, cases = chosen(data, model, log=silent)
-    assert how_judged(evaluate(model, cases[:1], Options(device="cpu"), silent), model).startswith(
+    with pytest.raises(InputError, match="learned from all of its patients, and others like it assessed them"):
+        chosen_cases(data, model, "validation", log=silent)
+    _, cases = chosen_cases(data, model, log=silent)
+    assert assessment_note(evaluate(model, cases[:1], Options(device="cpu"), silent), model).startswith(
         "1 of the 1 patients were trained on"
     )

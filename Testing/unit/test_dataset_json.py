@@ -9,10 +9,10 @@ import SimpleITK as sitk
 from unit import small
 
 from csam.errors import InputError
-from csam.training.case_facts import examine
+from csam.training.case_facts import examine_case
 from csam.training.dataset import Case, Dataset, inspect, read_dataset, read_split
 from csam.training.prepare import prepare
-from csam.training.split import named
+from csam.training.split import split_names
 
 
 def decathlon(folder, channels=1, **changes):
@@ -172,7 +172,7 @@ def test_an_image_that_is_no_stack_of_single_values_is_a_fault(tmp_path):
 def test_an_image_without_a_finite_value_is_a_fault():
     image = small.placed(np.full((6, 18, 20), np.nan, np.float32))
     labels = small.placed(np.ones((6, 18, 20), np.uint8))
-    assert examine([image], labels, ["a.nrrd"], 2) == (None, ["a.nrrd holds no finite value"])
+    assert examine_case([image], labels, ["a.nrrd"], 2) == (None, ["a.nrrd holds no finite value"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -180,10 +180,10 @@ def test_structures_without_a_finite_value_are_a_fault_and_a_few_such_voxels_are
     labels = np.zeros((6, 18, 20), np.uint8)
     labels[2:4, 5:9, 5:9] = 1
     picture = np.where(labels, value, 7).astype(np.float32)
-    faults = examine([small.placed(picture)], small.placed(labels), ["a.nrrd"], 2)[1]
+    faults = examine_case([small.placed(picture)], small.placed(labels), ["a.nrrd"], 2)[1]
     assert faults == ["a.nrrd holds no finite value inside the structures"]
     picture[2:4, 5:9, 5:8] = 300
-    facts, faults = examine([small.placed(picture)], small.placed(labels), ["a.nrrd"], 2)
+    facts, faults = examine_case([small.placed(picture)], small.placed(labels), ["a.nrrd"], 2)
     assert faults == []
     assert facts.lowest == (7.0,)
 
@@ -192,7 +192,7 @@ def test_the_facts_of_a_case_are_where_the_structures_are_and_what_values_they_h
     labels = np.zeros((4, 10, 8), np.uint8)
     labels[1:3, 2:7, 3] = 2
     image = np.where(labels, 70, -5).astype(np.int16)
-    facts, faults = examine([small.placed(image)], small.placed(labels), ["a"], 3)
+    facts, faults = examine_case([small.placed(image)], small.placed(labels), ["a"], 3)
     assert not faults
     assert facts.box == ((3, 3), (2, 6), (1, 2))
     assert facts.voxels == {2: 10}
@@ -200,14 +200,14 @@ def test_the_facts_of_a_case_are_where_the_structures_are_and_what_values_they_h
     assert facts.lowest == (-5.0,)
     assert not facts.scaled_slices
     image[:, 0, 0] = 255
-    assert examine([small.placed(image)], small.placed(labels), ["a"], 3)[0].scaled_slices
+    assert examine_case([small.placed(image)], small.placed(labels), ["a"], 3)[0].scaled_slices
 
 
 def test_a_side_that_was_written_is_read_again_as_it_was(tmp_path):
     names = (("anna", "anna"), ("anna_1", "anna"), ("ben_1", "ben"), ("ben_2", "ben"), ("carl", "carl"))
     cases = tuple(Case(name, patient, (), tmp_path / name) for name, patient in names)
     data, path = Dataset("made", "", ("x",), ("ball",), cases), tmp_path / "split.json"
-    path.write_text(json.dumps({"training": named(data, cases[:4]), "validation": named(data, cases[4:])}))
+    path.write_text(json.dumps({"training": split_names(data, cases[:4]), "validation": split_names(data, cases[4:])}))
     assert json.loads(path.read_text()) == {"training": ["anna", "anna_1", "ben"], "validation": ["carl"]}
     assert read_split(path, data) == (cases[:4], cases[4:], [])
 
@@ -251,7 +251,7 @@ def test_a_split_with_faults_has_all_of_them_told(tmp_path):
     assert [fault.split(": ", 1)[1] for fault in faults] == [
         "p09 (training) is neither a patient nor a case",
         "p01 is named twice for training",
-        "the patient p00 is on both sides of the split",
+        "the patient p00 is in both subsets of the split",
         "who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "
         '"(.*)" where every case is a patient',
     ]

@@ -61,7 +61,7 @@ def test_dice_volumes_and_the_region_are_those_of_the_voxels(pair):
     assert measured.truth_ml == pytest.approx((108 * 32 / 1000, 0))
     assert measured.intervals_ml == ((0.9, 1.1, 1.3), (0.9, 1.1, 1.3))
     near = region_of_interest((truth > 0) | (found > 0), image)
-    np.testing.assert_array_equal(measured.doubt, error[near])
+    np.testing.assert_array_equal(measured.error_probability, error[near])
     assert measured.wrong.sum() == 36
     assert measured.hausdorff_mm == (pytest.approx(2), None)
     assert measured.volume_ml == (1.0, 1.0)
@@ -154,19 +154,19 @@ def test_every_slice_has_its_score_and_the_area_that_is_wrong(pair, slice_axis):
     axes = tuple(2 - a for a in range(3) if a != slice_axis)
     assert measured.slice_scores == pytest.approx(error.sum(axis=axes))
     kept = measured.voxels
-    again = np.bincount(kept.slice, kept.doubt, 6)
+    again = np.bincount(kept.slice, kept.error_probability, 6)
     assert again == pytest.approx(np.where(error > CERTAIN, error, 0).sum(axis=axes), rel=1e-4)
 
 
-def test_doubt_far_from_the_structure_is_kept_but_is_not_in_the_region(pair):
+def test_an_error_probability_far_from_the_structure_is_kept_but_is_not_in_the_region(pair):
     truth, found, error = pair
     truth, found, error = (np.pad(a, ((0, 0), (0, 30), (0, 0))) for a in (truth, found, error))
     error[0, 45, 3] = 0.4
     image = small.placed(truth)
     measured = measure(CASE, image, result(found, error, image), [1, 2])
-    assert (measured.voxels.doubt == np.float32(0.4)).sum() == 1
-    assert not (measured.doubt == np.float32(0.4)).any()
-    assert len(measured.doubt) == len(measured.wrong) == measured.voxels.region.sum()
+    assert (measured.voxels.error_probability == np.float32(0.4)).sum() == 1
+    assert not (measured.error_probability == np.float32(0.4)).any()
+    assert len(measured.error_probability) == len(measured.wrong) == measured.voxels.region.sum()
 
 
 def test_a_case_tells_whether_its_worst_slice_was_ranked_in_front(pair):
@@ -206,12 +206,12 @@ def test_the_summary_holds_every_figure(pair):
     assert summary["dice_lowest"] == pytest.approx(min(dices), abs=1e-4)
     assert summary["interval_coverage"] == 0  # 0.9 to 1.3 ml around a truth of 3.456 ml
     assert summary["interval_relative_width"] == pytest.approx(0.4 / 3.456, abs=1e-4)
-    wrong, doubt = (np.concatenate([getattr(c, part) for c in cases]) for part in ("wrong", "doubt"))
-    pairs = (doubt[wrong][:, None] > doubt[~wrong]).mean()
+    wrong, error = (np.concatenate([getattr(c, part) for c in cases]) for part in ("wrong", "error_probability"))
+    pairs = (error[wrong][:, None] > error[~wrong]).mean()
     assert summary["voxel_error_auroc"] == pytest.approx(pairs, abs=1e-3)
     assert summary["relative_volume_difference"] == {"one": pytest.approx(1 / 3.456 - 1, abs=1e-4), "two": None}
     assert summary["hausdorff_95_mm"]["one"] == pytest.approx(np.mean([c.hausdorff_mm[0] for c in cases]), abs=1e-4)
-    assert summary["roi_brier_score"] == pytest.approx(((doubt - wrong) ** 2).mean(), abs=1e-4)
+    assert summary["roi_brier_score"] == pytest.approx(((error - wrong) ** 2).mean(), abs=1e-4)
     assert summary["case_quality_spearman"] is None  # all three are of the same quality
     assert summary["case_quality_aurc"] == summary["aurc_of_no_order"] == pytest.approx(1 - np.mean(dices), abs=1e-4)
     json.dumps(summary, allow_nan=False)
@@ -280,8 +280,8 @@ def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     expected = measures.generalised_energy_distance(found[:-1], found[-1], 3)
     assert measured.energy_distance == pytest.approx(expected)
     certain = small.model(small.lively(small.network(uncertainty=False)), free_orientation=True)
-    views = samples_and_truth(certain, images, truth, options)[:-1]
-    assert len({labels.tobytes() for labels in views}) == 3, "a sample from every view"
+    found = samples_and_truth(certain, images, truth, options)[:-1]
+    assert len({labels.tobytes() for labels in found}) == 3, "a sample of every orientation"
 
 
 TWO = (Channel("T2", "MR"), Channel("ADC", "MR"))
@@ -378,22 +378,22 @@ def test_a_structure_of_the_model_without_a_truth_is_refused_with_both_sets(tmp_
     assert f"labels {', '.join(names)}; small has structure 1, structure 2." in str(caught.value)
 
 
-def test_cases_that_are_not_judged_have_no_figures_of_doubt(pair):
+def test_cases_that_are_not_assessed_have_no_figures_of_uncertainty(pair):
     truth, found, error = pair
     image = small.placed(truth)
     one, other = (measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, truth))
-    alone = summarise([replace(one, judged=False)], ["one", "two"])
+    alone = summarise([replace(one, assessed=False)], ["one", "two"])
     known = {name for name, value in alone.items() if value is not None}
     assert list(alone) == list(MEASURES)
     assert known == {
         "cases", "patients", "dice", "dice_mean", "dice_lowest", "hausdorff_95_mm", "relative_volume_difference",
         "empty_slices", "empty_slices_with_structure",
     }  # fmt: skip
-    mixed, rest = (summarise(cases, ["one", "two"]) for cases in ([replace(one, judged=False), other], [other]))
+    mixed, rest = (summarise(cases, ["one", "two"]) for cases in ([replace(one, assessed=False), other], [other]))
     assert mixed["dice_mean"] == pytest.approx((one.mean_dice + 1) / 2, abs=1e-4)
     assert mixed["roi_brier_score"] == rest["roi_brier_score"]
-    assert replace(one, judged=False).figures["roi_calibration_error"] is None
-    assert replace(one, judged=False).figures["dice"] == one.dice
+    assert replace(one, assessed=False).figures["roi_calibration_error"] is None
+    assert replace(one, assessed=False).figures["dice"] == one.dice
 
 
 def test_an_evaluation_can_be_cancelled(tmp_path):

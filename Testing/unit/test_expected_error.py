@@ -1,4 +1,4 @@
-"""Doubt spreads a pixel, agrees with what was expected, and never loses its sum."""
+"""Error probability spreads a pixel, agrees with what was expected, and never loses its sum."""
 
 import numpy as np
 import pytest
@@ -7,25 +7,25 @@ from scipy.ndimage import gaussian_filter
 from csam.uncertainty.expected_error import expected_dice, smoothed, volume_interval
 
 
-def test_doubt_is_smoothed_as_a_gaussian_of_that_width_does():
-    doubt = np.random.default_rng(0).random((40, 30))
+def test_an_error_probability_is_smoothed_as_a_gaussian_of_that_width_does():
+    error = np.random.default_rng(0).random((40, 30))
     inside = (slice(8, -8), slice(8, -8))  # at the picture's edge the two repeat it in other ways
-    expected = gaussian_filter(doubt, (1.4, 2.0))
-    np.testing.assert_allclose(smoothed(doubt, (1.4, 2.0))[inside], expected[inside], atol=0.01)
+    expected = gaussian_filter(error, (1.4, 2.0))
+    np.testing.assert_allclose(smoothed(error, (1.4, 2.0))[inside], expected[inside], atol=0.01)
 
 
 @pytest.mark.parametrize("width", [12.0, 26.5, 27.0, 40.0])
 def test_a_gaussian_much_wider_than_itk_holds_at_once_is_one_all_the_same(width):
-    doubt = np.zeros((320, 280))
-    doubt[150:170, 130:150] = 1
-    expected = gaussian_filter(doubt, width, mode="nearest", truncate=6)
-    np.testing.assert_allclose(smoothed(doubt, (width, width)), expected, atol=2e-3)
+    error = np.zeros((320, 280))
+    error[150:170, 130:150] = 1
+    expected = gaussian_filter(error, width, mode="nearest", truncate=6)
+    np.testing.assert_allclose(smoothed(error, (width, width)), expected, atol=2e-3)
 
 
 def test_rows_and_columns_have_their_own_width_and_the_sum_stays():
-    doubt = np.zeros((41, 41))
-    doubt[20, 20] = 1
-    found = smoothed(doubt, (3.0, 1.0))
+    error = np.zeros((41, 41))
+    error[20, 20] = 1
+    found = smoothed(error, (3.0, 1.0))
     assert found.sum() == pytest.approx(1, abs=1e-4)
     i, j = np.indices(found.shape) - 20
     assert (found * i**2).sum() == pytest.approx(9, rel=0.1)

@@ -63,8 +63,8 @@ def test_the_picture_shows_both_diagrams(cases, tmp_path):
     assert all(half.std() > 0.05 for half in halves)
 
 
-def test_cases_that_are_not_judged_have_a_dash_in_the_table_and_are_drawn_as_before(cases, tmp_path):
-    after = [replace(case, judged=False) for case in cases]
+def test_cases_that_are_not_assessed_have_a_dash_in_the_table_and_are_drawn_as_before(cases, tmp_path):
+    after = [replace(case, assessed=False) for case in cases]
     summaries = [summarise(some, ["ball", "ring"]) for some in (cases, after)]
     said = figures.table(*summaries, "A note.")
     (line,) = [line for line in said.splitlines() if "ROI-ECE" in line]
@@ -76,6 +76,6 @@ def test_cases_that_are_not_judged_have_a_dash_in_the_table_and_are_drawn_as_bef
     assert (tmp_path / "f.png").stat().st_size > 0
 
 
-def test_a_single_case_without_doubt_can_be_drawn(cases, tmp_path):
+def test_a_single_case_without_uncertainty_can_be_drawn(cases, tmp_path):
     figures.draw(tmp_path / "f.png", "Title", cases[:1], cases[:1])
     assert (tmp_path / "f.png").stat().st_size > 0

@@ -69,7 +69,7 @@ WARNINGS = {
     "pixels not square": (fitting(spacing=(1.2, 2.0, 8.0)), {}, "not square .1.2×2 mm."),
     "one slice": (fitting((24, 22, 1)), {}, "The stack has 1 slice; .* 8 to 12"),
     "many slices": (fitting((24, 22, 60)), {}, "60 slices"),
-    "small picture": (fitting((9, 9, 10)), {}, "covers 14×14 mm; the model looks at 32×32 mm"),
+    "small picture": (fitting((9, 9, 10)), {}, "covers 14×14 mm; the model sees 32×32 mm"),
     "leaning axes": (fitting(direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8)), {}, "not at right angles: they lean by 37°"),
     "another plane": (fitting(direction=CORONAL), {"slice_axis": "axial"}, "trained on axial slices"),
 }
@@ -94,7 +94,7 @@ def test_one_thing_that_does_not_fit_raises_one_warning(name):
     assert len(input_check.check([image], model(**changes))) == 1
 
 
-def test_the_axis_chosen_by_the_user_is_not_doubted():
+def test_the_axis_chosen_by_the_user_is_not_questioned():
     isotropic = fitting((24, 22, 10), (8.0, 8.0, 8.0))
     said = input_check.check([isotropic], model(), "k")
     assert not any("does not tell" in w for w in said)

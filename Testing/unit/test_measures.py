@@ -60,29 +60,29 @@ def test_the_volume_difference_is_positive_where_too_much_was_found():
     assert measures.relative_volume_difference(0, 5) is None
 
 
-DOUBT = np.array([0.1, 0.1, 0.1, 0.5, 0.9, 0.9])
+ERROR = np.array([0.1, 0.1, 0.1, 0.5, 0.9, 0.9])
 WRONG = np.array([0, 0, 1, 1, 1, 0], bool)
 
 
 def test_the_calibration_error_weighs_the_gap_of_each_bin_by_its_voxels():
     expected = (3 * abs(0.1 - 1 / 3) + 1 * abs(0.5 - 1) + 2 * abs(0.9 - 0.5)) / 6
-    assert measures.calibration_error(DOUBT, WRONG) == pytest.approx(expected)
+    assert measures.calibration_error(ERROR, WRONG) == pytest.approx(expected)
     assert measures.calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
     assert measures.calibration_error(np.zeros(0), np.zeros(0, bool)) == 0
 
 
 def test_the_adaptive_error_has_bins_of_equally_many_voxels():
     rng = np.random.default_rng(0)
-    doubt = rng.random(3000) ** 3
-    wrong = rng.random(3000) < 0.4 * doubt
-    parts = np.array_split(np.argsort(doubt), measures.BINS)
-    expected = np.mean([abs(doubt[p].mean() - wrong[p].mean()) for p in parts])
-    assert measures.adaptive_calibration_error(doubt, wrong) == pytest.approx(expected)
+    error = rng.random(3000) ** 3
+    wrong = rng.random(3000) < 0.4 * error
+    parts = np.array_split(np.argsort(error), measures.BINS)
+    expected = np.mean([abs(error[p].mean() - wrong[p].mean()) for p in parts])
+    assert measures.adaptive_calibration_error(error, wrong) == pytest.approx(expected)
     assert measures.adaptive_calibration_error(np.zeros(0), np.zeros(0, bool)) == 0
 
 
 def test_the_reliability_diagram_shows_the_bins_that_hold_voxels():
-    stated, observed, count = measures.reliability(DOUBT, WRONG)
+    stated, observed, count = measures.reliability(ERROR, WRONG)
     assert stated == pytest.approx([0.1, 0.5, 0.9])
     assert observed == pytest.approx([1 / 3, 1, 0.5])
     assert count.tolist() == [3, 1, 2]
@@ -96,23 +96,23 @@ def test_a_bin_of_few_voxels_says_nothing_unless_all_have_few(count, expected):
 
 
 def test_the_scores_of_the_stated_chance():
-    assert measures.brier_score(DOUBT, WRONG) == pytest.approx((2 * 0.01 + 0.81 + 0.25 + 0.01 + 0.81) / 6)
+    assert measures.brier_score(ERROR, WRONG) == pytest.approx((2 * 0.01 + 0.81 + 0.25 + 0.01 + 0.81) / 6)
     expected = -(2 * np.log(0.9) + np.log(0.1) + np.log(0.5) + np.log(0.9) + np.log(0.1)) / 6
-    assert measures.log_loss(DOUBT, WRONG) == pytest.approx(expected)
+    assert measures.log_loss(ERROR, WRONG) == pytest.approx(expected)
     certain = measures.log_loss(np.zeros(1, np.float32), np.ones(1, bool))
     assert certain == pytest.approx(-np.log(measures.SMALLEST_CHANCE))
     assert measures.brier_score(np.zeros(0), np.zeros(0, bool)) is None
     assert measures.log_loss(np.zeros(0), np.zeros(0, bool)) is None
 
 
-def test_errors_are_found_when_the_wrong_voxels_are_doubted_more_than_the_right_ones():
-    pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(DOUBT[WRONG], DOUBT[~WRONG])]
-    assert measures.error_auroc(DOUBT, WRONG) == pytest.approx(np.mean(pairs))
+def test_errors_are_found_when_the_wrong_voxels_have_higher_probabilities_than_the_right_ones():
+    pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(ERROR[WRONG], ERROR[~WRONG])]
+    assert measures.error_auroc(ERROR, WRONG) == pytest.approx(np.mean(pairs))
     # Down the thresholds .9, .5, .1 the recall grows by 1/3 each, at a precision of 1/2, 2/3 and 1/2.
-    assert measures.error_aupr(DOUBT, WRONG) == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
+    assert measures.error_aupr(ERROR, WRONG) == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
     for measure in (measures.error_auroc, measures.error_aupr):
-        assert measure(DOUBT, np.zeros(6, bool)) is None
-        assert measure(DOUBT, np.ones(6, bool)) is None
+        assert measure(ERROR, np.zeros(6, bool)) is None
+        assert measure(ERROR, np.ones(6, bool)) is None
 
 
 def test_the_rank_correlation_needs_three_values_that_vary():
@@ -160,7 +160,7 @@ def test_a_structure_that_is_in_no_sample_and_not_in_the_truth_counts_as_agreed(
     assert measures.generalised_energy_distance(np.zeros((1, 1, 2), int), truth, 3) == pytest.approx(2 * 0.5)
 
 
-def test_doubt_in_the_wrong_voxels_alone_is_worth_more_than_doubt_in_the_right_ones():
+def test_error_probability_in_the_wrong_voxels_alone_is_worth_more_than_in_the_right_ones():
     truth, found = np.array([1, 1, 1, 0, 0, 0], bool), np.array([1, 1, 0, 1, 0, 0], bool)
     wrong = truth != found
     good, useless, bad = (

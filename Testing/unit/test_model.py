@@ -274,7 +274,7 @@ def test_a_view_that_claims_more_than_the_file_holds_is_refused(folder):
         Model.load(set_weights(folder, saved(state))).network()
 
 
-def test_many_views_of_one_storage_are_refused_beyond_the_limit(folder, monkeypatch):
+def test_many_tensors_of_one_storage_are_refused_beyond_the_limit(folder, monkeypatch):
     one = torch.zeros(100_000)
     data = saved({f"layer{i}": one for i in range(50)})
     monkeypatch.setattr("csam.model.weights.WEIGHTS_LIMIT", 10_000_000)
@@ -359,7 +359,7 @@ def test_the_folder_of_a_training_is_as_good_as_the_model_in_it(tmp_path, folder
     assert Model.load(tmp_path / "out") == Model.load(folder)
 
 
-def test_of_a_cross_validation_the_judged_model_is_taken_and_of_other_models_none(tmp_path, folder):
+def test_of_a_cross_validation_the_assessed_model_is_taken_and_of_other_models_none(tmp_path, folder):
     def packed(*places):
         return write_zip(tmp_path / "m.zip", [(place + name, d) for place in places for name, d in members(folder)])
 

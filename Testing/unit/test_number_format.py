@@ -21,9 +21,9 @@ def in_hardware(monkeypatch):
 @torch.inference_mode()
 def test_half_the_bits_change_probabilities_little_and_leave_gates_and_logits_in_float32(kind):
     network = small.lively(small.network(kind))
-    x = number_format.made_picture(network)
+    x = number_format.synthetic_image(network)
     posterior = GatePosterior(network, x.bfloat16())
-    logits = posterior.sampler()(posterior.draws(2, torch.Generator().manual_seed(0)))
+    logits = posterior.sampler()(posterior.sample_gates(2, torch.Generator().manual_seed(0)))
     assert {level.dtype for level in posterior.features} == {torch.bfloat16}
     assert {d.mean.dtype for d in posterior.distributions} == {logits.dtype} == {torch.float32}
     assert number_format.change(network, "cpu", torch.bfloat16) == pytest.approx(0, abs=0.05)

@@ -8,7 +8,7 @@ from unit import small
 
 from csam.network.decoding import AfterUpsampling, decoding
 from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus
-from csam.network.parallel import Team
+from csam.network.parallel import Threads
 from csam.network.posterior import GatePosterior, sample_logits
 
 NETWORKS = pytest.mark.parametrize("kind", [CSAMUNet, CSAMUNetPlusPlus], ids=lambda kind: kind.__name__)
@@ -34,8 +34,8 @@ def test_a_draw_is_the_forward_pass_in_training_with_the_same_noise(kind):
     in_training = net.train()(stack())
     posterior = GatePosterior(net, stack())
     torch.manual_seed(11)
-    drawn = posterior.logits(posterior.draw())
-    for one, other in zip(*(v if isinstance(v, list) else [v] for v in (drawn, in_training)), strict=True):
+    sampled = posterior.logits(posterior.one_sample())
+    for one, other in zip(*(v if isinstance(v, list) else [v] for v in (sampled, in_training)), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
 
 
@@ -44,7 +44,7 @@ def test_a_draw_is_the_forward_pass_in_training_with_the_same_noise(kind):
 def test_some_slices_alone_come_out_as_they_do_among_all(kind):
     net = small.lively(small.network(kind, num_levels=3))
     posterior = GatePosterior(net, stack())
-    gates = posterior.draw(torch.Generator().manual_seed(1))
+    gates = posterior.one_sample(torch.Generator().manual_seed(1))
     whole = posterior.logits(gates)
     for some in (slice(0, 2), slice(2, 3), slice(3, 5)):
         torch.testing.assert_close(posterior.logits(gates, some), whole[some], atol=1e-5, rtol=1e-5)
@@ -81,7 +81,7 @@ def fast_and_plain(kind, levels, base, slices, channels, rows, columns, switches
         )
         for n in range(2)
     ]
-    way = decoding(net, Team())
+    way = decoding(net, Threads())
     features = way.encode(x, 10000)
     content = [gate.content_gates(level) for gate, level in zip(net.gates, features, strict=True)]
     shared = way.shared([f[some] for f in features], [c[some] for c in content])
@@ -105,7 +105,7 @@ def test_the_fast_way_is_the_plain_way_whatever_the_network_its_gates_and_the_sh
 def test_in_float32_it_rounds_little_more_than_the_plain_way(**numbers):
     """InstanceNorm over the few pixels of the deepest level blows rounding up in either way, by other amounts.
 
-    Of 150 networks drawn at random two went beyond three times the plain way's error, with 2e-4 of a logit.
+    Of 150 networks sampled at random two went beyond three times the plain way's error, with 2e-4 of a logit.
     """
     _, exact = fast_and_plain(**numbers, dtype=torch.float64)
     fast, plain = fast_and_plain(**numbers, dtype=torch.float32)

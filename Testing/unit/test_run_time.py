@@ -8,7 +8,7 @@ import torch
 from unit import small
 
 from csam.image.raster import Raster
-from csam.pipeline.run_time import FIRST_LOOK, Pace, measure, work
+from csam.pipeline.run_time import FIRST_PASS, Speed, measure, work
 from csam.pipeline.sliding_window import Sampling
 
 
@@ -39,7 +39,7 @@ def test_a_field_of_view_that_is_not_square_is_laid_along_rows_and_columns(model
     assert work(raster(64, 16, model.num_slices), model) == 1.0
     assert work(raster(64, 64, model.num_slices), model, augmented=True) == 7.0
     assert work(raster(16, 64, model.num_slices), model, augmented=True) == 7.0
-    looks = FIRST_LOOK * 5 + 1
+    looks = FIRST_PASS * 5 + 1
     assert work(raster(64, 64, model.num_slices), model) == looks, "five tiles at a glance, one of them closely"
 
 
@@ -51,19 +51,19 @@ def test_a_region_limits_the_work(model):
 
 
 def test_samples_count_on_top_of_what_is_done_once():
-    assert Pace(10.0, 3.0).seconds(2.0, 20) == 140.0
-    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 20) == 140.0
-    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 20, augmented=True) == 280.0
-    assert Pace(10.0, 3.0, num_views=8).seconds(2.0, 3, augmented=True) == 208.0, "a sample of each orientation"
+    assert Speed(10.0, 3.0).seconds(2.0, 20) == 140.0
+    assert Speed(10.0, 3.0, num_orientations=8).seconds(2.0, 20) == 140.0
+    assert Speed(10.0, 3.0, num_orientations=8).seconds(2.0, 20, augmented=True) == 280.0
+    assert Speed(10.0, 3.0, num_orientations=8).seconds(2.0, 3, augmented=True) == 208.0, "a sample of each orientation"
 
 
 def test_the_pace_is_measured_on_the_network_itself(model):
-    pace, device = measure(model, "cpu")
+    speed, device = measure(model, "cpu")
     assert device == "cpu"
-    assert pace.sample > 0
-    assert pace.fixed >= 0
-    assert pace.num_views == 1
-    assert measure(replace(model, free_orientation=True), "cpu")[0].num_views == 8
+    assert speed.sample > 0
+    assert speed.fixed >= 0
+    assert speed.num_orientations == 1
+    assert measure(replace(model, free_orientation=True), "cpu")[0].num_orientations == 8
 
 
 def test_a_gpu_whose_memory_ends_while_the_pace_is_measured_leaves_it_to_the_cpu(monkeypatch):
@@ -77,8 +77,8 @@ def test_a_gpu_whose_memory_ends_while_the_pace_is_measured_leaves_it_to_the_cpu
         return original(self, x, wanted, weights, chunk, tick, samples)
 
     monkeypatch.setattr(Sampling, "_sample", sample)
-    pace, device = measure(model, "cpu:0")
-    assert pace.sample > 0
+    speed, device = measure(model, "cpu:0")
+    assert speed.sample > 0
     assert device == "cpu"  # under whose name it is kept
     assert where[-1] == "cpu"
     assert "cpu:0" not in where[where.index("cpu") :]  # it knows by then

@@ -14,6 +14,7 @@ from csam.errors import Cancelled, DeviceError, InputError
 from csam.image.stack import resize, stack_of
 from csam.model import Calibration, Label
 from csam.network.number_format import format_for
+from csam.pipeline import native_grid
 from csam.pipeline.segment import segment
 from csam.pipeline.sliding_window import Sampling
 from csam.result import Options
@@ -104,9 +105,9 @@ def test_the_probabilities_sum_to_one_and_their_largest_is_the_label(model):
     np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(p.argmax(-1), arrays(result)["labels"])
     # At the model's own spacing: one of its pixels is one of the image's.
-    doubt = np.stack([smoothed(1 - p.max(-1)[k], (1.0, 1.0)) for k in range(len(p))])
+    error = np.stack([smoothed(1 - p.max(-1)[k], (1.0, 1.0)) for k in range(len(p))])
     found = arrays(result)["error_probability"]
-    np.testing.assert_allclose(np.where(found == np.float32(0.9), doubt, found), doubt, atol=1e-5)
+    np.testing.assert_allclose(np.where(found == np.float32(0.9), error, found), error, atol=1e-5)
     assert segment(small.image(), model, FEW).probabilities is None
 
 
@@ -491,7 +492,7 @@ def test_volumes_of_leaning_axes_count_their_voxels(model):
 
 def test_where_nothing_is_there_it_has_no_rank(monkeypatch, model):
     calibrated = replace(model, calibration=replace(model.calibration, case_quality=(0.5, 0.9)))
-    monkeypatch.setattr(pipeline, "resize", lambda values, size: emptied(resize(values, size)))
+    monkeypatch.setattr(native_grid, "resize", lambda values, size: emptied(resize(values, size)))
     found = segment(small.image(), calibrated, FEW)
     assert found.is_empty
     assert (found.case_quality, found.case_rank) == (1.0, None)  # as its mean Dice is with a truth as empty
@@ -563,7 +564,7 @@ def test_of_a_region_nobody_says_that_it_is_poor(model):
 def test_a_structure_that_was_not_found_is_said(monkeypatch):
     model = small.model()
     only = next(iter(model.labels))
-    monkeypatch.setattr(pipeline._Output, "take", lambda self, slab, team: None)  # nothing becomes foreground
+    monkeypatch.setattr(native_grid.NativeGrid, "take", lambda self, slab, threads: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
     assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
 

@@ -28,7 +28,7 @@ def test_its_card_says_what_model_json_says(model):
     assert (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8") == card(model)
 
 
-def test_everyone_it_learned_from_was_judged_by_a_model_that_had_not_met_them(model):
+def test_everyone_it_learned_from_was_assessed_by_a_model_that_had_not_seen_them(model):
     folds, training = model.provenance["folds"], model.provenance["training_patients"]
     assert len(folds) == 5
     assert sorted(patient for fold in folds for patient in fold) == training

@@ -141,10 +141,10 @@ def test_windows_and_tiles_change_nothing_where_the_network_sees_no_neighbours(r
             return x.shape[-2] * x.shape[-1]
 
     class WithoutGates:
-        def __init__(self, network, x, team, elements):
+        def __init__(self, network, x, threads, elements):
             self.x = x
 
-        def draws(self, samples, generator, rule):
+        def sample_gates(self, samples, generator, rule):
             return [torch.zeros(samples, len(self.x))]
 
         def sampler(self, slices):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csam.image.geometry import pad_amounts
-from csam.pipeline.tiles import close_look, everywhere, first_look, fitted, surroundings
+from csam.pipeline.tiles import close_pass, everywhere, first_pass, fitted, surroundings
 
 FIELD = (32, 32)
 
@@ -13,7 +13,7 @@ def inside(shape):
     return tuple(slice(0, n) for n in shape)
 
 
-@pytest.mark.parametrize("tiles_of", [everywhere, first_look])
+@pytest.mark.parametrize("tiles_of", [everywhere, first_pass])
 @pytest.mark.parametrize("shape", [(32, 32), (33, 70), (100, 64)])
 def test_the_weights_of_all_tiles_add_up_to_one(tiles_of, shape):
     total = np.zeros(shape)
@@ -23,7 +23,7 @@ def test_the_weights_of_all_tiles_add_up_to_one(tiles_of, shape):
 
 
 def test_the_first_look_takes_fewer_tiles():
-    assert len(first_look((50, 50), FIELD)) == 4
+    assert len(first_pass((50, 50), FIELD)) == 4
     assert len(everywhere((50, 50), FIELD)) == 9
 
 
@@ -46,7 +46,7 @@ PLACES = {
 @pytest.mark.parametrize("places", PLACES.values(), ids=PLACES.keys())
 def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places):
     found = found_at((80, 96), *places)
-    tiles, first = close_look(found, FIELD, inside(found.shape))
+    tiles, first = close_pass(found, FIELD, inside(found.shape))
     total = first.astype(float)
     for tile in tiles:
         assert tile.weights.shape == FIELD
@@ -57,12 +57,12 @@ def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places):
 
 
 def test_one_tile_lies_in_the_middle_of_what_fits_into_it():
-    tiles, _ = close_look(found_at((80, 96), np.s_[30:36, 40:44], np.s_[44:50, 56:60]), FIELD, inside((80, 96)))
+    tiles, _ = close_pass(found_at((80, 96), np.s_[30:36, 40:44], np.s_[44:50, 56:60]), FIELD, inside((80, 96)))
     assert [(tile.rows.start, tile.columns.start) for tile in tiles] == [(24, 34)]
 
 
 def test_two_hearts_far_apart_take_two_tiles():
-    assert len(close_look(found_at((80, 96), *PLACES["two hearts"]), FIELD, inside((80, 96)))[0]) == 2
+    assert len(close_pass(found_at((80, 96), *PLACES["two hearts"]), FIELD, inside((80, 96)))[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_small_image_is_padded_to_the_next_multiple_alone(image, field):
 
 @pytest.mark.parametrize(("start", "stop"), [(40, 44), (0, 4), (96, 100), (20, 60)])
 def test_a_region_is_read_by_the_tiles_of_the_whole_image_that_come_near_it(start, stop):
-    starts = sorted({tile.columns.start for tile in first_look((32, 100), FIELD)})
+    starts = sorted({tile.columns.start for tile in first_pass((32, 100), FIELD)})
     near = [first for first in starts if first < stop + 16 and first + 32 > start - 16]
     seen = surroundings(start, stop, 32, 100)
     assert (seen.start, seen.stop) == (near[0], near[-1] + 32)
@@ -93,7 +93,7 @@ def test_a_close_look_stays_in_an_image_that_is_padded_along_one_axis(image):
     lies = tuple(slice(before, before + n) for (before, _), n in zip(padding, image, strict=True))
     found = np.zeros([n + sum(pad) for n, pad in zip(image, padding, strict=True)], bool)
     found[lies] = True
-    tiles, first = close_look(found, field, lies)
+    tiles, first = close_pass(found, field, lies)
     total = first.astype(float)
     for tile in tiles:
         total[tile.place] += tile.weights

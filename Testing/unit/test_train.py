@@ -23,10 +23,10 @@ from csam.result import Options
 from csam.training.augment import Example
 from csam.training.dataset import Case, read_dataset
 from csam.training.learning_curve import draw
-from csam.training.model_match import met
-from csam.training.output_folder import alone, claimed
+from csam.training.model_match import seen_patients
+from csam.training.output_folder import locked, reserved_for
 from csam.training.plan import Plan
-from csam.training.prepare import adopt, prepare
+from csam.training.prepare import prepare, take_over_weights
 from csam.training.train import load_example, quick_dice, train
 from csam.training.trained_model import assemble, learnt_from
 from csam.training.trainer import Trainer, choose_precision, rate
@@ -228,7 +228,7 @@ def test_a_second_process_in_the_same_folder_is_refused_and_the_first_goes_on(da
 
     model = train(data, tmp_path / "out", PLAN, device="cpu", log=silent, progress=meanwhile)
     assert len(refused) == PLAN.steps
-    with alone(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         pass
     assert model.provenance["training_patients"]
 
@@ -240,10 +240,10 @@ def test_a_file_system_without_locks_is_trained_on(monkeypatch, tmp_path, said):
         raise OSError(said, os.strerror(said))
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with alone(tmp_path):
+    with locked(tmp_path):
         pass
     monkeypatch.undo()
-    with alone(tmp_path), pytest.raises(InputError, match="Another process"), alone(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="Another process"), locked(tmp_path):
         pass
 
 
@@ -254,13 +254,13 @@ def test_a_folder_of_a_version_that_had_fewer_choices_is_gone_on_with(data, fini
     values = json.loads(text)
     del values["weights"]
     plan.write_text(json.dumps(values))
-    with claimed(prepared, finished[0]):
+    with reserved_for(prepared, finished[0]):
         pass
     assert plan.read_text() == text
     for damaged in ("", "[]", json.dumps(values | {"weights": "last"}), json.dumps(values | {"unknown": 1})):
         plan.write_text(damaged)
         with pytest.raises(InputError, match=r"holds another training \(its plan.json differs\)"):
-            claimed(prepared, finished[0]).__enter__()
+            reserved_for(prepared, finished[0]).__enter__()
     plan.write_text(text)
 
 
@@ -364,7 +364,7 @@ def test_what_fits_of_a_model_is_taken_over_and_the_rest_is_told(kind, changes, 
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     names = [*(label.name for label in start.labels), "lesion", "cyst"]
     channels = ["ADC", "channel 0"][-network.architecture["input_channels"] :]
-    said = adopt(start, network, channels, names[: network.architecture["num_classes"] - 1])
+    said = take_over_weights(start, network, channels, names[: network.architecture["num_classes"] - 1])
     assert len(said) == len(anew)
     assert all(word.split(" (")[0] in " ".join(said) for word in anew)
     if len(anew) == 1:
@@ -744,7 +744,7 @@ def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("switches", "draws"),
+    ("switches", "samples"),
     [
         ({}, 3),
         ({"uncertainty": False}, 1),
@@ -754,7 +754,7 @@ def test_a_training_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeyp
     ],
     ids=str,
 )
-def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(switches, draws, monkeypatch):
+def test_a_plan_builds_the_gates_it_names_and_samples_where_they_are_uncertain(switches, samples, monkeypatch):
     plan = replace(PLAN, gate_samples=3, **switches)
     training = Trainer(plan, build(plan.architecture(1, 2)), "cpu")
     kinds = {name.split(".")[3] for name, _ in training.network.named_parameters() if "attentions" in name}
@@ -763,23 +763,23 @@ def test_a_plan_builds_the_gates_it_names_and_draws_where_they_are_uncertain(swi
     assert any("log_diag" in name for name, _ in training.network.named_parameters()) == (
         switches.get("slice", True) and switches.get("uncertainty", True)
     )
-    drawn, draw = [], GatePosterior.draw
-    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    taken, one = [], GatePosterior.one_sample
+    monkeypatch.setattr(GatePosterior, "one_sample", lambda self: taken.append(1) or one(self))
     _, spreads = training.train_step(example(0))
-    assert len(drawn) == draws
+    assert len(taken) == samples
     assert len(spreads) == (2 if switches.get("slice", True) else 0)
 
 
-def test_several_draws_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
+def test_several_samples_of_a_step_share_one_pass_of_the_encoder(monkeypatch):
     training = trainer()
     passes = []
     original = type(training.network).encode
     monkeypatch.setattr(type(training.network), "encode", lambda self, x: passes.append(1) or original(self, x))
-    drawn = []
-    draw = GatePosterior.draw
-    monkeypatch.setattr(GatePosterior, "draw", lambda self: drawn.append(1) or draw(self))
+    taken = []
+    one = GatePosterior.one_sample
+    monkeypatch.setattr(GatePosterior, "one_sample", lambda self: taken.append(1) or one(self))
     training.train_step(example(0))
-    assert (len(passes), len(drawn)) == (1, 2)
+    assert (len(passes), len(taken)) == (1, 2)
 
 
 def fine_tuned(data, start, out, pattern=PLAN.patient_pattern, **more):
@@ -812,10 +812,10 @@ def test_a_model_remembers_whom_the_one_it_came_from_has_met(data, finished, tmp
     for path in other.glob("*/p*"):
         path.rename(path.with_name("q" + path.name))
     model = fine_tuned(other, start, tmp_path / "out", pattern="(qp..)_")
-    learnt, chose = (start.provenance[f"{part}_patients"] for part in ("training", "validation"))
-    cases = [Case(f"{patient}_0", patient, (), tmp_path) for patient in (*learnt, *chose)]
-    assert met(model, cases, "training") == set(learnt)
-    assert met(model, cases, "validation") == set(chose)
+    learnt, selected = (start.provenance[f"{part}_patients"] for part in ("training", "validation"))
+    cases = [Case(f"{patient}_0", patient, (), tmp_path) for patient in (*learnt, *selected)]
+    assert seen_patients(model, cases, "training") == set(learnt)
+    assert seen_patients(model, cases, "validation") == set(selected)
     assert f"Fine-tuned from Balls, which learned from Balls ({len(learnt)} training patients)" in card(model)
 
 
@@ -825,17 +825,17 @@ def test_channels_keep_their_weights_whatever_their_order():
     stem = next(iter(old))
     for names, order in ((("adc", "t2"), [1, 0]), (("T2", "ADC"), [0, 1]), (("a", "b"), [0, 1])):
         network = small.network(input_channels=2, seed=3)
-        assert adopt(start, network, names, ["structure 1", "structure 2"]) == []
+        assert take_over_weights(start, network, names, ["structure 1", "structure 2"]) == []
         assert torch.equal(network.state_dict()[stem], old[stem][:, order])
     network = small.network(input_channels=2, seed=3)
     fresh = network.state_dict()[stem].clone()
-    assert adopt(start, network, ["DWI", "T2"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
+    assert take_over_weights(start, network, ["DWI", "T2"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
     assert torch.equal(network.state_dict()[stem], torch.stack([fresh[:, 0], old[stem][:, 0]], 1))
     network = small.network(input_channels=2, seed=3)
-    assert adopt(start, network, ["T2", "DWI"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
+    assert take_over_weights(start, network, ["T2", "DWI"], ["structure 1", "structure 2"]) == ["the input layer's DWI"]
     assert torch.equal(network.state_dict()[stem], torch.stack([old[stem][:, 0], fresh[:, 1]], 1))
     other = small.network(input_channels=3, seed=3)
-    said = adopt(start, other, ["a", "b", "c"], ["structure 1", "structure 2"])
+    said = take_over_weights(start, other, ["a", "b", "c"], ["structure 1", "structure 2"])
     assert said == ["the input layer (input_channels 2 → 3)"]
 
 
@@ -845,13 +845,15 @@ def test_structures_keep_their_weights_whatever_their_order(data, finished):
     torch.manual_seed(1)
     network = build(start.architecture)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    assert adopt(start, network, ["MR"], ["Grey ball", "bright ball"]) == []
+    assert take_over_weights(start, network, ["MR"], ["Grey ball", "bright ball"]) == []
     new = network.state_dict()
     for part in ("conv_final.weight", "conv_final.bias"):
         assert torch.equal(new[part], old[part][[0, 2, 1]])
-    said = adopt(start, network, ["MR"], ["lesion", "bright ball"])
+    said = take_over_weights(start, network, ["MR"], ["lesion", "bright ball"])
     assert said == ["the output layer's lesion"]
     more = build({**start.architecture, "num_classes": 4})
-    assert "the output layer's lesion, cyst" in adopt(start, more, ["MR"], ["bright ball", "lesion", "cyst"])
+    assert "the output layer's lesion, cyst" in take_over_weights(
+        start, more, ["MR"], ["bright ball", "lesion", "cyst"]
+    )
     assert torch.equal(more.state_dict()["conv_final.weight"][:2], old["conv_final.weight"][:2])
     assert set(fresh) == set(new)

@@ -1,4 +1,4 @@
-"""What a person reads on the Slicer side can be translated: Slicer's lupdate reads it off the sources."""
+"""What a user reads on the Slicer side can be translated: Slicer's lupdate reads it off the sources."""
 
 import ast
 from pathlib import Path

@@ -11,8 +11,8 @@ from unit import small  # noqa: F401 one thread
 
 from csam.uncertainty.measures import (
     SampleReducer,
+    calibrated_error_probability,
     entropy,
-    error_probability,
     expected_difference,
     most_probable,
     mutual_information,
@@ -65,7 +65,7 @@ def test_the_most_probable_class_is_the_first_of_the_largest():
 def test_the_error_probability_follows_its_map_and_ends_where_it_ends():
     error_map = ((0.1, 0.0), (0.3, 0.4), (0.5, 0.5))
     label = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.2], np.float32)
-    found = error_probability(label, error_map)
+    found = calibrated_error_probability(label, error_map)
     np.testing.assert_allclose(found, [0, 0, 0.2, 0.4, 0.45, 0.5], atol=1e-6)
     assert found.dtype == np.float32
 

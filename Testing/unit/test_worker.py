@@ -277,7 +277,7 @@ def test_the_worker_stays_warm_and_keeps_its_model(client):
 def test_loading_a_model_beforehand_makes_the_first_run_warm(client):
     loaded = client.run({"type": "load", "model": "good", "device": "cpu"})
     assert loaded["model"] == {"name": "good"}
-    assert loaded["pace"] == {"fixed": 0.5, "sample": 0.25}
+    assert loaded["speed"] == {"fixed": 0.5, "sample": 0.25}
     assert loaded["device"] == "cpu"
     assert client.segment([an_image()], "good").provenance["loads"] == 1
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from csam.errors import CSAMError, WorkerError
-from csam.pipeline.run_time import Pace
+from csam.pipeline.run_time import Speed
 
 
 class WorkerStatus:
@@ -15,7 +15,7 @@ class WorkerStatus:
 
     hello: its fields (version, python, executable, torch or None with reason, devices, unusable), None while unknown.
     error: why there is no hello, None while all is well.
-    paces: by path of the model and device, how fast it runs, where the worker has measured it; the device is the one
+    speeds: by path of the model and device, how fast it runs, where the worker has measured it; the device is the one
         that did the work, whichever was asked for.
     """
 
@@ -23,7 +23,7 @@ class WorkerStatus:
         self._logic = logic
         self._job = self._paceJob = None
         self._asked: set[tuple[str, str]] = set()
-        self.paces: dict[tuple[str, str], Pace] = {}
+        self.speeds: dict[tuple[str, str], Speed] = {}
         self.hello: dict[str, Any] | None = None
         self.error: CSAMError | None = None
 
@@ -82,11 +82,11 @@ class WorkerStatus:
         for event in job.poll():
             if isinstance(event, (dict, Exception)):
                 self._paceJob = None
-            if isinstance(event, dict) and event.get("pace"):  # an older worker measures nothing
-                known = {field.name for field in fields(Pace)}  # a newer worker may tell more
+            if isinstance(event, dict) and event.get("speed"):  # an older worker measures nothing
+                known = {field.name for field in fields(Speed)}  # a newer worker may tell more
                 model, device = key  # an older worker does not tell which it was
-                self.paces[model, event.get("device", device)] = Pace(
-                    **{name: value for name, value in event["pace"].items() if name in known}
+                self.speeds[model, event.get("device", device)] = Speed(
+                    **{name: value for name, value in event["speed"].items() if name in known}
                 )
                 return True
         return False
@@ -107,4 +107,4 @@ class WorkerStatus:
     def forget(self) -> None:
         """What was known belongs to a worker that has ended."""
         self._job = self._paceJob = self.hello = self.error = None
-        self._asked, self.paces = set(), {}
+        self._asked, self.speeds = set(), {}

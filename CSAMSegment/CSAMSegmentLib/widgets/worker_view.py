@@ -129,15 +129,15 @@ class WorkerView:
             return False
 
     def _estimate(self) -> str:
-        """How long a run of what is chosen will take: from the last such run of the model, else its measured pace."""
+        """How long a run of what is chosen will take: from the last such run of the model, else its measured speed."""
         parameters, model, run = self._parameters, self._input.model, self._logic.run
         running = run is not None and not run.finished  # its own progress says more
         if running or parameters is None or self._input.problem():
             return ""
         device, samples, augmented = self.device()["id"], parameters.samples, parameters.testTimeAugmentation
         learnt = read_setting(_setting(model, device, samples, augmented))
-        pace = self.status.paces.get((str(self._input.modelPath), device))
-        if pace is None and not learnt:
+        speed = self.status.speeds.get((str(self._input.modelPath), device))
+        if speed is None and not learnt:
             self.status.askPace(str(self._input.modelPath), device)
             return ""
         try:
@@ -146,7 +146,7 @@ class WorkerView:
             size = work(raster_from_volume(volume), model, parameters.sliceAxis.value, region, augmented)
             browser = self._input.browser
             size *= browser.GetNumberOfItems() if browser is not None else 1
-            seconds = size * float(learnt) if learnt else pace.seconds(size, samples, augmented)
+            seconds = size * float(learnt) if learnt else speed.seconds(size, samples, augmented)
         except CSAMError:  # the fit check says it
             return ""
         return _(": about {time}").format(time=texts.seconds(seconds))

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_words(error: Exception) -> str | None:
-    """What a person can do something about, in one line; None for what is a fault of the program."""
+    """What a user can do something about, in one line; None for what is a fault of the program."""
     if isinstance(error, CSAMError):
         return str(error)
     if is_out_of_memory(error):
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--test-time-augmentation",
             action="store_true",
-            help="look everywhere closely and from every orientation: slower, for poor images",
+            help="take samples everywhere and over every orientation: slower, for poor images",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         add_device(command)
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cross-validate",
         action="store_true",
-        help="train on everyone, and once without each fold of the patients, which judges and calibrates the model",
+        help="train on everyone, and once without each fold of the patients, which assesses and calibrates the model",
     )
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
@@ -178,7 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
 
-    command = add("calibrate", run_calibrate, "Calibrate a model's doubt on patients it was not trained on.")
+    command = add(
+        "calibrate", run_calibrate, "Calibrate a model's error probabilities on patients it was not trained on."
+    )
     add_cases(command)
     command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
     command.add_argument("--out", required=True, help="folder for the model, its card and the figures")

@@ -112,7 +112,7 @@ def summary(result, said: Sequence[str] = ()) -> str:
 
 
 def _bar():
-    """A progress bar on standard error where a person watches, nothing elsewhere."""
+    """A progress bar on standard error where a user watches, nothing elsewhere."""
     if not sys.stderr.isatty():
         return None
 

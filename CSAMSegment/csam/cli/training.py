@@ -27,7 +27,7 @@ def run_train(options: argparse.Namespace) -> None:
         _cross_validate(options, values, card)
         return
     if options.fold == "all":
-        raise InputError("A training on everyone goes with --cross-validate: others judge it.")
+        raise InputError("A training on everyone goes with --cross-validate: others assess it.")
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)
@@ -64,15 +64,15 @@ def _tell(prepared, card: dict) -> None:
     """Prints what a training would do."""
     _network, anew = prepared.begin(card)
     print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
-    for side in ("training", "validation"):
-        print(f"{side} patients: {', '.join(getattr(prepared, side)) or 'nobody'}")
+    for subset in ("training", "validation"):
+        print(f"{subset} patients: {', '.join(getattr(prepared, subset)) or 'nobody'}")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     from ..model import Calibration
     from ..training import figures
-    from ..training.calibrate import calibrated, how_judged
-    from ..training.case_choice import chosen
+    from ..training.calibrate import assessment_note, calibrated
+    from ..training.case_choice import chosen_cases
     from ..training.evaluate import evaluate, summarise
     from ..training.model_match import as_learned
 
@@ -80,7 +80,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for place in filter(None, (options.json, options.png)):
         check_place(place)
     model = find_model(options.model)
-    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
+    data, cases = chosen_cases(options.dataset, model, options.patients, options.patient_pattern)
     cases = as_learned(model, data, cases)
     run = Options(options.samples, options.seed, options.device, test_time_augmentation=options.test_time_augmentation)
     plain = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
@@ -88,7 +88,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     after, names, note = (
         calibrated(before, model, run),
         [label.name for label in model.labels],
-        how_judged(before, model),
+        assessment_note(before, model),
     )
     summaries = summarise(before, names), summarise(after, names)
     print(figures.table(*summaries, note))
@@ -101,11 +101,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_calibrate(options: argparse.Namespace) -> None:
     from ..training.calibrate import calibrate_on
-    from ..training.case_choice import chosen
+    from ..training.case_choice import chosen_cases
 
     check_extras()
     model = find_model(options.model)
-    data, cases = chosen(options.dataset, model, options.patients, options.patient_pattern)
+    data, cases = chosen_cases(options.dataset, model, options.patients, options.patient_pattern)
     Path(options.out).mkdir(parents=True, exist_ok=True)
     check_folder(options.out)
     calibrate_on(model, data, cases, Path(options.out), device=options.device)

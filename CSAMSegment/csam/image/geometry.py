@@ -320,7 +320,7 @@ def fields(length: int, field: int) -> tuple[list[int], np.ndarray]:
     """As ``windows``, for the fields of view of a slice: half of each lies in the next.
 
     So whatever is smaller than half a field lies whole in one of them, away from its edges; cut by all of them, a
-    structure in the middle of the image showed doubt where they met.
+    structure in the middle of the image showed high error probabilities where they met.
     """
     return windows(length, field, overlap=0.5)
 

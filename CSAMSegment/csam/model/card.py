@@ -11,7 +11,7 @@ NOT_A_DEVICE = "Research software, not a medical device: it must not be used to 
 
 
 def card(model: Model) -> str:
-    """What a person should know before trusting the model: what it does, what it learned from, how good it was."""
+    """What a user should know before trusting the model: what it does, what it learned from, how good it was."""
     where, trained = model.provenance, model.trained_on
     lines = [f"# {model.title}", "", model.about, "", f"**{NOT_A_DEVICE}**", "", "## What it takes and gives", ""]
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]

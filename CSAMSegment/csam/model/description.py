@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from ..image.geometry import PLANES
 from ..image.intensity import Intensity
-from ..network.orientations import View, views_of
+from ..network.orientations import StackOrientation, orientations_of
 from ..uncertainty.slice_ranking import SliceRisk
 from .json_fields import Fields
 
@@ -39,7 +39,7 @@ SLICE_AXES = ("auto", *PLANES)
 
 @dataclass(frozen=True)
 class Channel:
-    """One input image: its name for a person, and its modality, "MR" or "CT" or another of DICOM's."""
+    """One input image: its name for a user, and its modality, "MR" or "CT" or another of DICOM's."""
 
     name: str
     modality: str
@@ -75,7 +75,7 @@ class TrainedOn:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation data taught about the model's own doubt.
+    """What validation data taught about the model's own error probabilities.
 
     error_map: pairs (stated, observed error probability), rising; the stated one is smoothed, see
       ``csam.uncertainty.expected_error``.
@@ -94,11 +94,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Model:
-    """A CSAM model with everything needed to run it and to judge it. ``model.json`` holds these fields.
+    """A CSAM model with everything needed to run it and to assess it. ``model.json`` holds these fields.
 
     in_plane_spacing: mm. field_of_view: rows, columns of one tile in pixels of that spacing.
     slice_axis: "auto" (largest spacing), "sagittal", "coronal" or "axial".
-    free_orientation: it was taught to take a stack any way up; then test-time augmentation runs over the ``views``.
+    free_orientation: it was taught to take a stack any way up; then test-time augmentation takes its samples over
+    the ``orientations``.
     calibration: of the default run. augmented_calibration: of a run with test-time augmentation.
     """
 
@@ -140,9 +141,9 @@ class Model:
         return self.architecture["num_slices"]
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """How a run looks at the stack."""
-        return views_of(self.field_of_view, self.free_orientation)
+    def orientations(self) -> tuple[StackOrientation, ...]:
+        """Those that test-time augmentation takes its samples over."""
+        return orientations_of(self.field_of_view, self.free_orientation)
 
     def calibration_for(self, options: Options) -> Calibration:
         """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""
@@ -256,7 +257,7 @@ class Model:
             raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
         claimed = 0
         for key, value in state_dict.items():
-            # A view can claim more elements than are stored, and many can share one storage.
+            # A tensor can claim more elements than are stored, and many can share one storage.
             plain = value.layout is torch.strided and value.device.type == "cpu"
             size = value.numel() * value.element_size()
             claimed += size

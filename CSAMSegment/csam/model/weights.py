@@ -74,7 +74,7 @@ def open_zip(path: Path) -> tuple[bytes, Weights]:
 
 
 def _chosen(found: list[str], path: Path) -> str:
-    """The one model.json of a zip; of a cross-validation's folder that of the model which its parts have judged."""
+    """The one model.json of a zip; of a cross-validation's folder that of the model which its parts have assessed."""
     top = min(found, key=lambda name: name.count("/"), default="")
     above = top.removesuffix(OF_TRAINING)
     parts = [name for name in found if name != top]

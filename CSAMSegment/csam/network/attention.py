@@ -50,9 +50,9 @@ class GateDistribution:
         return self.factor.square().sum(1) + self.diagonal
 
     def rsample(self, sample_shape: tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
-        """Draws μ + F ε₁ + √d ε₂ of shape (*sample_shape, S); gradients reach mean, factor and diagonal.
+        """Samples μ + F ε₁ + √d ε₂ of shape (*sample_shape, S); gradients reach mean, factor and diagonal.
 
-        The noise is drawn where the generator lives (the CPU without one): a seed means the same on all devices.
+        The noise is made where the generator lives (the CPU without one): a seed means the same on all devices.
         """
         device = generator.device if generator is not None else "cpu"
         shape = tuple(sample_shape)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .networks import ConvBlock, CSAMUNet, CSAMUNetPlusPlus
-from .parallel import Team
+from .parallel import Threads
 
 Gates = Sequence[Tensor]
 """One tensor a level, shallowest first: the gates' logits (samples, slices)."""
@@ -87,12 +87,12 @@ class AfterUpsampling:
 class Decoding:
     """The decoder of one network. ``shared`` is called once for some slices, ``logits`` once for their samples.
 
-    team: does the work, and may be told to stop before every convolution. dtype: of the feature maps.
+    threads: does the work, and may be told to stop before every convolution. dtype: of the feature maps.
     """
 
-    def __init__(self, network, team: Team, dtype: torch.dtype):
+    def __init__(self, network, threads: Threads, dtype: torch.dtype):
         self.network = network
-        self.team = team
+        self.threads = threads
         self.dtype = dtype
 
     def shared(self, features: list[Tensor], content: list[Tensor]) -> tuple:
@@ -111,18 +111,18 @@ class Decoding:
             out = torch.empty(
                 (len(x), width, rows, columns), dtype=x.dtype, device=x.device, memory_format=layout(x.device)
             )
-            slices = self.team.share(len(x), elements // (width * rows * columns), x.device)
+            slices = self.threads.share(len(x), elements // (width * rows * columns), x.device)
 
             def work(first: int, x=x, out=out, level=level, block=block, slices=slices) -> None:
                 part = x[first : first + slices].contiguous(memory_format=layout(x.device))
                 out[first : first + slices] = self._block(block, F.max_pool2d(part, 2) if level else part)
 
-            self.team.map(work, range(0, len(x), slices), x.device)
+            self.threads.map(work, range(0, len(x), slices), x.device)
             features.append(x := out)
         return features
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        self.team.pause()
+        self.threads.pause()
         return F.conv2d(x, weight.to(x.dtype), padding=1)
 
     def _block(self, block: ConvBlock, x: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class Decoding:
         return normalised(self._convolve(normalised(x), weight))
 
     def _after_upsampling(self, convolution: AfterUpsampling, x: Tensor) -> Tensor:
-        self.team.pause()
+        self.threads.pause()
         return convolution(x)
 
     def _head(self, head: torch.nn.Conv2d, x: Tensor, gates: Gates) -> Tensor:
@@ -147,8 +147,8 @@ class UNetDecoding(Decoding):
     Above, its half that sees the skip is computed once.
     """
 
-    def __init__(self, network: CSAMUNet, team: Team, dtype: torch.dtype):
-        super().__init__(network, team, dtype)
+    def __init__(self, network: CSAMUNet, threads: Threads, dtype: torch.dtype):
+        super().__init__(network, threads, dtype)
         self.blocks = list(network.decoder.conv)
         self.up_halves, self.skip_halves = [], []
         self.seconds = [laid_out(block.conv.conv[3].weight, dtype) for block in self.blocks]
@@ -185,8 +185,8 @@ class UNetPlusPlusDecoding(Decoding):
     Any later X^{i,j} has its part of gated X^{i,0} computed once; the rest depends on nodes that differ by sample.
     """
 
-    def __init__(self, network: CSAMUNetPlusPlus, team: Team, dtype: torch.dtype):
-        super().__init__(network, team, dtype)
+    def __init__(self, network: CSAMUNetPlusPlus, threads: Threads, dtype: torch.dtype):
+        super().__init__(network, threads, dtype)
         self.gated, self.dense, self.upsampling, self.seconds = {}, {}, {}, {}
         for i, blocks in enumerate(network.conv):
             width = network.widths[i]
@@ -218,7 +218,7 @@ class UNetPlusPlusDecoding(Decoding):
         return self._head(self.network.final[-1], nodes[0][-1], gates)
 
 
-def decoding(network, team: Team, dtype: torch.dtype | None = None) -> Decoding:
+def decoding(network, threads: Threads, dtype: torch.dtype | None = None) -> Decoding:
     """The decoder of a network; its maps in the format of its weights, unless another is given."""
     dtype = dtype or next(network.parameters()).dtype
-    return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, team, dtype)
+    return (UNetDecoding if isinstance(network, CSAMUNet) else UNetPlusPlusDecoding)(network, threads, dtype)

@@ -1,4 +1,5 @@
-"""Where in the gates' posterior to take samples: plain draws, draws in mirrored pairs, or points of a quadrature."""
+"""Where in the gates' posterior to take samples: each for itself, in mirrored pairs, or at the points of a
+quadrature."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from .attention import GateDistribution
 RULES = ("mean", "independent", "antithetic", "quadrature")
 
 
-def draw_gates(
+def sample_gates(
     distributions: Sequence[GateDistribution | None],
     samples: int,
     generator: torch.Generator | None = None,
@@ -23,9 +24,9 @@ def draw_gates(
     """The gates' logits of every sample, (samples, S) a level; None where a level has no slice gate.
 
     mean: every sample at the mean.
-    independent: joint draws, level after level of one sample after the other.
-    antithetic: as many joint draws as independent, the second half the mirror images of the first, about the mean
-      (Hammersley & Morton 1956). Every sample is a draw from the same distribution; what is odd in the deviations
+    independent: at random, level after level of one sample after the other.
+    antithetic: as many samples as independent, the second half the mirror images of the first, about the mean
+      (Hammersley & Morton 1956). Every sample follows the same distribution; what is odd in the deviations
       cancels in a sample mean. A sample and the next are independent, unless there are only two.
     quadrature: points for the maps only. All slices move together, so nothing across slices may be read off them.
     """
@@ -35,13 +36,13 @@ def draw_gates(
         return [d and d.mean.expand(samples, -1) for d in distributions]
     if rule == "quadrature":
         return _quadrature(distributions, samples)
-    drawn = samples if rule == "independent" else math.ceil(samples / 2)
-    draws = [[d and d.rsample(generator=generator) for d in distributions] for _ in range(drawn)]
+    fresh = samples if rule == "independent" else math.ceil(samples / 2)
+    taken = [[d and d.rsample(generator=generator) for d in distributions] for _ in range(fresh)]
     gates = []
     for level, distribution in enumerate(distributions):
         if distribution is not None:
-            first = torch.stack([draw[level] for draw in draws])
-            first = torch.cat((first, 2 * distribution.mean - first[: samples - drawn]))
+            first = torch.stack([sample[level] for sample in taken])
+            first = torch.cat((first, 2 * distribution.mean - first[: samples - fresh]))
         gates.append(distribution and first)
     return gates
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from .posterior import GatePosterior
 
 BOUND = 0.001
-"""Mean change of the probabilities by a format, over a made picture, up to which it is used (shipped model: 2.5e-5)."""
+"""Mean change of the probabilities by a format, over a synthetic image, up to which it is used (shipped model:
+2.5e-5)."""
 
 PICTURE = 64
 """Rows and columns of that picture, at least."""
@@ -58,17 +59,18 @@ def format_for(network, device: str) -> torch.dtype:
 
 @torch.inference_mode()
 def change(network, device: str, dtype: torch.dtype) -> float:
-    """Mean absolute change of the probabilities of a made picture by a format; infinite where they are no numbers."""
+    """Mean absolute change of the probabilities of a synthetic image by a format; infinite where they are no
+    numbers."""
 
     def probabilities(dtype: torch.dtype) -> Tensor:
-        posterior = GatePosterior(network, made_picture(network).to(device, dtype))
-        return torch.softmax(posterior.sampler()(posterior.draws(1, rule="mean")), 2)
+        posterior = GatePosterior(network, synthetic_image(network).to(device, dtype))
+        return torch.softmax(posterior.sampler()(posterior.sample_gates(1, rule="mean")), 2)
 
     found = float((probabilities(dtype) - probabilities(torch.float32)).abs().mean())
     return found if found == found else float("inf")
 
 
-def made_picture(network) -> Tensor:
+def synthetic_image(network) -> Tensor:
     """Bright discs that move from slice to slice on a slanting ground, (S, C, H, W) from 0 to 1."""
     channels = network.architecture["input_channels"]
     side = max(PICTURE, 2**network.num_levels)

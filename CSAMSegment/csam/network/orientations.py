@@ -1,7 +1,7 @@
-"""Ways to look at a stack that keep its slices slices: the samples of a run are taken over several of them.
+"""Ways to turn a stack that keep its slices slices: the samples of a run are taken over several of them.
 
-A network that was taught to take stacks any way up still errs a little differently every way. What it says from all
-sides is less sure of itself, and its disagreement with itself tells poor slices (test-time augmentation, Wang et al.
+A network that was taught to take stacks any way up still errs a little differently every way. The mean over all
+of them is less sure of itself, and its disagreement with itself tells poor slices (test-time augmentation, Wang et al.
 2019, https://doi.org/10.1016/j.neucom.2019.01.103; measured in Testing/bench/compare_uncertainty.py).
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class View:
+class StackOrientation:
     """mirrored: columns turned round, first. quarter_turns: from rows to columns, then. reversed: slices turned round.
 
     Tensors have slices, channels, rows and columns: (S, C, H, W), or (S, C, W, H) after an odd number of turns.
@@ -36,17 +36,17 @@ class View:
         return stack.flip(0) if self.reversed else stack
 
     def place(self, slices: slice, count: int) -> slice:
-        """Where slices of a stack of ``count`` lie in the view, and those of the view in the stack."""
+        """Where slices of a stack of ``count`` lie in this orientation, and those of it in the stack."""
         return slice(count - slices.stop, count - slices.start) if self.reversed else slices
 
 
-ROTATIONS = tuple(View(turns, turned, turned) for turns in range(4) for turned in (False, True))
+ORIENTATIONS = tuple(StackOrientation(turns, turned, turned) for turns in range(4) for turned in (False, True))
 """The eight rotations of space that keep the slices slices: none turns left into right."""
 
 
-def views_of(field_of_view: tuple[int, int], free_orientation: bool) -> tuple[View, ...]:
+def orientations_of(field_of_view: tuple[int, int], free_orientation: bool) -> tuple[StackOrientation, ...]:
     """The rotations that a network was taught; quarter turns only where its field of view is a square."""
     if not free_orientation:
-        return (View(),)
+        return (StackOrientation(),)
     rows, columns = field_of_view
-    return tuple(view for view in ROTATIONS if rows == columns or view.quarter_turns % 2 == 0)
+    return tuple(orientation for orientation in ORIENTATIONS if rows == columns or orientation.quarter_turns % 2 == 0)

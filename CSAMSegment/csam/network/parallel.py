@@ -22,7 +22,7 @@ class _Stopped(Exception):
     """Ends a thread's work after another has failed or the caller has had enough."""
 
 
-class Team:
+class Threads:
     """As many threads as torch is set to use.
 
     watch: called in the calling thread, often; what it raises ends the work.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .attention import GateDistribution, apply_slice_gate
 from .decoding import Gates, decoding
-from .gate_sampling import draw_gates
-from .parallel import Team
+from .gate_sampling import sample_gates
+from .parallel import Threads
 
 CPU_ELEMENTS = 2**21
 """Elements of the widest feature map that a CPU decodes at a time: what its cache holds is handled fastest."""
@@ -37,16 +37,16 @@ class GatePosterior:
     """The part of a forward pass that all samples share.
 
     network: a CSAMUNet or CSAMUNetPlusPlus. x: (S, C, H, W), in the number format that the feature maps are to have.
-    team: does the work of a network in evaluation mode, and may end it. elements: of the widest feature map, to be
+    threads: does the work of a network in evaluation mode, and may end it. elements: of the widest feature map, to be
     encoded at a time.
     distributions: one GateDistribution a level, None where the network has no slice attention.
     """
 
-    def __init__(self, network, x: Tensor, team: Team | None = None, elements: int | None = None):
+    def __init__(self, network, x: Tensor, threads: Threads | None = None, elements: int | None = None):
         network.check_input(x)
         self.network = network
-        self.team = team or Team()
-        self._decoding = None if network.training else decoding(network, self.team, x.dtype)
+        self.threads = threads or Threads()
+        self._decoding = None if network.training else decoding(network, self.threads, x.dtype)
         self.distributions: list[GateDistribution | None]
 
         def gate(level: int) -> tuple[Tensor, GateDistribution | None]:
@@ -60,15 +60,15 @@ class GatePosterior:
             gated = [gate(level) for level in levels]
         else:
             self.features = self._decoding.encode(x, elements or elements_at_once(x.device))
-            gated = self.team.map(gate, levels, x.device)
+            gated = self.threads.map(gate, levels, x.device)
         self.content, self.distributions = map(list, zip(*gated, strict=True))
 
     @property
     def num_slices(self) -> int:
         return self.features[0].shape[0]
 
-    def draw(self, generator: torch.Generator | None = None) -> list[Tensor | None]:
-        """One joint draw: the gates' logits (S,) of every level."""
+    def one_sample(self, generator: torch.Generator | None = None) -> list[Tensor | None]:
+        """One sample of all gates together: the gates' logits (S,) of every level."""
         return [d and d.rsample(generator=generator) for d in self.distributions]
 
     def mean(self) -> list[Tensor | None]:
@@ -83,13 +83,13 @@ class GatePosterior:
         ]
         return self.network.decode([level[slices] for level in self.features], gated)
 
-    def draws(self, samples: int, generator: torch.Generator | None = None, rule: str = "independent") -> Gates:
-        """The gates' logits (samples, S) of every level; for the rules see ``csam.network.gate_sampling.draw_gates``.
+    def sample_gates(self, samples: int, generator: torch.Generator | None = None, rule: str = "independent") -> Gates:
+        """The gates' logits (samples, S) of every level; for the rules see ``csam.network.gate_sampling.sample_gates``.
 
         Infinite where the network has no slice gate: always open.
         """
         always = torch.full((samples, self.num_slices), torch.inf, device=self.features[0].device)
-        gates = draw_gates(self.distributions, samples, generator, rule)
+        gates = sample_gates(self.distributions, samples, generator, rule)
         return [always if level is None else level for level in gates]
 
     def sampler(self, slices: slice = slice(None)) -> Callable[[Gates], Tensor]:
@@ -105,26 +105,28 @@ class GatePosterior:
 def sample_logits(
     network, x: Tensor, samples: int, generator: torch.Generator | None = None, rule: str = "independent"
 ) -> Iterator[Tensor]:
-    """Yields ``samples`` logits of shape (S, K, H, W), drawn from the gates' joint posterior.
+    """Yields ``samples`` logits of shape (S, K, H, W), one for each sample of the gates' joint posterior.
 
     x: (S, C, H, W). generator: seeds the samples; torch's own when None. rule: see ``gate_sampling.sample_gates``. A
     network in evaluation mode gives logits without gradients.
     """
     if network.training:
         posterior = GatePosterior(network, x)
-        gates = posterior.draws(samples, generator, rule)
+        gates = posterior.sample_gates(samples, generator, rule)
         for sample in range(samples):
             yield posterior.logits([level[sample] for level in gates])
         return
     with torch.no_grad():
         posterior = GatePosterior(network, x)
-        gates = posterior.draws(samples, generator, rule)
+        gates = posterior.sample_gates(samples, generator, rule)
         most = elements_at_once(x.device) // network.elements_per_slice(x)
-        chunk = posterior.team.share(len(x), most, x.device)
+        chunk = posterior.threads.share(len(x), most, x.device)
         pieces = [slice(first, first + chunk) for first in range(0, len(x), chunk)]
-        samplers = posterior.team.map(posterior.sampler, pieces, x.device)
+        samplers = posterior.threads.map(posterior.sampler, pieces, x.device)
     for sample in range(samples):
         with torch.no_grad():
             this = [level[[sample]] for level in gates]
-            logits = torch.cat(posterior.team.map(lambda sampler: sampler(this)[0], samplers, x.device))  # noqa: B023
+            logits = torch.cat(
+                posterior.threads.map(lambda sampler: sampler(this)[0], samplers, x.device)  # noqa: B023
+            )
         yield logits

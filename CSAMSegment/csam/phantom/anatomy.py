@@ -1,4 +1,4 @@
-"""The anatomy of a phantom: two ventricles, and the chest around them, drawn at random.
+"""The anatomy of a phantom: two ventricles, and the chest around them, chosen at random.
 
 Millimetres. x to the right of the picture (lateral wall), y down (inferior wall), both from the left ventricle's
 axis at the base; z from the first slice's upper face towards the apex. Angles from +x towards +y.
@@ -42,7 +42,7 @@ class Ventricles:
     right_waves: Waves
 
     @staticmethod
-    def draw(random: np.random.Generator, extent: float, thickness: float, phase: str) -> Ventricles:
+    def at_random(random: np.random.Generator, extent: float, thickness: float, phase: str) -> Ventricles:
         def u(low, high):
             return float(random.uniform(low, high))
 
@@ -155,7 +155,7 @@ class Anatomy:
     strands: Array
 
     @staticmethod
-    def draw(random: np.random.Generator, extent: float, thickness: float, phase: str) -> Anatomy:
+    def at_random(random: np.random.Generator, extent: float, thickness: float, phase: str) -> Anatomy:
         def u(*bounds):
             """Uniform numbers, one for each pair of bounds; a single one as a number."""
             pairs = np.reshape(bounds, (-1, 2))
@@ -164,7 +164,7 @@ class Anatomy:
 
         seed = int(random.integers(2**32))
         diastole, ventricles = (
-            Ventricles.draw(np.random.default_rng(seed), extent, thickness, p) for p in ("diastole", phase)
+            Ventricles.at_random(np.random.default_rng(seed), extent, thickness, p) for p in ("diastole", phase)
         )
         chest, wall, approach = u(10, 32, 46, 66, 155, 182, 142, 162, -0.65, -0.2), u(8, 24, 11, 22), u(0.35, 0.58)
         return Anatomy(

@@ -24,14 +24,14 @@ import SimpleITK as sitk
 from ..errors import InputError
 from .anatomy import Anatomy
 from .picture import paint_slice
-from .scanner import Look, acquire
+from .scanner import Appearance, acquire
 from .shapes import Array, Grid
 
 LABELS = {"left ventricular cavity": 1, "myocardium": 2, "right ventricular cavity": 3}
 PHASES = ("diastole", "systole")
 SMALLEST_FIELD = 120.0
 """Millimetres of field of view that a heart needs."""
-DOUBT = 0.12
+UNCLEAR = 0.12
 """Error that a fraction taken from distances may have; nearer to a tie, points in the voxel are counted."""
 
 
@@ -58,7 +58,7 @@ def cine_stack(
     bears a label where the structures together fill more than half of its volume: that of the one that fills most.
     Papillary muscles and trabeculae count as cavity, as in expert contours.
 
-    seed: whole number from 0; the same heart is drawn at both phases.
+    seed: whole number from 0; the same heart comes out at both phases.
     spacing: (i, j, k) in mm.
     direction: nine direction cosines, row by row. Given: pixels lie as the heart is displayed, i towards the lateral
         wall (the right ventricle at the left of the picture), j towards the inferior wall, k towards the apex, whatever
@@ -69,17 +69,17 @@ def cine_stack(
     spacing = _check(seed, slices, size, spacing, phase)
     cosines = None if direction is None else _check_direction(direction)
     random, texture = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    anatomy = Anatomy.draw(random, slices * spacing[2], spacing[2], phase)
-    look = Look.draw(random)
+    anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], phase)
+    appearance = Appearance.at_random(random)
     oblique = _oblique(random)
     grid = Grid.over(size, spacing, anatomy.heart)
 
     picture = np.empty((slices, size, size), np.float32)
     fractions = np.zeros((3, slices, size, size), np.float32)
     for k in range(slices):
-        picture[k], fractions[:, k] = paint_slice(anatomy, look, grid, k)
+        picture[k], fractions[:, k] = paint_slice(anatomy, appearance, grid, k)
     labels = _labels(anatomy, grid, fractions)
-    picture = acquire(picture, anatomy, look, grid, texture)
+    picture = acquire(picture, anatomy, appearance, grid, texture)
 
     if cosines is None:
         cosines, picture, labels = oblique, picture[:, ::-1], labels[:, ::-1]
@@ -153,10 +153,10 @@ def _labels(anatomy: Anatomy, grid: Grid, fractions: Array) -> Array:
     """Fractions (3, slices, rows, columns) → labels; close calls are settled by counting points in the voxel."""
     labels = _label(fractions)
     sx, sy, sz = grid.spacing
-    doubt = min(0.5, DOUBT * max(sx / sy, sy / sx) * max(1.0, sz / 16))
+    unclear = min(0.5, UNCLEAR * max(sx / sy, sy / sx) * max(1.0, sz / 16))
     heart = fractions.sum(0)
     shares = np.sort(fractions, axis=0)
-    close = np.argwhere((np.abs(heart - 0.5) < doubt) | ((shares[2] - shares[1] < 2 * doubt) & (heart > 0.3)))
+    close = np.argwhere((np.abs(heart - 0.5) < unclear) | ((shares[2] - shares[1] < 2 * unclear) & (heart > 0.3)))
     for part in np.array_split(close, max(1, len(close) // 500)):
         labels[tuple(part.T)] = _vote(anatomy, grid, part, (4, 4, 16))
     return labels

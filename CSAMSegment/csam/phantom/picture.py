@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .anatomy import Anatomy
-from .scanner import Look
+from .scanner import Appearance
 from .shapes import Array, Grid, between, ellipse, smooth, wave
 
 
@@ -46,23 +46,23 @@ def _within(values: Array, low: float, high: float) -> slice:
     return slice(int(np.searchsorted(values, low)), int(np.searchsorted(values, high)))
 
 
-def paint_slice(anatomy: Anatomy, look: Look, grid: Grid, k: int) -> tuple[Array, Array]:
+def paint_slice(anatomy: Anatomy, appearance: Appearance, grid: Grid, k: int) -> tuple[Array, Array]:
     """Signed signal (rows, columns) of slice k, and the fractions (3, rows, columns) its ventricles' labels fill."""
     pixel = math.sqrt(grid.spacing[0] * grid.spacing[1])
     chest = _Canvas(grid.x, grid.y, grid.levels(k, 2), anatomy, pixel)
-    _paint_chest(chest, anatomy, look)
+    _paint_chest(chest, anatomy, appearance)
     picture = chest.data.mean(0)
     fractions = np.zeros((3, *picture.shape), np.float32)
     columns, rows = _within(grid.x, -98, 62), _within(grid.y, -78, 62)
     levels = grid.levels(k, max(4, min(12, round(0.75 * grid.spacing[2]))))
     data = np.repeat(picture[None, rows, columns], len(levels), axis=0)
     heart = _Canvas(grid.x[columns], grid.y[rows], levels, anatomy, pixel, data)
-    fractions[:, rows, columns] = _paint_heart(heart, anatomy, look)
+    fractions[:, rows, columns] = _paint_heart(heart, anatomy, appearance)
     picture[rows, columns] = heart.data.mean(0)
     return picture, fractions
 
 
-def _paint_chest(canvas: _Canvas, anatomy: Anatomy, look: Look) -> None:
+def _paint_chest(canvas: _Canvas, anatomy: Anatomy, appearance: Appearance) -> None:
     """Body wall, lungs, diaphragm, abdomen, spine, aorta; all but the heart."""
     v, depth = anatomy.ventricles, canvas.depth
     x, y, z = canvas.bent_x, canvas.bent_y, canvas.z
@@ -77,13 +77,13 @@ def _paint_chest(canvas: _Canvas, anatomy: Anatomy, look: Look) -> None:
     wall = fat + anatomy.muscle * (1 + 0.45 * wave(c, s, ((2, 0.5, 0.3), (4, 0.6, 1.0))))
     canvas.data += np.float32(0.005)
     canvas.paint(canvas.cover(body), 0.3)
-    canvas.paint(canvas.cover(body + 1.8), look.fat)
+    canvas.paint(canvas.cover(body + 1.8), appearance.fat)
     layer = np.cos((body + fat) * np.float32(0.62) + 2.5 * wave(c, s, ((3, 1.0, 0.0), (4, 0.7, 1.0))))
-    canvas.paint(canvas.cover(body + fat), look.muscle)
-    canvas.paint(canvas.cover(body + fat + 2) * np.clip(3 * layer - 2.1, 0, 1), look.fat * 0.8)
-    canvas.paint(canvas.cover(body + wall - 2.0), look.fat * 0.8)
+    canvas.paint(canvas.cover(body + fat), appearance.muscle)
+    canvas.paint(canvas.cover(body + fat + 2) * np.clip(3 * layer - 2.1, 0, 1), appearance.fat * 0.8)
+    canvas.paint(canvas.cover(body + wall - 2.0), appearance.fat * 0.8)
     inside = canvas.cover(body + wall)
-    canvas.paint(inside, look.lung)
+    canvas.paint(inside, appearance.lung)
     before = canvas.data * (1 - inside)
     for vx, vy, radius, mx, my, signal, middle, run in anatomy.vessels:
         weight = np.exp(-(((depth - middle) / run) ** 2))
@@ -101,8 +101,8 @@ def _paint_chest(canvas: _Canvas, anatomy: Anatomy, look: Look) -> None:
     soft = np.clip(14 - 0.5 * x + 0.45 * depth, 6, 46)
     for other in (abdomen, -body - wall):
         fillet = np.minimum(heart, other) - np.maximum(soft - np.abs(heart - other), 0) ** 2 / (4 * soft)
-        canvas.paint(canvas.cover(fillet + 2) * inside, look.fat * 0.95)
-    _paint_abdomen(canvas, anatomy, look, abdomen)
+        canvas.paint(canvas.cover(fillet + 2) * inside, appearance.fat * 0.95)
+    _paint_abdomen(canvas, anatomy, appearance, abdomen)
 
     # The plane dips towards the back, so that spine and aorta leave the picture at the bottom as the slices descend.
     ax, ay, ar = anatomy.aorta
@@ -138,37 +138,37 @@ def _diaphragm(canvas: _Canvas, anatomy: Anatomy) -> Array:
     return 0.55 * base + 0.45 * v.outer_radius(z) + gap + 0.3 * slope * canvas.depth - rise
 
 
-def _paint_abdomen(canvas: _Canvas, anatomy: Anatomy, look: Look, abdomen: Array) -> None:
+def _paint_abdomen(canvas: _Canvas, anatomy: Anatomy, appearance: Appearance, abdomen: Array) -> None:
     """Fat, liver, stomach, spleen and bowel; abdomen: signed distance to where they lie."""
     depth, under = canvas.depth, _diaphragm(canvas, anatomy)
-    canvas.paint(canvas.cover(abdomen), look.muscle)
+    canvas.paint(canvas.cover(abdomen), appearance.muscle)
     inside = canvas.cover(abdomen + 2.5)
     before = canvas.data * (1 - inside)
     loops = smooth(between(anatomy.loops, float(depth.mean() + 20) / 45), canvas.x, canvas.y)
-    canvas.data[...] = look.fat * np.clip(0.8 + 0.15 * loops, 0.3, 1.2)
-    canvas.paint(np.clip(4 * (loops - 0.75), 0, 1) * (canvas.y[:, None] > 60), look.muscle + 0.05)
+    canvas.data[...] = appearance.fat * np.clip(0.8 + 0.15 * loops, 0.3, 1.2)
+    canvas.paint(np.clip(4 * (loops - 0.75), 0, 1) * (canvas.y[:, None] > 60), appearance.muscle + 0.05)
     sx, sy, sa, sb, st = anatomy.spleen
-    canvas.ellipse(sx, sy + 0.15 * depth, sa + 1, sb + 1, st, look.spleen, 1.0, 0.1)
+    canvas.ellipse(sx, sy + 0.15 * depth, sa + 1, sb + 1, st, appearance.spleen, 1.0, 0.1)
     for ox, oy, oa, ob, ot, kind, middle, run in anatomy.bowel:
         size = np.sqrt(np.maximum(1 - ((depth - middle) / run) ** 2, 0.02))
         present = size > 0.3
-        canvas.ellipse(ox, oy, oa * size, ob * size, ot, 0.1 + 0.55 * kind, 3.0, look.muscle + 0.08, present)
+        canvas.ellipse(ox, oy, oa * size, ob * size, ot, 0.1 + 0.55 * kind, 3.0, appearance.muscle + 0.08, present)
         canvas.ellipse(ox + 2, oy, oa * size * 0.4, ob * size * 0.3, ot, 0.7 - 0.6 * kind, weight=present)
     gx, gy, ga, gb, gt = anatomy.stomach
-    canvas.ellipse(gx, under + gy, ga, gb, gt, 0.3, 3.5, look.muscle + 0.1)
+    canvas.ellipse(gx, under + gy, ga, gb, gt, 0.3, 3.5, appearance.muscle + 0.1)
     for n in range(5):
         canvas.ellipse(gx + (n - 2) * 0.28 * ga, under + gy + 3 * (-1) ** n, 0.1 * ga, 0.35 * gb, 0.6, 0.6)
     lx, ly, la, lb, lt = anatomy.liver
     size = np.clip(1.05 - 0.005 * np.abs(depth - 10), 0.45, 1)
     lx, ly = lx - 12 * (1 - size), under + ly
-    canvas.ellipse(lx, ly, la * size, lb * size, lt, look.liver, 1.0, 0.1)
+    canvas.ellipse(lx, ly, la * size, lb * size, lt, appearance.liver, 1.0, 0.1)
     for vx, vy, va, vb, vt, level in anatomy.liver_vessels:
         weight = 0.7 * np.exp(-(((depth - level) / 14) ** 2))
         canvas.ellipse(lx + vx * la * 0.7, ly + vy * lb * 0.55, va, vb, vt, 0.75, weight=weight)
     canvas.data[...] = before + inside * canvas.data
 
 
-def _paint_heart(canvas: _Canvas, anatomy: Anatomy, look: Look) -> Array:
+def _paint_heart(canvas: _Canvas, anatomy: Anatomy, appearance: Appearance) -> Array:
     """Fat, atria and great vessels, ventricles. Returns the fractions of each pixel that the labels fill."""
     v = anatomy.ventricles
     x, y, z = canvas.x, canvas.y[:, None], canvas.z
@@ -192,34 +192,34 @@ def _paint_heart(canvas: _Canvas, anatomy: Anatomy, look: Look) -> Array:
     sac = np.minimum(epicardium, right - 2.4) - groove - layer
     sac = np.minimum(sac, ellipse(x, y, cx, cy, tip * 1.5, tip, 0.4))
     canvas.paint(canvas.cover(sac - 1.2), 0.12)
-    canvas.paint(canvas.cover(sac), look.fat)
-    _paint_above_base(canvas, anatomy, look)
+    canvas.paint(canvas.cover(sac), appearance.fat)
+    _paint_above_base(canvas, anatomy, appearance)
 
     cover_epicardium = canvas.cover(epicardium) * ventricle
     cover_right = canvas.cover(np.maximum(right, -epicardium)) * right_ventricle
     cover_endocardium = canvas.cover(endocardium) * ventricle
-    canvas.paint(canvas.cover(np.maximum(right - 2.4, -epicardium)) * right_ventricle, look.myocardium)
+    canvas.paint(canvas.cover(np.maximum(right - 2.4, -epicardium)) * right_ventricle, appearance.myocardium)
     edge = np.clip(1 + right / (3 + 9 * t), 0, 1)
-    canvas.paint(cover_right, look.right_blood * (1 - (0.3 + 0.5 * t) * np.clip(strands, 0, 1) * edge))
-    canvas.paint(cover_epicardium, look.myocardium)
+    canvas.paint(cover_right, appearance.right_blood * (1 - (0.3 + 0.5 * t) * np.clip(strands, 0, 1) * edge))
+    canvas.paint(cover_epicardium, appearance.myocardium)
     # Expert contours run outside the trabeculae, which make the blood pool ragged and its edge soft.
     inner = v.inner_radius(z)
     thickness = np.minimum(anatomy.trabeculae * np.minimum(0.4 + 2 * t, 1), 0.6 * inner + 0.1)
     muscular = np.clip(1 + endocardium / thickness, 0, 1) ** 1.5
     trabeculae = np.clip(1.6 * muscular + 0.45 * (strands - 0.25) * np.minimum(4 * muscular, 1), 0, 1)
-    canvas.paint(cover_endocardium, 1 - (1 - look.myocardium) * trabeculae)
+    canvas.paint(cover_endocardium, 1 - (1 - appearance.myocardium) * trabeculae)
     for angle, place, r, start in anatomy.papillary:
         grown = np.clip((t - start) / 0.15, 0, 1) * np.clip((0.86 - t) / 0.15, 0, 1)
         radius = r * np.sqrt(grown) * min(1.0, 0.4 + v.radius / 40) + 0.01
         out = np.minimum(place + 0.25 * np.maximum(t - 0.5, 0), 1) * inner
         px, py = cx + out * math.cos(angle), cy + out * math.sin(angle)
         muscle = ellipse(x, y, px, py, radius * 1.3, radius, angle) - 0.18 * radius * strands
-        canvas.paint(canvas.cover(muscle) * cover_endocardium * (radius > 0.5), look.myocardium * 1.1)
+        canvas.paint(canvas.cover(muscle) * cover_endocardium * (radius > 0.5), appearance.myocardium * 1.1)
     cavity = cover_endocardium.mean(0)
     return np.stack([cavity, np.maximum(cover_epicardium.mean(0) - cavity, 0), cover_right.mean(0)])
 
 
-def _paint_above_base(canvas: _Canvas, anatomy: Anatomy, look: Look) -> None:
+def _paint_above_base(canvas: _Canvas, anatomy: Anatomy, appearance: Appearance) -> None:
     """Atria, aortic root and pulmonary trunk, where the ventricles will not cover them."""
     v = anatomy.ventricles
     up = v.base - canvas.z
@@ -228,8 +228,8 @@ def _paint_above_base(canvas: _Canvas, anatomy: Anatomy, look: Look) -> None:
         return
     left, root, right, mx, my = anatomy.atria
     s = (v.radius + v.wall) / 36
-    blood, ra, wall = 0.95, look.right_blood, look.myocardium
-    canvas.ellipse(-12 * s, -12 * s, 46 * s, 37 * s, 0.4, look.fat, weight=here)
+    blood, ra, wall = 0.95, appearance.right_blood, appearance.myocardium
+    canvas.ellipse(-12 * s, -12 * s, 46 * s, 37 * s, 0.4, appearance.fat, weight=here)
     canvas.ellipse((-43 + mx) * s, (10 + my) * s, 24 * s * right, 30 * s * right, 0.3, ra, 2.4, wall, here)
     canvas.ellipse((-34 + my) * s, -26 * s, 17 * s, 9 * s, -0.7, ra, 2.0, wall, here)
     canvas.ellipse((-14 + my) * s, -40 * s - 0.1 * up, 18 * s, 15 * s, -0.3, ra, 2.2, wall, here)

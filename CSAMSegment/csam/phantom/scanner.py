@@ -12,7 +12,7 @@ from .shapes import Array, Grid, smooth
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Signal of tissues relative to blood (fat negative: opposed in phase), coils, point spread, noise, scale."""
 
     myocardium: float
@@ -31,11 +31,11 @@ class Look:
     mask: str
 
     @staticmethod
-    def draw(random: np.random.Generator) -> Look:
+    def at_random(random: np.random.Generator) -> Appearance:
         def u(low, high):
             return float(random.uniform(low, high))
 
-        return Look(
+        return Appearance(
             myocardium=1 / u(2.4, 3.9),
             right_blood=u(0.85, 1.08),
             fat=-u(0.85, 1.45),
@@ -53,29 +53,29 @@ class Look:
         )
 
 
-def acquire(picture: Array, anatomy: Anatomy, look: Look, grid: Grid, random: np.random.Generator) -> Array:
+def acquire(picture: Array, anatomy: Anatomy, appearance: Appearance, grid: Grid, random: np.random.Generator) -> Array:
     """Texture, coil bias, noise, point spread, magnitude, reconstruction's mask; uint16."""
     size = len(grid.x)
-    tap = look.spread**2 / 2 / (1 + look.spread**2)
+    tap = appearance.spread**2 / 2 / (1 + appearance.spread**2)
     out = np.empty(picture.shape, np.uint16)
     for k in range(len(picture)):
         coarse, fine = (smooth(random.standard_normal((n, n), np.float32), grid.x, grid.y) for n in (15, 45))
-        signal = picture[k] * (1 + look.texture * (coarse + 0.7 * fine)) * _bias(anatomy, look, grid, k)
-        noise = random.standard_normal((2, size, size), np.float32) * np.float32(look.noise)
+        signal = picture[k] * (1 + appearance.texture * (coarse + 0.7 * fine)) * _bias(anatomy, appearance, grid, k)
+        noise = random.standard_normal((2, size, size), np.float32) * np.float32(appearance.noise)
         real, imaginary = _blur(signal + noise[0], tap), _blur(noise[1], tap)
-        out[k] = np.clip(np.sqrt(real * real + imaginary * imaginary) * look.scale, 0, 65535)
-    out[:, ~_mask(look, grid)] = 0
+        out[k] = np.clip(np.sqrt(real * real + imaginary * imaginary) * appearance.scale, 0, 65535)
+    out[:, ~_mask(appearance, grid)] = 0
     return out
 
 
-def _bias(anatomy: Anatomy, look: Look, grid: Grid, k: int) -> Array:
+def _bias(anatomy: Anatomy, appearance: Appearance, grid: Grid, k: int) -> Array:
     """Receive sensitivity: 1 at the middle of the left ventricle, more near the coils on the body's surface."""
     cx, cy, a, b, tilt = anatomy.chest
     c, s = math.cos(tilt), math.sin(tilt)
 
     def sensitivity(x, y, depth):
-        total = look.floor
-        for angle, gain, reach in look.coils:
+        total = appearance.floor
+        for angle, gain, reach in appearance.coils:
             u, w = (a + 8) * math.cos(angle), (b + 8) * math.sin(angle)
             dx, dy = x - cx - c * u + s * w, y - cy - anatomy.approach * depth - s * u - c * w
             total = total + gain / (1 + (dx * dx + dy * dy) / reach**2) ** 1.5
@@ -94,12 +94,12 @@ def _blur(image: Array, tap: float) -> Array:
     return image
 
 
-def _mask(look: Look, grid: Grid) -> Array:
+def _mask(appearance: Appearance, grid: Grid) -> Array:
     """Where the reconstruction keeps the picture: all of it, a circle, or an area bent by gradient unwarping."""
     u = np.linspace(-1, 1, len(grid.x), dtype=np.float32)
     x, y = u[None], u[:, None]
-    if look.mask == "circle":
+    if appearance.mask == "circle":
         return x * x + y * y < 0.85
-    if look.mask == "warp":
+    if appearance.mask == "warp":
         return np.abs(x) < 0.9 + 0.12 * y * y
     return np.ones((len(u), len(u)), bool)

@@ -140,8 +140,7 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     expected = [n * model.in_plane_spacing for n in model.field_of_view]
     if min(extent) < 0.5 * min(expected):
         said.append(
-            f"A slice covers {extent[0]:.0f}×{extent[1]:.0f} mm; the model looks at "
-            f"{expected[1]:.0f}×{expected[0]:.0f} mm."
+            f"A slice covers {extent[0]:.0f}×{extent[1]:.0f} mm; the model sees {expected[1]:.0f}×{expected[0]:.0f} mm."
         )
     if model.slice_axis != "auto" and axis != geometry.axis_for(image, model.slice_axis):
         said.append(f"The slices run along {geometry.AXES[axis]}; the model was trained on {model.slice_axis} slices.")

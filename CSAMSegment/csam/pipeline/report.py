@@ -1,4 +1,4 @@
-"""A result on one page: slices with their outline and overlay, and how doubtful each is."""
+"""A result on one page: slices with their outline and overlay, and how much of each is expected to be wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
     from matplotlib.figure import Figure
 
     oriented = geometry.orientation(image.GetDirection(), result.slice_axis)
-    picture, labels, doubt, expected = (
+    picture, labels, error, expected = (
         None if one is None else oriented.to_stack(sitk.GetArrayFromImage(one))
         for one in (image, result.labels, result.error_probability, truth)
     )
@@ -34,7 +34,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
     scores = sorted(result.slices, key=lambda s: s.index, reverse=oriented.flips[0])
     places = {score.index: (len(picture) - 1 - score.index if oriented.flips[0] else score.index) for score in scores}
     shown = _chosen(scores)
-    rows, columns = _window((labels > 0) | (doubt > 0.2), spacing)
+    rows, columns = _window((labels > 0) | (error > 0.2), spacing)
     across = min(range(min(3, len(shown)), 7), key=lambda n: (-(-len(shown) // n) * n - len(shown), abs(n - 5)))
     down = -(-len(shown) // across)
     words = "; ".join(
@@ -56,7 +56,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
         axes.imshow(
             picture[here, rows, columns], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear"
         )
-        part = doubt[here, rows, columns]
+        part = error[here, rows, columns]
         overlay = axes.imshow(
             np.ma.masked_less(part, SHOWN_FROM), cmap="inferno", vmin=0, vmax=0.5, alpha=0.65, interpolation="nearest"
         )

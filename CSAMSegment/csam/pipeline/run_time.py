@@ -3,8 +3,8 @@
 Only the measuring needs torch.
 
 Example:
-    >>> pace = Pace(fixed=0.5, sample=1.0)                           # seconds for one full window of slices
-    >>> pace.seconds(work(image, model), samples=20)                 # doctest: +SKIP
+    >>> speed = Speed(fixed=0.5, sample=1.0)                           # seconds for one full window of slices
+    >>> speed.seconds(work(image, model), samples=20)                 # doctest: +SKIP
     20.5
 """
 
@@ -23,28 +23,29 @@ from ..model import Model
 from . import tiles
 from .input_check import chosen_axis
 
-FIRST_LOOK = 0.4
-"""What a tile's first look, a single pass, costs beside a close look with its samples."""
+FIRST_PASS = 0.4
+"""What a tile's first pass costs beside a close pass with its samples."""
 MEASURED_PART = 4
 """The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Seconds for one window of slices over the whole field of view: fixed for every orientation, sample for each."""
+class Speed:
+    """Seconds for one window of slices over the whole field of view: fixed for every orientation, sample for
+    each."""
 
     fixed: float
     sample: float
-    num_views: int = 1
+    num_orientations: int = 1
 
     def seconds(self, work: float, samples: int, augmented: bool = False) -> float:
         """For a run of this much work (see ``work``). augmented: with test-time augmentation."""
-        views = self.num_views if augmented else 1
-        return work * (views * self.fixed + max(views, samples) * self.sample)
+        orientations = self.num_orientations if augmented else 1
+        return work * (orientations * self.fixed + max(orientations, samples) * self.sample)
 
 
-def measure(model: Model, device: str) -> tuple[Pace, str]:
-    """The pace of a model, from windows of a smaller field of view, and the device that it is of. Runs torch.
+def measure(model: Model, device: str) -> tuple[Speed, str]:
+    """The speed of a model, from windows of a smaller field of view, and the device that it is of. Runs torch.
 
     That is not the device asked for where that one fails and the CPU does its work.
     """
@@ -54,8 +55,8 @@ def measure(model: Model, device: str) -> tuple[Pace, str]:
     from .sliding_window import Sampling, network_on
 
     multiple = 2 ** (model.architecture["num_levels"] - 1)
-    side = math.sqrt(MEASURED_PART)
-    piece = tuple(max(2 * multiple, round(length / side / multiple) * multiple) for length in model.field_of_view)
+    divisor = math.sqrt(MEASURED_PART)
+    piece = tuple(max(2 * multiple, round(length / divisor / multiple) * multiple) for length in model.field_of_view)
     network, device, _warnings = network_on(model, device)
     sampling = Sampling(network, piece, device, number_format=format_for)
     values = torch.zeros(len(model.channels), model.num_slices, *piece)
@@ -74,7 +75,7 @@ def measure(model: Model, device: str) -> tuple[Pace, str]:
         one, two = one_and_two()
     sample = max(two - one, one / 10)
     share = math.prod(model.field_of_view) / math.prod(piece)
-    return Pace(share * max(one - sample, 0.0), share * sample, len(model.views)), sampling.device
+    return Speed(share * max(one - sample, 0.0), share * sample, len(model.orientations)), sampling.device
 
 
 def work(
@@ -86,7 +87,7 @@ def work(
 ) -> float:
     """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
 
-    Of the default run, which takes its samples where something is found, one close look is foretold for a window.
+    Of the default run, which takes its samples where something is found, one close pass is foretold for a window.
     """
     axis = chosen_axis(image, model, slice_axis)
     spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize(), float)
@@ -102,9 +103,9 @@ def work(
         seen = tiles.surroundings(0, asked, field, length)
         length = length if region is None else seen.stop - seen.start
         count *= len(geometry.windows(max(length, field), field, overlap)[0])
-    looks = count if augmented or count == 1 else FIRST_LOOK * count + 1
+    passes = count if augmented or count == 1 else FIRST_PASS * count + 1
     slices = max(1, int(part[axis]))
     if size[axis] <= model.num_slices:
-        return looks * slices / model.num_slices
+        return passes * slices / model.num_slices
     _starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)
-    return float(looks * np.count_nonzero(weights) / model.num_slices * min(1, slices / size[axis]))
+    return float(passes * np.count_nonzero(weights) / model.num_slices * min(1, slices / size[axis]))

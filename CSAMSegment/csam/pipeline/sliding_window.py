@@ -18,8 +18,8 @@ from torch import Tensor
 from ..errors import CSAMError, DeviceError, in_short, is_out_of_memory, smaller_pieces_may_help
 from ..image.geometry import pad_amounts, slice_windows
 from ..network.devices import check_answers
-from ..network.orientations import View
-from ..network.parallel import Team
+from ..network.orientations import StackOrientation
+from ..network.parallel import Threads
 from ..network.posterior import GatePosterior, elements_at_once
 from ..result import Options
 from ..uncertainty.measures import SampleReducer, most_probable
@@ -60,8 +60,9 @@ class Sampling:
     """How a stack is run, and what the samples added up to.
 
     samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``gate_sampling.sample_gates``.
-    views: how the network sees the stack; the samples are taken from one after the other, and again from the first.
-    focused: look at everything once, with the gates at their mean, and take samples only where that found something.
+    orientations: how the network sees the stack; the samples are taken over one after the other, and again from the
+    first.
+    focused: a first pass over everything, with the gates at their mean, and samples only where that found something.
     areas: (samples, S, K) in pixels; complete once all slabs have been taken.
     number_format: says in which one the maps are computed, such as ``csam.network.number_format.format_for``.
     tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
@@ -73,7 +74,7 @@ class Sampling:
     samples: int = Options.samples
     seed: int = 0
     rule: str = "antithetic"
-    views: Sequence[View] = (View(),)
+    orientations: Sequence[StackOrientation] = (StackOrientation(),)
     focused: bool = False
     number_format: Callable[[torch.nn.Module, str], torch.dtype] = lambda network, device: torch.float32
     tick: Callable[[float], None] = lambda fraction: None
@@ -92,7 +93,7 @@ class Sampling:
         further off is background in the slabs.
 
         only: a range of slices that is asked for, of all by default. They come out as they would among all, because
-        slices are independent once the gates are drawn; the others cost no sample.
+        slices are independent once the gates are sampled; the others cost no sample.
         """
         num_slices = self.network.num_slices
         count, *whole = values.shape[1:]
@@ -136,7 +137,7 @@ class Sampling:
             def tick(fraction: float, position: int = number) -> None:
                 self.tick((position + fraction) / len(runs))
 
-            for tile, reducer in self._looks(x, known, wanted, field, inside, counted, tick):
+            for tile, reducer in self._passes(x, known, wanted, field, inside, counted, tick):
                 blend = weight * torch.from_numpy(tile.weights)
                 probabilities[tile.place] += blend[:, None] * reducer.mean_probabilities.cpu()
                 entropies[tile.place] += blend * reducer.expected_entropy.cpu()
@@ -154,7 +155,7 @@ class Sampling:
                 )
         self.areas = self.areas[:, before : before + count]
 
-    def _looks(
+    def _passes(
         self,
         x: Tensor,
         known: slice,
@@ -163,33 +164,33 @@ class Sampling:
         inside: tuple[slice, slice],
         counted: Tensor,
         tick: Callable[[float], None],
-    ) -> Iterator[tuple[tiles.Tile, SampleReducer | Look]]:
+    ) -> Iterator[tuple[tiles.Tile, SampleReducer | FirstPass]]:
         """The tiles of a window of slices, x (S, C, rows, columns), and what the samples of each add up to.
 
-        known: slices that the window is there for, all of which say where to look; wanted: those to be sampled.
+        known: slices that the window is there for, all of which say where to sample; wanted: those to be sampled.
         inside: where the image lies. counted: (rows, columns), how much a pixel counts as area.
         """
         size = tuple(x.shape[-2:])
         close, spent = tiles.everywhere(size, field), 0.0
         if self.focused and len(close) > 1:
-            looks = tiles.first_look(size, field)
+            passes = tiles.first_pass(size, field)
             spent = 0.5
             first = torch.zeros(len(x), self.network.architecture["num_classes"], *size)
-            doubt = torch.zeros(len(x), *size)
-            for number, tile in enumerate(looks):
+            entropies = torch.zeros(len(x), *size)
+            for number, tile in enumerate(passes):
 
                 def told(fraction: float, number: int = number) -> None:
-                    tick(spent * (number + fraction) / len(looks))
+                    tick(spent * (number + fraction) / len(passes))
 
                 reducer = self._piece(x[tile.place], known, torch.from_numpy(tile.weights), told, samples=0)
                 first[tile.place] += torch.from_numpy(tile.weights) * reducer.mean_probabilities.cpu()
-                doubt[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
+                entropies[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
             found = np.zeros(size, bool)
             found[inside] = first[(known, slice(1, None), *inside)].sum(1).amax(0) > tiles.FOUND
-            close, weights = tiles.close_look(found, field, inside)
+            close, weights = tiles.close_pass(found, field, inside)
             yield (
                 tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights),
-                Look.of(first, doubt, counted * torch.from_numpy(weights), max(1, self.samples)),
+                FirstPass.of(first, entropies, counted * torch.from_numpy(weights), max(1, self.samples)),
             )
         for number, tile in enumerate(close):
 
@@ -259,37 +260,38 @@ class Sampling:
                 tick(fraction)
                 told = fraction
 
-        team = Team(watch)
+        threads = Threads(watch)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(passes, shape, weights)
-        # Every piece draws from the same seed, view after view: sample number i means the same deviation everywhere.
+        # Every piece takes its samples with the same seed, orientation after orientation: sample number i means the
+        # same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
-        slices = team.share(count, chunk, x.device)
+        slices = threads.share(count, chunk, x.device)
         pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]
         at_once = max(1, chunk // slices) if chunk > count else 1
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
-        def look(view: View, numbers: range) -> None:
-            seen = view.apply(x).contiguous().to(self.number_format(self.network, self.device))
-            posterior = GatePosterior(self.network, seen, team, chunk * self.network.elements_per_slice(x))
-            gates = posterior.draws(len(numbers), generator, rule)
+        def run_orientation(orientation: StackOrientation, numbers: range) -> None:
+            seen = orientation.apply(x).contiguous().to(self.number_format(self.network, self.device))
+            posterior = GatePosterior(self.network, seen, threads, chunk * self.network.elements_per_slice(x))
+            gates = posterior.sample_gates(len(numbers), generator, rule)
 
             def work(some: slice) -> None:
-                sampler = posterior.sampler(view.place(some, len(x)))
+                sampler = posterior.sampler(orientation.place(some, len(x)))
 
                 def take(first: int) -> Tensor:
                     return sampler([level[first : first + at_once] for level in gates])
 
                 for begin in range(0, len(numbers), together):
                     firsts = range(begin, min(begin + together, len(numbers)), at_once)
-                    for number, logits in enumerate(torch.cat(team.map(take, firsts, x.device)), begin):
-                        reducer.add(numbers[number], view.undo(logits), some)
+                    for number, logits in enumerate(torch.cat(threads.map(take, firsts, x.device)), begin):
+                        reducer.add(numbers[number], orientation.undo(logits), some)
                         finished.append(len(logits))
 
-            team.map(work, pieces, x.device)
+            threads.map(work, pieces, x.device)
 
-        for first, view in enumerate(self.views[:passes]):
-            look(view, range(first, passes, len(self.views)))
+        for first, orientation in enumerate(self.orientations[:passes]):
+            run_orientation(orientation, range(first, passes, len(self.orientations)))
         watch()
         return reducer
 
@@ -312,15 +314,15 @@ def _within(probabilities: Tensor, entropies: Tensor, whole: Sequence[int], area
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the first look at a window gave, as a ``SampleReducer`` has it; every sample saw the same."""
+class FirstPass:
+    """What the first pass over a window gave, as a ``SampleReducer`` has it; every sample saw the same."""
 
     mean_probabilities: Tensor
     expected_entropy: Tensor
     areas: np.ndarray
 
     @classmethod
-    def of(cls, probabilities: Tensor, entropies: Tensor, weights: Tensor, samples: int) -> Look:
+    def of(cls, probabilities: Tensor, entropies: Tensor, weights: Tensor, samples: int) -> FirstPass:
         """weights: (H, W), how much a pixel counts as area."""
         areas = np.zeros(probabilities.shape[:2])
         labels = most_probable(probabilities)

@@ -1,4 +1,4 @@
-"""Where a network looks at a slice: once at all of it, then closely where something was found.
+"""Where a network runs over a slice: a first pass over all of it, then a close pass where something was found.
 
 Sizes and places are pixels at the model's spacing. Pure functions of numbers and masks, without torch.
 """
@@ -13,11 +13,11 @@ import SimpleITK as sitk
 from ..image.geometry import fields, windows
 
 FOUND = 0.02
-"""Probability of any structure, anywhere in a window of slices, from which on a place is looked at closely."""
+"""Probability of any structure, anywhere in a window of slices, from which on a place gets a close pass."""
 EDGE = 8
 """What was found keeps a field of view's length divided by this from a tile's edges, where the image goes on."""
 SHARE = 0.5
-"""How much of a close look's middle is its own; the rest is the first look's, whose tiles lie otherwise."""
+"""How much of a close pass's middle is its own; the rest is the first pass's, whose tiles lie otherwise."""
 
 Size = tuple[int, int]
 
@@ -61,7 +61,7 @@ def everywhere(image: Size, field: Size) -> list[Tile]:
     return _grid(*(fields(n, f) for n, f in zip(image, field, strict=True)), field)
 
 
-def first_look(image: Size, field: Size) -> list[Tile]:
+def first_pass(image: Size, field: Size) -> list[Tile]:
     """As few tiles as cover an image and overlap by an EDGE.
 
     Of the field's own size: a network that was shown more at once took other things for a structure.
@@ -77,12 +77,12 @@ def _grid(rows: tuple, columns: tuple, size: Size) -> list[Tile]:
     ]
 
 
-def close_look(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> tuple[list[Tile], np.ndarray]:
-    """Tiles of the field's size over what was found, and the weights (H, W) of the first look.
+def close_pass(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> tuple[list[Tile], np.ndarray]:
+    """Tiles of the field's size over what was found, and the weights (H, W) of the first pass.
 
     One tile in the middle of it all where that fits, else one for each piece, and several over a piece that is larger.
     found: (H, W) bool. inside: where in it the image lies; tiles stay there where they fit.
-    The weights, the first look's among them, add up to 1 at every pixel: they fade over an EDGE towards a tile's
+    The weights, the first pass's among them, add up to 1 at every pixel: they fade over an EDGE towards a tile's
     edges, but for those of the image.
     """
     corners = _corners(found, field, inside)

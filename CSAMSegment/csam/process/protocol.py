@@ -141,13 +141,13 @@ def _plain(value: Any) -> Any:
 
 
 def pack_error(error: CSAMError, detail: str = "") -> dict[str, str]:
-    """The fields of an error frame: kind, message (for a person), detail (for the log; its end is kept)."""
+    """The fields of an error frame: kind, message (for a user), detail (for the log; its end is kept)."""
     return {"kind": error.kind, "message": str(error)[:4000], "detail": detail[-100_000:]}
 
 
 def unpack_error(fields: Mapping[str, Any]) -> CSAMError:
     """The error that an error frame tells of, of the class of its kind, with the log text as ``error.detail``."""
-    error = ERRORS.get(fields.get("kind"), CSAMError)(str(fields.get("message", "The worker met an error.")))
+    error = ERRORS.get(fields.get("kind"), CSAMError)(str(fields.get("message", "The worker failed.")))
     error.detail = str(fields.get("detail", ""))
     return error
 

@@ -19,7 +19,7 @@ quit                                                   bye
 
 When it begins to listen it says so with a frame "started" of no id.
 
-A request that fails is answered with an error frame: kind (``csam.errors``), message for a person, detail for the
+A request that fails is answered with an error frame: kind (``csam.errors``), message for a user, detail for the
 log. After one of kind "device_lost" the worker ends: a GPU that has failed in earnest answers this process no more.
 Requests run one at a time in the main thread; another thread reads, so that cancel and the end of the input are heard
 in the middle of a run. Whatever Python or a library prints goes to standard error.
@@ -72,12 +72,12 @@ PROGRESS_INTERVAL = 0.05
 
 def main() -> int:
     """Serve standard input and output until "quit" or the end of the input; the exit code."""
-    requests, replies = _claim_standard_streams()
+    requests, replies = _take_standard_streams()
     faulthandler.enable()
     return Worker(requests, replies).serve()
 
 
-def _claim_standard_streams() -> tuple[BinaryIO, BinaryIO]:
+def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
     """Keep the pipes for frames. Descriptor 1 becomes standard error and 0 empty, for C libraries and children too."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -261,8 +261,8 @@ def _load(request: Request, models: ModelCache) -> None:
     from ..pipeline.run_time import measure
 
     model = models.get(request.field("model"))
-    pace, device = measure(model, choose_device(request.device))
-    request.reply("loaded", model=model.description(), pace=vars(pace), device=device)
+    speed, device = measure(model, choose_device(request.device))
+    request.reply("loaded", model=model.description(), speed=vars(speed), device=device)
 
 
 def _segment(request: Request, models: ModelCache) -> None:

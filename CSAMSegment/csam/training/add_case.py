@@ -1,4 +1,7 @@
-"""Grows a data set case by case, in nnU-Net's raw layout: what a person has corrected is there to be learned from."""
+"""Grows a data set case by case, in nnU-Net's raw layout: what a reviewer has corrected is there to be learned from.
+
+Step: grow the data, before any of them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image, read_json, replace_file, write_image
 from .auto_plan import patient_pattern
-from .case_facts import examine
+from .case_facts import examine_case
 from .dataset_json import faults_of, read_contents
 from .model_match import by_order, places, relabelled
 
@@ -87,7 +90,7 @@ class Collection:
             raise InputError(f"{self.folder} has a case {name} already. Give this one another name.")
         images = [_finite(images[place]) for place in self.order]
         truth = self._translated(truth)
-        _facts, faults = examine(images, truth, self.channels, len(self.values))
+        _facts, faults = examine_case(images, truth, self.channels, len(self.values))
         if faults:
             raise InputError(f"{name} cannot be learned from: {'; '.join(faults)}.")
         files = {self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}": image for i, image in enumerate(images)}
@@ -116,7 +119,7 @@ class Collection:
             aside.unlink(missing_ok=True)
 
     def _translated(self, truth: sitk.Image) -> sitk.Image:
-        """The truth in the data set's values; what has none is left for ``examine`` to find."""
+        """The truth in the data set's values; what has none is left for ``examine_case`` to find."""
         found = sitk.GetArrayViewFromImage(truth)
         known = np.isin(found, range(len(self.values)))
         if self.values == tuple(range(len(self.values))) or not known.all():
@@ -156,8 +159,8 @@ def collection(
     order = places(found.channels, channels)
     named = None not in order and len(order) == len(channels) and not by_order(found.channels, channels)
     if sorted(ours) != [*range(len(labels) + 1)] or not named:
-        sides = ((found.channels, found.labels), (channels, labels))
-        said = [f"the channels {', '.join(side[0])} and the labels {', '.join(side[1])}" for side in sides]
+        both = ((found.channels, found.labels), (channels, labels))
+        said = [f"the channels {', '.join(names)} and the labels {', '.join(labels)}" for names, labels in both]
         raise InputError(
             f"{folder} has {said[0]}; this case has {said[1]}. Choose another data set, or an empty folder."
         )

@@ -5,6 +5,8 @@ which order, how thick. After that a slice is on its own.
 
 Slices may come without the structure: a data set that keeps only slices that show it would otherwise teach the
 network to find it in every slice. So some end slices are replaced by what lies beside the structure.
+
+Step: train.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ THICKER = 0.15
 ZOOMED = 0.5
 """Share of the examples that come smaller or larger."""
 MARGIN = 1.25
-"""What is drawn is so much wider than what the transforms cut out of it."""
+"""What is taken is so much wider than what the transforms cut out of it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def thicken(values: torch.Tensor, share: float) -> torch.Tensor:
     return share * edge[:, :-2] + (1 - 2 * share) * values + share * edge[:, 2:]
 
 
-def draw_example(
+def random_example(
     example: Example,
     num_slices: int,
     size: tuple[int, int],
@@ -137,7 +139,7 @@ def _roll_away(example: Example, slices: list[int], rng: np.random.Generator) ->
 
 
 class Augmenter:
-    """Draws training examples that depend on nothing but (seed, step, item): a resumed training sees the same ones."""
+    """Makes training examples that depend on nothing but (seed, step, item): a resumed training sees the same ones."""
 
     def __init__(
         self,
@@ -161,17 +163,17 @@ class Augmenter:
         return cls(*(getattr(plan, name) for name in names))
 
     def __call__(self, cases: Sequence[Example], step: int, item: int = 0, extra: Sequence[Example] = ()) -> Example:
-        """The example for an item of a step's batch; extra_share of them are drawn from ``extra``, if there is any."""
+        """The example for an item of a step's batch; extra_share of them come from ``extra``, if there is any."""
         rng = np.random.default_rng((self.seed, step, item))
         if extra and rng.random() < self.extra_share:
             cases = extra
         case = cases[rng.integers(len(cases))]
         zoom = np.exp(rng.uniform(*self.zoom)) if self.zoom.any() and rng.random() < ZOOMED else 1.0
-        drawn = draw_example(case, self.num_slices, self.size, rng, self.empty_slices, self.free_orientation, zoom)
-        channels = len(drawn.values)
+        picked = random_example(case, self.num_slices, self.size, rng, self.empty_slices, self.free_orientation, zoom)
+        channels = len(picked.values)
         self.transforms.set_random_state(int(rng.integers(2**31)))
         # Slices as channels: in-plane transforms treat all alike, and none can mix them.
-        out = self.transforms({"image": drawn.values.flatten(0, 1), "label": drawn.labels.float()})
+        out = self.transforms({"image": picked.values.flatten(0, 1), "label": picked.labels.float()})
         return Example(out["image"].unflatten(0, (channels, -1)).contiguous(), out["label"].round().long())
 
 

@@ -1,4 +1,7 @@
-"""The automatic plan: what a training should do, decided from the data set alone, each decision with its reason."""
+"""The automatic plan: what a training should do, decided from the data set alone, each decision with its reason.
+
+Step: plan.
+"""
 
 from __future__ import annotations
 
@@ -66,11 +69,11 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     settle(
         "validation_patients",
         max(1, min(40, round(patients / 4))),
-        f"a quarter of the {patients} patients, held out to choose the weights and to calibrate the model's doubt",
+        f"a quarter of the {patients} patients, to choose the weights and to calibrate the model",
     )
     settle("free_orientation", *_orientation(data))
-    settle("validate_every", 250, "a look at the validation patients after every 250 steps")
-    settle("patience", 6, "stops when 6 looks in a row were no better than the best")
+    settle("validate_every", 250, "the validation patients are segmented after every 250 steps")
+    settle("patience", 6, "stops when 6 validations in a row were no better than the best")
     if start is not None:
         for field, value in inherited(start).items():
             settle(field, value, f"as in {start.name}, from which the training starts")
@@ -86,9 +89,9 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
         return done()
     facts = [data.facts[case.name] for case in data.cases]
     plane = settle("slice_axis", *_slice_axis(facts))
-    views = [_view(fact, plane) for fact in facts]
-    native = median(view.pixel for view in views)
-    wanted, reason = _field_in_mm(views)
+    sizes = [_case_size(fact, plane) for fact in facts]
+    native = median(size.pixel for size in sizes)
+    wanted, reason = _field_in_mm(sizes)
     spacing = settle("in_plane_spacing", *_spacing(native, wanted))
     pixels = min(LARGEST_FIELD, wanted / spacing)
     if "field_of_view" in given:
@@ -97,7 +100,7 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     multiple = 2 ** (levels - 1)
     side = multiple * max(2, round(pixels / multiple))
     settle("field_of_view", (side, side), f"{side * spacing:.0f} mm: {reason}; multiples of {multiple} fit the levels")
-    counts = sorted(view.slices for view in views)
+    counts = sorted(size.slices for size in sizes)
     most = counts[min(len(counts) - 1, int(0.9 * len(counts)))]
     settle(
         "num_slices",
@@ -106,7 +109,7 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
         + (f", more than {MOST_SLICES} would take too much memory" if most > MOST_SLICES else "")
         + "; shorter ones repeat their edges, longer ones are seen in overlapping windows",
     )
-    shown = median(view.shown for view in views if view.shown)
+    shown = median(size.shown for size in sizes if size.shown)
     settle(
         "empty_slices",
         shown > MOSTLY,
@@ -150,17 +153,17 @@ def patient_pattern(names: Sequence[str]) -> tuple[str, str]:
     if len(groups) == 1 or scans > SCANS_OF_A_PATIENT:
         why = "as all names do" if len(groups) == 1 else f"but {scans:.0f} scans are many for one patient"
         return "(.*)", f"{alike}, {why}: every case is taken for a patient. If that is wrong, give --patient-pattern"
-    doubt = ""
+    advice = ""
     if scans > len(groups):
-        doubt = '. If that is a site or a series and every case a patient, give --patient-pattern "(.*)"'
-    return r"(.+?)(?:_[^_]*)?$", f"{alike}: taken for scans of one patient, of whom there are {len(groups)}{doubt}"
+        advice = '. If that is a site or a series and every case a patient, give --patient-pattern "(.*)"'
+    return r"(.+?)(?:_[^_]*)?$", f"{alike}: taken for scans of one patient, of whom there are {len(groups)}{advice}"
 
 
 def _orientation(data: Dataset) -> tuple[bool, str]:
     if len(data.labels) == 1:
         return (
             True,
-            "there is one structure: it is itself from every side, learns from all of them, and runs look from several",
+            "there is one structure: it is itself in every orientation, and learns from all of them",
         )
     return (
         False,
@@ -190,7 +193,7 @@ def _told(planes: Counter) -> str:
 
 
 @dataclass(frozen=True)
-class _View:
+class _CaseSize:
     """A case as a stack. pixel: mean in-plane spacing, mm. image, structure: in-plane extents, mm.
 
     shown: the share of the slices over which the structures reach; as structure, None without any.
@@ -203,14 +206,14 @@ class _View:
     shown: float | None
 
 
-def _view(fact: CaseFacts, plane: str) -> _View:
+def _case_size(fact: CaseFacts, plane: str) -> _CaseSize:
     axis = geometry.axis_of(fact.size, fact.spacing, fact.direction, plane)
     across = [a for a in range(3) if a != axis]
     structure = shown = None
     if fact.box is not None:
         shown = (fact.box[axis][1] - fact.box[axis][0] + 1) / fact.size[axis]
         structure = max((fact.box[a][1] - fact.box[a][0] + 1) * fact.spacing[a] for a in across)
-    return _View(
+    return _CaseSize(
         fact.size[axis],
         math.sqrt(math.prod(fact.spacing[a] for a in across)),
         max(fact.size[a] * fact.spacing[a] for a in across),
@@ -219,9 +222,9 @@ def _view(fact: CaseFacts, plane: str) -> _View:
     )
 
 
-def _field_in_mm(views: Sequence[_View]) -> tuple[float, str]:
-    image = median(view.image for view in views)
-    structure = float(np.percentile([view.structure for view in views if view.structure], 95))
+def _field_in_mm(sizes: Sequence[_CaseSize]) -> tuple[float, str]:
+    image = median(size.image for size in sizes)
+    structure = float(np.percentile([size.structure for size in sizes if size.structure], 95))
     if CONTEXT * structure < image:
         return (
             CONTEXT * structure,

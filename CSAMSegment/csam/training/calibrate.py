@@ -1,4 +1,7 @@
-"""The end of a training: the model's doubt is measured on the validation patients and made true."""
+"""The end of a training: the model's error probabilities are measured on the validation patients and made true.
+
+Step: calibrate.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,35 @@ from ..model import Calibration, Model
 from ..model.card import write_card
 from ..result import Options
 from ..uncertainty.expected_error import case_quality, volume_interval
-from ..uncertainty.measures import error_probability
+from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.slice_ranking import of_errors
 from . import figures, learn_ranking, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
-from .model_match import as_learned, calibrated_by, met
+from .model_match import as_learned, calibrated_by, seen_patients
 
 NOMINAL = 0.9
-ALONE = "one patient: not judged"
+ALONE = "one patient: not assessed"
 KNOTS = 24
 
 
-def error_map(doubt: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """The rising map from stated to observed chance of error: isotonic regression, thinned to at most KNOTS bins.
+def error_map(error_probability: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """The rising map from stated to observed error probability: isotonic regression, thinned to at most KNOTS bins.
 
-    doubt: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. Below CERTAIN the map falls
-    to (0, 0): outside the regions lie many times more voxels that nobody doubts, and next to none of them is wrong.
+    error_probability: 1 - mean probability of the label, of every voxel of the regions. wrong: 0 or 1. Below CERTAIN
+    the map falls to (0, 0): outside the regions lie many times more voxels, and next to none of them is wrong.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    doubted = doubt > CERTAIN
-    if not doubted.any():
+    counted = error_probability > CERTAIN
+    if not counted.any():
         return Calibration().error_map
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(doubt, wrong).predict(doubt[doubted])
-    stated = doubt[doubted]
+    fitted = (
+        IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        .fit(error_probability, wrong)
+        .predict(error_probability[counted])
+    )
+    stated = error_probability[counted]
     steps = np.linspace(0, 1, KNOTS // 2 + 1)
     edges = np.unique(np.concatenate([np.quantile(stated, steps), CERTAIN + (stated.max() - CERTAIN) * steps]))
     bins = np.digitize(stated, edges[1:-1])
@@ -55,7 +62,7 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
     needed = []
     for case in cases:
         true, volume, (_, _, high) = (part[structure] for part in (case.truth_ml, case.volume_ml, case.intervals_ml))
-        half = high - volume  # to both sides the same, but for what would lie below 0
+        half = high - volume  # up and down the same, but for what would lie below 0
         if true > 0:
             needed.append(abs(true - volume) / half if half > 0 else np.inf)
     if not needed:
@@ -89,13 +96,15 @@ def dice_scale(cases: Sequence[CaseMeasures]) -> float:
 
 def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     """A calibration from cases measured with an identity calibration."""
-    doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
+    error_probability, wrong = (
+        np.concatenate([getattr(case, part) for case in cases]) for part in ("error_probability", "wrong")
+    )
     scale = dice_scale(cases)
-    of_voxels = error_map(doubt, wrong)
+    of_voxels = error_map(error_probability, wrong)
     stacks = [
         learn_ranking.SliceFacts(
             case.patient,
-            all_facts(case, error_probability(1 - case.voxels.doubt, of_voxels)),
+            all_facts(case, calibrated_error_probability(1 - case.voxels.error_probability, of_voxels)),
             np.array(case.slice_wrong_mm2),
         )
         for case in cases
@@ -127,16 +136,16 @@ def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -
         scale = calibration.volume_scale.get(value, 1.0)
         low, high = volume_interval(volume, high - volume, scale)
         intervals.append((low, mean, high))
-    doubt = error_probability(1 - case.voxels.doubt, calibration.error_map)
-    wrong_area = np.bincount(case.voxels.slice, doubt, len(case.slice_scores)) * case.pixel_mm2
+    error_probability = calibrated_error_probability(1 - case.voxels.error_probability, calibration.error_map)
+    wrong_area = np.bincount(case.voxels.slice, error_probability, len(case.slice_scores)) * case.pixel_mm2
     if calibration.slice_risk and case.slice_facts is not None and case.slice_facts.any():
-        wrong_area = calibration.slice_risk.expected(all_facts(case, doubt), wrong_area.sum())
+        wrong_area = calibration.slice_risk.expected(all_facts(case, error_probability), wrong_area.sum())
     return replace(
         case,
         case_quality=case_quality(case.case_quality, calibration.dice_scale),
         intervals_ml=tuple(intervals),
         slice_scores=tuple(wrong_area.tolist()),
-        voxels=replace(case.voxels, doubt=doubt),
+        voxels=replace(case.voxels, error_probability=error_probability),
     )
 
 
@@ -144,13 +153,13 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
     """Every case with the calibration that the other half of the patients gave: figures nobody has fitted.
 
     But for the factor on the case quality, which is that of all of them: a model has one, which leaves the order of
-    its scans as it is, and that order is what is judged. A factor for each half would turn it about. A single patient
-    has no other half: her cases stay as measured, and are not judged.
+    its scans as it is, and that order is what is assessed. A factor for each half would turn it about. A single patient
+    has no other half: her cases stay as measured, and are not assessed.
     """
     patients = sorted({case.patient for case in cases})
     halves = [set(patients[::2]), set(patients[1::2])]
     if not all(halves):
-        return [replace(case, judged=False) for case in cases]
+        return [replace(case, assessed=False) for case in cases]
     out, scale = [], dice_scale(cases)
     for half in halves:
         other = replace(fit([case for case in cases if case.patient not in half], values), dice_scale=scale)
@@ -161,7 +170,7 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
 def calibrated(cases: Sequence[CaseMeasures], model: Model, options: Options = Options()) -> list[CaseMeasures]:
     """Cases measured with an identity calibration, as the model's own for such a run would have them.
 
-    Patients who taught the model its calibration are judged by what the other half of them teaches.
+    Patients who taught the model its calibration are assessed by what the other half of them teaches.
     """
     values = [label.value for label in model.labels]
     teachers = calibrated_by(model, cases)
@@ -169,21 +178,23 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model, options: Options = O
     return [crossed.get(case.name) or apply(case, model.calibration_for(options), values) for case in cases]
 
 
-def how_judged(cases: Sequence[CaseMeasures], model: Model) -> str:
-    """In words: which of the patients the model has met, and what calibration judged them."""
+def assessment_note(cases: Sequence[CaseMeasures], model: Model) -> str:
+    """In words: which of the patients the model has seen, and what calibration assessed them."""
     patients = {case.patient for case in cases}
-    teachers, trained = calibrated_by(model, cases), len(met(model, cases, "training"))
-    taught, chose = len(teachers), len(met(model, cases, "validation", "calibration") - teachers)
+    teachers, trained = calibrated_by(model, cases), len(seen_patients(model, cases, "training"))
+    taught, selected = len(teachers), len(seen_patients(model, cases, "validation", "calibration") - teachers)
     lines = []
     if trained:
         lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
     if taught:
-        how = "each half of them is judged by the calibration that the other half gives" if taught > 1 else ALONE
+        how = "each half of them is assessed by the calibration that the other half gives" if taught > 1 else ALONE
         lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
-    if chose:
-        lines.append(f"{chose} of the {len(patients)} patients chose its weights, or taught one that it came from.")
-    if not trained and not taught and not chose:
-        lines.append("The model has not met these patients, as far as their names tell.")
+    if selected:
+        lines.append(
+            f"{selected} of the {len(patients)} patients selected its weights, or taught one that it came from."
+        )
+    if not trained and not taught and not selected:
+        lines.append("The model has not seen these patients, as far as their names tell.")
     return " ".join(lines)
 
 
@@ -202,7 +213,7 @@ def calibrate(
     before, augmented = measured(model, cases, log, cancelled, device)
     whom = "calibration" if "calibrated_on" in model.provenance else "validation"
     whose = f"Dice and measures of uncertainty on the {whom} patients."
-    return judged_by(model, before, out, whose, log, augmented)
+    return calibrated_from(model, before, out, whose, log, augmented)
 
 
 def measured(
@@ -222,7 +233,7 @@ def measured(
     return before, evaluate(model, cases, options, log, cancelled)
 
 
-def judged_by(
+def calibrated_from(
     model: Model,
     before: Sequence[CaseMeasures],
     out: Path,
@@ -239,7 +250,7 @@ def judged_by(
         '"After calibration" is cross-fitted: calibrated on one half of the patients, measured on the other, both ways '
         "round. The stored calibration is fitted on all."
     )
-    if not all(case.judged for case in after):
+    if not all(case.assessed for case in after):
         how = f"After calibration, {ALONE}."
     few = few_for_intervals(before)
     if few:
@@ -273,7 +284,7 @@ def calibrate_on(
 
     Raises InputError where the model was trained on one of the patients, or has other labels than the data set.
     """
-    known = sorted(met(model, cases, "training"))
+    known = sorted(seen_patients(model, cases, "training"))
     if known:
         raise InputError(
             f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
@@ -281,7 +292,7 @@ def calibrate_on(
             "their cases."
         )
     patients = sorted({case.patient for case in cases})
-    provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they judge no longer
+    provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they assess no longer
     provenance |= {"calibrated_on": data.name, "calibration_patients": patients}
     cases = as_learned(model, data, cases, log)
     return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)

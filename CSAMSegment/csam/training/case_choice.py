@@ -1,4 +1,7 @@
-"""Which cases of a data set a finished model is measured or calibrated on."""
+"""Which cases of a data set a finished model is measured or calibrated on.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MANY = 20
 """More names than these are not all told."""
 
 
-def chosen(
+def chosen_cases(
     folder: str | Path,
     model: Model,
     patients: str | None = None,
@@ -39,8 +42,8 @@ def chosen(
         wanted = validated
         if model.provenance.get("folds"):
             raise InputError(
-                f"{model.name} learned from all of its patients, and others like it judged them: the figures are in "
-                "its card. Name patients whom it has not met."
+                f"{model.name} learned from all of its patients, and others like it assessed them: the figures are in "
+                "its card. Name patients whom it has not seen."
             )
         if not wanted:
             raise InputError(f"{model.name} does not say whom it was validated on. Name the patients.")

@@ -1,4 +1,7 @@
-"""What a case's voxels tell, found in one reading: what is wrong with it, and what a plan needs to know of it."""
+"""What a case's voxels tell, found in one reading: what is wrong with it, and what a plan needs to know of it.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class CaseFacts:
     fingerprint: str
 
 
-def examine(
+def examine_case(
     images: Sequence[sitk.Image], truth: sitk.Image, names: Sequence[str], classes: int
 ) -> tuple[CaseFacts | None, list[str]]:
     """The facts of a case, None when it has faults, and the faults. names: of the images, for the faults."""

@@ -1,8 +1,10 @@
-"""Cross-validation: a model that learns from everyone, and is judged and calibrated by others that learned like it.
+"""Cross-validation: a model that learns from everyone, and is assessed and calibrated by others that learned like it.
 
 ``python -m csam train DATASET --out DIR --cross-validate``. Each of the others leaves out one fold of the patients and
 measures them; nothing is chosen on these, all take the same steps. So every patient teaches the model, and every
-patient calibrates it without having been met: with few patients, much against a few who were held out.
+patient calibrates it while unseen: with few patients, much against a few validation patients.
+
+Step: all of them, once for each fold.
 """
 
 from __future__ import annotations
@@ -20,23 +22,23 @@ from ..result import Progress, ProgressCallback
 from .auto_plan import Decision, decide
 from .dataset import Case, Dataset, read_folds
 from .distributed import joined
-from .model_match import chose
-from .output_folder import SPLITS, alone, claim_all
+from .model_match import selected_weights
+from .output_folder import SPLITS, begin_cross_validation, locked
 from .plan import Plan
-from .prepare import Preparation, checked, read_all, settled
-from .split import named
+from .prepare import Preparation, checked_plan, preparation_of, read_data_sets
+from .split import split_names
 from .train import Training
 
 FOLDS = 5
 ALL = "all"
 """The folder of the training on everyone; those of the folds are fold-0, fold-1 ..."""
 LAST = {"weights": "last", "patience": 0}
-UNCHOSEN = "in a cross-validation nothing is chosen on those who judge"
+UNCHOSEN = "in a cross-validation nothing is chosen on those who assess"
 
-Sides = tuple[tuple[Case, ...], tuple[Case, ...]]
+Subsets = tuple[tuple[Case, ...], tuple[Case, ...]]
 
 
-def drawn_folds(data: Dataset, seed: int = 0) -> list[Sides]:
+def random_folds(data: Dataset, seed: int = 0) -> list[Subsets]:
     """Training and validation cases of FOLDS folds by patient, with fewer than FOLDS patients of as many as there are.
 
     Patients without any structure are spread over the folds by themselves. Raises InputError with fewer than two who
@@ -66,24 +68,24 @@ def prepare_folds(
     splits_final.json has them.
 
     fine_tune: a model, from which every training starts, or the folder of a cross-validation: each starts from the one
-    of its name. split: such a file; without one the folds are drawn. fold: number or ALL, the only one to prepare.
-    Raises InputError as ``csam.training.prepare.prepare``, and where who is to judge has chosen the weights of what
+    of its name. split: such a file; without one the folds are random. fold: number or ALL, the only one to prepare.
+    Raises InputError as ``csam.training.prepare.prepare``, and where who is to assess has chosen the weights of what
     is started from.
     """
-    given = checked(plan)
+    given = checked_plan(plan)
 
-    def folds_of(data: Dataset) -> tuple[list[Sides], list[str]]:
+    def folds_of(data: Dataset) -> tuple[list[Subsets], list[str]]:
         return read_folds(split, data) if split is not None else ([], [])
 
-    data, further, folds = read_all(dataset, given, extra, folds_of)
-    folds = folds or drawn_folds(data, given.get("split_seed", Plan.split_seed))
-    everyone = {case for sides in folds for side in sides for case in side}
-    parts = {name_of(number): sides for number, sides in enumerate(folds)}
+    data, further, folds = read_data_sets(dataset, given, extra, folds_of)
+    folds = folds or random_folds(data, given.get("split_seed", Plan.split_seed))
+    everyone = {case for subsets in folds for subset in subsets for case in subset}
+    parts = {name_of(number): subsets for number, subsets in enumerate(folds)}
     parts[ALL] = tuple(case for case in data.cases if case in everyone), ()
     if fold is not None and name_of(fold) not in parts:
         raise InputError(f"There is no fold {fold}; there are 0 to {len(folds) - 1}, and {ALL}.")
     prepared = {}
-    for name, sides in parts.items():
+    for name, subsets in parts.items():
         if fold is not None and name != name_of(fold):
             continue
         start = _start_of(name, fine_tune)
@@ -91,16 +93,18 @@ def prepare_folds(
         decisions |= {field: Decision(field, value, UNCHOSEN) for field, value in LAST.items()}
         del decisions["validation_patients"]
         try:
-            prepared[name] = settled(data, further, tuple(decisions.values()), sides, start)
+            prepared[name] = preparation_of(data, further, tuple(decisions.values()), subsets, start)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-        choosers = sorted(chose(start, sides[1]))
-        if choosers:
+        selecting = sorted(selected_weights(start, subsets[1]))
+        if selecting:
             raise InputError(
-                f"{name}: {', '.join(choosers[:5])} chose the weights of {start.name}, and cannot judge what starts "
-                "from it. Start from a cross-validation, or from a model that has not met them."
+                f"{name}: {', '.join(selecting[:5])} selected the weights of {start.name}, and cannot assess what "
+                "starts from it. Start from a cross-validation, or from a model that has not seen them."
             )
-    return prepared, [{"train": named(data, training), "val": named(data, held)} for training, held in folds]
+    return prepared, [
+        {"train": split_names(data, training), "val": split_names(data, held)} for training, held in folds
+    ]
 
 
 def name_of(fold: int | str) -> str:
@@ -148,12 +152,12 @@ def cross_validate(
     with joined() as group:
         log = log if group.first else lambda text: None
         parts, splits = prepare_folds(dataset, plan, extra, fine_tune, split, fold)
-        group.agree(lambda: claim_all(parts, splits, out))
+        group.agree(lambda: begin_cross_validation(parts, splits, out))
 
         def trained(number: int, name: str) -> Model | None:
             log(f"{name}, {number + 1} of {len(parts)}:")
             training = Training(parts[name], out / name, card or {}, device, group, log)
-            with training.claimed():
+            with training.reserved():
                 model = training.run(_share(progress, number, len(parts)), cancelled)
                 if group.first:  # for those to come that start from it; whoever opens it is told what it is
                     replace(model, title=f"{model.title} ({name} of a cross-validation)").save(out / name / "model")
@@ -167,8 +171,8 @@ def cross_validate(
             return models[name_of(fold)]
         if not group.first:
             return None
-        with alone(out):
-            return _judged(parts, models, out, device, log, cancelled)
+        with locked(out):
+            return _calibrated(parts, models, out, device, log, cancelled)
 
 
 def _share(progress: ProgressCallback | None, number: int, of: int) -> ProgressCallback | None:
@@ -178,7 +182,7 @@ def _share(progress: ProgressCallback | None, number: int, of: int) -> ProgressC
     return lambda part: progress(Progress((number + part.fraction) / of, f"{number + 1} of {of}, {part.stage}", None))
 
 
-def _judged(
+def _calibrated(
     parts: Mapping[str, Preparation],
     models: Mapping[str, Model],
     out: Path,
@@ -186,11 +190,12 @@ def _judged(
     log: Callable[[str], None],
     cancelled: Callable[[], bool] | None,
 ) -> Model:
-    """The model of everyone, calibrated with what the models of the folds make of those whom they have not met."""
-    from .calibrate import judged_by, measured  # heavy: the whole pipeline
+    """The model of everyone, calibrated with what the models of the folds make of the patients whom they have not
+    seen."""
+    from .calibrate import calibrated_from, measured  # heavy: the whole pipeline
 
     folds = [name for name in parts if name != ALL]
-    log(f"Calibrating: the models of the {len(folds)} folds judge those whom they have not met.")
+    log(f"Calibrating: the models of the {len(folds)} folds assess those whom they have not seen.")
     before, augmented = [], []
     try:
         for name in folds:
@@ -205,4 +210,4 @@ def _judged(
         "patients, segmented the scans of that fold. This model learned from all patients and takes over the "
         f"calibration of the {len(folds)}."
     )
-    return judged_by(replace(everyone, provenance=provenance), before, out, whose, log, augmented)
+    return calibrated_from(replace(everyone, provenance=provenance), before, out, whose, log, augmented)

@@ -1,4 +1,7 @@
-"""A data set to train or measure on: read once, every fault found at once, patients kept whole in a split."""
+"""A data set to train or measure on: read once, every fault found at once, patients kept whole in a split.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image, read_json
-from .case_facts import CaseFacts, examine
+from .case_facts import CaseFacts, examine_case
 from .dataset_json import Contents, read_contents
 
 
@@ -84,7 +87,7 @@ def read_dataset(folder: str | Path, patient_pattern: str = "(.*)") -> Dataset:
     """Reads a data set (``csam.training.dataset_json`` says which layouts) and checks every file of it.
 
     patient_pattern: a regular expression for the case's name whose first group is the patient; scans of one patient
-    never end up on both sides of a split. Raises InputError with one line for every fault found.
+    never end up in both subsets of a split. Raises InputError with one line for every fault found.
     """
     data, faults = inspect(folder, patient_pattern)
     if faults:
@@ -132,7 +135,7 @@ def _examine(case: Case, contents: Contents) -> tuple[CaseFacts | None, list[str
         held = f"{len(images)} volume{'s'[: len(images) != 1]}"
         return None, [f"{files[0]} is a file of {held}; dataset.json names {len(contents.channels)} channel(s)"]
     names = files if len(files) == len(images) else [f"{files[0]}, channel {i}" for i in range(len(images))]
-    return examine(images, truth, names, len(contents.labels) + 1)
+    return examine_case(images, truth, names, len(contents.labels) + 1)
 
 
 def _patients(names: Sequence[str], pattern: str) -> tuple[dict[str, str], list[str]]:
@@ -157,7 +160,8 @@ def report(of: str | Path, faults: Sequence[str]) -> str:
 
 
 def split(patients: Sequence[str], validation: int, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Training and validation patients: ``validation`` of them drawn with the seed. Raises InputError if too few."""
+    """Training and validation patients: ``validation`` of them chosen at random with the seed. Raises InputError if too
+    few."""
     if not 0 < validation < len(patients):
         raise InputError(
             f"{validation} validation patients were asked for and the data set has {len(patients)}; "
@@ -168,7 +172,7 @@ def split(patients: Sequence[str], validation: int, seed: int = 0) -> tuple[list
 
 
 def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[tuple[Case, ...], tuple[Case, ...], list[str]]:
-    """Training and validation cases of a file, and its faults: unknown names, a patient on both sides, nobody.
+    """Training and validation cases of a file, and its faults: unknown names, a patient in both subsets, nobody.
 
     The file is {"training": [...], "validation": [...]}, or nnU-Net's splits_final.json: a list of such objects, with
     "train" and "val", of which ``fold`` is taken. A case's name stands for that case, any other for all cases of the
@@ -178,7 +182,7 @@ def read_split(path: str | Path, data: Dataset, fold: int = 0) -> tuple[tuple[Ca
         folds = _splits(path)
         if not 0 <= fold < len(folds):
             return (), (), [f"{path} holds {len(folds)} split(s), counted from 0; there is no split {fold}"]
-        return _sides(path, folds[fold], data)
+        return _subsets(path, folds[fold], data)
     except (OSError, ValueError, LookupError, TypeError) as error:
         return (), (), [f'{path} is no split ({error!r}): {{"training": [...], "validation": [...]}} was expected']
 
@@ -191,20 +195,20 @@ def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, 
     """
     try:
         folds = _splits(path)
-        found = [_sides(path, fold, data) for fold in folds]
+        found = [_subsets(path, fold, data) for fold in folds]
     except (OSError, ValueError, LookupError, TypeError) as error:
         return [], [f'{path} holds no splits ({error!r}): [{{"train": [...], "val": [...]}}, ...] was expected']
     if len(folds) < 2:
         return [], [f"{path} holds {len(folds)} split(s); a cross-validation takes two or more"]
     faults = [f"split {k}: {fault}" for k, (_, _, faults) in enumerate(found) for fault in faults]
-    taught, held_out = (Counter(case.name for sides in found for case in sides[place]) for place in (0, 1))
-    for name in [] if faults else sorted({*taught, *held_out}):
-        if (held_out[name], taught[name]) != (1, len(folds) - 1):
+    taught, validated = (Counter(case.name for subsets in found for case in subsets[place]) for place in (0, 1))
+    for name in [] if faults else sorted({*taught, *validated}):
+        if (validated[name], taught[name]) != (1, len(folds) - 1):
             faults.append(
-                f"{path}: {name} is validated on in {held_out[name]} and trained on in {taught[name]} of the "
+                f"{path}: {name} is validated on in {validated[name]} and trained on in {taught[name]} of the "
                 f"{len(folds)} splits; in a cross-validation it is one and all others"
             )
-    return [tuple(sides) for *sides, _ in found], faults
+    return [tuple(subsets) for *subsets, _ in found], faults
 
 
 def _splits(path: str | Path) -> list:
@@ -212,24 +216,28 @@ def _splits(path: str | Path) -> list:
     return given if isinstance(given, list) else [given]
 
 
-def _sides(path: str | Path, given: Mapping, data: Dataset) -> tuple[tuple[Case, ...], tuple[Case, ...], list[str]]:
-    sides = {
+def _subsets(path: str | Path, given: Mapping, data: Dataset) -> tuple[tuple[Case, ...], tuple[Case, ...], list[str]]:
+    subsets = {
         "training": given["training"] if "training" in given else given["train"],
         "validation": given["validation"] if "validation" in given else given["val"],
     }
-    if not all(isinstance(side, list) and all(isinstance(name, str) for name in side) for side in sides.values()):
-        raise TypeError("the two sides must be lists of names")
+    if not all(
+        isinstance(subset, list) and all(isinstance(name, str) for name in subset) for subset in subsets.values()
+    ):
+        raise TypeError("the two subsets must be lists of names")
     names_of = data.named
     faults, cases = [], {}
-    for side, names in sides.items():
-        faults += [f"{path}: {name} ({side}) is neither a patient nor a case" for name in names if name not in names_of]
-        faults += [f"{path}: {name} is named twice for {side}" for name, n in Counter(names).items() if n > 1]
+    for subset, names in subsets.items():
+        faults += [
+            f"{path}: {name} ({subset}) is neither a patient nor a case" for name in names if name not in names_of
+        ]
+        faults += [f"{path}: {name} is named twice for {subset}" for name, n in Counter(names).items() if n > 1]
         wanted = set().union(*(names_of.get(name, ()) for name in names))
-        cases[side] = tuple(case for case in data.cases if case.name in wanted)
+        cases[subset] = tuple(case for case in data.cases if case.name in wanted)
         if not names:
-            faults.append(f"{path}: nobody is left for {side}")
-    both = sorted(set.intersection(*({case.patient for case in side} for side in cases.values())))
-    faults += [f"{path}: the patient {patient} is on both sides of the split" for patient in both]
+            faults.append(f"{path}: nobody is left for {subset}")
+    both = sorted(set.intersection(*({case.patient for case in subset} for subset in cases.values())))
+    faults += [f"{path}: the patient {patient} is in both subsets of the split" for patient in both]
     if any(len(data.of([patient])) > 1 for patient in both):
         faults.append(
             f"{path}: who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "

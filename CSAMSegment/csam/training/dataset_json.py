@@ -4,6 +4,8 @@ nnU-Net: ``channel_names``, ``labels`` (name → value), ``file_ending``; images
 labelsTr/CASE.nii.gz. Of ours also ``channel_modalities``, for a channel's name need not tell. Decathlon: ``modality``,
 ``labels`` (value → name), ``training``, a list of {"image", "label"}; one file a case, 4-D where there are several
 channels. nnU-Net's first version names files in the former way and lists them in the latter: it is read, too.
+
+Step: read the data.
 """
 
 from __future__ import annotations

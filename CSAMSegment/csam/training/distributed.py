@@ -1,4 +1,7 @@
-"""Several processes that train one network, as torchrun starts them; a single process is a group of one."""
+"""Several processes that train one network, as torchrun starts them; a single process is a group of one.
+
+Step: train.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""How good a model is, and how good its doubt: a model run on cases with known truth.
+"""How good a model is, and how good its error probabilities: a model run on cases with known truth.
 
 The measures themselves are in ``measures``; here a result is brought together with its truth, and figures of cases
 become figures of a data set.
+
+Step: evaluate.
 """
 
 from __future__ import annotations
@@ -30,21 +32,21 @@ from . import measures
 from .dataset import Case
 
 REGION_MM = 10.0
-"""Uncertainty is judged in the union of prediction and truth, dilated by this: background flatters every measure."""
+"""Uncertainty is assessed in the union of prediction and truth, dilated by this: background flatters every measure."""
 FIRST = 3
-"""How many slices a reader is expected to look at."""
+"""How many slices a reviewer is expected to look at."""
 DISPLACED = (0.2, 0.8)
 """A truth counts as displaced where moving it gains so much Dice, and reaches so much."""
 
 
 @dataclass(frozen=True)
 class Voxels:
-    """One entry a voxel of the region, and of what is doubted elsewhere.
+    """One entry a voxel of the region, and of those with an error probability elsewhere.
 
-    doubt: stated chance that the label is wrong, float32. truth, found: labels. slice: index. region: is it inside.
+    error_probability: float32. truth, found: labels. slice: index. region: is it inside.
     """
 
-    doubt: np.ndarray
+    error_probability: np.ndarray
     truth: np.ndarray
     found: np.ndarray
     slice: np.ndarray
@@ -57,9 +59,10 @@ class CaseMeasures:
 
     intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
     energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
-    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. judged: whether the
-    doubt is one to judge the model by; if not, the figures of doubt are None. slice_facts: what the slices' labels and
-    pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was given.
+    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. assessed: whether
+    the error probability is one to assess the model by; if not, the figures of uncertainty are None. slice_facts: what
+    the slices' labels and pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was
+    given.
     """
 
     name: str
@@ -79,7 +82,7 @@ class CaseMeasures:
     energy_distance: float | None = None
     moved_mm: float | None = None
     moved_dice: float | None = None
-    judged: bool = True
+    assessed: bool = True
     slice_facts: np.ndarray | None = None
 
     @property
@@ -92,9 +95,9 @@ class CaseMeasures:
         return list(map(measures.relative_volume_difference, self.truth_ml, self.volume_ml))
 
     @property
-    def doubt(self) -> np.ndarray:
+    def error_probability(self) -> np.ndarray:
         """Of the voxels of the region."""
-        return self.voxels.doubt[self.voxels.region]
+        return self.voxels.error_probability[self.voxels.region]
 
     @property
     def wrong(self) -> np.ndarray:
@@ -106,14 +109,14 @@ class CaseMeasures:
         """Every measure of the case by itself, by name, as JSON has them."""
         kept = self.voxels
         filtered = [
-            measures.filtered_score(kept.truth == value, kept.found == value, kept.doubt)
+            measures.filtered_score(kept.truth == value, kept.found == value, kept.error_probability)
             for value in range(1, len(self.dice) + 1)
         ]
-        doubt = {
+        of_uncertainty = {
             "intervals_ml": self.intervals_ml,
             "case_quality": self.case_quality,
-            "roi_calibration_error": measures.calibration_error(self.doubt, self.wrong),
-            "voxel_error_auroc": measures.error_auroc(self.doubt, self.wrong),
+            "roi_calibration_error": measures.calibration_error(self.error_probability, self.wrong),
+            "voxel_error_auroc": measures.error_auroc(self.error_probability, self.wrong),
             "worst_slice_first": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, 1),
             "worst_slice_in_first_three": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, FIRST),
             "slice_spearman": measures.rank_correlation(self.slice_scores, self.slice_wrong_mm2),
@@ -126,7 +129,7 @@ class CaseMeasures:
             "relative_volume_difference": self.relative_volume_difference,
             "truth_ml": self.truth_ml,
             "volume_ml": self.volume_ml,
-            **(doubt if self.judged else dict.fromkeys(doubt)),
+            **(of_uncertainty if self.assessed else dict.fromkeys(of_uncertainty)),
             "energy_distance": self.energy_distance,
             "moved_mm": self.moved_mm,
             "moved_dice": self.moved_dice,
@@ -134,7 +137,7 @@ class CaseMeasures:
 
     @property
     def remark(self) -> str:
-        """What a person should look into, or nothing."""
+        """What a user should look into, or nothing."""
         if self.moved_mm is None:
             return ""
         return (
@@ -164,9 +167,9 @@ def measure(
     along, axes = 2 - result.slice_axis, tuple(2 - a for a in range(3) if a != result.slice_axis)
     pixel_mm2 = pixel_area(truth, result.slice_axis)
     empty = ~expected.any(axis=axes)
-    doubt = sitk.GetArrayViewFromImage(result.error_probability)
+    error_probability = sitk.GetArrayViewFromImage(result.error_probability)
     region = region_of_interest((expected > 0) | (found > 0), truth)
-    kept = region | (doubt > CERTAIN)
+    kept = region | (error_probability > CERTAIN)
     slices = (np.moveaxis(labels > 0, along, 0) for labels in (expected, found))
     moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in sorted(axes)])
     return CaseMeasures(
@@ -184,7 +187,7 @@ def measure(
         empty_slices=int(empty.sum()),
         empty_slices_wrong=int((empty & found.any(axis=axes)).sum()),
         voxels=Voxels(
-            doubt[kept].astype(np.float32),
+            error_probability[kept].astype(np.float32),
             expected[kept],
             found[kept],
             np.nonzero(kept)[along].astype(np.uint16),
@@ -239,8 +242,8 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
 
     means = [case.mean_dice for case in cases]
     shown = [case for case in cases if case.dice != (None,) * len(names)] or cases  # an empty scan has no Dice
-    judged = [case for case in cases if case.judged]
-    doubt = _summary_of_doubt(judged or cases)
+    assessed = [case for case in cases if case.assessed]
+    of_uncertainty = _summary_of_uncertainty(assessed or cases)
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
@@ -251,19 +254,21 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
         "relative_volume_difference": by_structure("relative_volume_difference"),
         "empty_slices": int(sum(case.empty_slices for case in cases)),
         "empty_slices_with_structure": int(sum(case.empty_slices_wrong for case in cases)),
-        **(doubt if judged else dict.fromkeys(doubt)),
+        **(of_uncertainty if assessed else dict.fromkeys(of_uncertainty)),
         "energy_distance": _round(measures.mean([case.energy_distance for case in cases])),
     }
 
 
-def _summary_of_doubt(cases: Sequence[CaseMeasures]) -> dict:
-    """The figures of doubt, which pool the regions' voxels.
+def _summary_of_uncertainty(cases: Sequence[CaseMeasures]) -> dict:
+    """The figures of uncertainty, which pool the regions' voxels.
 
     The case quality is good when high: its Spearman correlation with Dice is best at 1, and the area under the
     risk-coverage curve (risk 1 - Dice) lies between that of the perfect order and that of none.
     """
     figures = [case.figures for case in cases]
-    doubt, wrong = (np.concatenate([getattr(case, part) for case in cases]) for part in ("doubt", "wrong"))
+    error_probability, wrong = (
+        np.concatenate([getattr(case, part) for case in cases]) for part in ("error_probability", "wrong")
+    )
     volumes = [
         (true, low, high)
         for case in cases
@@ -274,13 +279,13 @@ def _summary_of_doubt(cases: Sequence[CaseMeasures]) -> dict:
     risks = 1 - np.array(means)
     widths = [(high - low) / true for true, low, high in volumes]
     return {
-        "roi_calibration_error": _round(measures.calibration_error(doubt, wrong)),
-        "roi_adaptive_calibration_error": _round(measures.adaptive_calibration_error(doubt, wrong)),
-        "roi_brier_score": _round(measures.brier_score(doubt, wrong)),
-        "roi_log_loss": _round(measures.log_loss(doubt, wrong)),
+        "roi_calibration_error": _round(measures.calibration_error(error_probability, wrong)),
+        "roi_adaptive_calibration_error": _round(measures.adaptive_calibration_error(error_probability, wrong)),
+        "roi_brier_score": _round(measures.brier_score(error_probability, wrong)),
+        "roi_log_loss": _round(measures.log_loss(error_probability, wrong)),
         "roi_share_wrong": _round(wrong.mean()) if len(wrong) else None,
-        "voxel_error_auroc": _round(measures.error_auroc(doubt, wrong)),
-        "voxel_error_aupr": _round(measures.error_aupr(doubt, wrong)),
+        "voxel_error_auroc": _round(measures.error_auroc(error_probability, wrong)),
+        "voxel_error_aupr": _round(measures.error_aupr(error_probability, wrong)),
         "qu_brats_score": _round(measures.mean([f["qu_brats_score"] for f in figures])),
         "case_quality_spearman": _round(measures.rank_correlation(qualities, means)),
         "case_quality_aurc": _round(measures.area_under_risk_coverage(qualities, risks)),
@@ -339,14 +344,14 @@ def samples_and_truth(model: Model, images: Sequence[sitk.Image], truth: sitk.Im
     stack = stack_of(images, model.in_plane_spacing, model.intensity, model.slice_axis)
     device, found = choose_device(options.device), []
     for sample in range(options.samples):
-        view = model.views[sample % len(model.views)]
+        orientation = model.orientations[sample % len(model.orientations)]
         run = Sampling(
             model.network(device),
             model.field_of_view,
             device,
             samples=1 if options.samples > 1 else 0,  # as in a run
             seed=options.seed + sample,
-            views=[view],
+            orientations=[orientation],
         )
         found.append(torch.cat([slab.mean_probabilities for slab in run.slabs(stack.values)]).argmax(1))
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))

@@ -1,4 +1,7 @@
-"""An evaluation for people and programs: a readable table, JSON, and a picture of reliability and risk."""
+"""An evaluation for users and programs: a readable table, JSON, and a picture of reliability and risk.
+
+Step: evaluate.
+"""
 
 from __future__ import annotations
 
@@ -36,26 +39,28 @@ def write_json(path: str | Path, about: dict, before: dict, after: dict, cases: 
 def draw(path: str | Path, title: str, before: Sequence[CaseMeasures], after: Sequence[CaseMeasures]) -> None:
     """Writes a PNG: the reliability diagram of the error probability, and the risk-coverage curve of the cases.
 
-    Where nobody is judged after calibration, both are as before.
+    Where nobody is assessed after calibration, both are as before.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     figure.suptitle(title)
-    judged = [case for case in after if case.judged]
-    _draw_reliability(left, {"before": before, "after": judged} if judged else {"before": before})
-    _draw_risk(right, judged or before)
+    assessed = [case for case in after if case.assessed]
+    _draw_reliability(left, {"before": before, "after": assessed} if assessed else {"before": before})
+    _draw_risk(right, assessed or before)
     figure.savefig(path, dpi=110, format="png")
 
 
 def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="dotted")
     for name, measured in cases.items():
-        doubt, wrong = (np.concatenate([getattr(case, part) for case in measured]) for part in ("doubt", "wrong"))
-        points = measures.reliability(doubt, wrong)
+        error_probability, wrong = (
+            np.concatenate([getattr(case, part) for case in measured]) for part in ("error_probability", "wrong")
+        )
+        points = measures.reliability(error_probability, wrong)
         stated, observed, count = (part[measures.enough(points[-1])] for part in points)
-        error = measures.calibration_error(doubt, wrong)
+        error = measures.calibration_error(error_probability, wrong)
         label = f"{name} calibration, ECE {error:.3f}"
         axes.plot(stated, observed, color=COLOURS[name], linewidth=1, label=label)
         axes.scatter(stated, observed, 8 + 22 * np.log10(count), color=COLOURS[name], alpha=0.8)

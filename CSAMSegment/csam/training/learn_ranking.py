@@ -1,4 +1,7 @@
-"""How much each fact of a slice counts (``csam.uncertainty.slice_ranking``), learned from slices with a truth."""
+"""How much each fact of a slice counts (``csam.uncertainty.slice_ranking``), learned from slices with a truth.
+
+Step: calibrate.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ RIDGE = 1.0
 STRESS = 1.5
 """Power of the wrong areas whose shares are learned: above 1, the worst slice counts more than the others."""
 TOP = 0.995
-"""Quantile of a fact above which it counts no more: a model is not asked beyond what it has met."""
+"""Quantile of a fact above which it counts no more: a model is not asked beyond what it has seen."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The log of a training as a table and as a picture."""
+"""The log of a training as a table and as a picture.
+
+Step: train.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a training makes small: the loss of one stack."""
+"""What a training makes small: the loss of one stack.
+
+Step: train.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ class Loss(nn.Module):
     x: (S, C, H, W), truth: (S, 1, H, W) → the loss, and the mean spread of every level's gate logits.
     """
 
-    def __init__(self, network: nn.Module, draws: int):
+    def __init__(self, network: nn.Module, samples: int):
         super().__init__()
         from monai.losses import DiceCELoss
 
-        self.network, self.draws = network, draws
+        self.network, self.samples = network, samples
         self.loss = DiceCELoss(to_onehot_y=True, softmax=True, include_background=False, batch=True)
 
     def forward(self, x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         posterior = GatePosterior(self.network, x)
-        outputs = [posterior.logits(posterior.draw()) for _ in range(self.draws)]
+        outputs = [posterior.logits(posterior.one_sample()) for _ in range(self.samples)]
         heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
         spreads = [d.variance.detach().sqrt().mean() for d in posterior.distributions if d is not None]
         return sum(self.loss(head, truth) for head in heads) / len(heads), (

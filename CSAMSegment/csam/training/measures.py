@@ -1,8 +1,10 @@
-"""The field's measures of a segmentation and of its doubt: one small pure function each, with its source.
+"""The field's measures of a segmentation and of its error probabilities: one small pure function each, with its source.
 
-Masks are boolean arrays. ``doubt`` is the stated chance that a voxel's label is wrong, ``wrong`` whether it is; both
+Masks are boolean arrays. ``error_probability`` is that of every voxel's label, ``wrong`` whether it is wrong; both
 are taken in a region around structure and prediction, for background flatters every measure. A measure that is not
 defined for its input (no structure, no error, no spread) is None and takes no part in a mean.
+
+Step: evaluate.
 """
 
 from __future__ import annotations
@@ -70,28 +72,30 @@ def relative_volume_difference(truth: float, found: float) -> float | None:
     return (found - truth) / truth if truth > 0 else None
 
 
-def calibration_error(doubt: np.ndarray, wrong: np.ndarray) -> float:
+def calibration_error(error_probability: np.ndarray, wrong: np.ndarray) -> float:
     """Expected calibration error, ECE, in BINS bins of equal width (Naeini et al. 2015)."""
-    return _calibration_gap(doubt, wrong, np.minimum((doubt * BINS).astype(int), BINS - 1))
+    return _calibration_gap(error_probability, wrong, np.minimum((error_probability * BINS).astype(int), BINS - 1))
 
 
-def adaptive_calibration_error(doubt: np.ndarray, wrong: np.ndarray) -> float:
+def adaptive_calibration_error(error_probability: np.ndarray, wrong: np.ndarray) -> float:
     """Adaptive calibration error, ACE, in BINS bins of equally many voxels (Nixon et al. 2019, arXiv 1904.01685)."""
-    bins = np.empty(len(doubt), int)
-    bins[np.argsort(doubt, kind="stable")] = np.arange(len(doubt)) * BINS // max(1, len(doubt))
-    return _calibration_gap(doubt, wrong, bins)
+    bins = np.empty(len(error_probability), int)
+    bins[np.argsort(error_probability, kind="stable")] = (
+        np.arange(len(error_probability)) * BINS // max(1, len(error_probability))
+    )
+    return _calibration_gap(error_probability, wrong, bins)
 
 
-def _calibration_gap(doubt: np.ndarray, wrong: np.ndarray, bins: np.ndarray) -> float:
-    """Σ_b n_b/n |mean doubt - share wrong|: the sums over a bin differ by n_b times that."""
-    gap = np.abs(np.bincount(bins, doubt, BINS) - np.bincount(bins, wrong, BINS))
-    return float(gap.sum() / max(1, len(doubt)))
+def _calibration_gap(error_probability: np.ndarray, wrong: np.ndarray, bins: np.ndarray) -> float:
+    """Σ_b n_b/n |mean error probability - share wrong|: the sums over a bin differ by n_b times that."""
+    gap = np.abs(np.bincount(bins, error_probability, BINS) - np.bincount(bins, wrong, BINS))
+    return float(gap.sum() / max(1, len(error_probability)))
 
 
-def reliability(doubt: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean doubt, share wrong and count of every bin of ``calibration_error`` that holds a voxel."""
-    bins = np.minimum((doubt * BINS).astype(int), BINS - 1)
-    count, stated, observed = (np.bincount(bins, weights, BINS) for weights in (None, doubt, wrong))
+def reliability(error_probability: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean error probability, share wrong and count of every bin of ``calibration_error`` that holds a voxel."""
+    bins = np.minimum((error_probability * BINS).astype(int), BINS - 1)
+    count, stated, observed = (np.bincount(bins, weights, BINS) for weights in (None, error_probability, wrong))
     filled = count > 0
     return stated[filled] / count[filled], observed[filled] / count[filled], count[filled]
 
@@ -101,35 +105,37 @@ def enough(count: np.ndarray) -> np.ndarray:
     return count >= min(FEWEST_VOXELS, count.max(initial=0))
 
 
-def brier_score(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+def brier_score(error_probability: np.ndarray, wrong: np.ndarray) -> float | None:
     """Mean squared difference between the stated chance and what happened (Brier 1950)."""
-    return float(np.mean((doubt - wrong) ** 2)) if len(doubt) else None
+    return float(np.mean((error_probability - wrong) ** 2)) if len(error_probability) else None
 
 
-def log_loss(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+def log_loss(error_probability: np.ndarray, wrong: np.ndarray) -> float | None:
     """Mean negative log-likelihood of what happened, in nats."""
-    if not len(doubt):
+    if not len(error_probability):
         return None
-    chance = np.clip(np.asarray(doubt, np.float64), SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
+    chance = np.clip(np.asarray(error_probability, np.float64), SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
     return float(-np.mean(np.log(np.where(wrong, chance, 1 - chance))))
 
 
-def error_auroc(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+def error_auroc(error_probability: np.ndarray, wrong: np.ndarray) -> float | None:
     """Area under the ROC curve of "this voxel is wrong" (scikit-learn); None unless some are wrong and some right."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(wrong, doubt)) if 0 < np.count_nonzero(wrong) < len(wrong) else None
+    return float(roc_auc_score(wrong, error_probability)) if 0 < np.count_nonzero(wrong) < len(wrong) else None
 
 
-def error_aupr(doubt: np.ndarray, wrong: np.ndarray) -> float | None:
+def error_aupr(error_probability: np.ndarray, wrong: np.ndarray) -> float | None:
     """Average precision of "this voxel is wrong" (scikit-learn); chance level is the share of wrong voxels."""
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(wrong, doubt)) if 0 < np.count_nonzero(wrong) < len(wrong) else None
+    return (
+        float(average_precision_score(wrong, error_probability)) if 0 < np.count_nonzero(wrong) < len(wrong) else None
+    )
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's correlation (SciPy); None for fewer than three values, or where one side does not vary."""
+    """Spearman's correlation (SciPy); None for fewer than three values, or where one of them does not vary."""
     from scipy.stats import spearmanr
 
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -183,18 +189,21 @@ def generalised_energy_distance(samples: np.ndarray, truth: np.ndarray, classes:
     return 2 * distance(flat, right) - distance(flat, flat)
 
 
-def filtered_score(truth: np.ndarray, found: np.ndarray, doubt: np.ndarray, steps: int = 100) -> float | None:
+def filtered_score(
+    truth: np.ndarray, found: np.ndarray, error_probability: np.ndarray, steps: int = 100
+) -> float | None:
     """The QU-BraTS score of one structure, 0 to 1 (Mehta et al. 2022, arXiv 2112.10074).
 
-    Voxels whose doubt exceeds a threshold are set aside; over all thresholds from 0 to 1: (area under Dice of the
-    rest + 1 - area under the share of true positives set aside + 1 - the same of true negatives) / 3. It rewards
-    doubt where the label is wrong and certainty where it is right. None when truth and prediction are empty.
+    Voxels whose error probability exceeds a threshold are set aside; over all thresholds from 0 to 1: (area under Dice
+    of the rest + 1 - area under the share of true positives set aside + 1 - the same of true negatives) / 3. It rewards
+    high error probabilities where the label is wrong and low ones where it is right. None when truth and prediction are
+    empty.
     """
     from scipy.integrate import trapezoid
 
     if not truth.any() and not found.any():
         return None
-    level = np.minimum(np.ceil(np.asarray(doubt, np.float64) * steps).astype(int), steps)
+    level = np.minimum(np.ceil(np.asarray(error_probability, np.float64) * steps).astype(int), steps)
 
     def kept(mask: np.ndarray) -> np.ndarray:
         """Voxels of the mask at or below each threshold."""

@@ -1,4 +1,7 @@
-"""A finished model beside a data set: whose channels and labels are the same, and which patients it has met."""
+"""A finished model beside a data set: whose channels and labels are the same, and which patients it has seen.
+
+Step: read the data.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def places(wanted: Sequence[str], names: Sequence[str]) -> list[int | None]:
 
     A name that stands twice tells nothing. Where no name is known and there are as many, the order tells.
     """
-    wanted, names = ([name.casefold() for name in side] for side in (wanted, names))
+    wanted, names = ([name.casefold() for name in group] for group in (wanted, names))
     found = [names.index(w) if names.count(w) == wanted.count(w) == 1 else None for w in wanted]
     in_order = wanted == names or (len(wanted) == len(names) and set(found) == {None})
     return [*range(len(wanted))] if in_order else found
@@ -136,9 +139,9 @@ def _patient(provenance: Mapping[str, Any], name: str) -> str:
     return (found.group(1) if found and found.re.groups else None) or name
 
 
-def met(model: Model | None, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[str]:
+def seen_patients(model: Model | None, cases: Iterable[Case | CaseMeasures], *parts: str) -> set[str]:
     """Those patients of the cases who had part in the model's "training", "validation" or "calibration", or in that of
-    a model that it was fine-tuned from. No model has met nobody.
+    a model that it was fine-tuned from. No model has seen nobody.
 
     They are looked for under the case's patient and under each training's own reading of the case's name.
     """
@@ -152,7 +155,7 @@ def met(model: Model | None, cases: Iterable[Case | CaseMeasures], *parts: str) 
     )
 
 
-def chose(model: Model | None, cases: Iterable[Case]) -> set[str]:
+def selected_weights(model: Model | None, cases: Iterable[Case]) -> set[str]:
     """Those patients of the cases by whose scans the weights of a model, or of one that it came from, were chosen."""
     cases = list(cases)
     return set().union(

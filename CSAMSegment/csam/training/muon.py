@@ -3,6 +3,8 @@
 Keller Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/, with the step length of Liu et al., 2025,
 https://arxiv.org/abs/2502.16982, so that one learning rate serves both. ``torch.optim.Muon`` takes neither
 convolutions nor full precision: it rounds to bfloat16, which processors without it compute many times more slowly.
+
+Step: train.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Whose a folder is: the training in it writes down what it is before it begins, and goes on with nothing else."""
+"""Whose a folder is: the training in it writes down what it is before it begins, and goes on with nothing else.
+
+Step: prepare.
+"""
 
 from __future__ import annotations
 
@@ -23,31 +26,31 @@ HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What the system says of a lock that another process has."""
 
 
-def check(prepared: Preparation, out: Path) -> None:
+def check_folder(prepared: Preparation, out: Path) -> None:
     """Raises InputError where the folder holds another training.
 
     Other patients would mean another split: the ones to validate on might have been trained on before.
     """
     if (out / SPLITS).exists():
         raise InputError(f"{out} holds a cross-validation. Choose another --out, or go on with --cross-validate.")
-    for name, wanted in _facts(prepared).items():
+    for name, wanted in _description(prepared).items():
         _check(out / name, wanted)
 
 
 @contextmanager
-def claimed(prepared: Preparation, out: Path) -> Iterator[None]:
+def reserved_for(prepared: Preparation, out: Path) -> Iterator[None]:
     """Checks the folder, keeps every other process out of it and writes down what the training is."""
-    check(prepared, out)
-    with alone(out):
-        check(prepared, out)  # another may have begun meanwhile
-        for name, values in _facts(prepared).items():
+    check_folder(prepared, out)
+    with locked(out):
+        check_folder(prepared, out)  # another may have begun meanwhile
+        for name, values in _description(prepared).items():
             _write(out / name, values)
         write_text(out / "reasons.txt", "".join(f"{line}\n" for line in (*prepared.decisions, *prepared.notes)))
         yield
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """Keeps every other process from training in the folder; however this one ends, the system lets go of it.
 
     Raises InputError where another one is at it. A file system without locks is taken to have no second user.
@@ -77,18 +80,18 @@ def _lock(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def claim_all(parts: Mapping[str, Preparation], splits: list[dict[str, list[str]]], out: Path) -> None:
+def begin_cross_validation(parts: Mapping[str, Preparation], splits: list[dict[str, list[str]]], out: Path) -> None:
     """Checks the folder of a cross-validation, and that of every part, and writes down its folds."""
     if (out / "split.json").exists():
         raise InputError(f"{out} holds a training that is no cross-validation. Choose another --out, or remove it.")
     _check(out / SPLITS, splits)
     for name, prepared in parts.items():
-        check(prepared, out / name)
+        check_folder(prepared, out / name)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / SPLITS, splits)
 
 
-def _facts(prepared: Preparation) -> dict[str, Any]:
+def _description(prepared: Preparation) -> dict[str, Any]:
     start = prepared.start
     return {
         "plan.json": asdict(prepared.plan),

@@ -1,4 +1,7 @@
-"""Every decision of a training, as data."""
+"""Every decision of a training, as data.
+
+Step: plan.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,14 @@ class Plan:
     learning rate falls to zero after a short warm-up, "cosine" or "polynomial" (power 0.9, as nnU-Net's). ema: decay of
     the weights' running average.
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
-    weights: the averaged ones of the "best" look at the validation patients, or of the "last" step whatever they say.
-    patience: stop after this many looks without a better Dice; 0, as the last weights, never stops.
-    gate_samples: draws of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
-    structure. free_orientation: mirrors and quarter turns, where no structure is told by its side; a run of the model
-    then takes its samples from several sides.
+    weights: the averaged ones of the "best" validation, or of the "last" step whatever they say.
+    patience: stop after this many validations without a better Dice; 0, as the last weights, never stops.
+    gate_samples: samples of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
+    structure. free_orientation: mirrors and quarter turns, where no structure is told by its place; a run of the model
+    then takes its samples over several orientations.
     zoom: how many times as large an example is shown, at the least and at the most; half of them come as they are.
-    extra_share: share of the steps that draw from the further data sets, if there are any.
-    validation_patients: how many, drawn with split_seed. seed: of everything else.
+    extra_share: share of the steps that take from the further data sets, if there are any.
+    validation_patients: how many, chosen at random with split_seed. seed: of everything else.
     patient_pattern: regular expression for a case's name; its first group is the patient.
     precision: "auto" (bfloat16 where the device has it in hardware), "float32" or "bfloat16".
     checkpoint_every, validate_every: steps.
@@ -135,8 +138,8 @@ class Plan:
         return Intensity(self.intensity, *self.intensity_limits)
 
     @property
-    def draws(self) -> int:
-        """Draws of the slice gates per step: one where they have no spread."""
+    def samples_per_step(self) -> int:
+        """Samples of the slice gates per step: one where they have no spread."""
         return self.gate_samples if self.slice and self.uncertainty else 1
 
     def architecture(self, input_channels: int, num_classes: int) -> dict:

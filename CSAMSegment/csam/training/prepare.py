@@ -1,6 +1,8 @@
 """Everything that is settled before a training begins: the data, the split, the plan, the weights to start from.
 
 Nothing is written here; what is wrong is found here, all of it at once.
+
+Step: prepare.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from ..model import Model
 from ..network.networks import build
 from .auto_plan import Decision, decide, patient_pattern, plan_from
 from .dataset import Case, Dataset, inspect, read_split, report
-from .model_match import by_order, met, places, trainings_of, values_by_name
+from .model_match import by_order, places, seen_patients, trainings_of, values_by_name
 from .plan import Plan
-from .split import drawn, look_over, named
+from .split import check_split, random_split, split_names
 from .trained_model import assemble
 
 
@@ -27,8 +29,8 @@ from .trained_model import assemble
 class Preparation:
     """data: without the cases that a given split leaves out. decisions: how the plan came to be, in words.
 
-    training, validation: patients. split: both sides as a split file names them. start: the model to start from.
-    notes: what is odd about the cases of the two sides, a sentence each.
+    training, validation: patients. split: both subsets as a split file names them. start: the model to start from.
+    notes: what is odd about the cases of the two subsets, a sentence each.
     """
 
     data: Dataset
@@ -49,7 +51,7 @@ class Preparation:
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
         assemble(network, self.data, self.plan, self.training_cases[:1], card, self.start).check()
-        anew = adopt(self.start, network, self.data.channels, self.data.labels) if self.start else []
+        anew = take_over_weights(self.start, network, self.data.channels, self.data.labels) if self.start else []
         return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
 
     @property
@@ -75,45 +77,45 @@ def prepare(
 ) -> Preparation:
     """plan: a whole one, or some fields of it that override the automatic plan.
 
-    Raises InputError with one line for every fault of the data set, the further ones and the split, and where a side
+    Raises InputError with one line for every fault of the data set, the further ones and the split, and where a subset
     has nothing to learn or to validate on, or a further data set holds a validation scan.
     """
     if fold is not None and split_file is None:
         raise InputError(f"Fold {fold} of which split? Give the file as well: --split splits_final.json --fold {fold}.")
-    given = checked(plan)
+    given = checked_plan(plan)
 
-    def sides_of(data: Dataset):
-        *sides, faults = (None, []) if split_file is None else read_split(split_file, data, fold or 0)
-        return sides if split_file is not None else None, faults
+    def subsets_of(data: Dataset):
+        *subsets, faults = (None, []) if split_file is None else read_split(split_file, data, fold or 0)
+        return subsets if split_file is not None else None, faults
 
-    data, further, sides = read_all(dataset, given, extra, sides_of)
+    data, further, subsets = read_data_sets(dataset, given, extra, subsets_of)
     decisions = tuple(decide(data, start, given))
-    if sides is None:
-        sides = drawn(data, plan_from(decisions), met(start, data.cases, "training"))
-    return settled(data, further, decisions, sides, start)
+    if subsets is None:
+        subsets = random_split(data, plan_from(decisions), seen_patients(start, data.cases, "training"))
+    return preparation_of(data, further, decisions, subsets, start)
 
 
-def checked(plan: Plan | Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_plan(plan: Plan | Mapping[str, Any] | None) -> dict[str, Any]:
     """The fields that are asked for. Raises InputError for one that cannot be, whatever the data set."""
     given = asdict(plan) if isinstance(plan, Plan) else Plan.checked(plan or {})
     Plan(**(LENIENT | given))
     return given
 
 
-def read_all(
+def read_data_sets(
     dataset: str | Path,
     given: Mapping[str, Any],
     extra: Sequence[str | Path],
-    sides_of: Callable[[Dataset], tuple[Any, list[str]]],
+    subsets_of: Callable[[Dataset], tuple[Any, list[str]]],
 ) -> tuple[Dataset, tuple[Dataset, ...], Any]:
-    """The data set, the further ones, and what ``sides_of`` finds, which returns its faults as well.
+    """The data set, the further ones, and what ``subsets_of`` finds, which returns its faults as well.
 
     Raises InputError with one line for every fault of any of them.
     """
     reports: list[str] = []
     data = _read(dataset, given.get("patient_pattern", "(.*)"), reports)
     further = [_read(folder, "(.*)", reports) for folder in extra]
-    sides = None
+    subsets = None
     if data is not None:
         if "patient_pattern" not in given and data.cases:
             data = data.by_patient(patient_pattern([case.name for case in data.cases])[0])
@@ -128,33 +130,33 @@ def read_all(
                 )
             else:
                 further[i] = replace(other, cases=tuple(replace(c, order=tuple(order)) for c in other.cases))
-        sides, faults = sides_of(data)
+        subsets, faults = subsets_of(data)
         reports += [report("The split", faults)] if faults else []
     if reports:
         raise InputError("\n".join(reports))
-    return data, tuple(further), sides
+    return data, tuple(further), subsets
 
 
-def settled(
+def preparation_of(
     data: Dataset,
     further: tuple[Dataset, ...],
     decisions: tuple[Decision, ...],
-    sides: tuple[tuple[Case, ...], tuple[Case, ...]],
+    subsets: tuple[tuple[Case, ...], tuple[Case, ...]],
     start: Model | None,
 ) -> Preparation:
-    """sides: the cases to train and to validate on. Raises InputError where they do not do, see ``look_over``, or
+    """subsets: the cases to train and to validate on. Raises InputError where they do not do, see ``check_split``, or
     ``start`` was trained on who is to validate."""
-    training, validation = sides
-    spoilt = sorted(met(start, validation, "training"))
+    training, validation = subsets
+    spoilt = sorted(seen_patients(start, validation, "training"))
     if spoilt:
         raise InputError(
             f"{', '.join(spoilt[:5])}: to validate on, and {start.name} was trained on them. Give others with --split, "
             "or start from another model. Other people of the same names need other names of their cases."
         )
     plan = plan_from(decisions)
-    odd = look_over(data, training, validation, further, choosing=plan.weights == "best")
-    patients = [sorted({case.patient for case in side}) for side in (training, validation)]
-    names = {"training": named(data, training), "validation": named(data, validation)}
+    odd = check_split(data, training, validation, further, choosing=plan.weights == "best")
+    patients = [sorted({case.patient for case in subset}) for subset in (training, validation)]
+    names = {"training": split_names(data, training), "validation": split_names(data, validation)}
     chosen = {*training, *validation}
     used = replace(data, cases=tuple(case for case in data.cases if case in chosen))
     notes = (*odd, *_in_order(data, further, start), *_further_before(data, start))
@@ -197,7 +199,9 @@ HEADS = ("conv_final", "final.")
 """How the names of the output layers' weights begin."""
 
 
-def adopt(start: Model, network: torch.nn.Module, channels: Sequence[str], labels: Sequence[str]) -> list[str]:
+def take_over_weights(
+    start: Model, network: torch.nn.Module, channels: Sequence[str], labels: Sequence[str]
+) -> list[str]:
     """Copies the weights of a model into the network where they fit; returns what begins anew, in words.
 
     channels, labels: the data set's, the latter from value 1 on. In the input layer every channel takes the weights of

@@ -1,4 +1,7 @@
-"""The two sides of a training, who is trained and who is validated on: drawn, named and looked over."""
+"""The two subsets of a training, who is trained and who is validated on: made, named and looked over.
+
+Step: split.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from .dataset import Case, Dataset, split
 from .plan import Plan
 
 
-def drawn(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """The cases of both sides; to validate on, patients with structures, where more of them are there than needed.
+def random_split(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases of both subsets; to validate on, patients with structures, where more of them are there than needed.
 
     learnt: patients whom the model to start from was trained on, who can validate nothing any more. Raises InputError
     where they leave nobody.
@@ -31,8 +34,8 @@ def drawn(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tuple[tupl
     return data.of([patient for patient in data.patients if patient not in validation]), data.of(validation)
 
 
-def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
-    """A side as a split file names it: patients who are on it with all their cases, and the cases of the others.
+def split_names(data: Dataset, cases: Sequence[Case]) -> list[str]:
+    """A subset as a split file names it: patients who are in it with all their cases, and the cases of the others.
 
     A patient's name that is also that of one of several cases would stand for that case: there the cases are named.
     """
@@ -42,36 +45,36 @@ def named(data: Dataset, cases: Sequence[Case]) -> list[str]:
     return sorted({case.name if case.patient in parted else case.patient for case in cases})
 
 
-def look_over(
+def check_split(
     data: Dataset,
     training: Sequence[Case],
     validation: Sequence[Case],
     further: Sequence[Dataset],
     choosing: bool = True,
 ) -> tuple[str, ...]:
-    """What is odd about the two sides, a sentence each; the cases of the further data sets are trained on.
+    """What is odd about the two subsets, a sentence each; the cases of the further data sets are trained on.
 
     The validation may be nobody. choosing: whether the weights are chosen on it. Raises InputError where
-    a side has no structure at all, or an image of the validation is trained on, too.
+    a subset has no structure at all, or an image of the validation is trained on, too.
     """
     _check_apart(data, training, validation, further)
     more = [case for other in further for case in other.cases]
     found = {
-        side: [data.facts[case.name].voxels for case in cases]
-        for side, cases in (("training", training), ("validation", validation))
+        subset: [data.facts[case.name].voxels for case in cases]
+        for subset, cases in (("training", training), ("validation", validation))
     }
     found["training"] += [other.facts[case.name].voxels for other in further for case in other.cases]
     notes = []
-    for side, meaning in (("training", "nothing teaches it"), ("validation", "how well it is found is not measured")):
-        if side == "validation" and not validation:
+    for subset, meaning in (("training", "nothing teaches it"), ("validation", "how well it is found is not measured")):
+        if subset == "validation" and not validation:
             continue
-        if not any(found[side]):
+        if not any(found[subset]):
             raise InputError(
-                f"No {side} scan shows a structure: the labels of all {len(found[side])} are empty. Put patients with "
-                "structures on both sides, with --split or another --validation-patients."
+                f"No {subset} scan shows a structure: the labels of all {len(found[subset])} are empty. Put patients "
+                "with structures into both subsets, with --split or another --validation-patients."
             )
-        missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[side])]
-        notes += [f"no {side} scan shows {name}: {meaning}" for name in missing]
+        missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[subset])]
+        notes += [f"no {subset} scan shows {name}: {meaning}" for name in missing]
     empty = sum(not voxels for voxels in found["validation"])
     if empty and choosing:
         notes.append(
@@ -91,15 +94,15 @@ def _check_apart(
     data: Dataset, training: Sequence[Case], validation: Sequence[Case], further: Sequence[Dataset]
 ) -> None:
     """Raises InputError where a validation scan is trained on, under whatever name: its voxels, or a file of its."""
-    held_out = {mark: case.name for case in validation for mark in _marks(data, case)}
+    validated = {mark: case.name for case in validation for mark in _marks(data, case)}
     for other in (data, *further):
         for case in training if other is data else other.cases:
-            twin = next((held_out[mark] for mark in _marks(other, case) if mark in held_out), None)
+            twin = next((validated[mark] for mark in _marks(other, case) if mark in validated), None)
             if twin is not None:
                 raise InputError(
                     f"{case.name} of {other.name}, to train on, and {twin}, to validate on, are the same scan: the "
-                    "validation would find what was learned by heart. Leave one of them out, or put both on one side "
-                    "with --split."
+                    "validation would find what was learned by heart. Leave one of them out, or put both into one "
+                    "subset with --split."
                 )
 
 

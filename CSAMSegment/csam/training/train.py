@@ -1,9 +1,11 @@
 """Training: ``python -m csam train DATASET --out DIR``, or with torchrun on several GPUs or hosts.
 
 A step sees one stack of slices, or several one by one: the encoder runs once, the decoder once for each of several
-draws of the slice gates (reparameterised, so that their distribution learns), the loss is the mean of cross-entropy +
-Dice over the draws. Everything random depends on (seed, step, item) alone and every checkpoint is whole, so that a
+samples of the slice gates (reparameterised, so that their distribution learns), the loss is the mean of cross-entropy +
+Dice over the samples. Everything random depends on (seed, step, item) alone and every checkpoint is whole, so that a
 killed run goes on as if nothing had happened, and several processes do what one would.
+
+Step: train.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from .dataset import Case
 from .distributed import Group, joined
 from .learning_curve import draw, write_log
 from .measures import dice, mean
-from .output_folder import claimed
+from .output_folder import reserved_for
 from .plan import Plan
 from .prepare import Preparation, prepare
 from .trained_model import assemble
@@ -79,7 +81,7 @@ def train(
         prepared = prepare(dataset, plan, extra, start, split, fold)
         log = log if group.first else lambda text: None
         training = Training(prepared, Path(out), card or {}, device, group, log)
-        with training.claimed():
+        with training.reserved():
             model = training.run(progress, cancelled)
             return model and training.calibrate(model, cancelled)
 
@@ -109,10 +111,10 @@ class Training:
         self.watched = [load_example(case, plan) for case in prepared.validation_cases] if group.first else []
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def reserved(self) -> Iterator[None]:
         """OUT, for this training alone until the end of the block."""
         with ExitStack() as until_done:
-            self.group.agree(lambda: until_done.enter_context(claimed(self.prepared, self.out)))
+            self.group.agree(lambda: until_done.enter_context(reserved_for(self.prepared, self.out)))
             yield
 
     def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
@@ -155,11 +157,11 @@ class Training:
             here = time.monotonic() - begun
             trainer.seconds = before + here
             last = trainer.step == plan.steps
-            look = (last or trainer.step % plan.validate_every == 0) and bool(self.prepared.validation)
-            if look:
+            validating = (last or trainer.step % plan.validate_every == 0) and bool(self.prepared.validation)
+            if validating:
                 trainer.validated(group.agree(self._validate))
-            if look or last or trainer.step % LOG_EVERY == 0:
-                self._record(spreads, look)
+            if validating or last or trainer.step % LOG_EVERY == 0:
+                self._record(spreads, validating)
             if progress and group.first:
                 left = here / (trainer.step - first) * (plan.steps - trainer.step)
                 progress(Progress(trainer.step / plan.steps, f"training, loss {loss:.3f}", left))
@@ -173,21 +175,21 @@ class Training:
         network = self.trainer.averaged_network()
         return float(np.mean([quick_dice(network, example, self.plan, self.device) for example in self.watched]))
 
-    def _record(self, spreads: Sequence[float], look: bool) -> None:
-        """A row of the log; a line for people at every look at the validation patients and now and then between."""
+    def _record(self, spreads: Sequence[float], validating: bool) -> None:
+        """A row of the log; a line for the user at every validation and now and then between."""
         trainer = self.trainer
         row = {
             "step": trainer.step,
             "loss": round(float(np.mean(trainer.recent)), 5),
             "learning_rate": trainer.schedule.get_last_lr()[0],
             "seconds": round(trainer.seconds, 1),
-            "validation_dice": round(trainer.last_dice, 4) if look else "",
+            "validation_dice": round(trainer.last_dice, 4) if validating else "",
             "gate_spread": " ".join(f"{s:.3f}" for s in spreads),
         }
         trainer.history.append(row)
         trainer.recent = []
-        if look or trainer.finished or trainer.step % (5 * LOG_EVERY) == 0:
-            score = row["validation_dice"] if look else "-"
+        if validating or trainer.finished or trainer.step % (5 * LOG_EVERY) == 0:
+            score = row["validation_dice"] if validating else "-"
             self.log(
                 f"step {row['step']}/{self.plan.steps}  loss {row['loss']}  Dice {score}  "
                 f"gate spread {row['gate_spread']}  {row['seconds']:.0f} s"
@@ -211,7 +213,7 @@ class Training:
             self.log(f"The weights of the last step, {trainer.step}, are kept.")
         else:
             self.log(
-                f"The weights of step {trainer.best_step} were the best: Dice {trainer.best_dice:.4f} at a quick look."
+                f"The weights of step {trainer.best_step} were the best: Dice {trainer.best_dice:.4f} when validated."
             )
         provenance = {
             "data": prepared.data.name,
@@ -242,7 +244,7 @@ class Training:
 
 @torch.no_grad()
 def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
-    """Mean foreground Dice at the plan's spacing, gates at their mean, whole slices: a look during training."""
+    """Mean foreground Dice at the plan's spacing, gates at their mean, whole slices: a quick validation."""
     from ..pipeline.sliding_window import mean_probabilities
 
     labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1).numpy()

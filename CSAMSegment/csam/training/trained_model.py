@@ -1,4 +1,7 @@
-"""A model made of a trained network, its data set, its plan and a card."""
+"""A model made of a trained network, its data set, its plan and a card.
+
+Step: train.
+"""
 
 from __future__ import annotations
 
@@ -101,12 +104,12 @@ def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | N
 
 
 def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case], start: Model | None = None) -> TrainedOn:
-    """The range of these scans; the volumes of a structure that ``start`` knew reach over those it had met, too."""
+    """The range of these scans; the volumes of a structure that ``start`` knew reach over those it had seen, too."""
     slices, pixels, counts, volumes = [], [], [], {}
     known = values_by_name(start) if start is not None else {}
     for value, name in enumerate(data.labels, 1):
-        met = start.trained_on.volumes_ml.get(known[name.casefold()], ()) if name.casefold() in known else ()
-        volumes |= {value: [*met]} if met else {}
+        seen = start.trained_on.volumes_ml.get(known[name.casefold()], ()) if name.casefold() in known else ()
+        volumes |= {value: [*seen]} if seen else {}
     for case in training:
         facts = data.facts[case.name]
         axis = axis_of(facts.size, facts.spacing, facts.direction, plan.slice_axis)

@@ -1,4 +1,7 @@
-"""One step of a training, and everything that has to survive until the next."""
+"""One step of a training, and everything that has to survive until the next.
+
+Step: train.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Trainer:
         self.share = self.group.share(plan.batch)
         # The UNet++ has a CSAM that takes no part, as published.
         self.objective = self.group.wrap(
-            Loss(network, plan.draws), self.device, unused=plan.network == "CSAMUNetPlusPlus"
+            Loss(network, plan.samples_per_step), self.device, unused=plan.network == "CSAMUNetPlusPlus"
         )
 
     def train_step(self, *examples: Example) -> tuple[float, list[float]]:
@@ -71,7 +74,7 @@ class Trainer:
         batch = len(examples) if self.group.size == 1 else self.plan.batch
         weight = self.group.size / batch
         for position, example in enumerate(examples):
-            torch.manual_seed(self._draw_seed(self.share[position] if position < len(self.share) else position))
+            torch.manual_seed(self._sample_seed(self.share[position] if position < len(self.share) else position))
             x = example.values.transpose(0, 1).contiguous().to(self.device)
             truth = example.labels[:, None].to(self.device)
             last = position + 1 == len(examples)
@@ -97,7 +100,7 @@ class Trainer:
         self.recent.append(loss)
         return loss, spreads
 
-    def _draw_seed(self, item: int) -> int:
+    def _sample_seed(self, item: int) -> int:
         """The same for an item of a step, whichever process has it."""
         return int(np.random.SeedSequence((self.plan.seed, self.step, item)).generate_state(1)[0])
 
@@ -124,8 +127,8 @@ class Trainer:
 
     @property
     def stalled(self) -> bool:
-        looks = self.step // self.plan.validate_every - self.best_step // self.plan.validate_every
-        return 0 < self.plan.patience <= looks and self.step % self.plan.validate_every == 0
+        validations = self.step // self.plan.validate_every - self.best_step // self.plan.validate_every
+        return 0 < self.plan.patience <= validations and self.step % self.plan.validate_every == 0
 
     _PARTS = ("network", "optimizer", "schedule", "average")
     _VALUES = ("step", "precision", "history", "recent", "seconds", "last_dice", "best_dice", "best_step", "best")

@@ -2,6 +2,8 @@
 
 All work on {"image": (C·S, h, w), "label": (S, h, w)}: the slices are channels, so that they move together under an
 affine or elastic transform, and no transform can mix two of them.
+
+Step: train.
 """
 
 from __future__ import annotations
@@ -71,8 +73,8 @@ class LowResolution(mt.RandomizableTransform):
 def transforms(size: tuple[int, int], free_orientation: bool = True) -> mt.Compose:
     """The transforms in their order, cut to ``size`` (rows, columns).
 
-    free_orientation: quarter turns, mirrored rows and columns too, for structures that no side tells apart: scanners
-    store what they like and a data set may have lost its header.
+    free_orientation: quarter turns, mirrored rows and columns too, for structures that no orientation tells apart:
+    scanners store what they like and a data set may have lost its header.
     """
     set_track_meta(False)  # plain tensors: MONAI's own slow down every layer after them
     affine = {

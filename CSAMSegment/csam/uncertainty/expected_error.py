@@ -1,4 +1,4 @@
-"""From probabilities to what a person is told: the doubt of a voxel, the Dice to expect, the volume's interval."""
+"""From probabilities to what a user is told: a voxel's error probability, the Dice to expect, the volume's interval."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def poor(quality: float, rank: float) -> str:
     )
 
 
-def smoothed(doubt: np.ndarray, width: tuple[float, float]) -> np.ndarray:
-    """A slice's doubt (H, W) under a Gaussian of this standard deviation in pixels, rows and columns.
+def smoothed(error_probability: np.ndarray, width: tuple[float, float]) -> np.ndarray:
+    """A slice's error probability (H, W) under a Gaussian of this standard deviation in pixels, rows and columns.
 
-    A network is surer of a border's place than its readers agree: with the width of one of the model's own pixels,
-    wrong voxels beside the border are doubted too (Testing/bench/compare_uncertainty.py, "smoothed").
+    A network is surer of a border's place than reviewers agree: with the width of one of the model's own pixels,
+    wrong voxels beside the border get one too (Testing/bench/compare_uncertainty.py, "smoothed").
     """
-    image = sitk.GetImageFromArray(doubt.astype(np.float32))
+    image = sitk.GetImageFromArray(error_probability.astype(np.float32))
     variance = [w**2 for w in width[::-1]]
     passes = math.ceil(max(1.0, *variance) / WIDEST)  # one after the other they are one wide Gaussian
     for _ in range(passes):

@@ -43,8 +43,10 @@ def most_probable(probabilities: Tensor) -> Tensor:
     return labels
 
 
-def error_probability(probability_of_label: np.ndarray, error_map: Sequence[tuple[float, float]]) -> np.ndarray:
-    """The chance that a label is wrong: 1 - p of the label, through the rising map found on validation data.
+def calibrated_error_probability(
+    probability_of_label: np.ndarray, error_map: Sequence[tuple[float, float]]
+) -> np.ndarray:
+    """The error probability: 1 - p of the label, through the rising map found on validation data.
 
     error_map: pairs (1 - p, observed error rate), linear in between (isotonic calibration, Zadrozny & Elkan 2002).
     """

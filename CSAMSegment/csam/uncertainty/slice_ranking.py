@@ -1,4 +1,4 @@
-"""Which slices are probably wrong: what a reader sees at once, beside what the probabilities expect.
+"""Which slices are probably wrong: what a reviewer sees at once, beside what the probabilities expect.
 
 A network can be sure of an error: of a structure one slice above its base, of an apex it missed. Then its slices tell
 more than its probabilities: the structure jumps, or ends abruptly, or the picture is not like its neighbours'. These
@@ -47,10 +47,10 @@ REASONS = {
     "faint": "the structure hardly stands out",
     "picture_differs": "the picture is unlike its neighbours",
 }
-"""For a person, of the facts that say something by themselves."""
+"""For a reviewer, of the facts that say something by themselves."""
 
 CERTAIN = 1e-3
-"""Error probabilities below this are not counted: nobody doubts these voxels."""
+"""Error probabilities below this are not counted."""
 PROBABLY = 0.3
 """Error probability from which on a voxel counts as probably wrong."""
 SMALLEST = 0.003
@@ -65,7 +65,7 @@ class SliceRisk:
 
     A slice's share is proportional to exp(Σ weight · fact). So the stack's sum stays what the probabilities expect, at
     any hospital, and the facts tell where in the stack it lies.
-    facts: name → (weight, highest): the weight, at least 0, and the highest value that was met in learning, above
+    facts: name → (weight, highest): the weight, at least 0, and the highest value that was seen in learning, above
     which a fact counts no more. Those not named count nothing.
     """
 
@@ -146,7 +146,7 @@ def of_pictures(labels: np.ndarray, image: np.ndarray, pixel: tuple[float, float
     box = _around(inside, pixels(0.7))
     labels, inside, image = labels[box], inside[box], np.nan_to_num(image[box].astype(np.float32))
     places = _places(inside, counts, pixel) / radius
-    faint, more, leaks = _looks(inside, image, counts, pixels(0.3), pixels(0.12))
+    faint, more, leaks = _contrasts(inside, image, counts, pixels(0.3), pixels(0.12))
     differ = [_count(a != b) / largest for a, b in pairwise(labels)]
     unlike = [1 - _correlation(a, b) for a, b in pairwise(image)]
     last = len(labels) - 1
@@ -200,7 +200,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return max(0.0, float((first * second).sum() / size)) if size > 0 else 0.0
 
 
-def _looks(
+def _contrasts(
     inside: np.ndarray, image: np.ndarray, counts: np.ndarray, wide: Sequence[int], thin: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every slice: how far its structure stands out less than usual; how far a slice without looks as if it had
