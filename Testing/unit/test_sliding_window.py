@@ -109,8 +109,7 @@ def test_several_threads_give_the_same_sums():
 
 
 @torch.no_grad()
-def test_a_short_stack_repeats_its_edge_slices(monkeypatch):
-    monkeypatch.setattr("csam.pipeline.sliding_window.format_for", lambda network, device: torch.float32)
+def test_a_short_stack_repeats_its_edge_slices():
     net = small.network()
     x = torch.rand(1, 2, 8, 8)
     repeated = x[:, [0, 0, 1, 1, 1]]  # 5 slices: one more in front, two more behind
@@ -154,7 +153,6 @@ def test_windows_and_tiles_change_nothing_where_the_network_sees_no_neighbours(r
     values = torch.rand(1, slices, rows, columns, generator=torch.Generator().manual_seed(rows + columns))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("csam.pipeline.sliding_window.GatePosterior", WithoutGates)
-        patch.setattr("csam.pipeline.sliding_window.format_for", lambda network, device: torch.float32)
         run = Sampling(OnePixel(), (8, 8), samples=2)
         together = torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
     logits = torch.stack([0.5 - values[0], values[0] - 0.5], 1)
