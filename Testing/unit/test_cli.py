@@ -567,7 +567,7 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
     model = Model.load(files.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
-    assert "has not met these patients" in capsys.readouterr().out
+    assert "has not seen these patients" in capsys.readouterr().out
 
 
 def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, monkeypatch, tmp_path, capsys):
