@@ -14,7 +14,7 @@ import torch
 from unit import small
 
 import csam
-from csam.cli.main import main
+from csam.cli import files, main, segmenting
 from csam.errors import DeviceLost, InputError
 from csam.model import Label, Model
 from csam.process.interrupts import interruptible
@@ -40,7 +40,7 @@ def place(tmp_path_factory):
 
 def run(place, monkeypatch, *arguments):
     monkeypatch.chdir(place)
-    return main.main(arguments)
+    return main(arguments)
 
 
 def test_segment_writes_the_maps_and_a_report(place, monkeypatch, capsys, tmp_path):
@@ -137,10 +137,10 @@ def test_a_copy_of_the_training_data_under_another_name_is_known_by_its_patients
     provenance = {"data": "Original", "training_patients": ["p00"], "plan": {"patient_pattern": "(.*)_."}}
     small.model(provenance=provenance).save(tmp_path / "model")
     model = ("--model", str(tmp_path / "model"))
-    assert main.main(["evaluate", str(data), *model, "--samples", "2", "--device", "cpu"]) == 0
+    assert main(["evaluate", str(data), *model, "--samples", "2", "--device", "cpu"]) == 0
     assert "1 of the 2 patients were trained on" in capsys.readouterr().out
     for more in ((), ("--patient-pattern", "(.*)")):
-        assert main.main(["calibrate", str(data), *model, "--out", str(tmp_path / "out"), *more]) == 2
+        assert main(["calibrate", str(data), *model, "--out", str(tmp_path / "out"), *more]) == 2
         assert "was trained on p00" in capsys.readouterr().err
 
 
@@ -304,15 +304,15 @@ def test_phantoms_of_other_labels_are_not_put_together(place, monkeypatch, capsy
 def test_models_prints_the_card_of_one_and_a_line_for_each_shipped(place, monkeypatch, capsys):
     assert run(place, monkeypatch, "models", "model") == 0
     assert capsys.readouterr().out.startswith("# Small model")
-    monkeypatch.setattr(main, "SHIPPED", place)
+    monkeypatch.setattr(sys.modules["csam.cli.main"], "SHIPPED", place)
     assert run(place, monkeypatch, "models") == 0
     assert "small" in capsys.readouterr().out
 
 
 def test_a_shipped_model_is_found_by_its_name(place, monkeypatch):
-    monkeypatch.setattr(main, "SHIPPED", place)
+    monkeypatch.setattr(files, "SHIPPED", place)
     monkeypatch.chdir("/")
-    assert main.find_model("model").name == "small"
+    assert files.find_model("model").name == "small"
 
 
 def test_phantom_writes_a_data_set(place, monkeypatch, tmp_path):
@@ -429,7 +429,7 @@ def test_signals_are_left_alone_outside_the_main_thread():
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "calibrate"])
 def test_a_missing_library_is_told_before_anything_runs(place, monkeypatch, capsys, tmp_path, command):
-    monkeypatch.setattr(main, "EXTRAS", {"numpy": "NumPy", "no_such_module": "Painter"})
+    monkeypatch.setattr(files, "EXTRAS", {"numpy": "NumPy", "no_such_module": "Painter"})
     out = () if command == "evaluate" else ("--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, command, "nowhere", *out) == 2
     said = capsys.readouterr().err
@@ -520,7 +520,7 @@ def test_wrong_usage_ends_with_code_2(place, monkeypatch, capsys, arguments):
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_says_what_a_command_does(capsys, command):
     with pytest.raises(SystemExit) as caught:
-        main.main([command, "--help"] if command else ["--help"])
+        main([command, "--help"] if command else ["--help"])
     assert caught.value.code == 0
     said = capsys.readouterr().out
     assert "usage: csam" in said
@@ -530,7 +530,7 @@ def test_help_says_what_a_command_does(capsys, command):
 
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit):
-        main.main(["--version"])
+        main(["--version"])
     assert capsys.readouterr().out.strip() == csam.__version__
 
 
@@ -546,7 +546,7 @@ def test_an_interrupt_ends_with_code_130(place, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "read_image", interrupted)
+    monkeypatch.setattr(segmenting, "read_image", interrupted)
     assert run(place, monkeypatch, *SEGMENT) == 130
     assert capsys.readouterr().err == "Stopped.\n"
 
@@ -557,16 +557,16 @@ def test_the_help_names_every_field_of_the_plan(capsys):
     from csam.training.plan import Plan
 
     with pytest.raises(SystemExit):
-        main.main(["train", "--help"])
+        main(["train", "--help"])
     said = capsys.readouterr().out
     assert all(f"--{field.name.replace('_', '-')}" in said for field in fields(Plan))
 
 
 def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tmp_path, capsys):
-    assert main.main(["phantom", str(tmp_path / "phantoms"), "--count", "1"]) == 0
-    model = Model.load(main.SHIPPED / "cardiac-lv")
+    assert main(["phantom", str(tmp_path / "phantoms"), "--count", "1"]) == 0
+    model = Model.load(files.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
-    assert main.main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
+    assert main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
     assert "has not seen these patients" in capsys.readouterr().out
 
 
@@ -590,13 +590,13 @@ def test_faults_of_a_data_set_end_with_code_2_and_a_line_for_each(monkeypatch, t
     (folder / "imagesTr" / "p01_0_0000.nii.gz").unlink()
     split = tmp_path / "split.json"
     split.write_text('{"training": ["p02_0", "p03_0"], "validation": ["p03_0"]}')
-    assert main.main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
+    assert main(["train", str(folder), "--out", str(out), "--split", str(split)]) == 2
     said = capsys.readouterr().err
     for fault in ("p00_0: there is an image but no", "p01_0_0000.nii.gz is missing", "p03_0 is in both subsets"):
         assert fault in said
     assert not out.exists()
     monkeypatch.setenv("RANK", "1")
-    assert main.main(["train", str(folder), "--out", str(out)]) == 2
+    assert main(["train", str(folder), "--out", str(out)]) == 2
     assert capsys.readouterr().err == ""
 
 

@@ -9,7 +9,7 @@ import torch
 from unit import small
 from unit.test_train import PLAN, checkpoint, same, silent
 
-from csam.cli.main import main
+from csam.cli import find_model, main
 from csam.errors import Cancelled, InputError
 from csam.model import Calibration, Model
 from csam.model.card import card
@@ -162,12 +162,12 @@ def test_of_a_cross_validation_to_start_from_every_training_takes_its_own(data, 
     plan.write_text(json.dumps({"steps": 2, "precision": "float32"}))
     command = ["train", str(data), "--out", str(tmp_path / "second"), "--plan", str(plan), "--device", "cpu"]
     command += ["--patient-pattern", PATTERN, "--cross-validate", "--fine-tune"]
-    assert main.main([*command, str(finished[0])]) == 0
+    assert main([*command, str(finished[0])]) == 0
     for part in ("fold-0", "fold-2", ALL):
         begun = json.loads((tmp_path / "second" / part / "sources.json").read_text())["started_from"]["sha256"]
         assert begun == Model.load(finished[0] / part / "model").sha256
     capsys.readouterr()
-    assert main.main([*command, str(finished[0] / "model"), "--dry-run"]) == 2
+    assert main([*command, str(finished[0] / "model"), "--dry-run"]) == 2
     assert "fold-0: p" in (said := capsys.readouterr().err)
     assert "was trained on them" in said
 
@@ -228,12 +228,12 @@ def test_a_part_says_what_it_is_and_calibrated_nobody(data, finished):
 
 def test_the_folder_of_a_training_stands_for_its_model_but_not_before_a_shipped_one(finished, tmp_path, monkeypatch):
     trained = Model.load(finished[0] / "model")
-    assert main.find_model(str(finished[0])).sha256 == trained.sha256
+    assert find_model(str(finished[0])).sha256 == trained.sha256
     monkeypatch.chdir(tmp_path)
     trained.save(tmp_path / "cardiac-lv" / "model")
     trained.save(tmp_path / "mine" / "model")
-    assert main.find_model("mine").sha256 == trained.sha256
-    assert main.find_model("cardiac-lv").sha256 != trained.sha256
+    assert find_model("mine").sha256 == trained.sha256
+    assert find_model("cardiac-lv").sha256 != trained.sha256
 
 
 def test_the_folds_are_left_as_nnu_net_has_them(data, finished):
@@ -248,7 +248,7 @@ def test_the_folds_are_left_as_nnu_net_has_them(data, finished):
 
 def test_the_command_tells_all_parts_before_it_begins(data, tmp_path, capsys, splits):
     command = ["train", str(data), "--out", str(tmp_path / "out"), "--patient-pattern", PATTERN, "--dry-run"]
-    assert main.main([*command, "--cross-validate", "--split", str(splits)]) == 0
+    assert main([*command, "--cross-validate", "--split", str(splits)]) == 0
     said = capsys.readouterr().out
     assert [line for line in said.splitlines() if line.startswith(("fold", "all", "training pa", "validation pa"))] == [
         "fold-0:",
@@ -262,7 +262,7 @@ def test_the_command_tells_all_parts_before_it_begins(data, tmp_path, capsys, sp
         "validation patients: nobody",
     ]
     assert not (tmp_path / "out").exists()
-    assert main.main([*command, "--split", str(splits), "--fold", "all"]) == 2
+    assert main([*command, "--split", str(splits), "--fold", "all"]) == 2
     assert "--cross-validate" in capsys.readouterr().err
 
 

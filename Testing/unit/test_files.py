@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 from unit import small
 
-from csam.cli.main import main
+from csam.cli import find_model, main
+from csam.cli import read_image as read_frame
 from csam.errors import InputError
 from csam.image import files
 from csam.image.file_checks import fault_of
@@ -174,23 +175,23 @@ def test_a_sequence_of_slicer_is_a_series_of_volumes(tmp_path, last, monkeypatch
     path = tmp_path / "a.seq.nrrd"
     path.write_bytes(header.encode() + stored.tobytes())
     for number in range(3):
-        one = main.read_image(str(path), number)
+        one = read_frame(str(path), number)
         np.testing.assert_array_equal(voxels(one), series[number])
         assert one.GetSpacing() == (2, 2, 8)
     with pytest.raises(InputError, match="volumes 0 to 2; there is no volume 3"):
-        main.read_image(str(path), 3)
+        read_frame(str(path), 3)
     monkeypatch.chdir(tmp_path)
     small.model().save("model")
-    assert main.main(["segment", str(path), "--model", "model", "--out", "out"]) == 2
+    assert main(["segment", str(path), "--model", "model", "--out", "out"]) == 2
     assert "is a series of 3 volumes of 20×18×6 voxels. Choose one of them" in capsys.readouterr().err
-    assert main.main(["segment", str(path), "--model", "model", "--out", "out", "--frame", "1", "--samples", "1"]) == 0
+    assert main(["segment", str(path), "--model", "model", "--out", "out", "--frame", "1", "--samples", "1"]) == 0
 
 
 def test_a_colour_image_is_no_series(tmp_path):
     colours = sitk.GetImageFromArray(np.zeros((2, 4, 5, 3), np.uint8), isVector=True)
     write_image(colours, tmp_path / "a.nrrd")
     with pytest.raises(InputError, match=r"3 dimensions and 3 value\(s\) per voxel: it is no series of volumes"):
-        main.read_image(str(tmp_path / "a.nrrd"), 1)
+        read_frame(str(tmp_path / "a.nrrd"), 1)
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_where_windows_knows_no_utf8_the_letters_are_named_before_the_run(tmp_pa
     small.model().save(tmp_path / "model")
     monkeypatch.setattr(files.locale, "setlocale", unknown)
     monkeypatch.setattr("csam.pipeline.segment.segment", None)  # never reached
-    assert main.main(["segment", str(image), "--model", str(tmp_path / "model"), "--out", str(folder)]) == 2
+    assert main(["segment", str(image), "--model", str(tmp_path / "model"), "--out", str(folder)]) == 2
     assert "Or give a path without üö, which this Windows may not open." in capsys.readouterr().err
     there = image.rename(tmp_path / "größer.nrrd")
     with pytest.raises(InputError, match=r"cannot be read as an image.* Or give a path without öß,"):
@@ -281,10 +282,10 @@ def test_a_byte_order_mark_spoils_no_file_that_a_person_writes(tmp_path, capsys,
     assert [len(side) for side in read_split(split, data)] == [2, 1, 0]
     small.model().save(tmp_path / "model")
     marked(tmp_path / "model" / "model.json")
-    assert main.find_model("model") == small.model()
+    assert find_model("model") == small.model()
     plan, card = marked(tmp_path / "plan.json", {"steps": 3}), marked(tmp_path / "card.json", {"title": "Mine"})
     line = ["train", "data", "--out", "out", "--dry-run", "--plan", plan, "--card", card, "--split", split]
-    assert main.main(line) == 0, capsys.readouterr().err
+    assert main(line) == 0, capsys.readouterr().err
 
 
 def test_a_file_that_a_virus_scanner_holds_is_replaced_when_it_lets_go(tmp_path, monkeypatch):
