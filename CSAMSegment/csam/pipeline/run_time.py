@@ -52,7 +52,8 @@ def measure(model: Model, device: str) -> tuple[Speed, str]:
     import torch
 
     from ..network.number_format import format_for
-    from .sliding_window import Sampling, network_on
+    from .cpu_fallback import network_on
+    from .sliding_window import Sampling
 
     multiple = 2 ** (model.architecture["num_levels"] - 1)
     divisor = math.sqrt(MEASURED_PART)

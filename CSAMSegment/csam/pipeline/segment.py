@@ -25,9 +25,10 @@ from ..network.parallel import Threads
 from ..result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from ..uncertainty.expected_error import case_quality
 from . import input_check
+from .cpu_fallback import network_on
 from .native_grid import NativeGrid
 from .result_warnings import Findings, one_orientation, result_warnings
-from .sliding_window import Sampling, network_on
+from .sliding_window import Sampling
 
 __all__ = ["Options", "Progress", "Result", "SliceScore", "StructureVolume", "segment"]
 

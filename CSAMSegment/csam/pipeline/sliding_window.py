@@ -6,7 +6,6 @@ length of the stack, and does not grow with the number of samples.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,28 +21,9 @@ from ..network.orientations import StackOrientation
 from ..network.parallel import Threads
 from ..network.posterior import GatePosterior, elements_at_once
 from ..result import Options
-from ..uncertainty.measures import SampleReducer, most_probable
+from ..uncertainty.measures import FirstPass, SampleReducer
 from . import tiles
-
-
-def on_the_cpu(error: BaseException) -> str:
-    """What is said of a run that a GPU has failed."""
-    fault = "The GPU's memory did not suffice" if is_out_of_memory(error) else "The GPU failed"
-    return f"{fault} ({in_short(error)}): the run went on on the CPU, which is slower."
-
-
-def network_on(model, device: str) -> tuple[torch.nn.Module, str, list[str]]:
-    """A model's network on a device, or on the CPU where that fails; where it is, and what there is to say of it.
-
-    Raises DeviceLost where the device answers no more.
-    """
-    try:
-        return model.network(device), device, []
-    except (MemoryError, RuntimeError) as error:
-        if device == "cpu" or isinstance(error, CSAMError):
-            raise
-        check_answers(device, in_short(error))
-        return model.network("cpu"), "cpu", [on_the_cpu(error)]
+from .cpu_fallback import copied_to_the_cpu, on_the_cpu
 
 
 @dataclass(frozen=True)
@@ -237,7 +217,7 @@ class Sampling:
                 self._warn("The GPU's memory was short: the run went on in smaller pieces.")
             else:
                 self._warn(said)
-                self.network = _copied_to_the_cpu(self.network)  # whoever lent it finds it where it was
+                self.network = copied_to_the_cpu(self.network)  # whoever lent it finds it where it was
                 self.device, self._chunk_limit = "cpu", 2**31
 
     def _warn(self, text: str) -> None:
@@ -296,13 +276,6 @@ class Sampling:
         return reducer
 
 
-def _copied_to_the_cpu(network: torch.nn.Module) -> torch.nn.Module:
-    """A copy that takes no memory where the network is."""
-    here = {id(buffer): buffer.cpu() for buffer in network.buffers()}
-    here |= {id(weight): torch.nn.Parameter(weight.detach().cpu(), False) for weight in network.parameters()}
-    return copy.deepcopy(network, here)
-
-
 def _within(probabilities: Tensor, entropies: Tensor, whole: Sequence[int], area: tuple) -> tuple[Tensor, Tensor]:
     """What is known of an area, in slices of the whole size that are background elsewhere."""
     mean = torch.zeros(*probabilities.shape[:2], *whole)
@@ -311,24 +284,6 @@ def _within(probabilities: Tensor, entropies: Tensor, whole: Sequence[int], area
     expected = torch.zeros(len(entropies), *whole)
     expected[(..., *area)] = entropies
     return mean, expected
-
-
-@dataclass(frozen=True)
-class FirstPass:
-    """What the first pass over a window gave, as a ``SampleReducer`` has it; every sample saw the same."""
-
-    mean_probabilities: Tensor
-    expected_entropy: Tensor
-    areas: np.ndarray
-
-    @classmethod
-    def of(cls, probabilities: Tensor, entropies: Tensor, weights: Tensor, samples: int) -> FirstPass:
-        """weights: (H, W), how much a pixel counts as area."""
-        areas = np.zeros(probabilities.shape[:2])
-        labels = most_probable(probabilities)
-        for k in range(1, probabilities.shape[1]):
-            areas[:, k] = ((labels == k) * weights).sum((1, 2))
-        return cls(probabilities, entropies, np.repeat(areas[None], samples, 0))
 
 
 def mean_probabilities(network, values: Tensor, field_of_view: tuple[int, int], device: str = "cpu") -> Tensor:

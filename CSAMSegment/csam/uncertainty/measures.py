@@ -7,6 +7,7 @@ their classes in dimension 1; entropies are in nats.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -97,3 +98,21 @@ class SampleReducer:
     @property
     def expected_entropy(self) -> Tensor:
         return self.entropy_sum / self.samples
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """What the first pass over a window gave, as a ``SampleReducer`` has it; every sample saw the same."""
+
+    mean_probabilities: Tensor
+    expected_entropy: Tensor
+    areas: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: Tensor, entropies: Tensor, weights: Tensor, samples: int) -> FirstPass:
+        """weights: (H, W), how much a pixel counts as area."""
+        areas = np.zeros(probabilities.shape[:2])
+        labels = most_probable(probabilities)
+        for k in range(1, probabilities.shape[1]):
+            areas[:, k] = ((labels == k) * weights).sum((1, 2))
+        return cls(probabilities, entropies, np.repeat(areas[None], samples, 0))

@@ -1,0 +1,37 @@
+"""What a GPU fails at is done on the CPU: the network there, and what the user is told."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from ..errors import CSAMError, in_short, is_out_of_memory
+from ..network.devices import check_answers
+
+
+def on_the_cpu(error: BaseException) -> str:
+    """What is said of a run that a GPU has failed."""
+    fault = "The GPU's memory did not suffice" if is_out_of_memory(error) else "The GPU failed"
+    return f"{fault} ({in_short(error)}): the run went on on the CPU, which is slower."
+
+
+def network_on(model, device: str) -> tuple[torch.nn.Module, str, list[str]]:
+    """A model's network on a device, or on the CPU where that fails; where it is, and what there is to say of it.
+
+    Raises DeviceLost where the device answers no more.
+    """
+    try:
+        return model.network(device), device, []
+    except (MemoryError, RuntimeError) as error:
+        if device == "cpu" or isinstance(error, CSAMError):
+            raise
+        check_answers(device, in_short(error))
+        return model.network("cpu"), "cpu", [on_the_cpu(error)]
+
+
+def copied_to_the_cpu(network: torch.nn.Module) -> torch.nn.Module:
+    """A copy that takes no memory where the network is."""
+    here = {id(buffer): buffer.cpu() for buffer in network.buffers()}
+    here |= {id(weight): torch.nn.Parameter(weight.detach().cpu(), False) for weight in network.parameters()}
+    return copy.deepcopy(network, here)
