@@ -1,4 +1,4 @@
-"""Drives the panel in a running Slicer as a person would, with a picture of every state.
+"""Drives the panel in a running Slicer as a user would, with a picture of every state.
 
     CSAM_WORKER_COMMAND=/path/to/a/python/with/torch Slicer --no-splash \\
         --additional-module-paths CSAMSegment --python-script Testing/slicer/drive_panel.py out/slicer
@@ -131,7 +131,7 @@ class Driver:
 
     def review(self) -> None:
         self.ui.nextButton.click()
-        self.step("the most uncertain slice: " + self.ui.sliceTable.item(0, 1).text())
+        self.step("the slice with rank 1: " + self.ui.sliceTable.item(0, 1).text())
         self.ui.reviewedButton.click()
         self.step("reviewed: " + self.ui.reviewedLabel.text)
         self.ui.overlayKindComboBox.currentIndex = 1

@@ -102,7 +102,7 @@ def transform_points(points: np.ndarray, source, target) -> np.ndarray:
 
 
 def told(volume, bend: Bend) -> str:
-    """What a person must know of a bent grid, empty where nobody would notice."""
+    """What a user must know of a bent grid, empty where nobody would notice."""
     if bend.share <= UNSEEN:
         return ""
     return _(

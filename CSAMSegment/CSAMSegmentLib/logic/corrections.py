@@ -1,4 +1,4 @@
-"""What a person's corrections do to the volumes: measured again from the voxels of the segments.
+"""What a user's corrections do to the volumes: measured again from the voxels of the segments.
 
 Nothing of it is stored: the voxels are, and a structure is edited when they are not as many as the run has found.
 """

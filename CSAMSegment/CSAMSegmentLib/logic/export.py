@@ -16,7 +16,7 @@ from .result_tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
 from .shown_result import ShownResult
 
 HEADER = (
-    *(STRUCTURE, VOLUME, "edited", "automatic volume (ml)", MEAN, LOW, HIGH, "case quality", "model", "image"),
+    *(STRUCTURE, VOLUME, "edited", "automatic volume (ml)", MEAN, LOW, HIGH, "expected dice", "model", "image"),
     "segmented",  # what of the image the figures are of
 )
 PARTS = {REGION: "region", SLICES: "some slices"}
@@ -25,7 +25,7 @@ PARTS = {REGION: "region", SLICES: "some slices"}
 def table_text(result: ShownResult, separator: str = ",") -> str:
     """A header and a line for each structure, as spreadsheets read it.
 
-    The volume is that of the segment as it is now, whether a person has edited it or not; the mean and the interval
+    The volume is that of the segment as it is now, whether a user has edited it or not; the mean and the interval
     belong to the automatic volume.
     """
     quality = None if result.is_empty else result.report().get("case_quality")

@@ -116,8 +116,8 @@ def write_result(
     result: its images lie on the grid of the volume. model: gives the names, colours and codes of the labels.
     segmentation: a segmentation node to write into, None for a new one. Only segments that this model made before
     are replaced; the other outputs of such an earlier run are brought up to date with it.
-    uncertainty: scalar volume node for the chance of error, None for that of the earlier run or a new one.
-    maps: which of the chance of error, "entropy" and "mutual_information" to show. A probability for each
+    uncertainty: scalar volume node for the error map, None for that of the earlier run or a new one.
+    maps: which of "error_probability", "entropy" and "mutual_information" to show. A probability for each
     structure comes with them when the result has probabilities. others: the volumes of the model's further channels.
     Raises InputError when a node cannot be used so, or the result does not fit the volume.
     """
@@ -216,7 +216,7 @@ def result_steps(
         _tie(transaction, segmentation, volume, model)
         for role, node in earlier.items():
             if role in contents:
-                known = node.GetAttribute(ROLE) == role  # keeps the look a person gave it
+                known = node.GetAttribute(ROLE) == role  # keeps the look that the user gave it
                 exchange_content(transaction, node, contents[role])
                 if role in images and not known:
                     show_map(transaction, node, role, classes)
@@ -249,13 +249,13 @@ def check_outputs(volumes: Sequence, segmentation=None, uncertainty=None, maps: 
             raise InputError(f'The output "{node.GetName()}" is no longer in the scene. Choose another one.')
     if any(uncertainty is image for image in volumes if image is not None):
         raise InputError(
-            f'"{uncertainty.GetName()}" is the input and the output of the uncertainty. Choose another output volume.'
+            f'"{uncertainty.GetName()}" is the input and the output of the error map. Choose another output volume.'
         )
     role = uncertainty.GetAttribute(ROLE) if uncertainty is not None else None
     if role not in (None, ERROR_PROBABILITY.name):
         raise InputError(
             f'"{uncertainty.GetName()}" holds the {MAPS[role].title if role in MAPS else role} of a result. Choose '
-            "another output volume for the chance of error."
+            "another output volume for the error map."
         )
     if segmentation is not None:
         content = segmentation.GetSegmentation()
@@ -299,7 +299,7 @@ def _tie(transaction, node, volume, model: ModelLike) -> None:
 
 
 def _check_there(scene, nodes: Sequence) -> None:
-    """Raise InputError where a person has removed one of the result's nodes while it was being written."""
+    """Raise InputError where a user has removed one of the result's nodes while it was being written."""
     for node in nodes:
         if node.GetScene() is not scene:
             raise InputError(f'"{node.GetName()}" was removed while the result was being written. Run it again.')

@@ -41,7 +41,7 @@ def register(resources: Path) -> None:
 
 
 def make_phantom(source=None) -> list:
-    """A short-axis cine stack of a made heart, shown in the slice views. Returns [vtkMRMLScalarVolumeNode].
+    """A short-axis cine stack of a computed heart, shown in the slice views. Returns [vtkMRMLScalarVolumeNode].
 
     Making it takes some seconds; the application stays responsive meanwhile.
     """

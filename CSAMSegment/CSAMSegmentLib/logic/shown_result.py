@@ -60,7 +60,7 @@ class ShownResult:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the run has found nothing at all: the case quality then says nothing."""
+        """Whether the run has found nothing at all: the expected Dice then says nothing."""
         return not any(entry.volume_ml for entry in self.structures())
 
     def local_volume(self, value: int) -> float:

@@ -1,4 +1,4 @@
-"""Getting torch into Slicer's Python: through the PyTorch extension, after the person has agreed, never otherwise."""
+"""Getting torch into Slicer's Python: through the PyTorch extension, after the user has agreed, never otherwise."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def extension_logic():
 
 
 def install_torch(logic) -> None:
-    """Let the PyTorch extension install torch; blocks while it does. Ask the person before.
+    """Let the PyTorch extension install torch; blocks while it does. Ask the user before.
 
     logic: a ``PyTorchUtilsLogic`` of any version; it gets only those arguments that its installTorch has.
     Raises WorkerError that says what to do when nothing was installed.

@@ -26,7 +26,7 @@ CHECK_DELAY = 150
 
 
 class InputView:
-    """Lets a person choose images and a model, and says in words how well they fit.
+    """Lets a user choose images and a model, and says in words how well they fit.
 
     ui: the widgets of CSAMSegment.ui. logic: gives the models. onChanged: called when what is chosen has changed
     otherwise than through the parameter node.

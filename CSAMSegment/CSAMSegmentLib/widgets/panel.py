@@ -83,7 +83,7 @@ class Panel:
     # Life ---------------------------------------------------------------------------------------------------------
 
     def enter(self) -> None:
-        """The person opens the module: the worker starts, so that it is warm when it is needed."""
+        """The user opens the module: the worker starts, so that it is warm when it is needed."""
         self._entered, self._away = True, False
         self.overlay.open()
         self.input.lookForModels()
@@ -97,7 +97,7 @@ class Panel:
         self._workerTimer.start()
 
     def exit(self) -> None:
-        """The person opens another module; a run goes on, and so do its results."""
+        """The user opens another module; a run goes on, and so do its results."""
         self._entered, self._away = False, True
         if not self.review.isEditing:  # the Segment Editor that it opens works on the same plane
             self.overlay.leave()
@@ -209,7 +209,7 @@ class Panel:
         self._overlayTimer.start()
 
     def _canRestore(self, result) -> bool:
-        """Whether what the last run replaced can be put back where the person would see it."""
+        """Whether what the last run replaced can be put back where the user would see it."""
         possible = self.logic.canRestorePrevious and result is not None
         return possible and self.logic.lastOutput.previous.segmentation is result.segmentation
 
@@ -271,7 +271,7 @@ class Panel:
         return slicer.util.confirmOkCancelDisplay(question)
 
     def _onDone(self, output) -> str:
-        """Show what a run has written, unless the person has gone on to another image meanwhile; what to say of it."""
+        """Show what a run has written, unless the user has gone on to another image meanwhile; what to say of it."""
         parameters = self.parameters
         if self._editing is None and parameters is not None:  # during the run, perhaps
             self._editing = self.result.corrected(parameters.model)

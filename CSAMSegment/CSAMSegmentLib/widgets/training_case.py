@@ -1,4 +1,4 @@
-"""Keeps what a person has corrected as a case to train on: image and segments, in a data set on disk.
+"""Keeps what a user has corrected as a case to train on: image and segments, in a data set on disk.
 
 Example, in a script:
     >>> result = find_result(output.segmentation, "cardiac-lv")
@@ -171,11 +171,11 @@ class TrainingCaseView:
             slicer.util.showStatusMessage(told, 5000)
 
     def _keep(self) -> str:
-        """What to say at the end, nothing when the person has cancelled."""
+        """What to say at the end, nothing when the user has cancelled."""
         result, model = self._find(), self._input.model
         case_of(result, self._input.volumes(), model)
-        doubts = _doubts(result, model)
-        if doubts and not slicer.util.confirmOkCancelDisplay(" ".join([*doubts, _("Keep the case?")])):
+        objections = _objections(result, model)
+        if objections and not slicer.util.confirmOkCancelDisplay(" ".join([*objections, _("Keep the case?")])):
             return ""
         settings, title = slicer.app.userSettings(), _("Choose the data set to add the case to")
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, settings.value(FOLDER, ""))
@@ -203,7 +203,7 @@ class TrainingCaseView:
         return _("{name} is kept. Cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
 
 
-def _doubts(result: ShownResult, model) -> list[str]:
+def _objections(result: ShownResult, model) -> list[str]:
     """What speaks against learning from a result as it is, a sentence each."""
     rows, said = result.rows(), []
     left = sum(not row.reviewed for row in rows)
@@ -218,7 +218,7 @@ def _doubts(result: ShownResult, model) -> list[str]:
 
 
 def _ask_name(suggestion: str) -> str:
-    """The case's name as a person gives it, empty when they cancel."""
+    """The case's name as a user gives it, empty when they cancel."""
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
     dialog.setLabelText(

@@ -25,7 +25,7 @@ def _setting(model, device: str, samples: int, augmented: bool) -> str:
 
 
 class WorkerView:
-    """Starts the worker, says what it runs on, and lets a person choose another device or another worker.
+    """Starts the worker, says what it runs on, and lets a user choose another device or another worker.
 
     input: that part of the panel. onRestart: called before the worker is ended on request.
     """
