@@ -18,7 +18,7 @@ def two(user):
 
 
 def second(user, volume) -> None:
-    user.panel.input._channels[0].setCurrentNode(volume)
+    user.panel.input.channels.selectors[0].setCurrentNode(volume)
     user.looks()
 
 

@@ -169,7 +169,7 @@ def test_a_model_of_two_channels_asks_for_two_images(user):
     user.ui.modelSelector.currentIndex = 1
     user.ui.modelSelector.activated.emit(1)
     user.looks()
-    [selector] = user.panel.input._channels
+    [selector] = user.panel.input.channels.selectors
     assert user.ui.inputSelectorLabel.text == "T2:"
     assert user.ui.applyButton.toolTip == "The model needs one more image: ADC"
     selector.setCurrentNode(second)
@@ -189,7 +189,7 @@ def chooses_two_images(user):
     user.opens()
     user.parameters.model = "two"
     user.looks()
-    user.panel.input._channels[0].setCurrentNode(second)
+    user.panel.input.channels.selectors[0].setCurrentNode(second)
     user.looks()
     return second
 
@@ -200,7 +200,7 @@ def test_the_second_image_is_restored_with_the_scene(user, tmp_path):
     slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     user.looks()
-    assert user.panel.input._channels[0].currentNode().GetName() == "ADC"
+    assert user.panel.input.channels.selectors[0].currentNode().GetName() == "ADC"
     assert user.panel.input.volumes()[0].GetName() == "T2"
 
 
@@ -211,7 +211,7 @@ def test_going_back_to_one_channel_takes_the_second_selector_away(user):
     user.looks()
     user.parameters.model = "tiny"
     user.looks()
-    assert not user.panel.input._channels
+    assert not user.panel.input.channels.selectors
     assert not user.ui.channelsWidget.isVisible()
     assert user.ui.applyButton.enabled
 
@@ -224,4 +224,4 @@ def test_a_scene_that_is_added_leaves_the_second_image_chosen(user, tmp_path):
     slicer.util.loadScene(str(tmp_path / "note.mrb"))
     user.looks()
     assert [volume.GetName() for volume in user.panel.input.volumes()] == ["T2", "ADC"]
-    assert user.panel.input._channels[0].currentNode() is second
+    assert user.panel.input.channels.selectors[0].currentNode() is second

@@ -235,7 +235,7 @@ def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(u
     user.opens()
     user.parameters.model = "two"
     user.looks()
-    user.panel.input._channels[0].setCurrentNode(second)
+    user.panel.input.channels.selectors[0].setCurrentNode(second)
     user.looks()
     user.applies()
     reviewed(user)
@@ -255,7 +255,7 @@ def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(u
     assert len(read_dataset(tmp_path / "prostates").cases) == 1
     third = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "third")
     third.SetName("ADC")
-    user.panel.input._channels[0].setCurrentNode(third)
+    user.panel.input.channels.selectors[0].setCurrentNode(third)
     user.looks()
     assert refuses(user) == "The model was run on: T2, ADC. Choose the same again to keep the result."
     check = training_case.check_case

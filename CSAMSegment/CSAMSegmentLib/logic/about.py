@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from . import sample_data, thick_slice_layout
-from .i18n import tr as _
+from .texts import tr as _
 
 RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 

@@ -20,7 +20,7 @@ from csam.image.geometry import slice_axis
 from csam.image.raster import voxels_of
 from csam.result import Result
 
-from .i18n import tr as _
+from .texts import tr as _
 
 UNSEEN = 0.01
 """Share of a voxel below which nobody needs to know that the grid is bent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .i18n import tr as _
+from .texts import tr as _
 
 
 class SliceAxis(Enum):

@@ -10,12 +10,12 @@ import slicer
 
 from csam.result import REGION, WHOLE, StructureVolume
 
-from .i18n import tr as _
 from .map_display import ERROR_PROBABILITY
 from .result_nodes import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .result_tables import SliceRow, read_slices, read_volumes
 from .segments import own_segments
 from .sequence_browser import shown_item
+from .texts import tr as _
 from .volume_geometry import place_in_world
 
 

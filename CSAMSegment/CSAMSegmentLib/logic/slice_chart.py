@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import slicer
 
-from .i18n import tr as _
 from .result_nodes import ROLE, SEGMENTATION
 from .result_tables import SLICE, WRONG_AREA
+from .texts import tr as _
 
 CHART_ROLE, SERIES_ROLE = "chart", "series"
 COLOR = (0.85, 0.33, 0.10)

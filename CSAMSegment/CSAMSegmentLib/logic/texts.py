@@ -1,4 +1,4 @@
-"""Numbers in words, as the panel says them. Pure functions, without Qt."""
+"""What the panel says, in the language of the application. Pure functions, without Qt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from html import escape
 
 from csam.result import REGION, SLICES, WHOLE
 
-from .i18n import tr as _
+try:
+    from slicer.i18n import tr
+except ImportError:  # no application (slicer-core): the text itself
+
+    def tr(text: str) -> str:
+        """The text in the language of the application."""
+        return text
+
+
+_ = tr
 
 GOOD, FAIR = 0.9, 0.8
 """Expected Dice from which on a result of an uncalibrated model is good or fair."""

@@ -9,7 +9,7 @@ import sysconfig
 
 from csam.errors import WorkerError
 
-from .i18n import tr as _
+from .texts import tr as _
 
 REQUIREMENT = ">=2.4"
 

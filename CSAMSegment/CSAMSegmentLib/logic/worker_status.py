@@ -38,21 +38,21 @@ class WorkerStatus:
         return self._paceJob is not None
 
     @property
-    def hasTorch(self) -> bool | None:
+    def has_torch(self) -> bool | None:
         """Whether the worker can import torch; None while unknown."""
         return None if self.hello is None else bool(self.hello.get("torch"))
 
     @property
     def installable(self) -> bool:
         """Whether an installation would give the worker torch: it is missing or too old, not damaged."""
-        return self.hasTorch is False and bool(self.hello.get("installable", True))  # an older worker does not say
+        return self.has_torch is False and bool(self.hello.get("installable", True))  # an older worker does not say
 
     def ask(self) -> None:
         """Start the worker and ask; an answer that is awaited or there is not asked for again."""
         if self.hello is None:
-            self.askAgain()
+            self.ask_again()
 
-    def askAgain(self) -> None:
+    def ask_again(self) -> None:
         """Ask although an answer is there: a device may be gone, or a new worker have taken over."""
         if self.pending:
             return
@@ -62,9 +62,9 @@ class WorkerStatus:
         except CSAMError as error:
             self.error = error
 
-    def askPace(self, model: str, device: str) -> None:
+    def ask_pace(self, model: str, device: str) -> None:
         """Let the worker read a model and measure how fast it runs on a device, once."""
-        if not self.hasTorch or self._paceJob is not None or (model, device) in self._asked:
+        if not self.has_torch or self._paceJob is not None or (model, device) in self._asked:
             return
         self._asked.add((model, device))
         header = {"type": "load", "model": model, "device": device}
@@ -73,9 +73,9 @@ class WorkerStatus:
 
     def poll(self) -> bool:
         """Look for the answers; whether something has changed. Never raises."""
-        return self._pollHello() or self._pollPace()
+        return self._poll_hello() or self._poll_pace()
 
-    def _pollPace(self) -> bool:
+    def _poll_pace(self) -> bool:
         if self._paceJob is None:
             return False
         key, job = self._paceJob
@@ -91,7 +91,7 @@ class WorkerStatus:
                 return True
         return False
 
-    def _pollHello(self) -> bool:
+    def _poll_hello(self) -> bool:
         if self._job is None:
             return False
         for event in self._job.poll():

@@ -14,7 +14,7 @@ from ..logic.result_tables import SLICE
 from ..logic.shown_result import ShownResult
 from ..logic.slice_chart import ensure_chart, fit_chart, points, show_chart
 from ..logic.thick_slice_layout import ThickSliceLayout
-from .timers import make_timer
+from .keys_and_timers import make_timer
 
 RESIZED = 60
 """Milliseconds after which the views of another layout have their sizes, and images can be fitted into them."""

@@ -11,10 +11,10 @@ import slicer
 from csam.errors import CSAMError
 
 from ..logic import texts
-from ..logic.export import table_text, write_csv
-from ..logic.i18n import tr as _
 from ..logic.segments import segment_id
 from ..logic.shown_result import ShownResult
+from ..logic.structure_volumes import table_text, write_csv
+from ..logic.texts import tr as _
 
 
 class ResultView:

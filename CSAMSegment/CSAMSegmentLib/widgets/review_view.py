@@ -6,10 +6,10 @@ import qt
 import slicer
 
 from ..logic import slice_views
-from ..logic.i18n import tr as _
 from ..logic.result_tables import SliceRow, set_reviewed
 from ..logic.shown_result import ShownResult
-from .shortcuts import drop_shortcuts, make_shortcuts
+from ..logic.texts import tr as _
+from .keys_and_timers import drop_shortcuts, make_shortcuts
 
 RANK, SLICE, AREA, REVIEWED = range(4)
 

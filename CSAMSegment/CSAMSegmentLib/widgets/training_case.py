@@ -21,10 +21,10 @@ from csam.image.geometry import check_channels
 from csam.training.add_case import Collection, case_name, collection
 from csam.training.model_match import values_by_name
 
-from ..logic.i18n import tr as _
 from ..logic.segments import segment_id
 from ..logic.sequence_browser import shown_item
 from ..logic.shown_result import ShownResult
+from ..logic.texts import tr as _
 from ..logic.volume_geometry import image_from_volume
 
 FOLDER = "CSAMSegment/TrainingFolder"

@@ -8,7 +8,7 @@ from csam.errors import CSAMError, WorkerError
 from csam.pipeline.run_time import work
 
 from ..logic import texts
-from ..logic.i18n import tr as _
+from ..logic.texts import tr as _
 from ..logic.torch_install import obstacle
 from ..logic.volume_geometry import raster_from_volume, region_from_roi
 from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
@@ -81,7 +81,7 @@ class WorkerView:
             text = str(status.error)
         elif status.hello is None:
             text = _("The worker starts with the next run.")
-        elif not status.hasTorch:
+        elif not status.has_torch:
             text = status.hello.get("reason") or ""
             if self.runsInSlicer() and status.installable:
                 text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
@@ -138,7 +138,7 @@ class WorkerView:
         learnt = read_setting(_setting(model, device, samples, augmented))
         pace = self.status.paces.get((str(self._input.modelPath), device))
         if pace is None and not learnt:
-            self.status.askPace(str(self._input.modelPath), device)
+            self.status.ask_pace(str(self._input.modelPath), device)
             return ""
         try:
             volume, region = parameters.inputVolume, parameters.region
@@ -155,7 +155,7 @@ class WorkerView:
         """Where a run was on another device than was thought, ask the worker anew what it has."""
         result = run.output.result
         if result is not None and result.provenance.get("device") not in (None, self.device()["id"]):
-            self.status.askAgain()
+            self.status.ask_again()
             self.refresh()
 
     def remember(self, run) -> None:
