@@ -36,7 +36,15 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
     with_mode("kill", "slow")
     driver.run()
     said = capsys.readouterr().out
-    steps = ("ready: NVIDIA Test GPU", "cancelled after 0.", "killed: The worker ended", "saved and loaded")
+    steps = (
+        "ready: NVIDIA Test GPU",
+        "cancelled after 0.",
+        "killed: The worker ended",
+        "saved and loaded",
+        "test-time augmentation: ",
+        "second run, and the first restored",
+        "region: Inside the region",
+    )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said
     assert len(list((tmp_path / "pictures").glob("*.png"))) == driver.pictures

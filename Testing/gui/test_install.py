@@ -143,5 +143,5 @@ def test_on_an_intel_slicer_on_macos_nothing_is_tried(bare, extension, monkeypat
     assert bare.ui.deviceLabel.text == torch_install.NO_WHEEL
     bare.ui.applyButton.click()
     bare.ends()
-    assert "There is none for Intel builds of Slicer on macOS" in bare.is_told()
+    assert "does not exist for Intel builds of Slicer on macOS" in bare.is_told()
     assert extension.calls == []

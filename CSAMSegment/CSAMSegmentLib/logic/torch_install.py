@@ -27,9 +27,9 @@ NO_EXTENSION = _(
 )
 
 NO_WHEEL = _(
-    "The network needs PyTorch 2.4 or newer. There is none for Intel builds of Slicer on macOS, and this is one. On a "
-    "Mac with an Apple processor, install Slicer for Apple processors. On any Mac, a Python on another computer can be "
-    "the worker (Advanced, Worker)."
+    "The network needs PyTorch 2.4 or newer, which does not exist for Intel builds of Slicer on macOS like "
+    "this one. On a Mac with an Apple processor, install Slicer for Apple processors. On any Mac, a Python on another "
+    "computer can be the worker (Advanced, Worker)."
 )
 
 

@@ -266,7 +266,10 @@ class Panel:
         may_be_lost = corrections.replaced is not None and corrections.replaced is self.logic.lastOutput
         if not (may_be_lost and self._canRestore(result)):
             return True
-        question = _("The last run replaced your corrections. Run again, and lose them? Restore previous keeps them.")
+        question = _(
+            "The last run replaced your corrections. If you run again, they are lost for good. To get them back, press "
+            "Cancel here and then Restore previous."
+        )
         return slicer.util.confirmOkCancelDisplay(question)
 
     def _onDone(self, output) -> str:

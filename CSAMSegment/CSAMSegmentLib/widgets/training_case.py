@@ -39,7 +39,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
     volumes: one for each channel of the model.
     """
     if result is None or result.segmentation.GetScene() is None or result.volume is None:
-        raise InputError("There is no result, or its image is no longer in the scene.")
+        raise InputError("There is no result, or its image is no longer in the scene. Segment an image first.")
     if model is None or model.name != result.model:
         raise InputError(f'This is the result of the model "{result.model}". Choose that model to keep it.')
     report = result.report()
@@ -56,7 +56,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
             "Go back there to keep it."
         )
     if _within(report, "provenance", "options", "region") is not None:
-        raise InputError("Only a region was segmented: what is outside is not known. Run the whole image to keep it.")
+        raise InputError("Only a region was segmented: nothing is known of the rest. Segment it all to keep it.")
 
 
 def _within(report, *names: str):
@@ -129,7 +129,7 @@ def labels_now(result: ShownResult, model) -> np.ndarray:
         if shared.any():
             raise InputError(
                 f'The segments "{owner[int(shared.max())]}" and "{segment.GetName()}" overlap; every voxel needs one '
-                "label. Take one of them away there, in the Segment Editor."
+                "label. Erase one of them there in the Segment Editor."
             )
         labels[mask] = label.value
         owner[label.value] = segment.GetName()
