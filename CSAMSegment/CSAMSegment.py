@@ -56,7 +56,7 @@ class CSAMSegmentParameterNode:
     device: str = "auto"
     keepProbabilities: bool = False
     testTimeAugmentation: bool = False
-    overlayKind: OverlayKind = OverlayKind.CHANCE_OF_ERROR
+    overlayKind: OverlayKind = OverlayKind.ERROR_PROBABILITY
     overlayVisible: bool = True
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.6
     overlayThreshold: Annotated[float, WithinRange(0, 100)] = 10

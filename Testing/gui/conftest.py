@@ -12,10 +12,10 @@ pytest.importorskip("PySide6", reason="PySide6-Essentials, Qt, is not installed"
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gui.panel_kit import person
+from gui.panel_kit import user
 from host.gui_host import GuiHost
 
-__all__ = ["host", "person"]
+__all__ = ["host", "user"]
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def host():
 
 
 @pytest.fixture
-def done(person):
-    """A person with a result."""
-    person.loads()
-    person.opens().applies()
-    return person
+def done(user):
+    """A user with a result."""
+    user.loads()
+    user.opens().applies()
+    return user

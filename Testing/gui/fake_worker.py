@@ -97,7 +97,7 @@ def segment(request, models):
 
 
 def result(image, labels, channels, options=Options(), radius_mm=25) -> Result:
-    """A ball in the middle for the first structure, doubt around its edge, most of it at the ends of the stack."""
+    """A ball in the middle for the first structure, errors probable around its edge, most at the ends of the stack."""
     k, j, i = np.indices(image.GetSize()[::-1], dtype=np.float32)
     size = image.GetSize()
     spacing = image.GetSpacing()

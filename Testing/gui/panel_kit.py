@@ -1,4 +1,4 @@
-"""A person in front of the panel: an image, a model, a worker that needs no torch, and hands for the buttons."""
+"""A user in front of the panel: an image, a model, a worker that needs no torch, and hands for the buttons."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def make_model(name: str, channels=("cine",), labels=("Left ventricle cavity",),
     )  # fmt: skip
 
 
-class Person:
-    """Works with the panel as a person does, and knows what a person sees."""
+class User:
+    """Works with the panel as a user does, and knows what a user sees."""
 
     def __init__(self, host, folder: Path):
         self.host, self.folder = host, folder
@@ -164,8 +164,8 @@ class Person:
 
 
 @pytest.fixture
-def person(host, tmp_path, monkeypatch):
-    """A person with a worker of their own and two models; nothing is open yet."""
+def user(host, tmp_path, monkeypatch):
+    """A user with a worker of their own and two models; nothing is open yet."""
     import CSAMSegmentLib.logic.model_library
 
     models = tmp_path / "shipped"
@@ -175,4 +175,4 @@ def person(host, tmp_path, monkeypatch):
     command = [sys.executable, str(FAKE_WORKER), str(tmp_path)]
     monkeypatch.setenv("CSAM_WORKER_COMMAND", shlex.join(command))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(MODULE), os.environ.get("PYTHONPATH")])))
-    return Person(host, tmp_path)
+    return User(host, tmp_path)

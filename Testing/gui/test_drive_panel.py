@@ -8,7 +8,7 @@ import slicer
 SCRIPT = Path(__file__).parents[1] / "slicer" / "drive_panel.py"
 
 
-def test_the_driver_for_the_application_gets_through_the_panel(person, monkeypatch, tmp_path, capsys):
+def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch, tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("drive_panel", SCRIPT)
     drive_panel = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(drive_panel)
@@ -19,16 +19,16 @@ def test_the_driver_for_the_application_gets_through_the_panel(person, monkeypat
         plain = getattr(driver, step)
 
         def run():
-            person.makes_the_worker(modes[0])
+            user.makes_the_worker(modes[0])
             plain()
-            person.makes_the_worker("quick")
+            user.makes_the_worker("quick")
 
         monkeypatch.setattr(driver, step, run)
 
     apply = driver.apply
 
     def quick():
-        person.makes_the_worker("quick")
+        user.makes_the_worker("quick")
         apply()
 
     monkeypatch.setattr(driver, "apply", quick)
@@ -36,7 +36,15 @@ def test_the_driver_for_the_application_gets_through_the_panel(person, monkeypat
     with_mode("kill", "slow")
     driver.run()
     said = capsys.readouterr().out
-    steps = ("ready: NVIDIA Test GPU", "cancelled after 0.", "killed: The worker ended", "saved and loaded")
+    steps = (
+        "ready: NVIDIA Test GPU",
+        "cancelled after 0.",
+        "killed: The worker ended",
+        "saved and loaded",
+        "test-time augmentation: ",
+        "second run, and the first restored",
+        "region: Inside the region",
+    )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said
     assert len(list((tmp_path / "pictures").glob("*.png"))) == driver.pictures

@@ -1,19 +1,19 @@
-"""A person corrects a segment: the panel tells the volume as it is now, and what the run had found."""
+"""A user corrects a segment: the panel tells the volume as it is now, and what the run had found."""
 
 import numpy as np
 import slicer
 from gui.panel_kit import SEGMENT
 
 
-def paints(person, slices: int = 1) -> float:
+def paints(user, slices: int = 1) -> float:
     """The volume in ml after it."""
-    changed = person.paints(slices)
-    person.looks()
-    return float(changed.sum()) * np.prod(person.volume.GetSpacing()) / 1000
+    changed = user.paints(slices)
+    user.looks()
+    return float(changed.sum()) * np.prod(user.volume.GetSpacing()) / 1000
 
 
-def shown(person) -> list[str]:
-    return [person.ui.resultTable.item(0, column).text() for column in range(3)]
+def shown(user) -> list[str]:
+    return [user.ui.resultTable.item(0, column).text() for column in range(3)]
 
 
 def test_without_an_edit_nothing_is_said_of_one(done):
@@ -27,7 +27,7 @@ def test_an_edit_changes_the_volume_and_says_so(done):
     assert shown(done) == [before[0], f"{volume:.0f} ✎", before[2]]
     assert done.ui.editedLabel.text == (
         f"Left ventricle cavity was edited: {volume:.0f} ml now, {before[1]} ml before. "
-        "Interval and uncertainty are those of the automatic result."
+        "Interval and error probability are those of the automatic result."
     )
     done.sees("12-edited")
 

@@ -8,23 +8,23 @@ from gui.panel_kit import make_model
 
 
 @pytest.fixture
-def two(person):
-    """A person with the model of two channels and one image in the first."""
-    person.loads("T2")
-    person.opens()
-    person.parameters.model = "two"
-    person.looks()
-    return person
+def two(user):
+    """A user with the model of two channels and one image in the first."""
+    user.loads("T2")
+    user.opens()
+    user.parameters.model = "two"
+    user.looks()
+    return user
 
 
-def second(person, volume) -> None:
-    person.panel.input._channels[0].setCurrentNode(volume)
-    person.looks()
+def second(user, volume) -> None:
+    user.panel.input.channels.selectors[0].setCurrentNode(volume)
+    user.looks()
 
 
-def another(person):
+def another(user):
     """A second image on the grid of the first."""
-    volume = person.loads("ADC")
+    volume = user.loads("ADC")
     slicer.util.arrayFromVolume(volume)[:] //= 2
     return volume
 
@@ -70,20 +70,20 @@ def test_the_same_image_for_both_channels_is_said(two):
 # What is no image, or not yet -----------------------------------------------------------------------------------------
 
 
-def test_a_map_of_a_result_is_no_image(person):
-    person.loads()
-    person.opens().applies()
-    person.parameters.inputVolume = person.nodes["entropy"]
-    person.looks()
-    assert person.ui.applyButton.toolTip == (
+def test_a_map_of_a_result_is_no_image(user):
+    user.loads()
+    user.opens().applies()
+    user.parameters.inputVolume = user.nodes["entropy"]
+    user.looks()
+    assert user.ui.applyButton.toolTip == (
         '"cine entropy" is a map of a result, not an image. Choose the image that was segmented.'
     )
-    assert not person.ui.applyButton.enabled
+    assert not user.ui.applyButton.enabled
 
 
-def test_an_image_under_a_transform_that_bends_space_can_be_run_and_it_is_said(person):
-    person.loads()
-    person.opens()
+def test_an_image_under_a_transform_that_bends_space_can_be_run_and_it_is_said(user):
+    user.loads()
+    user.opens()
     spline, landmarks = vtk.vtkThinPlateSplineTransform(), [vtk.vtkPoints(), vtk.vtkPoints()]
     for corner in ((0, 0, 0), (90, 0, 0), (0, 90, 0), (0, 0, 90), (90, 90, 50)):
         landmarks[0].InsertNextPoint(corner)
@@ -93,63 +93,63 @@ def test_an_image_under_a_transform_that_bends_space_can_be_run_and_it_is_said(p
     spline.SetBasisToR()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bent")
     node.SetAndObserveTransformToParent(spline)
-    person.volume.SetAndObserveTransformNodeID(node.GetID())
-    person.looks()
-    assert person.ui.applyButton.enabled
-    assert "bends the grid of the image" in person.ui.fitLabel.text
-    person.applies()
-    assert person.parameters.segmentation.GetTransformNodeID() == node.GetID()
-    assert "bends the grid of the image" in person.ui.warningsLabel.text
+    user.volume.SetAndObserveTransformNodeID(node.GetID())
+    user.looks()
+    assert user.ui.applyButton.enabled
+    assert "bends the grid of the image" in user.ui.fitLabel.text
+    user.applies()
+    assert user.parameters.segmentation.GetTransformNodeID() == node.GetID()
+    assert "bends the grid of the image" in user.ui.warningsLabel.text
 
 
-def test_an_empty_image_can_be_run_once_it_is_filled(person):
-    full = person.loads()
+def test_an_empty_image_can_be_run_once_it_is_filled(user):
+    full = user.loads()
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "arrives")
-    person.opens()
-    person.parameters.inputVolume = empty
-    person.looks()
-    assert not person.ui.applyButton.enabled
+    user.opens()
+    user.parameters.inputVolume = empty
+    user.looks()
+    assert not user.ui.applyButton.enabled
     empty.CopyOrientation(full)
     empty.SetAndObserveImageData(full.GetImageData())
-    person.looks()
-    assert person.ui.applyButton.enabled
-    assert "The image fits" in person.ui.fitLabel.text
+    user.looks()
+    assert user.ui.applyButton.enabled
+    assert "The image fits" in user.ui.fitLabel.text
 
 
-def test_a_transform_that_is_edited_later_is_looked_at_again(person):
-    person.loads()
-    person.opens()
-    node = moved(person.volume, np.eye(4))
-    person.looks()
-    assert "The image fits" in person.ui.fitLabel.text
+def test_a_transform_that_is_edited_later_is_looked_at_again(user):
+    user.loads()
+    user.opens()
+    node = moved(user.volume, np.eye(4))
+    user.looks()
+    assert "The image fits" in user.ui.fitLabel.text
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([2.0, 1, 1, 1])))
-    person.looks()
-    assert "stretches or shears" in person.ui.fitLabel.text
-    assert not person.ui.applyButton.enabled
+    user.looks()
+    assert "stretches or shears" in user.ui.fitLabel.text
+    assert not user.ui.applyButton.enabled
     node.SetMatrixTransformToParent(vtk.vtkMatrix4x4())
-    person.looks()
-    assert "The image fits" in person.ui.fitLabel.text
-    assert person.ui.applyButton.enabled
+    user.looks()
+    assert "The image fits" in user.ui.fitLabel.text
+    assert user.ui.applyButton.enabled
 
 
-def test_a_rotation_is_compared_with_the_planes_of_the_model_again(person):
+def test_a_rotation_is_compared_with_the_planes_of_the_model_again(user):
     from dataclasses import replace
 
-    volume = person.loads()
+    volume = user.loads()
     directions = np.zeros((3, 3))
     volume.GetIJKToRASDirections(directions)
     upright, lying = np.eye(4), np.eye(4)
     upright[:3, :3] = np.linalg.inv(directions)
     lying[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
-    replace(make_model("planes"), slice_axis="axial").save(person.folder / "shipped" / "planes")
-    person.opens()
-    person.parameters.model = "planes"
+    replace(make_model("planes"), slice_axis="axial").save(user.folder / "shipped" / "planes")
+    user.opens()
+    user.parameters.model = "planes"
     node = moved(volume, upright)
-    person.looks()
-    assert "The image fits" in person.ui.fitLabel.text
+    user.looks()
+    assert "The image fits" in user.ui.fitLabel.text
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(lying @ upright))
-    person.looks()
-    assert "Slices are 4 mm apart; the model was trained on 8 mm." in person.ui.fitLabel.text
+    user.looks()
+    assert "Slices are 4 mm apart; the model was trained on 8 mm." in user.ui.fitLabel.text
 
 
 # Letting go -----------------------------------------------------------------------------------------------------------
@@ -183,21 +183,21 @@ def test_a_deleted_image_is_let_go_at_once(two):
     two.looks()
 
 
-def test_no_image_outlives_its_scene(person):
-    person.loads()
-    person.opens()
-    volume, person.volume = person.volume, None
+def test_no_image_outlives_its_scene(user):
+    user.loads()
+    user.opens()
+    volume, user.volume = user.volume, None
     gone = []
     volume.AddObserver(vtk.vtkCommand.DeleteEvent, lambda *_event: gone.append(True))
     slicer.mrmlScene.Clear(0)
-    person.looks()
+    user.looks()
     assert not watched(volume)
     del volume
     assert gone
 
 
-def test_a_closed_panel_watches_nothing(person):
-    person.loads()
-    person.opens()
-    person.panel.close()
-    assert not watched(person.volume)
+def test_a_closed_panel_watches_nothing(user):
+    user.loads()
+    user.opens()
+    user.panel.close()
+    assert not watched(user.volume)

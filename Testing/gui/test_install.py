@@ -14,8 +14,8 @@ from CSAMSegmentLib.logic import torch_install, worker_launcher
 class Extension:
     """The logic of the PyTorch extension; what it was called with is kept."""
 
-    def __init__(self, person, error=None):
-        self.person, self.error, self.calls = person, error, []
+    def __init__(self, user, error=None):
+        self.user, self.error, self.calls = user, error, []
 
     def installTorch(
         self,
@@ -27,20 +27,20 @@ class Extension:
         self.calls.append((askConfirmation, forceComputationBackend, torchVersionRequirement))
         if self.error is not None:
             raise self.error
-        self.person.makes_the_worker("quick")
+        self.user.makes_the_worker("quick")
         return types.ModuleType("torch")
 
 
 @pytest.fixture
-def bare(person, monkeypatch):
-    """A person whose Slicer has no torch: the worker is Slicer's own Python."""
-    person.loads()
-    person.makes_the_worker("no-torch")
+def bare(user, monkeypatch):
+    """A user whose Slicer has no torch: the worker is Slicer's own Python."""
+    user.loads()
+    user.makes_the_worker("no-torch")
     found = worker_launcher.find_command
 
     monkeypatch.setattr(worker_launcher, "find_command", lambda environment: (found(environment)[0], "Slicer's Python"))
-    person.opens()
-    return person
+    user.opens()
+    return user
 
 
 @pytest.fixture
@@ -143,5 +143,5 @@ def test_on_an_intel_slicer_on_macos_nothing_is_tried(bare, extension, monkeypat
     assert bare.ui.deviceLabel.text == torch_install.NO_WHEEL
     bare.ui.applyButton.click()
     bare.ends()
-    assert "There is none for Intel builds of Slicer on macOS" in bare.is_told()
+    assert "does not exist for Intel builds of Slicer on macOS" in bare.is_told()
     assert extension.calls == []

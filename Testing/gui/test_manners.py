@@ -1,4 +1,4 @@
-"""What a person made or chose is not taken away without a word: corrections, views, layouts, whose result it is."""
+"""What a user made or chose is not taken away without a word: corrections, views, layouts, whose result it is."""
 
 import numpy as np
 import qt
@@ -8,9 +8,9 @@ from gui.panel_kit import make_model
 RED = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
 
 
-def corrects(person) -> np.ndarray:
-    changed = person.paints()
-    person.looks()
+def corrects(user) -> np.ndarray:
+    changed = user.paints()
+    user.looks()
     return changed
 
 
@@ -137,14 +137,14 @@ def test_a_scene_keeps_the_layout_that_it_was_saved_with(done, tmp_path):
     assert manager.layout == RED
 
 
-def test_an_image_that_was_loaded_meanwhile_is_chosen(person):
-    person.opens()
-    assert person.parameters.inputVolume is None
-    person.widget.exit()
-    image = person.loads()
-    person.widget.enter()
-    person.looks()
-    assert person.parameters.inputVolume is image
+def test_an_image_that_was_loaded_meanwhile_is_chosen(user):
+    user.opens()
+    assert user.parameters.inputVolume is None
+    user.widget.exit()
+    image = user.loads()
+    user.widget.enter()
+    user.looks()
+    assert user.parameters.inputVolume is image
 
 
 def test_the_result_of_another_model_is_called_so(done, tmp_path):
@@ -156,13 +156,13 @@ def test_the_result_of_another_model_is_called_so(done, tmp_path):
     assert "This is the result of the model &quot;tiny&quot;." in done.ui.warningsLabel.text
 
 
-def test_of_a_scan_in_which_nothing_was_found_no_quality_is_known(person):
-    person.loads()
-    person.opens().applies("empty")
-    assert person.ui.qualityLabel.text == "Case quality: unknown, for nothing was found."
-    person.ui.copyButton.click()
+def test_of_a_scan_in_which_nothing_was_found_no_quality_is_known(user):
+    user.loads()
+    user.opens().applies("empty")
+    assert user.ui.qualityLabel.text == "Nothing was found, so no Dice can be expected. Look at every slice."
+    user.ui.copyButton.click()
     row = dict(zip(*(line.split("\t") for line in slicer.app.clipboard().text().splitlines()), strict=True))
-    assert row["case quality"] == ""
+    assert row["expected dice"] == ""
 
 
 def test_a_device_that_is_not_here_is_told_before_the_run(done):

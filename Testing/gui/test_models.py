@@ -13,130 +13,130 @@ from CSAMSegmentLib.logic.user_models import add_model, user_folder
 from CSAMSegmentLib.logic.worker_launcher import read_setting
 
 
-def adds(person, name: str, **arguments) -> None:
-    path = person.folder / f"{name} of a friend.zip"
+def adds(user, name: str, **arguments) -> None:
+    path = user.folder / f"{name} of a friend.zip"
     make_model(name, **arguments).save(path)
-    person.host.dialogs.answer(str(path))
-    person.ui.addModelButton.click()
-    person.host.dialogs.take()
-    person.looks()
+    user.host.dialogs.answer(str(path))
+    user.ui.addModelButton.click()
+    user.host.dialogs.take()
+    user.looks()
 
 
-def test_a_model_is_added_from_a_zip_chosen_and_kept(person):
-    person.loads()
-    person.opens()
-    adds(person, "mine", title="My own model")
-    assert person.ui.modelSelector.currentText == "My own model"
-    assert person.parameters.model == "mine"
+def test_a_model_is_added_from_a_zip_chosen_and_kept(user):
+    user.loads()
+    user.opens()
+    adds(user, "mine", title="My own model")
+    assert user.ui.modelSelector.currentText == "My own model"
+    assert user.parameters.model == "mine"
     assert [path.name for path in user_folder().iterdir()] == ["mine.zip"]
     assert read_setting("CSAMSegment/ModelFolder") == str(user_folder())
-    person.applies()
-    assert person.parameters.segmentation.GetSegmentation().GetNthSegmentID(0) == "CSAMSegment_mine_1"
+    user.applies()
+    assert user.parameters.segmentation.GetSegmentation().GetNthSegmentID(0) == "CSAMSegment_mine_1"
 
 
-def test_only_the_users_models_can_be_removed(person):
-    person.opens()
-    assert not person.ui.removeModelButton.enabled
-    adds(person, "mine")
-    assert person.ui.removeModelButton.enabled
-    person.host.dialogs.answer(qt.QMessageBox.Yes)
-    person.ui.removeModelButton.click()
-    [question] = person.host.dialogs.take()
+def test_only_the_users_models_can_be_removed(user):
+    user.opens()
+    assert not user.ui.removeModelButton.enabled
+    adds(user, "mine")
+    assert user.ui.removeModelButton.enabled
+    user.host.dialogs.answer(qt.QMessageBox.Yes)
+    user.ui.removeModelButton.click()
+    [question] = user.host.dialogs.take()
     assert question.text == 'Delete the model "mine" from your model folder?'
     assert not list(user_folder().iterdir())
-    assert person.parameters.model == "tiny"
-    assert not person.ui.removeModelButton.enabled
+    assert user.parameters.model == "tiny"
+    assert not user.ui.removeModelButton.enabled
 
 
-def test_a_no_keeps_the_model(person):
-    person.opens()
-    adds(person, "mine")
-    person.host.dialogs.answer(qt.QMessageBox.No)
-    person.ui.removeModelButton.click()
-    person.host.dialogs.take()
-    assert person.parameters.model == "mine"
+def test_a_no_keeps_the_model(user):
+    user.opens()
+    adds(user, "mine")
+    user.host.dialogs.answer(qt.QMessageBox.No)
+    user.ui.removeModelButton.click()
+    user.host.dialogs.take()
+    assert user.parameters.model == "mine"
 
 
-def test_a_model_that_ships_is_not_replaced_by_one_of_its_name(person):
-    person.opens()
-    path = person.folder / "other.zip"
+def test_a_model_that_ships_is_not_replaced_by_one_of_its_name(user):
+    user.opens()
+    path = user.folder / "other.zip"
     make_model("tiny").save(path)
     with pytest.raises(ModelError, match='comes with the extension has the name "tiny"'):
-        add_model(path, person.panel.logic.library)
+        add_model(path, user.panel.logic.library)
 
 
-def test_the_card_says_what_to_know_before_trusting_a_model(person):
-    person.opens()
-    person.ui.aboutModelButton.click()
-    card = person.panel.input._card
+def test_the_card_says_what_to_know_before_trusting_a_model(user):
+    user.opens()
+    user.ui.aboutModelButton.click()
+    card = user.panel.input._card
     text = card.findChild(qt.QTextBrowser).toPlainText()
     for words in ("Tiny heart", "not a medical device", "Licence: CC0", "20 training patients"):
         assert words in text
-    person.host.screenshot(card, "8-about", width=620, height=640)
+    user.host.screenshot(card, "8-about", width=620, height=640)
     card.close()
 
 
-def test_a_scene_whose_model_is_not_installed_says_so(person):
-    person.loads()
-    person.opens()
-    person.parameters.model = "liver"
-    person.looks()
+def test_a_scene_whose_model_is_not_installed_says_so(user):
+    user.loads()
+    user.opens()
+    user.parameters.model = "liver"
+    user.looks()
     problem = 'The model "liver" is not installed here. Add it from a file, or choose another model.'
-    assert person.ui.applyButton.toolTip == problem
-    assert "is not installed here" in person.ui.fitLabel.text
-    assert not person.ui.aboutModelButton.enabled
+    assert user.ui.applyButton.toolTip == problem
+    assert "is not installed here" in user.ui.fitLabel.text
+    assert not user.ui.aboutModelButton.enabled
 
 
-def test_a_model_whose_file_was_deleted_is_not_installed_any_more(person):
-    person.loads()
-    person.opens()
-    adds(person, "mine")
+def test_a_model_whose_file_was_deleted_is_not_installed_any_more(user):
+    user.loads()
+    user.opens()
+    adds(user, "mine")
     (user_folder() / "mine.zip").unlink()
-    assert person.panel.input.model is None
-    assert 'The model "mine" is not installed here' in person.panel.input.problem()
-    person.panel.refresh()
-    person.looks()
-    assert 'The model "mine" is not installed here' in person.ui.applyButton.toolTip
-    assert "is not installed here" in person.ui.fitLabel.text
-    assert person.ui.modelSelector.count == 2
-    assert person.ui.modelSelector.currentIndex == -1
-    assert not person.ui.removeModelButton.enabled
-    person.ui.modelSelector.currentIndex = 0
-    person.ui.modelSelector.activated.emit(0)
-    person.looks()
-    assert person.parameters.model == "tiny"
-    assert person.ui.applyButton.enabled
+    assert user.panel.input.model is None
+    assert 'The model "mine" is not installed here' in user.panel.input.problem()
+    user.panel.refresh()
+    user.looks()
+    assert 'The model "mine" is not installed here' in user.ui.applyButton.toolTip
+    assert "is not installed here" in user.ui.fitLabel.text
+    assert user.ui.modelSelector.count == 2
+    assert user.ui.modelSelector.currentIndex == -1
+    assert not user.ui.removeModelButton.enabled
+    user.ui.modelSelector.currentIndex = 0
+    user.ui.modelSelector.activated.emit(0)
+    user.looks()
+    assert user.parameters.model == "tiny"
+    assert user.ui.applyButton.enabled
 
 
-def test_the_buttons_of_a_model_whose_file_was_just_deleted_do_no_harm(person):
-    person.opens()
-    adds(person, "mine")
+def test_the_buttons_of_a_model_whose_file_was_just_deleted_do_no_harm(user):
+    user.opens()
+    adds(user, "mine")
     (user_folder() / "mine.zip").unlink()
-    person.ui.aboutModelButton.click()
-    assert not person.ui.aboutModelButton.enabled
-    adds(person, "mine")
+    user.ui.aboutModelButton.click()
+    assert not user.ui.aboutModelButton.enabled
+    adds(user, "mine")
     (user_folder() / "mine.zip").unlink()
-    person.host.dialogs.answer(qt.QMessageBox.Yes)
-    person.ui.removeModelButton.click()
-    [question] = person.host.dialogs.take()
+    user.host.dialogs.answer(qt.QMessageBox.Yes)
+    user.ui.removeModelButton.click()
+    [question] = user.host.dialogs.take()
     assert question.text == 'Delete the model "mine" from your model folder?'
-    assert person.parameters.model == "tiny"
+    assert user.parameters.model == "tiny"
 
 
-def test_a_model_that_came_into_the_folder_is_listed_when_the_module_is_entered(person):
-    (person.folder / "own").mkdir()
-    slicer.app.userSettings().setValue(FOLDER_SETTING, str(person.folder / "own"))
-    person.opens()
-    person.host.open_module("Data")
-    make_model("mine", title="Brought by hand").save(person.folder / "own" / "mine.zip")
-    person.host.open_module("CSAMSegment")
-    person.looks()
-    assert person.ui.modelSelector.itemText(2) == "Brought by hand"
-    assert person.ui.modelSelector.currentText == "Tiny heart"
+def test_a_model_that_came_into_the_folder_is_listed_when_the_module_is_entered(user):
+    (user.folder / "own").mkdir()
+    slicer.app.userSettings().setValue(FOLDER_SETTING, str(user.folder / "own"))
+    user.opens()
+    user.host.open_module("Data")
+    make_model("mine", title="Brought by hand").save(user.folder / "own" / "mine.zip")
+    user.host.open_module("CSAMSegment")
+    user.looks()
+    assert user.ui.modelSelector.itemText(2) == "Brought by hand"
+    assert user.ui.modelSelector.currentText == "Tiny heart"
 
 
-def test_a_model_folder_that_may_not_be_read_keeps_the_module_from_nothing(person, monkeypatch, caplog):
-    locked, iterdir = person.folder / "locked", Path.iterdir
+def test_a_model_folder_that_may_not_be_read_keeps_the_module_from_nothing(user, monkeypatch, caplog):
+    locked, iterdir = user.folder / "locked", Path.iterdir
     locked.mkdir()
 
     def guarded(self):
@@ -146,82 +146,82 @@ def test_a_model_folder_that_may_not_be_read_keeps_the_module_from_nothing(perso
 
     monkeypatch.setattr(Path, "iterdir", guarded)
     slicer.app.userSettings().setValue(FOLDER_SETTING, str(locked))
-    person.loads()
-    person.opens()
-    assert person.ui.modelSelector.count == 2
-    assert person.ui.applyButton.enabled
+    user.loads()
+    user.opens()
+    assert user.ui.modelSelector.count == 2
+    assert user.ui.applyButton.enabled
     assert caplog.text.count("Permission denied") == 1
 
 
-def test_no_closed_card_stays_behind(person):
-    person.opens()
+def test_no_closed_card_stays_behind(user):
+    user.opens()
     for _time in range(3):
-        person.ui.aboutModelButton.click()
-        person.panel.input._card.close()
-        person.looks()
+        user.ui.aboutModelButton.click()
+        user.panel.input._card.close()
+        user.looks()
     assert not slicer.util.mainWindow().findChildren(qt.QDialog)
 
 
-def test_a_model_of_two_channels_asks_for_two_images(person):
-    first = person.loads("T2")
-    second = person.loads("ADC")
-    person.opens()
-    person.ui.modelSelector.currentIndex = 1
-    person.ui.modelSelector.activated.emit(1)
-    person.looks()
-    [selector] = person.panel.input._channels
-    assert person.ui.inputSelectorLabel.text == "T2:"
-    assert person.ui.applyButton.toolTip == "The model needs one more image: ADC"
+def test_a_model_of_two_channels_asks_for_two_images(user):
+    first = user.loads("T2")
+    second = user.loads("ADC")
+    user.opens()
+    user.ui.modelSelector.currentIndex = 1
+    user.ui.modelSelector.activated.emit(1)
+    user.looks()
+    [selector] = user.panel.input.channels.selectors
+    assert user.ui.inputSelectorLabel.text == "T2:"
+    assert user.ui.applyButton.toolTip == "The model needs one more image: ADC"
     selector.setCurrentNode(second)
-    person.looks()
-    person.sees("9-two-channels")
-    person.applies()
-    assert person.panel.logic.run.volumes == (first, second)
-    assert person.ui.resultTable.rowCount == 2
-    assert person.ui.segmentComboBox.count == 2
-    person.sees("10-two-structures")
+    user.looks()
+    user.sees("9-two-channels")
+    user.applies()
+    assert user.panel.logic.run.volumes == (first, second)
+    assert user.ui.resultTable.rowCount == 2
+    assert user.ui.segmentComboBox.count == 2
+    user.sees("10-two-structures")
 
 
-def chooses_two_images(person):
+def chooses_two_images(user):
     """Opens the module with a model of two channels and an image for each; the second one comes back."""
-    person.loads("T2")
-    second = person.loads("ADC")
-    person.opens()
-    person.parameters.model = "two"
-    person.looks()
-    person.panel.input._channels[0].setCurrentNode(second)
-    person.looks()
+    user.loads("T2")
+    second = user.loads("ADC")
+    user.opens()
+    user.parameters.model = "two"
+    user.looks()
+    user.panel.input.channels.selectors[0].setCurrentNode(second)
+    user.looks()
     return second
 
 
-def test_the_second_image_is_restored_with_the_scene(person, tmp_path):
-    chooses_two_images(person)
+def test_the_second_image_is_restored_with_the_scene(user, tmp_path):
+    chooses_two_images(user)
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    person.looks()
-    assert person.panel.input._channels[0].currentNode().GetName() == "ADC"
-    assert person.panel.input.volumes()[0].GetName() == "T2"
+    user.looks()
+    assert user.panel.input.channels.selectors[0].currentNode().GetName() == "ADC"
+    assert user.panel.input.volumes()[0].GetName() == "T2"
 
 
-def test_going_back_to_one_channel_takes_the_second_selector_away(person):
-    person.loads()
-    person.opens()
-    person.parameters.model = "two"
-    person.looks()
-    person.parameters.model = "tiny"
-    person.looks()
-    assert not person.panel.input._channels
-    assert not person.ui.channelsWidget.isVisible()
-    assert person.ui.applyButton.enabled
+def test_going_back_to_one_channel_takes_the_second_selector_away(user):
+    user.loads()
+    user.opens()
+    user.parameters.model = "two"
+    user.looks()
+    user.parameters.model = "tiny"
+    user.looks()
+    assert not user.panel.input.channels.selectors
+    assert not user.ui.channelsWidget.isVisible()
+    assert user.ui.applyButton.enabled
 
 
-def test_a_scene_that_is_added_leaves_the_second_image_chosen(person, tmp_path):
+def test_a_scene_that_is_added_leaves_the_second_image_chosen(user, tmp_path):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "a note")
     slicer.util.saveScene(str(tmp_path / "note.mrb"))
     slicer.mrmlScene.Clear(0)
-    second = chooses_two_images(person)
+    second = chooses_two_images(user)
     slicer.util.loadScene(str(tmp_path / "note.mrb"))
-    person.looks()
-    assert [volume.GetName() for volume in person.panel.input.volumes()] == ["T2", "ADC"]
-    assert person.panel.input._channels[0].currentNode() is second
+    user.looks()
+    assert [volume.GetName() for volume in user.panel.input.volumes()] == ["T2", "ADC"]
+    assert user.panel.input.channels.selectors[0].currentNode() is second

@@ -12,8 +12,8 @@ from csam.result import Options
 LIBRARY = sorted((MODULE / "CSAMSegmentLib").glob("*.py"))
 
 
-def test_the_module_says_what_it_is(person):
-    parent = person.module
+def test_the_module_says_what_it_is(user):
+    parent = user.module
     assert parent.title == "CSAMSegment"
     assert parent.categories == ["Segmentation"]
     assert "where not to trust the result" in parent.helpText
@@ -22,10 +22,10 @@ def test_the_module_says_what_it_is(person):
     assert (MODULE / "Resources" / "Icons" / "CSAMSegment.png").is_file()
 
 
-def test_a_run_from_the_panel_takes_the_usual_options(person):
-    person.opens()
-    assert person.parameters.samples == person.ui.samplesSlider.value == Options.samples
-    assert person.parameters.seed == Options.seed
+def test_a_run_from_the_panel_takes_the_usual_options(user):
+    user.opens()
+    assert user.parameters.samples == user.ui.samplesSlider.value == Options.samples
+    assert user.parameters.seed == Options.seed
 
 
 def test_the_files_are_short():
@@ -34,7 +34,7 @@ def test_the_files_are_short():
         assert len(path.read_text().splitlines()) <= 400, path.name
 
 
-def test_the_phantom_is_listed_with_a_picture_and_made_here(person):
+def test_the_phantom_is_listed_with_a_picture_and_made_here(user):
     import SampleData
 
     [source] = slicer.modules.sampleDataSources["CSAMSegment"]
@@ -49,7 +49,7 @@ def test_the_phantom_is_listed_with_a_picture_and_made_here(person):
     assert not volume.GetDisplayNode().GetAutoWindowLevel()
 
 
-def test_scripts_get_the_same_phantom(person):
+def test_scripts_get_the_same_phantom(user):
     import SampleData
 
     made = slicer.util.arrayFromVolume(SampleData.SampleDataLogic().click("CSAM cardiac phantom")[0])
@@ -63,10 +63,10 @@ def test_scripts_get_the_same_phantom(person):
     assert file.stat().st_mtime_ns == before  # made once
 
 
-def test_every_tool_tip_says_something(person):
-    person.opens()
+def test_every_tool_tip_says_something(user):
+    user.opens()
     silent = []
-    for name, widget in vars(person.ui).items():
+    for name, widget in vars(user.ui).items():
         if name.endswith(("Button", "Selector", "ComboBox", "CheckBox", "Slider", "SpinBox", "LineEdit", "Table")):
             if name.endswith("CollapsibleButton") or name in ("SpinBox", "Slider", "DoubleSpinBox"):
                 continue
@@ -75,10 +75,10 @@ def test_every_tool_tip_says_something(person):
     assert not silent
 
 
-def test_no_two_letters_lead_to_different_places(person):
-    person.opens()
+def test_no_two_letters_lead_to_different_places(user):
+    user.opens()
     letters = {}
-    for name, widget in vars(person.ui).items():
+    for name, widget in vars(user.ui).items():
         text = getattr(widget, "text", "")
         if isinstance(text, str) and "&" in text:
             letter = text[text.index("&") + 1].lower()

@@ -1,4 +1,4 @@
-"""The panel in the hands of a person: choose, apply, look, step through the slices, correct, save, load."""
+"""The panel in the hands of a user: choose, apply, look, step through the slices, correct, save, load."""
 
 import json
 
@@ -24,54 +24,54 @@ def ids(scene) -> set[str]:
 # Before the run -------------------------------------------------------------------------------------------------------
 
 
-def test_an_empty_scene_says_what_to_choose(person):
-    person.opens()
-    assert not person.ui.applyButton.enabled
-    assert "Choose the image" in person.ui.applyButton.toolTip
-    person.sees("1-empty")
+def test_an_empty_scene_says_what_to_choose(user):
+    user.opens()
+    assert not user.ui.applyButton.enabled
+    assert "Choose the image" in user.ui.applyButton.toolTip
+    user.sees("1-empty")
 
 
-def test_the_first_image_and_the_first_model_are_chosen(person):
-    volume = person.loads()
-    person.opens()
-    assert person.ui.inputSelector.currentNode() is volume
-    assert person.ui.modelSelector.currentText == "Tiny heart"
-    assert person.ui.applyButton.enabled
-    person.sees("2-ready")
+def test_the_first_image_and_the_first_model_are_chosen(user):
+    volume = user.loads()
+    user.opens()
+    assert user.ui.inputSelector.currentNode() is volume
+    assert user.ui.modelSelector.currentText == "Tiny heart"
+    assert user.ui.applyButton.enabled
+    user.sees("2-ready")
 
 
-def test_a_fitting_image_is_said_to_fit_before_anything_runs(person):
-    person.loads()
-    person.opens()
-    assert "The image fits" in person.ui.fitLabel.text
+def test_a_fitting_image_is_said_to_fit_before_anything_runs(user):
+    user.loads()
+    user.opens()
+    assert "The image fits" in user.ui.fitLabel.text
 
 
-def test_what_does_not_fit_is_said_in_words_before_anything_runs(person):
-    person.loads(spacing=(4.0, 4.0, 5.0))
-    person.opens()
-    assert "Slices are 5 mm apart; the model was trained on 8 mm." in person.ui.fitLabel.text
-    assert person.ui.applyButton.enabled
-    person.sees("3-does-not-fit")
+def test_what_does_not_fit_is_said_in_words_before_anything_runs(user):
+    user.loads(spacing=(4.0, 4.0, 5.0))
+    user.opens()
+    assert "Slices are 5 mm apart; the model was trained on 8 mm." in user.ui.fitLabel.text
+    assert user.ui.applyButton.enabled
+    user.sees("3-does-not-fit")
 
 
-def test_device_and_time_are_said_in_words_before_the_first_run(person):
-    person.loads(slices=12)
-    person.opens()
-    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 6 s"
-    person.parameters.device = "cpu"
-    person.looks()
-    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 6 s"
-    person.parameters.samples = 20
-    person.looks()
-    assert person.ui.deviceLabel.text == "CPU, 8 threads: about 14 s"
-    assert person.ui.deviceComboBox.currentText == "CPU, 8 threads"
+def test_device_and_time_are_said_in_words_before_the_first_run(user):
+    user.loads(slices=12)
+    user.opens()
+    assert user.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 6 s"
+    user.parameters.device = "cpu"
+    user.looks()
+    assert user.ui.deviceLabel.text == "CPU, 8 threads: about 6 s"
+    user.parameters.samples = 20
+    user.looks()
+    assert user.ui.deviceLabel.text == "CPU, 8 threads: about 14 s"
+    assert user.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 
-def test_a_worker_that_measures_nothing_leaves_the_time_open(person):
-    person.loads()
-    person.makes_the_worker("no-speed")
-    person.opens()
-    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+def test_a_worker_that_measures_nothing_leaves_the_time_open(user):
+    user.loads()
+    user.makes_the_worker("no-speed")
+    user.opens()
+    assert user.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
 
 
 def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
@@ -83,38 +83,38 @@ def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     )
 
 
-def test_a_new_region_is_the_whole_image_and_can_be_used_at_once(person):
-    volume = person.loads()
-    person.opens()
-    region = person.ui.regionSelector.addNode()
-    person.ui.regionSelector.nodeAddedByUser.emit(region)
-    person.ui.regionSelector.setCurrentNode(region)
-    person.looks()
-    assert person.parameters.region is region
+def test_a_new_region_is_the_whole_image_and_can_be_used_at_once(user):
+    volume = user.loads()
+    user.opens()
+    region = user.ui.regionSelector.addNode()
+    user.ui.regionSelector.nodeAddedByUser.emit(region)
+    user.ui.regionSelector.setCurrentNode(region)
+    user.looks()
+    assert user.parameters.region is region
     bounds, whole = [0.0] * 6, [0.0] * 6
     region.GetRASBounds(bounds)
     volume.GetRASBounds(whole)
     assert np.allclose(bounds, whole)
-    person.applies()
-    assert person.ui.sliceTable.rowCount == 6
+    user.applies()
+    assert user.ui.sliceTable.rowCount == 6
 
 
 # The run --------------------------------------------------------------------------------------------------------------
 
 
-def test_progress_shows_stage_and_seconds_left(person):
-    person.loads()
-    person.opens().starts("slow")
-    assert person.ui.progressBar.isVisible()
-    assert person.ui.progressBar.value > 0
-    assert "of 1200" in person.ui.stageLabel.text
-    assert person.ui.stageLabel.text.endswith("left")
-    assert person.ui.cancelButton.enabled
-    assert not person.ui.applyButton.enabled
-    assert person.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
-    person.sees("4-running")
-    person.cancels()
-    assert "about" in person.ui.deviceLabel.text
+def test_progress_shows_stage_and_seconds_left(user):
+    user.loads()
+    user.opens().starts("slow")
+    assert user.ui.progressBar.isVisible()
+    assert user.ui.progressBar.value > 0
+    assert "of 1200" in user.ui.stageLabel.text
+    assert user.ui.stageLabel.text.endswith("left")
+    assert user.ui.cancelButton.enabled
+    assert not user.ui.applyButton.enabled
+    assert user.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free"
+    user.sees("4-running")
+    user.cancels()
+    assert "about" in user.ui.deviceLabel.text
 
 
 def test_a_run_brings_table_quality_list_chart_and_overlay(done):
@@ -122,7 +122,7 @@ def test_a_run_brings_table_quality_list_chart_and_overlay(done):
     assert ui.resultTable.rowCount == 1
     assert ui.resultTable.item(0, 0).text() == "Left ventricle cavity"
     assert " to " in ui.resultTable.item(0, 2).text()
-    assert ui.qualityLabel.text.startswith("Case quality: good (expected Dice 0.93)")
+    assert ui.qualityLabel.text.startswith("Expected Dice 0.93: good")
     assert "Made by a fake worker." in ui.warningsLabel.text
     assert ui.sliceTable.rowCount == 6
     assert [ui.sliceTable.item(row, 0).text() for row in range(6)] == list("123456")
@@ -173,33 +173,33 @@ def test_another_image_gets_outputs_of_its_own_and_the_first_one_its_result_back
     assert done.ui.sliceTable.rowCount == 6
 
 
-def test_a_cancel_ends_soon_and_leaves_the_scene_as_it_was(person):
-    person.loads()
-    person.opens()
+def test_a_cancel_ends_soon_and_leaves_the_scene_as_it_was(user):
+    user.loads()
+    user.opens()
     before = ids(slicer.mrmlScene)
     for mode in ("slow", "deaf"):
-        person.starts(mode)
-        person.cancels()
-        assert person.ui.stageLabel.text == "Cancelled. The scene is as it was."
+        user.starts(mode)
+        user.cancels()
+        assert user.ui.stageLabel.text == "Cancelled. The scene is as it was."
         assert ids(slicer.mrmlScene) == before
-    person.applies()
-    assert person.ui.sliceTable.rowCount == 6
+    user.applies()
+    assert user.ui.sliceTable.rowCount == 6
 
 
-def test_the_panel_never_holds_up_the_application(person):
+def test_the_panel_never_holds_up_the_application(user):
     """A timer of the application goes on in the middle of a run and of a cancel, on which a deaf worker spends GRACE.
     For how long the panel stands in the way is for Testing/bench/bench_main_thread.py."""
-    person.loads()
-    person.opens()
+    user.loads()
+    user.opens()
     beats = []
     timer = qt.QTimer()
-    timer.timeout.connect(lambda: beats.append(person.ui.stageLabel.text))
+    timer.timeout.connect(lambda: beats.append(user.ui.stageLabel.text))
     timer.start(1)
-    person.starts("deaf")
-    person.looks(0.5)
+    user.starts("deaf")
+    user.looks(0.5)
     assert len(beats) > 20
     beats.clear()
-    person.cancels()
+    user.cancels()
     assert len(beats) > 20
     timer.stop()
 
@@ -216,7 +216,7 @@ def centres() -> list:
     return found
 
 
-def test_next_brings_every_view_to_the_most_uncertain_spot(done):
+def test_next_brings_every_view_to_the_worst_point(done):
     done.ui.nextButton.click()
     row = done.panel.review._rows[0]
     assert row.rank == 1
@@ -439,39 +439,39 @@ def test_export_writes_a_file_that_spreadsheets_read(done, tmp_path):
     done.host.dialogs.take()
     header, line = (tmp_path / "volumes.csv").read_text().splitlines()
     assert header == (
-        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),case quality,model,image,"
+        "structure,volume (ml),edited,automatic volume (ml),mean (ml),low (ml),high (ml),expected dice,model,image,"
         "segmented"
     )
     assert line.startswith("Left ventricle cavity,")
     assert ",0.93,tiny,cine,whole image" in line
 
 
-def test_a_region_has_no_case_quality_in_words_or_tables_and_none_after_loading(person, tmp_path):
-    person.loads()
-    person.opens()
+def test_a_region_has_no_case_quality_in_words_or_tables_and_none_after_loading(user, tmp_path):
+    user.loads()
+    user.opens()
     region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
-    person.parameters.region = region
+    user.parameters.region = region
     region.SetSize(40, 40, 40)
-    person.applies()
+    user.applies()
     said = (
         "Inside the region the expected Dice is 0.93. It cannot be compared with that of whole scans. "
         "Segment the whole image to know more."
     )
-    assert person.ui.qualityLabel.text == said
-    person.ui.copyButton.click()
+    assert user.ui.qualityLabel.text == said
+    user.ui.copyButton.click()
     *_others, quality, _model, _image, segmented = slicer.app.clipboard().text().splitlines()[1].split("\t")
     assert (quality, segmented) == ("", "region, expected Dice in it 0.93")
-    person.sees("9-region")
+    user.sees("9-region")
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    person.looks()
-    assert person.ui.qualityLabel.text == said
-    report = person.panel._find().report()
+    user.looks()
+    assert user.ui.qualityLabel.text == said
+    report = user.panel._find().report()
     del report["extent"]  # as scenes were saved before it was kept
-    person.nodes["volumes"].SetAttribute(REPORT, json.dumps(report))
-    person.panel.refresh()
-    assert person.ui.qualityLabel.text == said
+    user.nodes["volumes"].SetAttribute(REPORT, json.dumps(report))
+    user.panel.refresh()
+    assert user.ui.qualityLabel.text == said
 
 
 # Saving ---------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a person sees around the panel: layout, slice views, legend, chart and region."""
+"""What a user sees around the panel: layout, slice views, legend, chart and region."""
 
 import re
 
@@ -9,6 +9,7 @@ import vtk
 
 from CSAMSegmentLib.logic import slice_views
 from CSAMSegmentLib.logic.map_legend import MADE, find_legend
+from CSAMSegmentLib.logic.parameters import OverlayKind
 from CSAMSegmentLib.logic.slice_chart import ranges
 from CSAMSegmentLib.logic.thick_slice_layout import IDS, layout_xml
 
@@ -82,7 +83,7 @@ def test_the_chart_follows_its_table_and_leaves_a_zoom_alone_until_then(done, tm
 # The layout -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_layout_comes_with_a_result_goes_with_the_person_and_comes_back(done):
+def test_the_layout_comes_with_a_result_goes_with_the_user_and_comes_back(done):
     large = slice_views.acquisition_view(done.volume, 2).GetLayoutName()
     assert layout() == IDS[large, True]
     done.widget.exit()
@@ -94,7 +95,7 @@ def test_the_layout_comes_with_a_result_goes_with_the_person_and_comes_back(done
     view.SetOrientation("Coronal")
     done.ui.chartCheckBox.click()
     done.looks()
-    assert layout() == IDS[large, False], "the view that a person has turned stays large"
+    assert layout() == IDS[large, False], "the view that a user has turned stays large"
     done.ui.chartCheckBox.click()
     done.looks()
     done.ui.nextButton.click()
@@ -105,7 +106,7 @@ def test_the_layout_comes_with_a_result_goes_with_the_person_and_comes_back(done
     assert layout() == FOUR_UP
 
 
-def test_a_layout_that_the_person_chose_is_never_changed_unless_the_chart_is_asked_for(done):
+def test_a_layout_that_the_user_chose_is_never_changed_unless_the_chart_is_asked_for(done):
     manager = slicer.app.layoutManager()
     manager.setLayout(RED)
     done.widget.exit()
@@ -211,9 +212,9 @@ def test_the_legend_reads_per_cent_in_the_view_of_the_plane_of_acquisition_alone
     for _ in range(2):
         done.ui.legendCheckBox.click()
         done.looks()
-    assert tuple(legend.GetPosition()) == (0.5, 0.5), "what a person changes in it stays"
+    assert tuple(legend.GetPosition()) == (0.5, 0.5), "what a user changes in it stays"
     legend.SetAttribute(MADE, None)  # as of an older scene
-    legend.SetTitleText("chance of error")
+    legend.SetTitleText("of an older scene")
     legend.SetAndObservePrimaryDisplayNode(done.nodes["error_probability"].GetDisplayNode())
     legend.SetSize(0.12, 0.45)
     legend.RemoveAllViewNodeIDs()
@@ -272,22 +273,39 @@ def test_the_legend_stands_in_a_corner_without_structures(host):
 # The region -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_region_is_a_frame_wherever_it_was_made_and_stays_as_the_person_then_draws_it(person):
-    person.loads()
-    person.opens()
+def test_a_region_is_a_frame_wherever_it_was_made_and_stays_as_the_user_then_draws_it(user):
+    user.loads()
+    user.opens()
     made_elsewhere = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "heart")
     made_elsewhere.CreateDefaultDisplayNodes()
     assert made_elsewhere.GetDisplayNode().GetFillVisibility()
-    person.parameters.region = made_elsewhere
-    person.looks()
+    user.parameters.region = made_elsewhere
+    user.looks()
     display = made_elsewhere.GetDisplayNode()
     assert (display.GetFillVisibility(), display.GetFillOpacity()) == (False, 0)
     assert display.GetOutlineVisibility()
     assert not display.GetPropertiesLabelVisibility()
     display.SetFillVisibility(True)
     display.SetFillOpacity(0.3)
-    person.parameters.region = None
-    person.looks()
-    person.parameters.region = made_elsewhere
-    person.looks()
+    user.parameters.region = None
+    user.looks()
+    user.parameters.region = made_elsewhere
+    user.looks()
     assert (display.GetFillVisibility(), display.GetFillOpacity()) == (True, 0.3)
+
+
+def test_a_scene_that_was_saved_with_the_old_name_of_the_error_probability_still_loads(done, tmp_path):
+    node = done.parameters.parameterNode
+    node.SetParameter("overlayKind", "CHANCE_OF_ERROR")  # as version 0.1.0 wrote it
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    done.looks()
+    assert done.parameters.parameterNode.GetParameter("overlayKind") == "CHANCE_OF_ERROR"
+    assert done.parameters.overlayKind is OverlayKind.ERROR_PROBABILITY
+    kinds = done.ui.overlayKindComboBox
+    assert [kinds.itemText(index) for index in range(kinds.count)] == [kind.label() for kind in OverlayKind]
+    assert kinds.currentText == "Error probability"
+    kinds.currentIndex = 1
+    done.looks()
+    assert done.parameters.overlayKind is OverlayKind.ENTROPY

@@ -7,14 +7,14 @@ import SimpleITK as sitk
 import slicer
 
 
-def make_sequence(person, count: int = 3, step: float = 40, tolerance: float = 0.001):
+def make_sequence(user, count: int = 3, step: float = 40, tolerance: float = 0.001):
     """A sequence of a stack at several times with its browser; the proxy volume comes back."""
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
     sequence.SetNumericIndexValueTolerance(tolerance)
     sequence.SetIndexName("time")
     sequence.SetIndexUnit("ms")
     for number in range(count):
-        volume = person.loads(f"phase {number}", seed=number)
+        volume = user.loads(f"phase {number}", seed=number)
         sequence.SetDataNodeAtValue(volume, f"{step * number:g}")
         slicer.mrmlScene.RemoveNode(volume)
     browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
@@ -25,50 +25,50 @@ def make_sequence(person, count: int = 3, step: float = 40, tolerance: float = 0
 
 
 @pytest.fixture
-def sequence(person):
-    """A person in front of a sequence of three images, all of which Apply segments."""
-    person.browser, person.proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = person.proxy
-    person.parameters.wholeSequence = True
-    person.looks()
-    return person
+def sequence(user):
+    """A user in front of a sequence of three images, all of which Apply segments."""
+    user.browser, user.proxy = make_sequence(user)
+    user.opens()
+    user.parameters.inputVolume = user.proxy
+    user.parameters.wholeSequence = True
+    user.looks()
+    return user
 
 
-def browse(person, number: int) -> None:
-    person.browser.SetSelectedItemNumber(number)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(person.browser)
-    person.looks()
+def browse(user, number: int) -> None:
+    user.browser.SetSelectedItemNumber(number)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(user.browser)
+    user.looks()
 
 
-def doubt(person) -> np.ndarray:
-    return slicer.util.arrayFromVolume(person.nodes["error_probability"])
+def error_map(user) -> np.ndarray:
+    return slicer.util.arrayFromVolume(user.nodes["error_probability"])
 
 
-def reaches(person, item: int) -> None:
+def reaches(user, item: int) -> None:
     """Presses Apply and waits until the run is at an image."""
-    person.makes_the_worker("quick")
-    person.ui.applyButton.click()
-    person.until(lambda: person.panel.runner._active is not None and person.panel.runner._active._item == item)
+    user.makes_the_worker("quick")
+    user.ui.applyButton.click()
+    user.until(lambda: user.panel.runner._active is not None and user.panel.runner._active._item == item)
 
 
-def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
-    browser, proxy = make_sequence(person)
-    person.opens()
-    start, sent = person.panel.logic.start, []
+def test_a_sequence_gives_sequences_of_results(user, monkeypatch):
+    browser, proxy = make_sequence(user)
+    user.opens()
+    start, sent = user.panel.logic.start, []
     monkeypatch.setattr(
-        person.panel.logic,
+        user.panel.logic,
         "start",
         lambda volumes, *more: sent.append(slicer.util.arrayFromVolume(volumes[0]).copy()) or start(volumes, *more),
     )
-    person.parameters.inputVolume = proxy
-    person.looks()
-    assert person.ui.wholeSequenceCheckBox.isVisible()
-    assert person.ui.wholeSequenceCheckBox.text == "All 3 images of the &sequence"
-    person.ui.wholeSequenceCheckBox.click()
-    person.looks()
-    person.sees("11-sequence")
-    person.applies()
+    user.parameters.inputVolume = proxy
+    user.looks()
+    assert user.ui.wholeSequenceCheckBox.isVisible()
+    assert user.ui.wholeSequenceCheckBox.text == "All 3 images of the &sequence"
+    user.ui.wholeSequenceCheckBox.click()
+    user.looks()
+    user.sees("11-sequence")
+    user.applies()
     images = [browser.GetMasterSequenceNode().GetNthDataNode(number) for number in range(3)]
     assert all(map(np.array_equal, sent, map(slicer.util.arrayFromVolume, images)))
     assert not np.array_equal(sent[0], sent[1])
@@ -79,31 +79,31 @@ def test_a_sequence_gives_sequences_of_results(person, monkeypatch):
         assert [sequence.GetNthIndexValue(number) for number in range(3)] == ["0", "40", "80"]
         assert browser.IsSynchronizedSequenceNodeID(sequence.GetID(), True)
     assert browser.GetSelectedItemNumber() == 1
-    maps = [sequence for sequence in sequences if sequence.GetName() == person.nodes["error_probability"].GetName()]
+    maps = [sequence for sequence in sequences if sequence.GetName() == user.nodes["error_probability"].GetName()]
     assert maps
-    assert person.ui.sliceTable.rowCount == 6
+    assert user.ui.sliceTable.rowCount == 6
 
 
-def test_images_nearer_than_the_usual_tolerance_keep_a_result_each(person):
+def test_images_nearer_than_the_usual_tolerance_keep_a_result_each(user):
     """Times in seconds of a fast series: 0, 0.0004, 0.0008; the usual tolerance is 0.001."""
-    _browser, person.proxy = make_sequence(person, step=0.0004, tolerance=1e-6)
-    person.opens()
-    person.parameters.inputVolume, person.parameters.wholeSequence = person.proxy, True
-    person.looks()
-    person.applies()
+    _browser, user.proxy = make_sequence(user, step=0.0004, tolerance=1e-6)
+    user.opens()
+    user.parameters.inputVolume, user.parameters.wholeSequence = user.proxy, True
+    user.looks()
+    user.applies()
     for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
         values = [sequence.GetNthIndexValue(number) for number in range(sequence.GetNumberOfDataNodes())]
         assert values == ["0", "0.0004", "0.0008"], sequence.GetName()
 
 
 def test_images_at_one_place_of_the_index_are_refused_before_the_run(sequence):
-    person = sequence
-    before = person.host.scene_host.node_ids()
-    person.browser.GetMasterSequenceNode().SetNumericIndexValueTolerance(50)
-    person.ui.applyButton.click()
-    person.ends()
-    assert "image 2 lies at 40, image 1 at 0: nearer than the tolerance of its index (50)" in person.is_told()
-    assert person.host.scene_host.node_ids() == before
+    user = sequence
+    before = user.host.scene_host.node_ids()
+    user.browser.GetMasterSequenceNode().SetNumericIndexValueTolerance(50)
+    user.ui.applyButton.click()
+    user.ends()
+    assert "image 2 lies at 40, image 1 at 0: nearer than the tolerance of its index (50)" in user.is_told()
+    assert user.host.scene_host.node_ids() == before
 
 
 def test_a_sequence_takes_as_long_as_its_images_and_gets_outputs_of_its_own(sequence):
@@ -116,178 +116,178 @@ def test_a_sequence_takes_as_long_as_its_images_and_gets_outputs_of_its_own(sequ
 
 
 def test_the_results_of_a_sequence_follow_its_browser(sequence):
-    person = sequence
-    person.applies()
+    user = sequence
+    user.applies()
     shown = []
     for number in range(3):
-        browse(person, number)
-        shown.append(doubt(person).copy())
-        assert person.ui.reviewedLabel.text == "0 of 6 slices reviewed"
-        person.ui.sliceTable.item(number, 3).setCheckState(qt.Qt.Checked)
-        person.looks()
-        assert person.ui.reviewedLabel.text == "1 of 6 slices reviewed"
-        assert person.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+        browse(user, number)
+        shown.append(error_map(user).copy())
+        assert user.ui.reviewedLabel.text == "0 of 6 slices reviewed"
+        user.ui.sliceTable.item(number, 3).setCheckState(qt.Qt.Checked)
+        user.looks()
+        assert user.ui.reviewedLabel.text == "1 of 6 slices reviewed"
+        assert user.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
     assert all(np.isfinite(values).all() for values in shown)
 
 
 def test_a_cancelled_sequence_leaves_the_scene_as_it_was(sequence):
-    person = sequence
+    user = sequence
     before = slicer.mrmlScene.GetNumberOfNodes()
-    reaches(person, 1)
-    person.makes_the_worker("slow")
-    person.cancels()
-    person.looks()
+    reaches(user, 1)
+    user.makes_the_worker("slow")
+    user.cancels()
+    user.looks()
     assert slicer.mrmlScene.GetNumberOfNodes() == before
-    assert person.browser.GetSelectedItemNumber() == 1
-    assert person.ui.stageLabel.text == "Cancelled. The scene is as it was."
+    assert user.browser.GetSelectedItemNumber() == 1
+    assert user.ui.stageLabel.text == "Cancelled. The scene is as it was."
 
 
-def test_a_volume_of_its_own_offers_no_sequence(person):
-    person.loads()
-    person.opens()
-    assert not person.ui.wholeSequenceCheckBox.isVisible()
+def test_a_volume_of_its_own_offers_no_sequence(user):
+    user.loads()
+    user.opens()
+    assert not user.ui.wholeSequenceCheckBox.isVisible()
 
 
 def test_after_a_sequence_no_image_gets_the_result_of_another(sequence):
-    person = sequence
-    person.applies()
-    assert not person.ui.restoreButton.enabled
-    person.parameters.wholeSequence = False
-    browse(person, 0)
-    person.applies()
-    assert person.ui.restoreButton.enabled
-    browse(person, 2)
-    assert not person.ui.restoreButton.enabled
-    doubt(person)[:] = 0.25
-    person.panel.restorePrevious()
-    assert "no previous result" in person.is_told()
-    assert (doubt(person) == 0.25).all()
-    browse(person, 0)
-    assert person.ui.restoreButton.enabled
+    user = sequence
+    user.applies()
+    assert not user.ui.restoreButton.enabled
+    user.parameters.wholeSequence = False
+    browse(user, 0)
+    user.applies()
+    assert user.ui.restoreButton.enabled
+    browse(user, 2)
+    assert not user.ui.restoreButton.enabled
+    error_map(user)[:] = 0.25
+    user.panel.restorePrevious()
+    assert "no previous result" in user.is_told()
+    assert (error_map(user) == 0.25).all()
+    browse(user, 0)
+    assert user.ui.restoreButton.enabled
 
 
 def test_a_result_of_one_image_says_so_where_the_sequence_shows_another(sequence):
-    person = sequence
-    person.parameters.wholeSequence = False
-    person.applies()
-    assert "time 40 ms" not in person.ui.warningsLabel.text
-    browse(person, 2)
-    assert "This is the result of time 40 ms; the sequence shows time 80 ms now." in person.ui.warningsLabel.text
-    browse(person, 1)
-    assert "time 40 ms" not in person.ui.warningsLabel.text
+    user = sequence
+    user.parameters.wholeSequence = False
+    user.applies()
+    assert "time 40 ms" not in user.ui.warningsLabel.text
+    browse(user, 2)
+    assert "This is the result of time 40 ms; the sequence shows time 80 ms now." in user.ui.warningsLabel.text
+    browse(user, 1)
+    assert "time 40 ms" not in user.ui.warningsLabel.text
 
 
 def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
-    person = sequence
-    person.starts("slow")
-    slicer.mrmlScene.RemoveNode(person.browser)
-    person.ends()
-    assert "browser was removed" in person.is_told()
-    person.parameters.inputVolume = person.loads("other", seed=5)
-    person.looks()
-    person.applies()
-    assert person.ui.stageLabel.text == "Done."
+    user = sequence
+    user.starts("slow")
+    slicer.mrmlScene.RemoveNode(user.browser)
+    user.ends()
+    assert "browser was removed" in user.is_told()
+    user.parameters.inputVolume = user.loads("other", seed=5)
+    user.looks()
+    user.applies()
+    assert user.ui.stageLabel.text == "Done."
 
 
 def test_the_segmentation_is_removed_while_a_sequence_runs(sequence):
-    person = sequence
+    user = sequence
     before = {
         node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode") if not node.IsA("vtkMRMLDisplayNode")
     }
-    reaches(person, 1)
-    person.makes_the_worker("slow")
+    reaches(user, 1)
+    user.makes_the_worker("slow")
     slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0])
-    person.ends()
-    assert "was removed from the scene" in person.is_told()
+    user.ends()
+    assert "was removed from the scene" in user.is_told()
     left = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode") if not node.IsA("vtkMRMLDisplayNode")}
     assert left == before
 
 
 def test_a_restart_of_the_worker_takes_the_images_that_were_done_with_it(sequence):
-    person = sequence
+    user = sequence
     before = slicer.mrmlScene.GetNumberOfNodes()
-    reaches(person, 1)
-    person.makes_the_worker("slow")
-    person.ui.restartWorkerButton.click()
-    person.looks()
-    assert not person.panel.isRunning
+    reaches(user, 1)
+    user.makes_the_worker("slow")
+    user.ui.restartWorkerButton.click()
+    user.looks()
+    assert not user.panel.isRunning
     assert slicer.mrmlScene.GetNumberOfNodes() == before
-    assert person.browser.GetSelectedItemNumber() == 1
+    assert user.browser.GetSelectedItemNumber() == 1
 
 
 def test_a_sequence_that_cannot_start_stays_where_it_was(sequence):
-    person = sequence
-    person.panel.logic.start = lambda *_arguments: (_ for _ in ()).throw(RuntimeError("no room"))
-    person.applies()
-    assert "could not be started: no room" in person.is_told()
-    assert person.browser.GetSelectedItemNumber() == 1
-    assert not person.panel.isRunning
+    user = sequence
+    user.panel.logic.start = lambda *_arguments: (_ for _ in ()).throw(RuntimeError("no room"))
+    user.applies()
+    assert "could not be started: no room" in user.is_told()
+    assert user.browser.GetSelectedItemNumber() == 1
+    assert not user.panel.isRunning
 
 
 def test_an_image_that_was_browsed_away_from_is_segmented_again(sequence):
-    person = sequence
-    reaches(person, 2)
-    browse(person, 0)
-    browse(person, 2)
-    person.ends()
-    assert person.ui.stageLabel.text == "Done."
+    user = sequence
+    reaches(user, 2)
+    browse(user, 0)
+    browse(user, 2)
+    user.ends()
+    assert user.ui.stageLabel.text == "Done."
     assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 7
 
 
 def test_a_cancelled_sequence_leaves_what_could_be_restored(sequence):
-    person = sequence
-    person.parameters.inputVolume = person.loads("other", seed=5)
-    person.looks()
-    person.applies()
-    person.applies()
-    before = person.panel.logic.lastOutput
+    user = sequence
+    user.parameters.inputVolume = user.loads("other", seed=5)
+    user.looks()
+    user.applies()
+    user.applies()
+    before = user.panel.logic.lastOutput
     assert before.previous is not None
-    person.parameters.inputVolume = person.proxy
-    person.parameters.wholeSequence = True
-    person.looks()
-    reaches(person, 1)
-    person.makes_the_worker("slow")
-    person.cancels()
-    assert person.panel.logic.lastOutput is before
+    user.parameters.inputVolume = user.proxy
+    user.parameters.wholeSequence = True
+    user.looks()
+    reaches(user, 1)
+    user.makes_the_worker("slow")
+    user.cancels()
+    assert user.panel.logic.lastOutput is before
 
 
 def test_an_edit_of_one_image_is_not_told_of_another(sequence):
-    person = sequence
-    person.applies()
-    browse(person, 0)
-    segmentation = person.parameters.segmentation
+    user = sequence
+    user.applies()
+    browse(user, 0)
+    segmentation = user.parameters.segmentation
     [segment] = segmentation.GetSegmentation().GetSegmentIDs()
-    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, person.proxy)
-    slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros_like(voxels), segmentation, segment, person.proxy)
-    person.looks()
-    assert "was edited: 0.0 ml now" in person.ui.editedLabel.text
-    browse(person, 2)
-    assert not person.ui.editedLabel.isVisible()
-    assert not person.panel.result.isEdited
-    browse(person, 0)
-    assert "was edited: 0.0 ml now" in person.ui.editedLabel.text
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, user.proxy)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros_like(voxels), segmentation, segment, user.proxy)
+    user.looks()
+    assert "was edited: 0.0 ml now" in user.ui.editedLabel.text
+    browse(user, 2)
+    assert not user.ui.editedLabel.isVisible()
+    assert not user.panel.result.isEdited
+    browse(user, 0)
+    assert "was edited: 0.0 ml now" in user.ui.editedLabel.text
 
 
 @pytest.mark.parametrize("way", ["recording", "no playback"])
 def test_images_that_do_not_follow_the_browser_are_not_segmented_as_one(sequence, way):
-    person = sequence
+    user = sequence
     if way == "recording":
-        person.browser.SetRecording(person.browser.GetMasterSequenceNode(), True)
-        person.browser.SetRecordingActive(True)
+        user.browser.SetRecording(user.browser.GetMasterSequenceNode(), True)
+        user.browser.SetRecordingActive(True)
     else:
-        person.browser.SetPlayback(person.browser.GetMasterSequenceNode(), False)
+        user.browser.SetPlayback(user.browser.GetMasterSequenceNode(), False)
     before = slicer.mrmlScene.GetNumberOfNodes()
-    person.applies()
-    assert "(module Sequences)" in person.is_told()
+    user.applies()
+    assert "(module Sequences)" in user.is_told()
     assert slicer.mrmlScene.GetNumberOfNodes() == before
-    assert not person.panel.isRunning
+    assert not user.panel.isRunning
 
 
 def test_the_browser_is_modified_once_when_the_results_join_it(sequence, monkeypatch):
-    person = sequence
-    reaches(person, 2)
-    told, run = [], person.panel.runner._active
-    person.browser.AddObserver("ModifiedEvent", lambda *_: told.append(1))
+    user = sequence
+    reaches(user, 2)
+    told, run = [], user.panel.runner._active
+    user.browser.AddObserver("ModifiedEvent", lambda *_: told.append(1))
     publish, counts = run._publish, []
 
     def counted():
@@ -296,26 +296,26 @@ def test_the_browser_is_modified_once_when_the_results_join_it(sequence, monkeyp
         counts.append(len(told))
 
     monkeypatch.setattr(run, "_publish", counted)
-    person.ends()
+    user.ends()
     assert counts == [1]
     assert len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 7
-    assert person.browser.GetSelectedItemNumber() == 1
+    assert user.browser.GetSelectedItemNumber() == 1
 
 
-def test_a_case_is_kept_for_training_while_the_sequence_shows_its_image_alone(person, tmp_path):
+def test_a_case_is_kept_for_training_while_the_sequence_shows_its_image_alone(user, tmp_path):
     from CSAMSegmentLib.widgets.training_case import save_case
 
-    person.browser, person.proxy = make_sequence(person)
-    person.opens()
-    person.parameters.inputVolume = person.proxy
-    person.looks()
-    person.applies()
-    case = person.panel._find(), [person.proxy], person.panel.input.model, tmp_path / "hearts"
-    browse(person, 2)
+    user.browser, user.proxy = make_sequence(user)
+    user.opens()
+    user.parameters.inputVolume = user.proxy
+    user.looks()
+    user.applies()
+    case = user.panel._find(), [user.proxy], user.panel.input.model, tmp_path / "hearts"
+    browse(user, 2)
     with pytest.raises(ValueError, match=r"the result of .*40 ms.*; the sequence shows .*80 ms.* now"):
         save_case(*case, "p1_1")
     assert not (tmp_path / "hearts").exists()
-    browse(person, 1)
+    browse(user, 1)
     assert save_case(*case, "p1_1") == 1
 
 

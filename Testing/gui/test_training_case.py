@@ -1,4 +1,4 @@
-"""A person keeps a corrected result for training: a case that the trainer reads, or nothing at all."""
+"""A user keeps a corrected result for training: a case that the trainer reads, or nothing at all."""
 
 import json
 from dataclasses import replace
@@ -11,10 +11,10 @@ import slicer
 from gui.panel_kit import SEGMENT
 
 
-def reviewed(person) -> None:
-    for row in range(person.ui.sliceTable.rowCount):
-        person.ui.sliceTable.item(row, 3).setCheckState(qt.Qt.Checked)
-    person.looks()
+def reviewed(user) -> None:
+    for row in range(user.ui.sliceTable.rowCount):
+        user.ui.sliceTable.item(row, 3).setCheckState(qt.Qt.Checked)
+    user.looks()
 
 
 def nodes(kind: str) -> list[str]:
@@ -33,11 +33,11 @@ def typed(name: str):
     return work
 
 
-def keeps(person, folder, name: str, *before) -> list[str]:
+def keeps(user, folder, name: str, *before) -> list[str]:
     """Presses the button and answers; the texts of the dialogs that were shown."""
-    person.host.dialogs.answer(*before, str(folder), typed(name))
-    person.ui.keepCaseButton.click()
-    return [shown.text for shown in person.host.dialogs.take()]
+    user.host.dialogs.answer(*before, str(folder), typed(name))
+    user.ui.keepCaseButton.click()
+    return [shown.text for shown in user.host.dialogs.take()]
 
 
 def test_what_was_corrected_is_what_is_kept(done, tmp_path):
@@ -102,10 +102,10 @@ def test_a_cancelled_dialog_keeps_nothing(done, tmp_path, answers):
     assert not folder.exists()
 
 
-def refuses(person) -> str:
+def refuses(user) -> str:
     """Presses the button; nothing is asked, and this is said."""
-    person.ui.keepCaseButton.click()
-    return person.is_told()
+    user.ui.keepCaseButton.click()
+    return user.is_told()
 
 
 def test_a_result_of_another_model_is_not_kept_as_this_ones(done):
@@ -197,10 +197,10 @@ def test_a_segment_that_cannot_be_read_is_told(done, tmp_path, monkeypatch):
     assert refuses(done) == "A segment's voxels cannot be read: Export of segment failed."
 
 
-def test_without_a_result_there_is_nothing_to_keep(person):
-    person.loads()
-    person.opens()
-    assert not person.ui.keepCaseButton.enabled
+def test_without_a_result_there_is_nothing_to_keep(user):
+    user.loads()
+    user.opens()
+    assert not user.ui.keepCaseButton.enabled
 
 
 def test_the_labels_of_a_data_set_go_by_their_values(done, tmp_path):
@@ -225,41 +225,41 @@ def test_a_deleted_segment_is_asked_about_and_then_a_structure_that_is_not_there
     assert not sitk.GetArrayFromImage(labels).any()
 
 
-def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(person, tmp_path):
+def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(user, tmp_path):
     from csam.training.dataset import read_dataset
     from CSAMSegmentLib.widgets import training_case
 
-    first = person.loads("T2")
+    first = user.loads("T2")
     second = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "ADC")
     slicer.util.updateVolumeFromArray(second, slicer.util.arrayFromVolume(first) + 5)
-    person.opens()
-    person.parameters.model = "two"
-    person.looks()
-    person.panel.input._channels[0].setCurrentNode(second)
-    person.looks()
-    person.applies()
-    reviewed(person)
-    keeps(person, tmp_path / "prostates", "p1_1")
+    user.opens()
+    user.parameters.model = "two"
+    user.looks()
+    user.panel.input.channels.selectors[0].setCurrentNode(second)
+    user.looks()
+    user.applies()
+    reviewed(user)
+    keeps(user, tmp_path / "prostates", "p1_1")
     [case] = read_dataset(tmp_path / "prostates").cases
     (t2, adc), truth = case.read()
     assert (sitk.GetArrayFromImage(adc) - sitk.GetArrayFromImage(t2) == 5).all()
-    node = person.parameters.segmentation
+    node = user.parameters.segmentation
     one, other = (f"CSAMSegment_two_{value}" for value in (1, 2))
     for identifier, value in ((one, 1), (other, 2)):
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, identifier, first) > 0
         assert (mask == (sitk.GetArrayFromImage(truth) == value)).all()
         mask[0] = True
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, identifier, first)
-    person.looks()
-    assert refuses(person).startswith('The segments "Transition zone" and "Peripheral zone" overlap')
+    user.looks()
+    assert refuses(user).startswith('The segments "Transition zone" and "Peripheral zone" overlap')
     assert len(read_dataset(tmp_path / "prostates").cases) == 1
     third = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "third")
     third.SetName("ADC")
-    person.panel.input._channels[0].setCurrentNode(third)
-    person.looks()
-    assert refuses(person) == "The model was run on: T2, ADC. Choose the same again to keep the result."
+    user.panel.input.channels.selectors[0].setCurrentNode(third)
+    user.looks()
+    assert refuses(user) == "The model was run on: T2, ADC. Choose the same again to keep the result."
     check = training_case.check_case
-    result, model = person.panel._find(), person.panel.input.model
+    result, model = user.panel._find(), user.panel.input.model
     second.SetName("renamed")
     check(result, [first, second], model)
     slicer.mrmlScene.RemoveNode(second)

@@ -144,7 +144,7 @@ class MainWindow(stand_in("slicer.util.mainWindow()", QtWidgets.QMainWindow)):
 
 
 class ModuleSelector:
-    """Opens modules as a person does: the one before is left, the next entered."""
+    """Opens modules as a user does: the one before is left, the next entered."""
 
     def __init__(self, modules: ModuleManager):
         self._modules = modules

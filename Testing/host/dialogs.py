@@ -27,7 +27,7 @@ class UnexpectedDialog(AssertionError):
 
 @dataclass(frozen=True)
 class Shown:
-    """A dialog as the person saw it. buttons: their texts, for message boxes."""
+    """A dialog as the user saw it. buttons: their texts, for message boxes."""
 
     kind: str
     title: str = ""

@@ -2,7 +2,7 @@
 
     with GuiHost() as host:
         host.load_module(path_of_the_module)          # as at start-up
-        panel = host.open_module("CSAMSegment")       # as a person selecting it: setup, enter
+        panel = host.open_module("CSAMSegment")       # as a user selecting it: setup, enter
         panel.ui.applyButton.click()
         host.wait_until(lambda: not panel.isRunning)  # Qt's events run meanwhile
         host.screenshot(panel.parent, "result", width=400)
@@ -209,7 +209,7 @@ class GuiHost:
     # Pictures ---------------------------------------------------------------------------------------------------------
 
     def screenshot(self, widget, name: str, width: int | None = None, height: int | None = None) -> Path:
-        """A picture of a widget in out/screenshots; width in pixels as the person has drawn the panel."""
+        """A picture of a widget in out/screenshots; width in pixels as the user has drawn the panel."""
         raw = plain(widget)
         if width is not None:
             QtWidgets.QWidget.setFixedWidth(raw, width)

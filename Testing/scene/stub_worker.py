@@ -21,8 +21,8 @@ def segment(image):
         made.CopyInformation(image)
         return made
 
-    doubt = np.full(array.shape, 0.25, "f4")
-    maps = {name: like(doubt) for name in ("error_probability", "entropy", "mutual_information")}
+    likely = np.full(array.shape, 0.25, "f4")
+    maps = {name: like(likely) for name in ("error_probability", "entropy", "mutual_information")}
     scores = tuple(
         SliceScore(index, 1.0, image.TransformIndexToPhysicalPoint((0, 0, index)), index + 1, (1.0,))
         for index in range(array.shape[0])

@@ -10,10 +10,10 @@ import vtk
 
 from csam.errors import InputError
 from csam.image.geometry import check_channels
-from CSAMSegmentLib.logic.corrections import edited, measure
 from CSAMSegmentLib.logic.result_tables import read_volumes
 from CSAMSegmentLib.logic.result_writer import write_result
 from CSAMSegmentLib.logic.shown_result import find_result
+from CSAMSegmentLib.logic.structure_volumes import edited, measure
 from CSAMSegmentLib.logic.volume_geometry import (
     bend_told,
     image_from_volume,

@@ -64,7 +64,7 @@ def everything(segmentation, *nodes):
 
 @pytest.fixture
 def other_segment(scene, volume):
-    """A person's segmentation with a segment of their own that overlaps what the model will find."""
+    """A user's segmentation with a segment of their own that overlaps what the model will find."""
     segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     segmentation.CreateDefaultDisplayNodes()
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -100,7 +100,7 @@ def test_another_models_segments_stay(volume, make_result, model, fake):
     assert not {node.GetID() for node in first.nodes.values()} & {node.GetID() for node in second.nodes.values()}
 
 
-def test_a_person_who_paints_into_the_same_layer_keeps_it(volume, make_result, model):
+def test_a_user_who_paints_into_the_same_layer_keeps_it(volume, make_result, model):
     output = write_result(make_result(volume, box(0, 0, 0)), volume, model)
     content = output.segmentation.GetSegmentation()
     layer = content.GetSegment(output.segment_ids[0]).GetRepresentation(LABELMAP)
@@ -144,7 +144,7 @@ def test_a_run_without_outputs_makes_new_ones(volume, make_result, model):
     assert second.previous is None
 
 
-def test_name_colour_and_overlay_that_a_person_chose_stay(volume, make_result, model):
+def test_name_colour_and_overlay_that_a_user_chose_stay(volume, make_result, model):
     output = write_result(make_result(volume), volume, model)
     segment = output.segmentation.GetSegmentation().GetSegment(output.segment_ids[0])
     segment.SetName("Cavity")
@@ -233,9 +233,7 @@ def renumber(segmentation, identifier, value):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_failing_first_run_leaves_a_persons_segmentation_as_it_was(
-    host, volume, make_result, model, monkeypatch, step
-):
+def test_a_failing_first_run_leaves_a_users_segmentation_as_it_was(host, volume, make_result, model, monkeypatch, step):
     segmentation = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     segmentation.GetSegmentation().AddEmptySegment("scar", "Scar", [0, 1, 0])
     before, ids = everything(segmentation), host.node_ids()
@@ -262,14 +260,14 @@ def test_the_previous_result_comes_back_whole(host, volume, make_result, model, 
     before, ids = everything(other_segment, *first.nodes.values()), host.node_ids()
     again = write_result(make_result(volume, box(2, 3, 3)), volume, model, other_segment, maps=("entropy",))
     layer = other_segment.GetSegmentation().GetSegment(again.segment_ids[0]).GetRepresentation(LABELMAP)
-    vtk.util.numpy_support.vtk_to_numpy(layer.GetPointData().GetScalars())[:] = 1  # a person paints
+    vtk.util.numpy_support.vtk_to_numpy(layer.GetPointData().GetScalars())[:] = 1  # a user paints
     restore(again.previous)
     assert everything(other_segment, *first.nodes.values()) == before
     assert host.node_ids() == ids  # the entropy is gone again
     assert [row.number for row in read_slices(first.slices) if row.reviewed] == [2]
 
 
-def test_restoring_a_first_run_takes_it_out_of_a_persons_segmentation(host, volume, make_result, model, other_segment):
+def test_restoring_a_first_run_takes_it_out_of_a_users_segmentation(host, volume, make_result, model, other_segment):
     before, ids = everything(other_segment), host.node_ids()
     restore(write_result(make_result(volume), volume, model, other_segment).previous)
     assert everything(other_segment) == before
@@ -286,7 +284,7 @@ def test_restoring_gives_a_chosen_volume_back_its_content(host, volume, make_res
     assert chosen.GetAttribute("CSAMSegment.Role") is None
 
 
-def test_a_persons_segments_keep_the_grid_that_they_were_made_on(host, volume, make_result, model, other_segment):
+def test_a_users_segments_keep_the_grid_that_they_were_made_on(host, volume, make_result, model, other_segment):
     finer = host.add_volume(np.zeros((4, 12, 10), "i2"), (0.75, 0.625, 8.0), (-20.0, 30.0, 5.0), name="finer")
     write_result(make_result(finer), finer, model, other_segment)
     assert reference_volume(other_segment) is volume

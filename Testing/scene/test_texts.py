@@ -4,16 +4,16 @@ from csam.result import REGION, SLICES
 from CSAMSegmentLib.logic import texts
 
 
-def test_a_calibrated_case_is_judged_by_its_place_among_the_validation_scans():
+def test_the_dice_of_a_calibrated_model_is_good_or_poor_by_its_place_among_the_validation_scans():
     said = texts.quality(0.892, 0.06)
-    assert said.startswith("Case quality: poor (expected Dice 0.89, higher than in 6 % of the validation scans)")
-    assert texts.quality(0.892, 0.8).startswith("Case quality: good")
+    assert said.startswith("Expected Dice 0.89: poor, higher than in 6 % of the validation scans.")
+    assert texts.quality(0.892, 0.8).startswith("Expected Dice 0.89: good, higher than in 80 %")
 
 
 def test_without_validation_scans_the_number_itself_decides():
-    assert texts.quality(0.93).startswith("Case quality: good (expected Dice 0.93)")
-    assert texts.quality(0.85).startswith("Case quality: fair")
-    assert texts.quality(0.5).startswith("Case quality: poor")
+    assert texts.quality(0.93).startswith("Expected Dice 0.93: good")
+    assert texts.quality(0.85).startswith("Expected Dice 0.85: fair")
+    assert texts.quality(0.5).startswith("Expected Dice 0.50: poor")
 
 
 @pytest.mark.parametrize("rank", [None, 0.93])
@@ -26,7 +26,7 @@ def test_a_part_of_the_image_is_neither_good_nor_compared_with_whole_scans(rank)
 
 
 @pytest.mark.parametrize(
-    ("said", "words_of_a_person"),
+    ("said", "words_of_a_user"),
     [
         (lambda: texts.seconds(0.2), "1 s"),
         (lambda: texts.seconds(300), "5 min"),
@@ -37,13 +37,13 @@ def test_a_part_of_the_image_is_neither_good_nor_compared_with_whole_scans(rank)
         (lambda: texts.device({"id": "cpu", "threads": 8}), "CPU, 8 threads"),
         (lambda: texts.device({"id": "cuda:0", "name": "Card", "free_bytes": 2**31}), "Card, 2.0 GB free"),
         (lambda: texts.interval(1.25, 120.4), "1.2 to 120"),
-        (lambda: texts.quality(0.93), "Case quality: good (expected Dice 0.93)."),
+        (lambda: texts.quality(0.93), "Expected Dice 0.93: good."),
         (lambda: texts.quality(0.93, None, REGION), "Inside the region the expected Dice is 0.93."),
         (lambda: texts.edits([("LV", 90, 80)]), "LV was edited: 90.0 ml now, 80.0 ml before."),
         (texts.fits, "The image fits what the model was trained on."),
     ],
 )
-def test_every_sentence_goes_through_the_translation(said, words_of_a_person, monkeypatch):
-    assert words_of_a_person in said()
+def test_every_sentence_goes_through_the_translation(said, words_of_a_user, monkeypatch):
+    assert words_of_a_user in said()
     monkeypatch.setattr(texts, "_", lambda text: f"«{text}»")
     assert "«" in said()

@@ -1,4 +1,4 @@
-"""A result goes into the scene voxel by voxel, with what a person needs to read it."""
+"""A result goes into the scene voxel by voxel, with what a user needs to read it."""
 
 import math
 
@@ -103,7 +103,7 @@ def test_the_uncertainty_is_a_float_volume_on_the_grid_of_the_input(volume, make
     assert np.array_equal(geometry_of(node), geometry_of(volume))
 
 
-def test_the_overlay_shows_chances_of_error_from_a_twentieth_to_a_half_in_inferno(volume, make_result, model):
+def test_the_overlay_shows_error_probabilities_from_a_twentieth_to_a_half_in_inferno(volume, make_result, model):
     display = write_result(make_result(volume), volume, model).uncertainty.GetDisplayNode()
     assert display.GetColorNodeID() == "vtkMRMLColorTableNodeFileInferno.txt"
     assert not display.GetAutoWindowLevel()

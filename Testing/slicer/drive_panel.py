@@ -1,4 +1,4 @@
-"""Drives the panel in a running Slicer as a person would, with a picture of every state.
+"""Drives the panel in a running Slicer as a user would, with a picture of every state.
 
     CSAM_WORKER_COMMAND=/path/to/a/python/with/torch Slicer --no-splash \\
         --additional-module-paths CSAMSegment --python-script Testing/slicer/drive_panel.py out/slicer
@@ -40,6 +40,8 @@ class Driver:
         self.review()
         self.leave()
         self.region()
+        self.augment()
+        self.again()
         self.cancel()
         self.kill()
         self.save_and_load()
@@ -129,9 +131,41 @@ class Driver:
         slicer.mrmlScene.RemoveNode(region)
         self.settle()
 
+    def augment(self) -> None:
+        """A run with test-time augmentation takes samples in every orientation, and says so in its result."""
+        box = self.ui.testTimeAugmentationCheckBox
+        self.ui.advancedCollapsibleButton.collapsed = False
+        self.settle()
+        assert box.visible, "The check box for test-time augmentation is not shown."
+        box.click()
+        self.settle()
+        assert self.panel.parameters.testTimeAugmentation
+        self.apply()
+        assert self.options()["test_time_augmentation"] is True, "The run was without test-time augmentation."
+        self.look()
+        self.step("test-time augmentation: " + self.ui.qualityLabel.text)
+        box.click()
+        self.ui.advancedCollapsibleButton.collapsed = True
+        self.settle()
+        assert not self.panel.parameters.testTimeAugmentation
+
+    def again(self) -> None:
+        """A second run writes into the same nodes, and what it replaced can be restored."""
+        before = self.nodes()
+        self.apply()
+        assert self.nodes() == before, f"The second run has changed the nodes: {self.nodes() ^ before}"
+        assert self.options()["test_time_augmentation"] is False
+        self.look()
+        self.ui.restoreButton.click()
+        self.settle()
+        assert self.options()["test_time_augmentation"] is True, "The result before was not restored."
+        assert not self.ui.restoreButton.enabled
+        self.step("second run, and the first restored")
+        self.apply()
+
     def review(self) -> None:
         self.ui.nextButton.click()
-        self.step("the most uncertain slice: " + self.ui.sliceTable.item(0, 1).text())
+        self.step("the slice with rank 1: " + self.ui.sliceTable.item(0, 1).text())
         self.ui.reviewedButton.click()
         self.step("reviewed: " + self.ui.reviewedLabel.text)
         self.ui.overlayKindComboBox.currentIndex = 1
@@ -217,6 +251,12 @@ class Driver:
             "segmentation": ui.segmentationSelector.currentNode().GetName(),
             "charts": len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")),
         }
+
+    def options(self) -> dict:
+        """What the result that is shown was computed with."""
+        from CSAMSegmentLib.logic.shown_result import find_result
+
+        return find_result(self.panel.parameters.segmentation).report()["provenance"]["options"]
 
     def nodes(self) -> set:
         return {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLStorableNode")}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).parents[2] / "CSAMSegment"
-SOURCES = sorted([*MODULE.glob("*.py"), *(MODULE / "CSAMSegmentLib").glob("*.py")])
+SOURCES = sorted([*MODULE.glob("*.py"), *(MODULE / "CSAMSegmentLib").rglob("*.py")])
 
 
 def translations(tree: ast.AST) -> list[ast.Call]:
@@ -33,10 +33,11 @@ def test_the_words_stand_where_they_are_translated(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "constants"), [("about", {"HELP", "ACKNOWLEDGEMENT"}), ("install", {"CONSENT", "NO_EXTENSION"})]
+    ("name", "constants"),
+    [("about", {"HELP", "ACKNOWLEDGEMENT"}), ("torch_install", {"CONSENT", "NO_EXTENSION", "NO_WHEEL"})],
 )
 def test_the_texts_of_the_module_are_translated_where_they_stand(name, constants):
-    tree = parsed(MODULE / "CSAMSegmentLib" / f"{name}.py")
+    tree = parsed(MODULE / "CSAMSegmentLib" / "logic" / f"{name}.py")
     found = {
         node.targets[0].id for node in tree.body if isinstance(node, ast.Assign) and node.value in translations(tree)
     }

@@ -1,5 +1,7 @@
 """Volume nodes in; segmentation, overlay, tables and chart out. Knows MRML, but no Qt.
 
+Functions follow PEP 8. In camelCase is what scripts and Slicer call: CSAMSegmentLogic, and callbacks (onSomething).
+
 Example:
     >>> from CSAMSegmentLib.logic import CSAMSegmentLogic
     >>> output = CSAMSegmentLogic().process(volume, "cardiac-lv")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from . import sample_data, thick_slice_layout
-from .i18n import tr as _
+from .texts import tr as _
 
 RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 
@@ -18,7 +18,7 @@ ventricle in cardiac cine MR comes with it; you can add models of your own.</p>
 <ol>
 <li>Choose the image and the model. A line says whether they fit.</li>
 <li>Press Apply. Cancel stops within a second and leaves the scene as it was.</li>
-<li>Press Next (key N): every view goes to the worst spot of the next slice. Tick the slice as reviewed (key M), or
+<li>Press Next (key N): every view goes to the worst point of the next slice. Tick the slice as reviewed (key M), or
 correct it with Edit this segment.</li>
 </ol>
 <p>The overlay is the error probability: how likely the label of each voxel is wrong. To try it, load the CSAM cardiac

@@ -20,7 +20,7 @@ from csam.image.geometry import slice_axis
 from csam.image.raster import voxels_of
 from csam.result import Result
 
-from .i18n import tr as _
+from .texts import tr as _
 
 UNSEEN = 0.01
 """Share of a voxel below which nobody needs to know that the grid is bent."""
@@ -102,7 +102,7 @@ def transform_points(points: np.ndarray, source, target) -> np.ndarray:
 
 
 def told(volume, bend: Bend) -> str:
-    """What a person must know of a bent grid, empty where nobody would notice."""
+    """What a user must know of a bent grid, empty where nobody would notice."""
     if bend.share <= UNSEEN:
         return ""
     return _(

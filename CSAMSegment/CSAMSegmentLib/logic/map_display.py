@@ -1,4 +1,4 @@
-"""How the maps of doubt look: which there are, in which colours, and from which value on they are drawn."""
+"""How the overlays look: which there are, in which colours, and from which value on they are drawn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeFilePlas
 
 @dataclass(frozen=True)
 class MapKind:
-    """One kind of map: the attribute of ``Result`` that holds it, and its title for a person.
+    """One kind of map: the attribute of ``Result`` that holds it, and its title in the names of nodes.
 
     legend: the title of its legend, with the unit. factor: from the stored values to that unit. format: of its numbers.
     """
@@ -41,7 +41,7 @@ def display_range(kind: str, classes: int, data) -> tuple[float, float]:
     """The values that get the first and the last colour.
 
     kind: a key of ``MAPS``, or anything else for a probability. classes: with the background. data: vtkImageData.
-    A chance of error ends at one half: there the label is no better than its opposite. Entropy ends at its bound
+    An error probability ends at one half: there the label is no better than its opposite. Entropy ends at its bound
     ln(classes). Mutual information has no such point, so it ends at its largest value (of a million voxels at most:
     this runs in the application's main thread).
     """
@@ -87,7 +87,7 @@ def show_map(transaction, volume, kind: str, classes: int) -> None:
 
 
 OUTLINED = "CSAMSegment.Outlined"
-"""Attribute of a region whose look was set once: what a person then changes stays."""
+"""Attribute of a region whose look was set once: what a user then changes stays."""
 
 
 def outline_region(roi) -> None:

@@ -22,7 +22,7 @@ TITLE_FONT_SIZE, LABEL_FONT_SIZE = 12, 12
 
 
 def show_legend(volume, kind: str, view, corner: tuple[float, float]) -> None:
-    """Show what the colours of a map mean in one slice view. What a person then changes in the legend stays.
+    """Show what the colours of a map mean in one slice view. What a user then changes in the legend stays.
 
     kind: a key of ``MAPS``. view: vtkMRMLSliceNode. corner: where in the view, each 0 (left, bottom) to 1.
     """

@@ -19,86 +19,26 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
-
-import numpy as np
-from vtk.util.numpy_support import vtk_to_numpy
+from typing import Any
 
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Options, Progress, ProgressCallback, Result
 
 from .model_library import ModelLibrary
-from .result_writer import Output, check_outputs, restore, result_steps
+from .output_checks import check_outputs
+from .result_nodes import Output, restore
+from .result_writer import result_steps
+from .run import ClientLike, Run, check_unchanged, missing_node, state_of
 from .sequence_browser import shown_item
-from .volume_geometry import ijk_to_world, raster_from_volume
+from .volume_geometry import raster_from_volume
 from .worker_launcher import find_worker
 
 POLL_INTERVAL = 0.02
 """Seconds between two looks at the worker in a blocking run."""
 TURN = 0.005
 """Seconds of writing after which the application gets its turn; what follows in its views comes on top."""
-
-
-class JobLike(Protocol):
-    """A request under way; ``csam.client.Job`` is one."""
-
-    def poll(self) -> list[Progress | Result | dict | CSAMError]: ...
-
-
-class ClientLike(Protocol):
-    """What the logic needs of the worker's client; ``csam.client.WorkerClient`` has it."""
-
-    def submit(self, header: dict[str, Any], images: Sequence) -> JobLike: ...
-
-    def cancel(self, job: JobLike) -> None: ...
-
-    def close(self, wait: bool = True) -> None: ...
-
-    def log_lines(self) -> list[str]: ...
-
-
-class Changed(InputError):
-    """An image is not what it was when its run began."""
-
-
-@dataclass
-class Run:
-    """One segmentation under way, and how it ended.
-
-    progress: the latest. finished: whether it has ended: with an output, or with an error (Cancelled among them).
-    """
-
-    volumes: tuple[Any, ...]
-    model: Any
-    segmentation: Any = None
-    uncertainty: Any = None
-    maps: tuple[str, ...] = ("error_probability",)
-    progress: Progress = field(default_factory=lambda: Progress(0.0, "Waiting for the worker"))
-    output: Output | None = None
-    error: CSAMError | None = None
-    _job: JobLike | None = None
-    _states: list = field(default_factory=list)
-    _cancelling: bool = False
-    _steps: Iterator[None] | None = None
-
-    @property
-    def finished(self) -> bool:
-        return self.output is not None or self.error is not None
-
-    @property
-    def writing(self) -> bool:
-        """Whether its result is there and is being written: ``poll`` takes a few milliseconds, and wants to be soon."""
-        return self._steps is not None
-
-    def release(self) -> None:
-        """Let go of the voxels that it was started with, and take back a result that is not whole."""
-        steps, self._steps = self._steps, None
-        if steps is not None:
-            steps.close()
-        self._states, self._job = [], None
 
 
 class CSAMSegmentLogic:
@@ -181,7 +121,7 @@ class CSAMSegmentLogic:
                 raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
         images = [raster_from_volume(volume) for volume in volumes]
         run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps))
-        run._states = [_state_of(volume) for volume in volumes]
+        run._states = [state_of(volume) for volume in volumes]
         header = {"type": "segment", "model": str(path), "options": _plain_options(options or Options())}
         run._job = self.client.submit(header, images)
         self.run = run
@@ -197,7 +137,7 @@ class CSAMSegmentLogic:
         run = self.run
         if run is None or run.finished:
             return run
-        gone = _missing_node(run)
+        gone = missing_node(run)
         if gone is not None:
             self._abandon(run, InputError(f"{gone} while it was being segmented. Nothing was changed."))
             return run
@@ -281,7 +221,7 @@ class CSAMSegmentLogic:
         elif isinstance(event, Result):
             image, *others = run.volumes
             nodes = run.segmentation, run.uncertainty
-            check = partial(_check_unchanged, run)
+            check = partial(check_unchanged, run)
             run._steps = result_steps(event, image, run.model, *nodes, run.maps, others, check)
             run.progress = Progress(1.0, "Writing the result", 0.0)
         elif isinstance(event, CSAMError):
@@ -328,45 +268,3 @@ def _check_channels(volumes: Sequence, model) -> None:
         raise InputError(
             f'The model "{model.title}" needs {len(model.channels)} volumes ({names}); {len(volumes)} were given.'
         )
-
-
-def _missing_node(run: Run) -> str | None:
-    for what, node in (
-        *(("input", volume) for volume in run.volumes),
-        ("output", run.segmentation),
-        ("output", run.uncertainty),
-    ):
-        if node is not None and node.GetScene() is None:
-            return f'The {what} "{node.GetName()}" was removed from the scene'
-    return None
-
-
-def _state_of(volume) -> tuple:
-    data = volume.GetImageData()
-    return ijk_to_world(volume), data, data.GetPointData().GetScalars().GetMTime()
-
-
-def _check_unchanged(run: Run) -> None:
-    """A result for other voxels than those that the volume now has, or for other places, must not be shown."""
-    for volume, (matrix, data, time_of_voxels) in zip(run.volumes, run._states, strict=True):
-        same = data.GetPointData().GetScalars().GetMTime() == time_of_voxels and _same_voxels(
-            volume.GetImageData(), data
-        )
-        if not (same and np.allclose(ijk_to_world(volume), matrix, atol=1e-4)):
-            raise Changed(
-                f'The volume "{volume.GetName()}" was moved or changed while it was being segmented. Run it again.'
-            )
-
-
-def _same_voxels(now, before) -> bool:
-    """Whether two vtkImageData are the same or alike: a sequence's browser copies an image anew at every event."""
-    if now is before:
-        return True
-    if (
-        now is None
-        or now.GetPointData().GetScalars() is None
-        or now.GetExtent() != before.GetExtent()
-        or now.GetScalarType() != before.GetScalarType()
-    ):
-        return False
-    return np.array_equal(*(vtk_to_numpy(data.GetPointData().GetScalars()) for data in (now, before)))

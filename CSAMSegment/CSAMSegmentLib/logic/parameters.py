@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .i18n import tr as _
+from .texts import tr as _
 
 
 class SliceAxis(Enum):
@@ -28,14 +28,15 @@ class SliceAxis(Enum):
 class OverlayKind(Enum):
     """Which map is drawn over the image; the values are the roles of the output nodes."""
 
-    CHANCE_OF_ERROR = "error_probability"
+    ERROR_PROBABILITY = "error_probability"
     ENTROPY = "entropy"
     MUTUAL_INFORMATION = "mutual_information"
+    CHANCE_OF_ERROR = ERROR_PROBABILITY  # the name in scenes of version 0.1.0
 
     def label(self) -> str:
         """The words in the list, for the parameter node wrapper."""
         return {
-            OverlayKind.CHANCE_OF_ERROR: _("Error probability"),
+            OverlayKind.ERROR_PROBABILITY: _("Error probability"),
             OverlayKind.ENTROPY: _("Entropy"),
             OverlayKind.MUTUAL_INFORMATION: _("Mutual information"),
         }[self]

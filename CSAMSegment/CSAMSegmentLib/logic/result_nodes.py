@@ -56,7 +56,7 @@ class Output:
 
     @property
     def uncertainty(self):
-        """Scalar volume node: the chance that the voxel's label is wrong, 0 to 1."""
+        """Scalar volume node: the error map, the probability that a voxel's label is wrong, 0 to 1."""
         return self.nodes.get(ERROR_PROBABILITY.name)
 
     @property

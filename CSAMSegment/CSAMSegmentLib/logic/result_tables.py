@@ -1,4 +1,4 @@
-"""The two tables of a result: volumes of the structures, and the slices with their doubt."""
+"""The two tables of a result: volumes of the structures, and the slices with their expected wrong area."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SliceRow:
     """One slice in the table of slices.
 
     number: from 1, as people count. index: from 0 along the image's slice axis, as Slicer's Data Probe shows.
-    rank: 1 is the slice to look at first. point: world RAS of its most doubtful spot. reviewed: ticked by a person.
+    rank: 1 is the slice to look at first. point: its worst point, world RAS. reviewed: ticked by the user.
     """
 
     number: int

@@ -22,15 +22,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-import SimpleITK as sitk
 import vtk
 
 from csam.errors import InputError
-from csam.image.raster import Raster, voxels_of
+from csam.image.raster import voxels_of
 from csam.result import Result
 
 from .bent_grid import bends, local_volumes, with_local_volumes
 from .map_display import ERROR_PROBABILITY, MAPS, show_map, show_segmentation
+from .output_checks import check_grid, check_outputs, check_there
 from .result_nodes import (
     INPUT,
     MODEL,
@@ -52,13 +52,12 @@ from .result_nodes import (
     snapshot,
 )
 from .result_tables import slices_table, volumes_table
-from .segments import LABELMAP, fill, labelmap_from_image, new_surface, put_segments, segment_ids
+from .segments import fill, labelmap_from_image, new_surface, put_segments, segment_ids
 from .sequence_browser import shown_item
 from .transaction import Transaction
 from .volume_geometry import (
     array_from_matrix,
     bend_told,
-    check_volume,
     ijk_to_world,
     image_from_volume,
     own_matrix,
@@ -116,8 +115,8 @@ def write_result(
     result: its images lie on the grid of the volume. model: gives the names, colours and codes of the labels.
     segmentation: a segmentation node to write into, None for a new one. Only segments that this model made before
     are replaced; the other outputs of such an earlier run are brought up to date with it.
-    uncertainty: scalar volume node for the chance of error, None for that of the earlier run or a new one.
-    maps: which of the chance of error, "entropy" and "mutual_information" to show. A probability for each
+    uncertainty: scalar volume node for the error map, None for that of the earlier run or a new one.
+    maps: which of "error_probability", "entropy" and "mutual_information" to show. A probability for each
     structure comes with them when the result has probabilities. others: the volumes of the model's further channels.
     Raises InputError when a node cannot be used so, or the result does not fit the volume.
     """
@@ -150,7 +149,7 @@ def result_steps(
     if scene is None:
         raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
     for image in (result.labels, *(getattr(result, kind) for kind in MAPS)):
-        _check_grid(image, volume)
+        check_grid(image, volume)
     check()
     yield
     factors: dict[int, float] = {}
@@ -207,7 +206,7 @@ def result_steps(
             if role in images:
                 show_map(transaction, nodes[role], role, classes)
         yield
-        _check_there(scene, (segmentation, *earlier.values(), *added))
+        check_there(scene, (segmentation, *earlier.values(), *added))
         check()
         previous = None
         if not is_new:
@@ -216,7 +215,7 @@ def result_steps(
         _tie(transaction, segmentation, volume, model)
         for role, node in earlier.items():
             if role in contents:
-                known = node.GetAttribute(ROLE) == role  # keeps the look a person gave it
+                known = node.GetAttribute(ROLE) == role  # keeps the look that the user gave it
                 exchange_content(transaction, node, contents[role])
                 if role in images and not known:
                     show_map(transaction, node, role, classes)
@@ -224,49 +223,6 @@ def result_steps(
             # From an earlier run: it stays, but belongs to this result no longer.
             exchange_content(transaction, node, {**content_of(node), SEGMENTATION: None})
     return Output(segmentation, segment_ids(model), nodes, shown, previous)
-
-
-def check_outputs(volumes: Sequence, segmentation=None, uncertainty=None, maps: Sequence[str] = ()) -> None:
-    """Raise InputError when ``write_result`` would refuse the nodes or the maps; cheap, for before a run.
-
-    volumes: the image of every channel; results lie on the first.
-    """
-    volume = volumes[0]
-    unknown = sorted(set(maps) - set(MAPS))
-    if unknown:
-        raise InputError(f"Unknown maps: {', '.join(unknown)}. Known are: {', '.join(MAPS)}.")
-    check_volume(volume)
-    ijk_to_world(volume)
-    for node, kind, what in (
-        (segmentation, "vtkMRMLSegmentationNode", "segmentation"),
-        (uncertainty, "vtkMRMLScalarVolumeNode", "scalar volume"),
-    ):
-        if node is None:
-            continue
-        if not node.IsA(kind) or node.IsA("vtkMRMLLabelMapVolumeNode"):
-            raise InputError(f'The output "{node.GetName()}" is a {node.GetClassName()}; choose a {what}.')
-        if node.GetScene() is None or node.GetScene() is not volume.GetScene():
-            raise InputError(f'The output "{node.GetName()}" is no longer in the scene. Choose another one.')
-    if any(uncertainty is image for image in volumes if image is not None):
-        raise InputError(
-            f'"{uncertainty.GetName()}" is the input and the output of the uncertainty. Choose another output volume.'
-        )
-    role = uncertainty.GetAttribute(ROLE) if uncertainty is not None else None
-    if role not in (None, ERROR_PROBABILITY.name):
-        raise InputError(
-            f'"{uncertainty.GetName()}" holds the {MAPS[role].title if role in MAPS else role} of a result. Choose '
-            "another output volume for the chance of error."
-        )
-    if segmentation is not None:
-        content = segmentation.GetSegmentation()
-        if content.GetNumberOfSegments() and content.GetSourceRepresentationName() != LABELMAP:
-            raise InputError(
-                f'The segmentation "{segmentation.GetName()}" keeps its segments as '
-                f"{content.GetSourceRepresentationName()}; a {LABELMAP} is expected. Make that its source "
-                "representation (module Segmentations), or choose another segmentation."
-            )
-        what = f'the segmentation "{segmentation.GetName()}"'
-        transform_between(volume.GetParentTransformNode(), segmentation.GetParentTransformNode(), what)
 
 
 def _labelmap_matrix(volume, segmentation) -> np.ndarray:
@@ -298,28 +254,12 @@ def _tie(transaction, node, volume, model: ModelLike) -> None:
     node.SetNodeReferenceID(INPUT, volume.GetID())
 
 
-def _check_there(scene, nodes: Sequence) -> None:
-    """Raise InputError where a person has removed one of the result's nodes while it was being written."""
-    for node in nodes:
-        if node.GetScene() is not scene:
-            raise InputError(f'"{node.GetName()}" was removed while the result was being written. Run it again.')
-
-
 def _copy(source: np.ndarray, target: np.ndarray) -> Iterator[None]:
     """Copy an array, some hundred thousand voxels a step."""
     step = max(1, COPIED * len(source) // max(1, source.size))
     for start in range(0, len(source), step):
         target[start : start + step] = source[start : start + step]
         yield
-
-
-def _check_grid(image: sitk.Image | Raster, volume) -> None:
-    expected = volume.GetImageData().GetDimensions()
-    if tuple(image.GetSize()) != tuple(expected):
-        raise InputError(
-            f'The result has {" x ".join(map(str, image.GetSize()))} voxels, the volume "{volume.GetName()}" '
-            f"{' x '.join(map(str, expected))}: it was changed during the run. Run it again."
-        )
 
 
 def _float_data(voxels: np.ndarray, extent: Sequence[int]):

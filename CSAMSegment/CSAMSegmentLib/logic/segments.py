@@ -69,7 +69,7 @@ def put_segments(transaction, node, model, labelmap, surfaces: Mapping = {}) -> 
     """Make the model's labels segments of a segmentation node: one layer for all, as they do not overlap.
 
     A segment that an earlier run of the same model made gets new voxels and keeps the name, colour and visibility
-    that a person gave it. surfaces: those of ``new_surface`` by ID, as far as they are made already.
+    that a user gave it. surfaces: those of ``new_surface`` by ID, as far as they are made already.
     """
     segmentation = node.GetSegmentation()
     wanted = dict(zip(segment_ids(model), model.labels, strict=True))

@@ -9,9 +9,9 @@ import slicer
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Progress
 
-from .i18n import tr as _
-from .module_logic import Changed, Run
 from .result_nodes import Output
+from .run import Changed, Run
+from .texts import tr as _
 from .transaction import Transaction
 
 ATTEMPTS = 3

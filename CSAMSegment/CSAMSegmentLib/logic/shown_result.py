@@ -10,12 +10,12 @@ import slicer
 
 from csam.result import REGION, WHOLE, StructureVolume
 
-from .i18n import tr as _
 from .map_display import ERROR_PROBABILITY
 from .result_nodes import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .result_tables import SliceRow, read_slices, read_volumes
 from .segments import own_segments
 from .sequence_browser import shown_item
+from .texts import tr as _
 from .volume_geometry import place_in_world
 
 
@@ -60,7 +60,7 @@ class ShownResult:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the run has found nothing at all: the case quality then says nothing."""
+        """Whether the run has found nothing at all: the expected Dice then says nothing."""
         return not any(entry.volume_ml for entry in self.structures())
 
     def local_volume(self, value: int) -> float:

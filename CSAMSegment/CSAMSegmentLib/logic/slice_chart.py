@@ -1,12 +1,12 @@
-"""The chart of doubt per slice: Slicer's plot nodes on the table of slices, saved and restored with the scene."""
+"""The chart of the slices: Slicer's plot nodes on the table of slices, saved and restored with the scene."""
 
 from __future__ import annotations
 
 import slicer
 
-from .i18n import tr as _
 from .result_nodes import ROLE, SEGMENTATION
 from .result_tables import SLICE, WRONG_AREA
+from .texts import tr as _
 
 CHART_ROLE, SERIES_ROLE = "chart", "series"
 COLOR = (0.85, 0.33, 0.10)
@@ -34,7 +34,7 @@ def ensure_chart(slices, name: str):
     scene = slices.GetScene()
     series, chart = (
         scene.AddNewNodeByClass(f"vtkMRMLPlot{kind}Node", scene.GenerateUniqueName(f"{name} {what}"))
-        for kind, what in (("Series", "expected wrong area"), ("Chart", "uncertainty per slice"))
+        for kind, what in (("Series", "expected wrong area"), ("Chart", "expected wrong area per slice"))
     )
     series.SetAttribute(ROLE, SERIES_ROLE)
     series.SetAndObserveTableNodeID(slices.GetID())
@@ -49,7 +49,7 @@ def ensure_chart(slices, name: str):
     chart.SetAttribute(ROLE, CHART_ROLE)
     chart.SetNodeReferenceID(SEGMENTATION, slices.GetNodeReferenceID(SEGMENTATION))
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetTitle(_("Uncertainty per slice"))
+    chart.SetTitle(_("Expected wrong area per slice"))
     chart.SetXAxisTitle(_("slice"))
     chart.SetYAxisTitle(_("expected wrong area (mm²)"))
     chart.SetLegendVisibility(False)
@@ -58,7 +58,7 @@ def ensure_chart(slices, name: str):
 
 
 def points(slices) -> tuple[tuple[float, float], ...]:
-    """What the chart draws of a table of slices: number and expected wrong area (mm²) of each."""
+    """The points of the chart of a table of slices: number and expected wrong area (mm²) of each."""
     table = slices.GetTable()
     return tuple(
         tuple(table.GetValueByName(row, name).ToDouble() for name in (SLICE, WRONG_AREA))

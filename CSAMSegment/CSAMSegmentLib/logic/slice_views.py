@@ -99,7 +99,7 @@ def show_overlay(volume, opacity: float) -> None:
 
 
 def has_overlay() -> bool:
-    """Whether any slice view draws something over its image."""
+    """Whether any slice view shows something over its image."""
     return any(node.GetForegroundVolumeID() for node in composites())
 
 

@@ -1,4 +1,4 @@
-"""Numbers in words, as the panel says them. Pure functions, without Qt."""
+"""What the panel says, in the language of the application. Pure functions, without Qt."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from html import escape
 
 from csam.result import REGION, SLICES, WHOLE
 
-from .i18n import tr as _
+try:
+    from slicer.i18n import tr
+except ImportError:  # no application (slicer-core): the text itself
+
+    def tr(text: str) -> str:
+        """The text in the language of the application."""
+        return text
+
+
+_ = tr
 
 GOOD, FAIR = 0.9, 0.8
-"""Case quality (the Dice to expect) from which on a result of an uncalibrated model is good or fair."""
+"""Expected Dice from which on a result of an uncalibrated model is good or fair."""
 
 GOOD_RANK, FAIR_RANK = 0.5, 0.1
 """The same for a calibrated one: share of the validation scans with a lower one. 0.1 is ``expected_error.POOR``."""
 
 
 def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str:
-    """The case quality in words, with its number; rank: its place among the validation scans, where known.
+    """The expected Dice and what it means; rank: its place among the validation scans, where known.
 
     extent: what of the image was segmented. Of a part, no more than its own Dice is known: no word for it.
     """
@@ -29,19 +38,21 @@ def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str
         known = part.format(dice=f"{value:.2f}")
         return f"{known} " + _("It cannot be compared with that of whole scans. Segment the whole image to know more.")
     measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
-    number = _("expected Dice {dice}").format(dice=f"{value:.2f}")
+    if measured >= good:
+        said, advice = _("Expected Dice {dice}: good"), ""
+    elif measured >= fair:
+        said, advice = _("Expected Dice {dice}: fair"), _("Look at the first slices of the list.")
+    else:
+        said, advice = _("Expected Dice {dice}: poor"), _("Look at every slice before you use this result.")
+    said = said.format(dice=f"{value:.2f}")
     if rank is not None:
         place = _("higher than in {share} % of the validation scans").format(share=f"{100 * rank:.0f}")
-        number = f"{number}, {place}"
-    if measured >= good:
-        return _("Case quality: good ({number}).").format(number=number)
-    if measured >= fair:
-        return _("Case quality: fair ({number}). Look at the uncertain slices.").format(number=number)
-    return _("Case quality: poor ({number}). Look at every slice before you use this result.").format(number=number)
+        said = f"{said}, {place}"
+    return f"{said}. {advice}".rstrip()
 
 
 def seconds(value: float | None) -> str:
-    """A duration for a person; empty while unknown."""
+    """A duration in words; empty while unknown."""
     if value is None or value < 0:
         return ""
     if value < 90:
@@ -87,14 +98,14 @@ def interval(low: float, high: float) -> str:
 
 
 def edits(structures: Iterable[tuple[str, float, float]]) -> str:
-    """What a person has changed: name, volume now and volume found by the run, in ml, of each edited structure."""
+    """What a user has changed: name, volume now and volume found by the run, in ml, of each edited structure."""
     said = [
         _("{name} was edited: {now} ml now, {before} ml before.").format(
             name=name, now=millilitres(now), before=millilitres(before)
         )
         for name, now, before in structures
     ]
-    return " ".join([*said, _("Interval and uncertainty are those of the automatic result.")]) if said else ""
+    return " ".join([*said, _("Interval and error probability are those of the automatic result.")]) if said else ""
 
 
 def bullets(sentences, color: str = "#b35900") -> str:

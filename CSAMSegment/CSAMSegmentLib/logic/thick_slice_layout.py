@@ -1,6 +1,6 @@
 """A layout for thick slices: the plane of acquisition large, the other two and the chart small beside it.
 
-The layout that a person had is given back when they leave, and one that they choose meanwhile stands.
+The layout that a user had is given back when they leave, and one that they choose meanwhile stands.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ class ThickSliceLayout:
 
     def __init__(self, onSwitched):
         self._onSwitched = onSwitched
-        self._before: int | None = None  # the person's, while ours should be there
+        self._before: int | None = None  # the user's, while ours should be there
         self._declined = False
         self._sceneCame = False
 
     def onScene(self) -> None:
-        """A scene goes or comes while the module is open: the layout that it brings is the person's choice."""
+        """A scene goes or comes while the module is open: the layout that it brings is the user's choice."""
         self._sceneCame = True
 
     def onNew(self) -> None:
-        """The person opens the module, or a run has ended in it."""
+        """The user opens the module, or a run has ended in it."""
         self._sceneCame = False
 
     def enter(self, large: str, chart: bool, asked: bool = False) -> None:
-        """Show our layout, unless the person has chosen another one since it was shown.
+        """Show our layout, unless the user has chosen another one since it was shown.
 
-        large: the slice view of the plane of acquisition. asked: the person asks for it now, by showing the chart.
+        large: the slice view of the plane of acquisition. asked: the user asks for it now, by showing the chart.
         """
         manager = slicer.app.layoutManager()
         if manager is None:
@@ -81,7 +81,7 @@ class ThickSliceLayout:
             self._onSwitched()
 
     def leave(self) -> None:
-        """Give the person's layout back, unless they have chosen another one."""
+        """Give the user's layout back, unless they have chosen another one."""
         manager, before = slicer.app.layoutManager(), self._before
         if manager is None or before is None:
             return

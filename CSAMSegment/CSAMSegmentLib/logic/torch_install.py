@@ -1,4 +1,4 @@
-"""Getting torch into Slicer's Python: through the PyTorch extension, after the person has agreed, never otherwise."""
+"""Getting torch into Slicer's Python: through the PyTorch extension, after the user has agreed, never otherwise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sysconfig
 
 from csam.errors import WorkerError
 
-from .i18n import tr as _
+from .texts import tr as _
 
 REQUIREMENT = ">=2.4"
 
@@ -27,9 +27,9 @@ NO_EXTENSION = _(
 )
 
 NO_WHEEL = _(
-    "The network needs PyTorch 2.4 or newer. There is none for Intel builds of Slicer on macOS, and this is one. On a "
-    "Mac with an Apple processor, install Slicer for Apple processors. On any Mac, a Python on another computer can be "
-    "the worker (Advanced, Worker)."
+    "The network needs PyTorch 2.4 or newer, which does not exist for Intel builds of Slicer on macOS like "
+    "this one. On a Mac with an Apple processor, install Slicer for Apple processors. On any Mac, a Python on another "
+    "computer can be the worker (Advanced, Worker)."
 )
 
 
@@ -48,7 +48,7 @@ def extension_logic():
 
 
 def install_torch(logic) -> None:
-    """Let the PyTorch extension install torch; blocks while it does. Ask the person before.
+    """Let the PyTorch extension install torch; blocks while it does. Ask the user before.
 
     logic: a ``PyTorchUtilsLogic`` of any version; it gets only those arguments that its installTorch has.
     Raises WorkerError that says what to do when nothing was installed.

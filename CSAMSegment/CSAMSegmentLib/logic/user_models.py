@@ -48,7 +48,10 @@ def add_model(source: str | os.PathLike, library: ModelLibrary):
         )
     for path, other in library.models().items():
         if other.name == model.name and not is_users(path):
-            raise ModelError(f'A model that comes with the extension has the name "{model.name}" already.')
+            raise ModelError(
+                f'A model that comes with the extension has the name "{model.name}" already. Give yours another name '
+                "in its model.json."
+            )
     folder = user_folder()
     target, part = folder / f"{_file_name(model.name)}.zip", folder / f"{_file_name(model.name)}.part.zip"
     try:

@@ -105,7 +105,7 @@ def ijk_to_world(volume) -> np.ndarray:
 
 
 def bend_told(volume) -> str:
-    """What a person must know of a transform that bends a volume's grid; empty where there is none to be noticed."""
+    """What a user must know of a transform that bends a volume's grid; empty where there is none to be noticed."""
     return told(volume, bend_of(volume, array_from_matrix(own_matrix(volume)))) if bends(volume) else ""
 
 

@@ -21,7 +21,7 @@ class WorkerStatus:
 
     def __init__(self, logic):
         self._logic = logic
-        self._job = self._paceJob = None
+        self._job = self._speed_job = None
         self._asked: set[tuple[str, str]] = set()
         self.speeds: dict[tuple[str, str], Speed] = {}
         self.hello: dict[str, Any] | None = None
@@ -35,24 +35,24 @@ class WorkerStatus:
     @property
     def measuring(self) -> bool:
         """Whether the worker measures how fast a model runs."""
-        return self._paceJob is not None
+        return self._speed_job is not None
 
     @property
-    def hasTorch(self) -> bool | None:
+    def has_torch(self) -> bool | None:
         """Whether the worker can import torch; None while unknown."""
         return None if self.hello is None else bool(self.hello.get("torch"))
 
     @property
     def installable(self) -> bool:
         """Whether an installation would give the worker torch: it is missing or too old, not damaged."""
-        return self.hasTorch is False and bool(self.hello.get("installable", True))  # an older worker does not say
+        return self.has_torch is False and bool(self.hello.get("installable", True))  # an older worker does not say
 
     def ask(self) -> None:
         """Start the worker and ask; an answer that is awaited or there is not asked for again."""
         if self.hello is None:
-            self.askAgain()
+            self.ask_again()
 
-    def askAgain(self) -> None:
+    def ask_again(self) -> None:
         """Ask although an answer is there: a device may be gone, or a new worker have taken over."""
         if self.pending:
             return
@@ -62,26 +62,26 @@ class WorkerStatus:
         except CSAMError as error:
             self.error = error
 
-    def askPace(self, model: str, device: str) -> None:
+    def ask_speed(self, model: str, device: str) -> None:
         """Let the worker read a model and measure how fast it runs on a device, once."""
-        if not self.hasTorch or self._paceJob is not None or (model, device) in self._asked:
+        if not self.has_torch or self._speed_job is not None or (model, device) in self._asked:
             return
         self._asked.add((model, device))
         header = {"type": "load", "model": model, "device": device}
         with contextlib.suppress(CSAMError):  # the run itself will tell
-            self._paceJob = (model, device), self._logic.client.submit(header, ())
+            self._speed_job = (model, device), self._logic.client.submit(header, ())
 
     def poll(self) -> bool:
         """Look for the answers; whether something has changed. Never raises."""
-        return self._pollHello() or self._pollPace()
+        return self._poll_hello() or self._poll_speed()
 
-    def _pollPace(self) -> bool:
-        if self._paceJob is None:
+    def _poll_speed(self) -> bool:
+        if self._speed_job is None:
             return False
-        key, job = self._paceJob
+        key, job = self._speed_job
         for event in job.poll():
             if isinstance(event, (dict, Exception)):
-                self._paceJob = None
+                self._speed_job = None
             if isinstance(event, dict) and event.get("speed"):  # an older worker measures nothing
                 known = {field.name for field in fields(Speed)}  # a newer worker may tell more
                 model, device = key  # an older worker does not tell which it was
@@ -91,7 +91,7 @@ class WorkerStatus:
                 return True
         return False
 
-    def _pollHello(self) -> bool:
+    def _poll_hello(self) -> bool:
         if self._job is None:
             return False
         for event in self._job.poll():
@@ -106,5 +106,5 @@ class WorkerStatus:
 
     def forget(self) -> None:
         """What was known belongs to a worker that has ended."""
-        self._job = self._paceJob = self.hello = self.error = None
+        self._job = self._speed_job = self.hello = self.error = None
         self._asked, self.speeds = set(), {}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import slicer
 
-from ..logic.corrections import count, edited
 from ..logic.node_watch import NodeWatch
 from ..logic.shown_result import ShownResult
-from .timers import make_timer
+from ..logic.structure_volumes import count, edited
+from .keys_and_timers import make_timer
 
 DELAY = 300
 """Milliseconds after the last change of a segment: a stroke of the brush is many changes."""

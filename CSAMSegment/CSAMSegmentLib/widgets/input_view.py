@@ -11,22 +11,23 @@ from csam.errors import CSAMError, InputError, ModelError
 from csam.image.geometry import check_channels
 
 from ..logic import texts
-from ..logic.i18n import tr as _
 from ..logic.map_display import outline_region
 from ..logic.node_watch import IMAGE_CHANGED, NodeWatch
+from ..logic.output_checks import check_outputs
 from ..logic.result_nodes import ROLE
-from ..logic.result_writer import check_outputs
 from ..logic.sequence_browser import sequence_browser
+from ..logic.texts import tr as _
 from ..logic.user_models import add_model, is_users, remove_model
 from ..logic.volume_geometry import bend_told, fit_region, ijk_to_world, raster_from_volume
-from .timers import make_timer
+from .channel_selectors import ChannelSelectors
+from .keys_and_timers import make_timer
 
 CHECK_DELAY = 150
 """Milliseconds between the last change of a choice and the check: typing and loading come in bursts."""
 
 
 class InputView:
-    """Lets a person choose images and a model, and says in words how well they fit.
+    """Lets a user choose images and a model, and says in words how well they fit.
 
     ui: the widgets of CSAMSegment.ui. logic: gives the models. onChanged: called when what is chosen has changed
     otherwise than through the parameter node.
@@ -35,8 +36,7 @@ class InputView:
     def __init__(self, ui, logic, onChanged):
         self._ui, self._logic, self._onChanged = ui, logic, onChanged
         self._parameters = None
-        self._channels: list = []
-        self._labels: list = []
+        self.channels = ChannelSelectors(ui, self._onChannelChosen)
         self._names: dict[Path, str] = {}
         self._listed = self._checked = None
         self._imageChanged = False
@@ -55,6 +55,7 @@ class InputView:
     def setParameters(self, parameters) -> None:
         """Follow a parameter node; None when there is none."""
         self._parameters, self._checked = parameters, None
+        self.channels.setParameters(parameters)
         if parameters is None:
             self._images.follow(())
             return
@@ -91,7 +92,7 @@ class InputView:
     def volumes(self) -> list:
         """The chosen image for each channel of the model; None where none is chosen."""
         first = self._parameters.inputVolume if self._parameters is not None else None
-        return [first, *(selector.currentNode() for selector in self._channels)]
+        return [first, *self.channels.nodes()]
 
     def refresh(self) -> None:
         """Show what the parameter node says, and check it a moment later."""
@@ -103,7 +104,7 @@ class InputView:
         if not parameters.model and self._names:
             parameters.model = next(iter(self._names.values()))
         self._selectModel(parameters.model)
-        self._makeChannels()
+        self._showChannels()
         self._images.follow(self.volumes())
         outline_region(parameters.region)
         browser = sequence_browser(parameters.inputVolume)
@@ -221,58 +222,19 @@ class InputView:
 
     # Channels -----------------------------------------------------------------------------------------------------
 
-    def _makeChannels(self) -> None:
-        """One selector for each channel beyond the first; their choices are references of the parameter node."""
+    def _showChannels(self) -> None:
         model = self.model
         names = [channel.name for channel in model.channels] if model is not None else [""]
         self._ui.inputSelectorLabel.text = _("&Image:") if len(names) == 1 else f"{names[0]}:"
-        wanted = names[1:]
-        self._ui.channelsWidget.setVisible(bool(wanted))
-        if [label.text for label in self._labels] == [f"{name}:" for name in wanted]:
-            for number, selector in enumerate(self._channels, start=2):
-                selector.setCurrentNode(self._parameters.parameterNode.GetNodeReference(f"channel{number}"))
-            return
-        for widget in (*self._labels, *self._channels):
-            self._discard(widget)
-        self._labels, self._channels = [], []
-        for number, name in enumerate(wanted, start=2):
-            self._addChannel(number, name)
+        self.channels.show(names[1:], self._parameters)
 
-    def _discard(self, widget) -> None:
-        self._ui.channelsWidget.layout().removeWidget(widget)
-        widget.hide()
-        widget.deleteLater()
-
-    def _addChannel(self, number: int, name: str) -> None:
-        label, selector = qt.QLabel(f"{name}:"), slicer.qMRMLNodeComboBox()
-        label.setMinimumWidth(self._ui.regionSelectorLabel.sizeHint.width())  # as wide as the column of labels
-        selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        selector.showChildNodeTypes = False
-        selector.noneEnabled = True
-        selector.addEnabled = selector.removeEnabled = False
-        selector.setToolTip(_("The image of the same patient that shows {name}.").format(name=name))
-        selector.setMRMLScene(slicer.mrmlScene)
-        selector.setCurrentNode(self._parameters.parameterNode.GetNodeReference(f"channel{number}"))
-
-        def choose(chosen):
-            if self._parameters is None:
-                return
-            node = self._parameters.parameterNode
-            if node.GetNodeReference(f"channel{number}") is not chosen:
-                node.SetNodeReferenceID(f"channel{number}", chosen.GetID() if chosen is not None else None)
-                self._timer.start()
-                self._onChanged()
-
-        selector.currentNodeChanged.connect(choose)
-        self._ui.channelsWidget.layout().addRow(label, selector)
-        self._labels.append(label)
-        self._channels.append(selector)
+    def _onChannelChosen(self) -> None:
+        self._timer.start()
+        self._onChanged()
 
     def letGo(self, node) -> None:
         """Choose no image where a channel has this node, which is about to go."""
-        for selector in self._channels:
-            if selector.currentNode() is node:
-                selector.setCurrentNode(None)
+        self.channels.letGo(node)
         self._images.follow(volume for volume in self.volumes() if volume is not node)
 
     # The check ----------------------------------------------------------------------------------------------------
@@ -287,9 +249,10 @@ class InputView:
             return _('The model "{name}" is not installed here. Add it from a file, or choose another model.').format(
                 name=self._parameters.model
             )
-        missing = [label.text for label, volume in zip(self._labels, self.volumes()[1:], strict=True) if volume is None]
+        chosen = zip(self.channels.names, self.channels.nodes(), strict=True)
+        missing = [name for name, volume in chosen if volume is None]
         if missing:
-            return _("The model needs one more image: {name}").format(name=missing[0].rstrip(":"))
+            return _("The model needs one more image: {name}").format(name=missing[0])
         volumes = self.volumes()
         maps = [volume.GetName() for volume in volumes if volume.GetAttribute(ROLE) is not None]
         if maps:

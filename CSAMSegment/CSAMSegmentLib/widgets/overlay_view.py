@@ -14,7 +14,7 @@ from ..logic.result_tables import SLICE
 from ..logic.shown_result import ShownResult
 from ..logic.slice_chart import ensure_chart, fit_chart, points, show_chart
 from ..logic.thick_slice_layout import ThickSliceLayout
-from .timers import make_timer
+from .keys_and_timers import make_timer
 
 RESIZED = 60
 """Milliseconds after which the views of another layout have their sizes, and images can be fitted into them."""
@@ -42,13 +42,13 @@ class OverlayView:
         self._plots: list = []
 
     def open(self) -> None:
-        """The person opens the module: its layout comes back with the result."""
+        """The user opens the module: its layout comes back with the result."""
         self._isOpen = True
         self._plane = None
         self._layout.onNew()
 
     def leave(self) -> None:
-        """The person opens another module: their own layout comes back, the maps stay."""
+        """The user opens another module: their own layout comes back, the maps stay."""
         self._isOpen = False
         self._layout.leave()
 
@@ -137,7 +137,7 @@ class OverlayView:
             self._layout.enter(view.GetLayoutName(), chart, asked)
 
     def _planeOf(self, result: ShownResult):
-        """The slice view of the plane of acquisition; it stays the same when a person then turns the views."""
+        """The slice view of the plane of acquisition; it stays the same when a user then turns the views."""
         image = result.volume or result.nodes.get(ERROR_PROBABILITY.name)
         if image is not None and (self._plane is None or self._plane[0] is not image):
             self._plane = image, slice_views.acquisition_view(image, result.slice_axis)
@@ -159,7 +159,7 @@ class OverlayView:
                 name = result.volume.GetName() if result.volume is not None else result.model
                 show_chart(ensure_chart(result.slices, name))
         drawn = (result.slices, points(result.slices))
-        if visible and drawn != self._drawn:  # only then: a person may have zoomed in
+        if visible and drawn != self._drawn:  # only then: a user may have zoomed in
             self._drawn = drawn
             fit_chart(ensure_chart(result.slices, ""), drawn[1])
         self._arrange(result, visible, asked)

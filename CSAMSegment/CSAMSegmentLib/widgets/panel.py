@@ -11,20 +11,20 @@ import vtk
 from csam.errors import CSAMError
 
 from ..logic import slice_views
-from ..logic.i18n import tr as _
 from ..logic.map_display import ERROR_PROBABILITY
 from ..logic.node_watch import CHANGED, NodeWatch
 from ..logic.result_nodes import INPUT, SEGMENTATION
 from ..logic.shown_result import find_result, segmentation_of
 from ..logic.slice_chart import remove_orphans
+from ..logic.texts import tr as _
 from .correction_watch import EditWatch
 from .input_view import InputView
+from .keys_and_timers import drop_shortcuts, make_shortcuts, make_timer
 from .overlay_view import OverlayView
+from .panel_state import Corrections, PanelState, Presence, ViewTask
 from .result_view import ResultView
 from .review_view import ReviewView
 from .runner import Runner
-from .shortcuts import drop_shortcuts, make_shortcuts
-from .timers import make_timer
 from .training_case import TrainingCaseView
 from .worker_view import WorkerView
 
@@ -42,7 +42,7 @@ class Panel:
         self.widget, self.ui, self.logic = widget, ui, logic
         self.parameters = None
         self._guiTag = self._parametersTag = None
-        self._entered = self._away = False
+        self._state = PanelState()
         self._volume = self._chosen = None
         # The tables change with a tick, and where a sequence's browser goes to another image.
         self._tables = NodeWatch(CHANGED, self._onModified)
@@ -59,10 +59,6 @@ class Panel:
         self._steps = iter(())
         self._overlayTimer = make_timer(0, self._showOverlay, once=True)
         self._workerTimer = make_timer(0, self._startWorker, once=True)
-        self._newImage = self._arrange = False
-        self._editing = None  # the segmentation with corrections that a run was started on
-        self._replaced = None  # the output of the last run, where it replaced corrections
-        self._resume = False  # a scene is being closed or loaded while the panel shows one
         self._shortcuts = self._makeShortcuts()
         scene = slicer.mrmlScene
         widget.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -83,8 +79,8 @@ class Panel:
     # Life ---------------------------------------------------------------------------------------------------------
 
     def enter(self) -> None:
-        """The person opens the module: the worker starts, so that it is warm when it is needed."""
-        self._entered, self._away = True, False
+        """The user opens the module: the worker starts, so that it is warm when it is needed."""
+        self._state.presence = Presence.HERE
         self.overlay.open()
         self.input.lookForModels()
         for shortcut in self._shortcuts:
@@ -97,8 +93,8 @@ class Panel:
         self._workerTimer.start()
 
     def exit(self) -> None:
-        """The person opens another module; a run goes on, and so do its results."""
-        self._entered, self._away = False, True
+        """The user opens another module; a run goes on, and so do its results."""
+        self._state.presence = Presence.ELSEWHERE
         if not self.review.isEditing:  # the Segment Editor that it opens works on the same plane
             self.overlay.leave()
         for shortcut in self._shortcuts:
@@ -135,12 +131,13 @@ class Panel:
 
     def onSceneChanged(self, *_event) -> None:
         """A scene was closed or loaded: take up its parameters."""
-        if self._resume:
-            self._resume = False
+        if self._state.scene_changes:
+            self._state.scene_changes = False
             self.setParameters(self.logic.getParameterNode())
 
     def _pause(self) -> None:
-        self._resume = self._resume or self._entered or self.parameters is not None
+        if self._state.presence is Presence.HERE or self.parameters is not None:
+            self._state.scene_changes = True
         self.setParameters(None)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -160,8 +157,8 @@ class Panel:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._parametersTag)
         self.parameters = self.runner.parameters = parameters
-        self._volume = self._chosen = self._editing = self._replaced = None
-        self._newImage = self._arrange = False
+        self._volume = self._chosen = None
+        self._state.views, self._state.corrections = ViewTask.NONE, Corrections()
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
             self._parametersTag = parameters.AddObserver(modified, self._onModified)
@@ -209,7 +206,7 @@ class Panel:
         self._overlayTimer.start()
 
     def _canRestore(self, result) -> bool:
-        """Whether what the last run replaced can be put back where the person would see it."""
+        """Whether what the last run replaced can be put back where the user would see it."""
         possible = self.logic.canRestorePrevious and result is not None
         return possible and self.logic.lastOutput.previous.segmentation is result.segmentation
 
@@ -218,13 +215,13 @@ class Panel:
         return find_result(parameters.segmentation, parameters.model) if parameters is not None else None
 
     def _showOverlay(self) -> None:
-        result = self._find()
-        if self._newImage and self._away:  # the views are another module's now; they change on the way back
+        result, task = self._find(), self._state.views
+        if task is not ViewTask.NONE and self._state.presence is Presence.ELSEWHERE:  # they change on the way back
             return
-        if result is not None and self._newImage:
+        if task is not ViewTask.NONE and result is not None:
             slice_views.show_only(result.segmentation)
-            self.overlay.showImage(result, self.parameters, self._arrange)
-            self._newImage = self._arrange = False
+            self.overlay.showImage(result, self.parameters, task is ViewTask.ARRANGE)
+            self._state.views = ViewTask.NONE
             self._overlayTimer.start()
             return
         self.overlay.show(result, self.parameters)
@@ -240,15 +237,16 @@ class Panel:
         volume, segmentation = parameters.inputVolume, parameters.segmentation
         if volume is not self._volume:
             before, self._volume = self._volume, volume
-            self._newImage = self._arrange = False
+            self._state.views = ViewTask.NONE
             self.runner.clear()
             if segmentation is not None and segmentation.GetNodeReference(INPUT) not in (None, volume):
                 segmentation = None
             if segmentation is None and volume is not None:
                 segmentation = segmentation_of(volume, parameters.model)
             parameters.segmentation = segmentation
-            if None not in (before, volume, segmentation):  # else a scene has come with views of its own
-                self._newImage = segmentation.GetNodeReference(INPUT) is volume
+            known = None not in (before, volume, segmentation)  # else a scene has come with views of its own
+            if known and segmentation.GetNodeReference(INPUT) is volume:
+                self._state.views = ViewTask.SHOW
             if volume is not None:
                 self._workerTimer.start()
         if self._chosen != (segmentation, parameters.model):
@@ -262,22 +260,26 @@ class Panel:
 
     def _mayRun(self) -> bool:
         """Whether to run; asks where that makes corrections unrecoverable. Those just made can be restored after it."""
-        result = self._find()
+        result, corrections = self._find(), self._state.corrections
         self.edits.measure()
-        self._editing = self.result.corrected(self.parameters.model)
-        if self._replaced is None or self._replaced is not self.logic.lastOutput or not self._canRestore(result):
+        corrections.editing = self.result.corrected(self.parameters.model)
+        may_be_lost = corrections.replaced is not None and corrections.replaced is self.logic.lastOutput
+        if not (may_be_lost and self._canRestore(result)):
             return True
-        question = _("The last run replaced your corrections. Run again, and lose them? Restore previous keeps them.")
+        question = _(
+            "The last run replaced your corrections. If you run again, they are lost for good. To get them back, press "
+            "Cancel here and then Restore previous."
+        )
         return slicer.util.confirmOkCancelDisplay(question)
 
     def _onDone(self, output) -> str:
-        """Show what a run has written, unless the person has gone on to another image meanwhile; what to say of it."""
-        parameters = self.parameters
-        if self._editing is None and parameters is not None:  # during the run, perhaps
-            self._editing = self.result.corrected(parameters.model)
+        """Show what a run has written, unless the user has gone on to another image meanwhile; what to say of it."""
+        parameters, corrections = self.parameters, self._state.corrections
+        if corrections.editing is None and parameters is not None:  # during the run, perhaps
+            corrections.editing = self.result.corrected(parameters.model)
         if parameters is not None and parameters.inputVolume is output.segmentation.GetNodeReference(INPUT):
             self.review.restart()
-            self._newImage = self._arrange = True
+            self._state.views = ViewTask.ARRANGE
             parameters.segmentation, parameters.uncertainty = output.segmentation, output.uncertainty
             self._chosen = output.segmentation, parameters.model
         elif parameters is not None:  # outputs that were chosen for the image before are not for this one
@@ -286,8 +288,9 @@ class Panel:
             if parameters.uncertainty is output.uncertainty:
                 parameters.uncertainty = None
         self._onModified()
-        self._replaced = output if output.previous and output.segmentation is self._editing else None
-        return _("Done.") if self._replaced is None else _("Done. Restore previous brings your corrections back.")
+        replaced = output.previous is not None and output.segmentation is corrections.editing
+        corrections.replaced = output if replaced else None
+        return _("Done. Restore previous brings your corrections back.") if replaced else _("Done.")
 
     def restorePrevious(self, *_arguments) -> None:
         """Put back what the last run replaced; asks first where corrections would be lost."""
@@ -298,7 +301,7 @@ class Panel:
             self.logic.restorePrevious()
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
-        self._replaced = None
+        self._state.corrections.replaced = None
         self.runner.clear()
         remove_orphans(slicer.mrmlScene)
         self.review.restart()

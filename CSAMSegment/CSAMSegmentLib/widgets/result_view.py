@@ -1,4 +1,4 @@
-"""The Result part of the panel: structures with volume and interval, case quality, warnings, copy and export."""
+"""The Result part of the panel: structures with volume and interval, expected Dice, warnings, copy and export."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import slicer
 from csam.errors import CSAMError
 
 from ..logic import texts
-from ..logic.export import table_text, write_csv
-from ..logic.i18n import tr as _
 from ..logic.segments import segment_id
 from ..logic.shown_result import ShownResult
+from ..logic.structure_volumes import table_text, write_csv
+from ..logic.texts import tr as _
 
 
 class ResultView:
-    """Shows the figures of a result. onRestore: called when the person asks for the result before."""
+    """Shows the figures of a result. onRestore: called when the user asks for the result before."""
 
     def __init__(self, ui, onRestore):
         self._ui = ui
@@ -51,7 +51,7 @@ class ResultView:
         if quality is None:
             said = _("No result yet.")
         elif result.is_empty:
-            said = _("Case quality: unknown, for nothing was found.")
+            said = _("Nothing was found, so no Dice can be expected. Look at every slice.")
         else:
             said = texts.quality(quality, report.get("case_rank"), result.extent)
         self._ui.qualityLabel.text = said
@@ -62,17 +62,17 @@ class ResultView:
         self._ui.warningsLabel.setVisible(bool(warnings))
 
     def showEdits(self, volumes: dict[int, float]) -> None:
-        """Show the volumes of structures that a person has edited, in ml by label value, in place of the run's."""
+        """Show the volumes of structures that a user has edited, in ml by label value, in place of the run's."""
         self._edited = volumes
         self._fill()
 
     @property
     def isEdited(self) -> bool:
-        """Whether a person has changed a structure since the run."""
+        """Whether a user has changed a structure since the run."""
         return bool(self._edited)
 
     def corrected(self, model: str):
-        """The segmentation in which a person has corrected what this model had found; None where nobody has."""
+        """The segmentation in which a user has corrected what this model had found; None where nobody has."""
         ours = self._result is not None and self._result.model == model
         return self._result.segmentation if ours and self.isEdited else None
 
@@ -106,7 +106,7 @@ class ResultView:
         table.setFixedHeight(min(height, 180))
 
     def _color(self, value: int) -> tuple[float, float, float]:
-        """The colour of a structure's segment; grey when a person has deleted it."""
+        """The colour of a structure's segment; grey when a user has deleted it."""
         segmentation = self._result.segmentation.GetSegmentation()
         segment = segmentation.GetSegment(segment_id(self._result.model, value))
         return segment.GetColor() if segment is not None else (0.5, 0.5, 0.5)

@@ -6,16 +6,16 @@ import qt
 import slicer
 
 from ..logic import slice_views
-from ..logic.i18n import tr as _
 from ..logic.result_tables import SliceRow, set_reviewed
 from ..logic.shown_result import ShownResult
-from .shortcuts import drop_shortcuts, make_shortcuts
+from ..logic.texts import tr as _
+from .keys_and_timers import drop_shortcuts, make_shortcuts
 
-ORDER, SLICE, AREA, REVIEWED = range(4)
+RANK, SLICE, AREA, REVIEWED = range(4)
 
 
 class ReviewView:
-    """Walks a person through the slices, the most uncertain first.
+    """Walks a user through the slices, the one with rank 1 first.
 
     onGo: called before the views go to a slice. current: position in the list, -1 before the first.
     isEditing: while the Segment Editor is being opened for a correction.
@@ -33,7 +33,7 @@ class ReviewView:
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(qt.QHeaderView.Stretch)
-        for column in (ORDER, SLICE):  # the others need the room
+        for column in (RANK, SLICE):  # the others need the room
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.connect("currentCellChanged(int,int,int,int)", self._onCell)
         table.cellClicked.connect(self._onClicked)
@@ -83,7 +83,7 @@ class ReviewView:
                 table.setItem(position, column, item)
         table.resizeRowsToContents()
         if self.current >= 0:
-            table.setCurrentCell(self.current, ORDER)
+            table.setCurrentCell(self.current, RANK)
         else:
             table.clearSelection()
             table.setCurrentCell(-1, -1)
@@ -127,13 +127,13 @@ class ReviewView:
         self.go(max(self.current - 1, 0))
 
     def go(self, position: int) -> None:
-        """Bring every slice view to the uncertain spot of a slice in the list."""
+        """Bring every slice view to the worst point of a slice in the list."""
         if not 0 <= position < len(self._rows):
             return
         self.current = position
         table = self._ui.sliceTable
         table.blockSignals(True)
-        table.setCurrentCell(position, ORDER)
+        table.setCurrentCell(position, RANK)
         table.blockSignals(False)
         self._onGo()
         slice_views.jump(self._result.place_now(self._rows[position].point))
@@ -163,7 +163,7 @@ class ReviewView:
         editor.setSegmentationNode(result.segmentation)
         if volume is not None:
             editor.setSourceVolumeNode(volume)
-        if segment in result.segments:  # a person may have deleted it
+        if segment in result.segments:  # a user may have deleted it
             editor.setCurrentSegmentID(segment)
         self._takeKeys(editor)
         self.go(max(self.current, 0))  # last: the editor may have moved the views to the segment's middle

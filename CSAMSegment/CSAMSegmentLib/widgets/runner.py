@@ -15,11 +15,11 @@ from csam.process.job import BREATH
 from csam.result import Options
 
 from ..logic import texts, torch_install
-from ..logic.i18n import tr as _
 from ..logic.map_display import MAPS
 from ..logic.sequence_run import SequenceRun
+from ..logic.texts import tr as _
 from ..logic.volume_geometry import region_from_roi
-from .timers import make_timer
+from .keys_and_timers import make_timer
 
 POLL_INTERVAL = 40
 """Milliseconds between two looks at the worker while it is asked something."""
@@ -152,7 +152,7 @@ class Runner:
             error = status.error
             self._worker.stop()  # the next Apply tries again
             self._end(error)
-        elif not status.hasTorch:
+        elif not status.has_torch:
             self._installTorch(status.hello.get("reason") or "")
         else:
             self._start()

@@ -1,4 +1,4 @@
-"""Keeps what a person has corrected as a case to train on: image and segments, in a data set on disk.
+"""Keeps what a user has corrected as a case to train on: image and segments, in a data set on disk.
 
 Example, in a script:
     >>> result = find_result(output.segmentation, "cardiac-lv")
@@ -21,10 +21,10 @@ from csam.image.geometry import check_channels
 from csam.training.add_case import Collection, case_name, collection
 from csam.training.model_match import values_by_name
 
-from ..logic.i18n import tr as _
 from ..logic.segments import segment_id
 from ..logic.sequence_browser import shown_item
 from ..logic.shown_result import ShownResult
+from ..logic.texts import tr as _
 from ..logic.volume_geometry import image_from_volume
 
 FOLDER = "CSAMSegment/TrainingFolder"
@@ -39,7 +39,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
     volumes: one for each channel of the model.
     """
     if result is None or result.segmentation.GetScene() is None or result.volume is None:
-        raise InputError("There is no result, or its image is no longer in the scene.")
+        raise InputError("There is no result, or its image is no longer in the scene. Segment an image first.")
     if model is None or model.name != result.model:
         raise InputError(f'This is the result of the model "{result.model}". Choose that model to keep it.')
     report = result.report()
@@ -56,7 +56,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
             "Go back there to keep it."
         )
     if _within(report, "provenance", "options", "region") is not None:
-        raise InputError("Only a region was segmented: what is outside is not known. Run the whole image to keep it.")
+        raise InputError("Only a region was segmented: nothing is known of the rest. Segment it all to keep it.")
 
 
 def _within(report, *names: str):
@@ -129,7 +129,7 @@ def labels_now(result: ShownResult, model) -> np.ndarray:
         if shared.any():
             raise InputError(
                 f'The segments "{owner[int(shared.max())]}" and "{segment.GetName()}" overlap; every voxel needs one '
-                "label. Take one of them away there, in the Segment Editor."
+                "label. Erase one of them there in the Segment Editor."
             )
         labels[mask] = label.value
         owner[label.value] = segment.GetName()
@@ -171,11 +171,11 @@ class TrainingCaseView:
             slicer.util.showStatusMessage(told, 5000)
 
     def _keep(self) -> str:
-        """What to say at the end, nothing when the person has cancelled."""
+        """What to say at the end, nothing when the user has cancelled."""
         result, model = self._find(), self._input.model
         case_of(result, self._input.volumes(), model)
-        doubts = _doubts(result, model)
-        if doubts and not slicer.util.confirmOkCancelDisplay(" ".join([*doubts, _("Keep the case?")])):
+        objections = _objections(result, model)
+        if objections and not slicer.util.confirmOkCancelDisplay(" ".join([*objections, _("Keep the case?")])):
             return ""
         settings, title = slicer.app.userSettings(), _("Choose the data set to add the case to")
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, settings.value(FOLDER, ""))
@@ -203,7 +203,7 @@ class TrainingCaseView:
         return _("{name} is kept. Cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
 
 
-def _doubts(result: ShownResult, model) -> list[str]:
+def _objections(result: ShownResult, model) -> list[str]:
     """What speaks against learning from a result as it is, a sentence each."""
     rows, said = result.rows(), []
     left = sum(not row.reviewed for row in rows)
@@ -218,7 +218,7 @@ def _doubts(result: ShownResult, model) -> list[str]:
 
 
 def _ask_name(suggestion: str) -> str:
-    """The case's name as a person gives it, empty when they cancel."""
+    """The case's name as a user gives it, empty when they cancel."""
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
     dialog.setLabelText(

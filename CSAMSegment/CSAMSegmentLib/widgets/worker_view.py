@@ -8,7 +8,7 @@ from csam.errors import CSAMError, WorkerError
 from csam.pipeline.run_time import work
 
 from ..logic import texts
-from ..logic.i18n import tr as _
+from ..logic.texts import tr as _
 from ..logic.torch_install import obstacle
 from ..logic.volume_geometry import raster_from_volume, region_from_roi
 from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
@@ -25,7 +25,7 @@ def _setting(model, device: str, samples: int, augmented: bool) -> str:
 
 
 class WorkerView:
-    """Starts the worker, says what it runs on, and lets a person choose another device or another worker.
+    """Starts the worker, says what it runs on, and lets a user choose another device or another worker.
 
     input: that part of the panel. onRestart: called before the worker is ended on request.
     """
@@ -81,7 +81,7 @@ class WorkerView:
             text = str(status.error)
         elif status.hello is None:
             text = _("The worker starts with the next run.")
-        elif not status.hasTorch:
+        elif not status.has_torch:
             text = status.hello.get("reason") or ""
             if self.runsInSlicer() and status.installable:
                 text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
@@ -138,7 +138,7 @@ class WorkerView:
         learnt = read_setting(_setting(model, device, samples, augmented))
         speed = self.status.speeds.get((str(self._input.modelPath), device))
         if speed is None and not learnt:
-            self.status.askPace(str(self._input.modelPath), device)
+            self.status.ask_speed(str(self._input.modelPath), device)
             return ""
         try:
             volume, region = parameters.inputVolume, parameters.region
@@ -155,7 +155,7 @@ class WorkerView:
         """Where a run was on another device than was thought, ask the worker anew what it has."""
         result = run.output.result
         if result is not None and result.provenance.get("device") not in (None, self.device()["id"]):
-            self.status.askAgain()
+            self.status.ask_again()
             self.refresh()
 
     def remember(self, run) -> None:
@@ -167,7 +167,7 @@ class WorkerView:
             return
         device = provenance.get("device") or self.device()["id"]  # the one that did the work
         name = _setting(run.model, device, samples, augmented)
-        axis, region = self._parameters.sliceAxis.value, options.get("region")
+        axis, region = options.get("slice_axis", "auto"), options.get("region")
         size = work(raster_from_volume(run.volumes[0]), run.model, axis, region, augmented)
         application().userSettings().setValue(name, f"{float(seconds) / size:.4g}")
         self.refresh()

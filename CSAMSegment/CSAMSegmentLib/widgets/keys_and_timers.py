@@ -1,4 +1,4 @@
-"""Single keys that do what a button does, made and given back in one way."""
+"""What calls a function in the panel besides a button: a key, or a timer. Made and given back in one way."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def drop_shortcuts(shortcuts: Iterable) -> None:
         with suppress(ValueError):  # it has gone with its widget: the application ends
             shortcut.setEnabled(False)
             shortcut.deleteLater()
+
+
+def make_timer(interval: int, function, once: bool = False):
+    """A stopped timer that calls a function every ``interval`` milliseconds, or once after them."""
+    timer = qt.QTimer()
+    timer.setInterval(interval)
+    timer.setSingleShot(once)
+    timer.timeout.connect(function)
+    return timer
