@@ -89,3 +89,13 @@ def test_what_lies_around_a_structure_changes_nothing(rule):
     wide = np.pad(mask, ((2, 3), (20, 40), (1, 2)))
     np.testing.assert_array_equal(rule(wide)[2:-3, 20:-40, 1:-2], rule(mask))
     assert not rule(np.zeros_like(wide)).any()
+
+
+def test_what_stays_away_from_the_borders_of_a_region_is_joined_nowhere():
+    mask = np.zeros((3, 12, 12), bool)
+    mask[:, 2:5, 2:6] = mask[:, 8:10, 8:10] = True  # the corners of all that was found, but not of the region
+    everywhere = ((True, True),) * 3
+    assert largest_piece(mask[:, :, :], everywhere[:1] + ((True, True), (True, True))).sum() == mask.sum()  # all slices
+    kept = largest_piece(mask, ((False, False), (True, True), (True, True)))
+    assert kept[:, 2:5, 2:6].all()
+    assert not kept[:, 8:10, 8:10].any()

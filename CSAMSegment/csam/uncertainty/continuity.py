@@ -50,7 +50,7 @@ def largest_piece(mask: np.ndarray, cut: Sequence[tuple[bool, bool]] = ()) -> np
         int(piece)
         for axis, sides in enumerate(cut)
         for place, goes_on in zip((0, -1), sides, strict=True)
-        if goes_on
+        if goes_on and (box[axis].start == 0 if place == 0 else box[axis].stop == whole.shape[axis])
         for piece in np.unique(pieces.take(place, axis))
     }
     several = sorted(touching - {0})
