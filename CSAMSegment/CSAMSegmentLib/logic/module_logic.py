@@ -107,7 +107,7 @@ class CSAMSegmentLogic:
         """Begin to segment and return at once; ``poll`` brings it to its end.
 
         inputVolume: scalar volume node, or a list of them, one for each channel of the model. model: name or path.
-        segmentation, uncertainty: output nodes, None for new ones. maps: as in ``scene.write_result``.
+        segmentation, uncertainty: output nodes, None for new ones. maps: as in ``result_writer.write_result``.
         Raises what can be known before the run: InputError, ModelError, WorkerError.
         """
         if self.run is not None and not self.run.finished:
