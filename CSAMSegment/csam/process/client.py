@@ -224,5 +224,5 @@ class WorkerClient:
 
 
 def _device_of(header: Mapping[str, Any]) -> str:
-    """The device that a request asks for."""
-    return ((header.get("options") or {}) if header["type"] == "segment" else header).get("device", "auto")
+    """The device that a request asks for; a job that has ended meanwhile has let its request go."""
+    return ((header.get("options") or {}) if header.get("type") == "segment" else header).get("device", "auto")
