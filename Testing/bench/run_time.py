@@ -77,7 +77,8 @@ def measure(stack: str, names: list[str], repeats: int, base: Path | None, count
     rows = {name: {"stack": stack, "competitor": name, "seconds": []} for name in names}
     there = {name: Competitor(name, stack, base) for name in names}
     for name in names:
-        rows[name] |= (there[name].ask("run") and there[name].ask("count")) or {}  # the first run warms up
+        warm = there[name].ask("run")
+        rows[name] |= (there[name].ask("count") if warm and count else None) or {}
     for _ in range(repeats):
         for name in names:
             answer = there[name].ask("run")
@@ -100,7 +101,8 @@ def table(rows: list[dict]) -> str:
         if not row["seconds"]:
             lines.append(f"{row['stack']:12s} {words:44s} cannot run here")
             continue
-        numbers = f"{row['median']:8.2f} {row['times_the_first']:7.2f} {row['gflop']:8.0f} {row['gib']:6.2f}"
+        gflop = f"{row['gflop']:8.0f}" if "gflop" in row else f"{'-':>8s}"
+        numbers = f"{row['median']:8.2f} {row['times_the_first']:7.2f} {gflop} {row['gib']:6.2f}"
         lines.append(f"{row['stack']:12s} {words:44s} {numbers}")
     return "\n".join(lines)
 
