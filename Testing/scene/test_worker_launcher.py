@@ -181,7 +181,7 @@ def test_a_program_that_is_not_there_is_said_before_the_run(monkeypatch):
 
 def test_the_worker_finds_the_engine_that_belongs_to_this_module():
     first = find_worker().environment["PYTHONPATH"].split(os.pathsep)[0]
-    assert (Path(first) / "csam" / "worker.py").is_file()
+    assert (Path(first) / "csam" / "process" / "worker.py").is_file()
 
 
 def test_another_python_does_not_meet_the_applications_variables(monkeypatch, inside, tmp_path):

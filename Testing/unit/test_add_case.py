@@ -188,7 +188,7 @@ def test_an_image_that_nobody_labelled_is_not_written_over(tmp_path):
 FULL = f"""
 import resource, signal, sys
 sys.path[:0] = [{str(ENGINE)!r}, {str(Path(__file__).parents[1])!r}]
-from unit.test_collect import add, case
+from unit.test_add_case import add, case
 from csam.errors import InputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
