@@ -32,7 +32,7 @@ POOR = 0.86
 UNKNOWN = "not calibrated"
 BOUNDS = (0.9, 0.86, 0.8, 0.7)
 RANKS = (0.2, 0.1, 0.0)
-ONE = "THE ONE SENTENCE: not found, or probably poor (csam.uncertainty.expected_error)"
+ONE = "THE ONE SENTENCE: not found, or may be poor (csam.uncertainty.expected_error)"
 
 
 def is_poor(scan: Scan) -> bool:

@@ -22,7 +22,7 @@ def test_nothing_is_said_of_a_result_in_which_nothing_was_found(model):
 
 def test_a_poor_result_is_said_first_then_what_the_run_has_told(model):
     first, second = result_warnings(FOUND, model, ["The GPU failed."])
-    assert first.startswith("The result is probably poor: expected Dice 0.50")
+    assert first.startswith("The result may be poor: expected Dice 0.50")
     assert second == "The GPU failed."
 
 

@@ -16,15 +16,15 @@ warnings that were tried, what predicts poor results (Testing/bench/warnings_wor
 
 
 def is_poor(rank: float | None) -> bool:
-    """Whether a result is probably poor, by the rank of its case quality among the validation scans, where known."""
+    """Whether a result may be poor, by the rank of its case quality among the validation scans, where known."""
     return rank is not None and rank <= POOR
 
 
 def poor(quality: float, rank: float) -> str:
-    """The one sentence about a result that is probably poor."""
+    """The one sentence about a result that may be poor."""
     others = "each" if rank == 0 else f"{1 - rank:.0%}"
     return (
-        f"The result is probably poor: expected Dice {quality:.2f}, lower than that of {others} of the validation "
+        f"The result may be poor: expected Dice {quality:.2f}, lower than that of {others} of the validation "
         "scans. Look at every slice, and whether image and orientation are what the model expects, before you use it."
     )
 
