@@ -27,7 +27,7 @@ def test_an_edit_changes_the_volume_and_says_so(done):
     assert shown(done) == [before[0], f"{volume:.0f} ✎", before[2]]
     assert done.ui.editedLabel.text == (
         f"Left ventricle cavity was edited: {volume:.0f} ml now, {before[1]} ml before. "
-        "Interval and error probability are those of the automatic result."
+        "The interval and the error probability still belong to the result before your edits."
     )
     done.sees("12-edited")
 

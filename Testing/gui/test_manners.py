@@ -159,7 +159,7 @@ def test_the_result_of_another_model_is_called_so(done, tmp_path):
 def test_of_a_scan_in_which_nothing_was_found_no_quality_is_known(user):
     user.loads()
     user.opens().applies("empty")
-    assert user.ui.qualityLabel.text == "Nothing was found, so no Dice can be expected. Look at every slice."
+    assert user.ui.qualityLabel.text == "Nothing was found, so there is no expected Dice. Look at every slice."
     user.ui.copyButton.click()
     row = dict(zip(*(line.split("\t") for line in slicer.app.clipboard().text().splitlines()), strict=True))
     assert row["expected dice"] == ""

@@ -70,8 +70,8 @@ WARNINGS = {
     "one slice": (fitting((24, 22, 1)), {}, "The stack has 1 slice; .* 8 to 12"),
     "many slices": (fitting((24, 22, 60)), {}, "60 slices"),
     "small picture": (fitting((9, 9, 10)), {}, "covers 14×14 mm; the model sees 32×32 mm"),
-    "leaning axes": (fitting(direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8)), {}, "not at right angles: they lean by 37°"),
-    "another plane": (fitting(direction=CORONAL), {"slice_axis": "axial"}, "trained on axial slices"),
+    "leaning axes": (fitting(direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8)), {}, "not at right angles, but off by 37°"),
+    "another plane": (fitting(direction=CORONAL), {"slice_axis": "axial"}, "in the training scans they were axial"),
 }
 
 
@@ -150,14 +150,14 @@ def test_a_structure_is_called_too_small_or_too_large_beyond_a_quarter(ml, told)
     learnt = TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9, {1: (20.0, 200.0)})
     found = [StructureVolume(v, f"structure {v}", ml, ml, ml, ml) for v in (1, 2)]  # of 2 nothing is known
     said = input_check.sizes(found, small.model(trained_on=learnt))
-    text = "structure 1 has {:.3g} ml; in the scans that the model learned it from it had 20 to 200 ml."
+    text = "structure 1 measures {:.3g} ml. In the training scans it measured 20 to 200 ml."
     assert [s.partition(" Check")[0] for s in said] == ([text.format(ml)] if told else [])
 
 
 def test_litres_are_written_out():
     learnt = TrainedOn((6.0, 10.0), (1.0, 2.0), (8, 12), 9, {1: (900.0, 1810.0)})
     [said] = input_check.sizes([StructureVolume(1, "liver", 2512.3, 0, 0, 0)], small.model(trained_on=learnt))
-    assert said.startswith("liver has 2512 ml; in the scans that the model learned it from it had 900 to 1810 ml.")
+    assert said.startswith("liver measures 2512 ml. In the training scans it measured 900 to 1810 ml.")
 
 
 OTHER_GRIDS = {

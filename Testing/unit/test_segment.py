@@ -548,7 +548,7 @@ def test_a_volume_unlike_those_learned_from_is_said_only_where_the_result_is_pro
         calibration = replace(model.calibration, case_quality=qualities)
         unlike = replace(model, trained_on=learnt, calibration=calibration)
         found = segment(small.image(), unlike, FEW)
-        said.append(any("learned it from" in sentence for sentence in found.warnings))
+        said.append(any("In the training scans it measured" in sentence for sentence in found.warnings))
     assert said == [True, False, True]  # without a calibration nobody knows
 
 
@@ -566,7 +566,7 @@ def test_a_structure_that_was_not_found_is_said(monkeypatch):
     only = next(iter(model.labels))
     monkeypatch.setattr(native_grid.NativeGrid, "take", lambda self, slab, threads: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
-    assert f"{only.name} was not found. The expected Dice says nothing of a structure that is not there." in said
+    assert f"{only.name} was not found. The expected Dice does not cover a structure that was not found." in said
 
 
 def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(model):
@@ -582,7 +582,7 @@ def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(mode
         segment(image, strict, replace(FEW, region=tuple(corners))),
         segment(image, strict, FEW, slices=[2, 3]),
     )
-    assert not any("learned it from" in w for part in parts for w in part.warnings)
+    assert not any("In the training scans it measured" in w for part in parts for w in part.warnings)
 
 
 @pytest.mark.parametrize("augmented", [False, True])

@@ -36,7 +36,7 @@ def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str
     }.get(extent)
     if part is not None:
         known = part.format(dice=f"{value:.2f}")
-        return f"{known} " + _("It cannot be compared with that of whole scans. Segment the whole image to know more.")
+        return f"{known} " + _("Do not compare it with that of whole scans. Segment the whole image to know more.")
     measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
     if measured >= good:
         said, advice = _("Expected Dice {dice}: good"), ""
@@ -105,7 +105,11 @@ def edits(structures: Iterable[tuple[str, float, float]]) -> str:
         )
         for name, now, before in structures
     ]
-    return " ".join([*said, _("Interval and error probability are those of the automatic result.")]) if said else ""
+    return (
+        " ".join([*said, _("The interval and the error probability still belong to the result before your edits.")])
+        if said
+        else ""
+    )
 
 
 def bullets(sentences, color: str = "#b35900") -> str:

@@ -51,7 +51,7 @@ class ResultView:
         if quality is None:
             said = _("No result yet.")
         elif result.is_empty:
-            said = _("Nothing was found, so no Dice can be expected. Look at every slice.")
+            said = _("Nothing was found, so there is no expected Dice. Look at every slice.")
         else:
             said = texts.quality(quality, report.get("case_rank"), result.extent)
         self._ui.qualityLabel.text = said

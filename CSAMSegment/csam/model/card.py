@@ -22,8 +22,7 @@ def card(model: Model) -> str:
         f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
-        "- Orientation: "
-        + ("the stack may be stored in any" if model.free_orientation else "stacks are brought to that of the model"),
+        "- Orientation: " + ("any" if model.free_orientation else "stacks are brought to that of the model"),
         f"- Licence: {model.licence or 'not stated'}",
         "",
         "## What it learned from",

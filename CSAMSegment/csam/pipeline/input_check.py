@@ -50,7 +50,7 @@ def sizes(structures: Sequence[StructureVolume], model: Model) -> tuple[str, ...
     """
     learnt = model.trained_on.volumes_ml
     return tuple(
-        f"{found.name} has {_ml(found.volume_ml)} ml; in the scans that the model learned it from it had "
+        f"{found.name} measures {_ml(found.volume_ml)} ml. In the training scans it measured "
         f"{' to '.join(map(_ml, learnt[found.value]))} ml. Check the image's spacing, and what was found."
         for found in structures
         if found.value in learnt
@@ -133,7 +133,7 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     cosines = np.reshape(image.GetDirection(), (3, 3))
     lean = np.degrees(np.arcsin(min(1.0, np.abs(np.triu(cosines.T @ cosines, 1)).max())))
     if lean > 1:
-        said.append(f"The image's axes are not at right angles: they lean by {lean:.0f}°. Distances are not exact.")
+        said.append(f"The image's axes are not at right angles, but off by {lean:.0f}°. Distances are not exact.")
     if size[axis] < 0.75 * trained.slices[0] or size[axis] > 2 * trained.slices[1]:
         said.append(f"The stack has {_slices(size[axis])}; the model was trained on {_range(trained.slices)}.")
     extent = [size[columns] * spacing[columns], size[rows] * spacing[rows]]
@@ -143,7 +143,9 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
             f"A slice covers {extent[0]:.0f}×{extent[1]:.0f} mm; the model sees {expected[1]:.0f}×{expected[0]:.0f} mm."
         )
     if model.slice_axis != "auto" and axis != geometry.axis_for(image, model.slice_axis):
-        said.append(f"The slices run along {geometry.AXES[axis]}; the model was trained on {model.slice_axis} slices.")
+        said.append(
+            f"The slices are stacked along {geometry.AXES[axis]}; in the training scans they were {model.slice_axis}."
+        )
     return said
 
 

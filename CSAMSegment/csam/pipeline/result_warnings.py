@@ -53,13 +53,13 @@ def broken(index: int, name: str) -> str:
     """A structure is missing between two slices that show it."""
     return (
         f"In slice {index + 1} (the first is 1) {name} is missing, between two slices that show it. Check that slice's "
-        "picture and its place in the stack."
+        "image and its position in the stack."
     )
 
 
 def not_found(name: str) -> str:
     """A structure is nowhere in the image."""
-    return f"{name} was not found. The expected Dice says nothing of a structure that is not there."
+    return f"{name} was not found. The expected Dice does not cover a structure that was not found."
 
 
 def left_out(name: str, share: float) -> str:
@@ -74,11 +74,11 @@ def not_calibrated(model: Model, augmented: bool) -> str:
     """The model was never calibrated for such a run."""
     how = f" {'with' if augmented else 'without'} test-time augmentation" if model.free_orientation else ""
     return (
-        f"{model.name} is not calibrated{how}: how often its interval, its error probability and its expected Dice "
-        "hold was never measured."
+        f"{model.name} is not calibrated{how}. How reliable its interval, its error probability and its expected Dice "
+        "are was never measured."
     )
 
 
 def one_orientation(model: Model) -> str:
     """Test-time augmentation was asked of a model that was taught one orientation."""
-    return f"{model.name} knows one orientation: test-time augmentation only takes longer."
+    return f"{model.name} was trained in one orientation. Test-time augmentation only makes the run slower."
