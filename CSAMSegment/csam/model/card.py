@@ -19,7 +19,7 @@ def card(model: Model) -> str:
     lines += [
         f"- Slices: along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}, {model.num_slices} at a time; "
         f"{model.in_plane_spacing:g} mm pixels, "
-        f"field of view {model.field_of_view[0]}×{model.field_of_view[1]}",
+        f"field of view {model.field_of_view[0]}×{model.field_of_view[1]} pixels",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
         "- Orientation: " + ("any" if model.free_orientation else "stacks are brought to that of the model"),

@@ -207,7 +207,7 @@ def _calibrated(
     provenance = {**everyone.provenance, "folds": [parts[name].validation for name in folds]}
     whose = (
         f"Cross-validated: each of {len(folds)} models that learned like this one, but without one fold of the "
-        "patients, segmented the scans of that fold. This model learned from all patients and takes over the "
-        f"calibration of the {len(folds)}."
+        "patients, segmented the scans of that fold. This model was trained on all patients and uses the calibration "
+        f"of these {len(folds)} models."
     )
     return calibrated_from(replace(everyone, provenance=provenance), before, out, whose, log, augmented)
