@@ -77,7 +77,7 @@ def test_the_card_says_how_the_figures_came_to_be(finished):
     assert "3 training patients" in text
     assert "by cross-validation in 3 folds" in text
     assert "Validation patients" not in text
-    assert "each of 3 models that learned like this one, but without one fold of the patients" in text
+    assert "3 models were trained like this one, each without one fold" in text
 
 
 def test_nothing_is_chosen_on_those_who_assess(data, tmp_path, monkeypatch):

@@ -247,8 +247,8 @@ def calibrated_from(
     values, names = [label.value for label in model.labels], [label.name for label in model.labels]
     after = cross_fitted(before, values)
     how = (
-        '"After calibration" is cross-fitted: calibrated on one half of the patients, measured on the other, both ways '
-        "round. The stored calibration is fitted on all."
+        'For the column "after", the calibration was fitted on one half of the patients and measured on the other, '
+        "then the reverse. The calibration that is stored with the model was fitted on all."
     )
     if not all(case.assessed for case in after):
         how = f"After calibration, {ALONE}."

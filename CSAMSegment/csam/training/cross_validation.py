@@ -206,8 +206,8 @@ def _calibrated(
     everyone = models[ALL]
     provenance = {**everyone.provenance, "folds": [parts[name].validation for name in folds]}
     whose = (
-        f"Cross-validated: each of {len(folds)} models that learned like this one, but without one fold of the "
-        "patients, segmented the scans of that fold. This model was trained on all patients and uses the calibration "
-        f"of these {len(folds)} models."
+        f"Cross-validation: the patients were divided into {len(folds)} folds. {len(folds)} models were trained like "
+        "this one, each without one fold, and each segmented the fold that it had not seen. This model was trained on "
+        f"all patients and uses the calibration of these {len(folds)} models."
     )
     return calibrated_from(replace(everyone, provenance=provenance), before, out, whose, log, augmented)
