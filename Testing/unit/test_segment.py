@@ -576,7 +576,7 @@ def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(mode
     assert ml
     strict = replace(model, trained_on=replace(model.trained_on, volumes_ml={1: (4 * ml, 5 * ml)}))
     [said] = set(segment(image, strict, FEW).warnings) - set(before.warnings)
-    assert said.startswith(f"structure 1 has {ml:.3g} ml; ")
+    assert said.startswith(f"structure 1 measures {ml:.3g} ml. ")
     corners = [image.TransformIndexToPhysicalPoint(index) for index in ((0, 0, 0), (12, 12, 4))]
     parts = (
         segment(image, strict, replace(FEW, region=tuple(corners))),
