@@ -18,6 +18,7 @@ LAYERS = (
     {"image", "network", "uncertainty"},
     {"model", "phantom"},
     {"pipeline"},
+    {"interactive"},
     {"training"},
     {"process", "cli", "__main__", *PUBLIC},
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..result import Options
 from . import weights as stored
-from .weights import OF_TRAINING, Weights, bounded, open_zip, read_bounded
+from .weights import OF_TRAINING, Weights, open_zip, read_bounded
 
 FORMAT = 2
 """Before format 2 a model had one calibration, measured over every orientation that it was taught."""
@@ -224,60 +224,11 @@ class Model:
         Raises ModelError when the weights are damaged or do not fit the architecture in model.json.
         """
         if device not in self._networks:
-            self._networks[device] = self._read_network().to(device)
+            from .network_reader import read_network
+
+            network = read_network(self.weights, self.name, "model.json", self.sha256, self.architecture)
+            self._networks[device] = network.to(device)
         return self._networks[device]
-
-    def _read_network(self):
-        import torch
-
-        from ..network.networks import build_with_weights, read_architecture
-
-        data = self.weights.read()
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.sha256:
-            raise ModelError(
-                f"The weights of {self.name} are damaged: their SHA-256 is {found[:12]}..., model.json says "
-                f"{self.sha256[:12]}.... Get the model again."
-            )
-        try:
-            if zipfile.is_zipfile(io.BytesIO(data)):
-                with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                    bounded(sum(member.file_size for member in archive.infolist()), stored.WEIGHTS_LIMIT, "weights.pt")
-            state_dict = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except ModelError:
-            raise
-        except Exception as error:  # torch.load raises whatever its reader met, and advises to trust the file
-            raise ModelError(
-                f"The weights of {self.name} cannot be read as a plain state dict of tensors: the file is damaged or "
-                "holds more. Get the model again, from somebody you trust."
-            ) from error
-        if not isinstance(state_dict, Mapping) or not all(
-            isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state_dict.items()
-        ):
-            raise ModelError(f"The weights of {self.name} are not a plain state dict of tensors.")
-        claimed = 0
-        for key, value in state_dict.items():
-            # A tensor can claim more elements than are stored, and many can share one storage.
-            plain = value.layout is torch.strided and value.device.type == "cpu"
-            size = value.numel() * value.element_size()
-            claimed += size
-            if not plain or size > value.untyped_storage().nbytes() or claimed > stored.WEIGHTS_LIMIT:
-                raise ModelError(f"The weights of {self.name} claim a tensor {key} larger than the file holds.")
-        found = read_architecture(state_dict)
-        # What no tensor tells.
-        untold = ("num_slices", "uncertainty", "rank") if not found["slice"] else ()
-        untold = untold or (() if found["uncertainty"] else ("rank",))
-        found |= {key: self.architecture[key] for key in untold}
-        wrong = [key for key, value in found.items() if self.architecture[key] != value]
-        if wrong:
-            raise ModelError(
-                f"{self.name}/model.json: architecture.{wrong[0]} is {self.architecture[wrong[0]]}, "
-                f"but the weights are of a network with {found[wrong[0]]}."
-            )
-        network = build_with_weights(self.architecture, state_dict)
-        if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
-            raise ModelError(f"The weights of {self.name} hold values that are not finite; the training failed.")
-        return network
 
 
 def _plain(value: Any) -> Any:

@@ -18,18 +18,8 @@ LARGEST_WINDOW = 2**32
 
 def model_from_json(json_: Fields) -> Model:
     format_ = json_.integer("format", 1, FORMAT)
-    architecture = json_.sub("architecture")
-    classes = architecture.integer("num_classes", 2, 256)
-    numbers = {
-        "network": architecture.text("network", choices=("CSAMUNet", "CSAMUNetPlusPlus")),
-        "input_channels": architecture.integer("input_channels", 1, 64),
-        "num_classes": classes,
-        "num_levels": architecture.integer("num_levels", 2, 8),
-        "base_channels": architecture.integer("base_channels", 1, 256),
-        "num_slices": architecture.integer("num_slices", 1, 256),
-        **{k: architecture.flag(k) for k in ("semantic", "positional", "slice", "uncertainty")},
-        "rank": architecture.integer("rank", 1, 64),
-    }
+    numbers = architecture_of(json_.sub("architecture"))
+    classes = numbers["num_classes"]
     multiple = 2 ** (numbers["num_levels"] - 1)
     field_of_view = json_.numbers("field_of_view", 2, multiple, 2048)
     if any(n % multiple for n in field_of_view) or field_of_view == (multiple, multiple):
@@ -120,6 +110,20 @@ def _metrics(json_: Fields) -> dict:
                 if not isinstance(value_, int | float) and (value_ is not None or name == "cases"):
                     raise ModelError(f"{part.where}: the field {figure} is {value_!r:.60}; a number was expected.")
     return dict(found.values)
+
+
+def architecture_of(fields: Fields, fewest_classes: int = 2) -> dict:
+    """The numbers of a network's architecture."""
+    return {
+        "network": fields.text("network", choices=("CSAMUNet", "CSAMUNetPlusPlus")),
+        "input_channels": fields.integer("input_channels", 1, 64),
+        "num_classes": fields.integer("num_classes", fewest_classes, 256),
+        "num_levels": fields.integer("num_levels", 2, 8),
+        "base_channels": fields.integer("base_channels", 1, 256),
+        "num_slices": fields.integer("num_slices", 1, 256),
+        **{name: fields.flag(name) for name in ("semantic", "positional", "slice", "uncertainty")},
+        "rank": fields.integer("rank", 1, 64),
+    }
 
 
 def _label(item: Fields, classes: int) -> Label:

@@ -21,12 +21,10 @@ from ..uncertainty import continuity, slice_ranking
 from ..uncertainty.expected_error import expected_dice, smoothed, volume_interval
 from ..uncertainty.measures import calibrated_error_probability, entropy, mutual_information
 from ..uncertainty.slice_ranking import SliceRisk
+from ..uncertainty.worst_spot import worst_spot
 from .sliding_window import Slab
 
 CPU = torch.device("cpu")
-
-SPOT_MM = 10.0
-"""Width of the neighbourhood whose mean error probability finds a slice's worst point."""
 
 ERROR_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
 """Error probability where a structure is missing between two slices that show it, and the least area that counts as
@@ -51,9 +49,7 @@ class NativeGrid:
         self.difference, self.expected, self.found = np.zeros(classes), np.zeros(classes), np.zeros(classes)
         # A pixel of the model, in pixels of the image.
         self.width = tuple(n / m for n, m in zip(stack.shape[1:], stack.values.shape[-2:], strict=True))
-        _, row, column = stack.spacing
         self.pixel_area = geometry.pixel_area(image, stack.orientation.axes[0])
-        self.spot = tuple(max(1, 2 * int(SPOT_MM / 2 / s) + 1) for s in (row, column))
         self.background = np.ones(shape, np.float32) if any(label.connected for label in model.labels) else None
 
     def _as_stack(self, array: np.ndarray) -> np.ndarray:
@@ -197,11 +193,7 @@ class NativeGrid:
     def _score(self, here: int) -> SliceScore:
         """A slice by itself, not yet ranked."""
         labels, error = (self._as_stack(a)[here].copy() for a in (self.labels, self.maps["error"]))
-        rows, columns = self.spot  # one axis after the other: the same mean in far fewer steps
-        spots = F.avg_pool2d(torch.from_numpy(error)[None], (rows, 1), 1, (rows // 2, 0))
-        spots = F.avg_pool2d(spots, (1, columns), 1, (0, columns // 2))
-        row, column = np.unravel_index(int(spots.argmax()), error.shape)
-        index = self._index(here, int(row), int(column))
+        index = self._index(here, *worst_spot(error, self.stack.spacing[1:]))
         counts = np.bincount(labels.ravel(), minlength=len(self.found)) * self.pixel_area
         areas = tuple(float(counts[label.value]) for label in self.model.labels)
         point = self.image.TransformIndexToPhysicalPoint(index)

@@ -33,6 +33,7 @@ import SimpleITK as sitk
 
 from ..errors import CSAMError
 from ..image.raster import Raster
+from ..interactive.drawing import FillOptions, Structure
 from ..result import Options, Progress, ProgressCallback, Result
 from .connection import GRACE, Connection
 from .job import Job
@@ -42,7 +43,8 @@ Image = sitk.Image | Raster
 Images = Mapping[str, Image] | Sequence[Image] | Image
 """One image a channel of the model, in its order."""
 
-SENT_AGAIN = ("segment", "load")
+SENT_AGAIN = ("segment", "fill", "load")
+WITH_OPTIONS = ("segment", "fill")
 """Requests that are sent to another worker after their GPU has stopped to answer."""
 AGAIN = "Starting anew after a failure of the GPU"
 GAVE_UP = "The GPU failed twice, the second time in a new process: the run was on the CPU, which is slower. {reason}"
@@ -149,6 +151,20 @@ class WorkerClient:
         header = {"type": "segment", "model": model, "options": pack_options(options or Options())}
         return self.run(header, images, progress, cancelled)
 
+    def fill(
+        self,
+        images: Images,
+        drawn: Image,
+        structures: Sequence[Structure],
+        options: FillOptions | None = None,
+        found: Image | None = None,
+        case: str | None = None,
+        progress: ProgressCallback | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Result:
+        """``csam.interactive.fill.fill`` in the worker. case: names what is kept from one round to the next."""
+        return self.run(*fill_request(images, drawn, structures, options, found, case), progress, cancelled)
+
     def cancel(self, job: Job, grace: float = GRACE) -> None:
         """Ask the worker to stop the job. If it does not within ``grace`` seconds it is killed.
 
@@ -216,13 +232,34 @@ class WorkerClient:
     def _to_the_cpu(self, job: Job, reason: str | None = None) -> None:
         header, buffers = job.request
         job.notes.append(GAVE_UP.format(reason=reason or self.device_lost))
-        if job.kind == "segment":
+        if job.kind in WITH_OPTIONS:
             header = {**header, "options": {**(header.get("options") or {}), "device": "cpu"}}
         else:
             header = {**header, "device": "cpu"}
         job.request = header, buffers
 
 
+def fill_request(
+    images: Images,
+    drawn: Image,
+    structures: Sequence[Structure],
+    options: FillOptions | None = None,
+    found: Image | None = None,
+    case: str | None = None,
+) -> tuple[dict[str, Any], dict[str, Image]]:
+    """What ``submit`` takes for a filling: the header and the images by name."""
+    images = [images] if isinstance(images, Image) else images
+    channels = [*images.values()] if isinstance(images, Mapping) else images
+    named = {str(number): image for number, image in enumerate(channels)} | {"drawn": drawn}
+    header = {
+        "type": "fill",
+        "structures": [{"value": one.value, "name": one.name} for one in structures],
+        "options": pack_options(options or FillOptions()),
+        "case": case,
+    }
+    return header, named if found is None else named | {"found": found}
+
+
 def _device_of(header: Mapping[str, Any]) -> str:
     """The device that a request asks for; a job that has ended meanwhile has let its request go."""
-    return ((header.get("options") or {}) if header.get("type") == "segment" else header).get("device", "auto")
+    return ((header.get("options") or {}) if header.get("type") in WITH_OPTIONS else header).get("device", "auto")

@@ -27,6 +27,7 @@ import SimpleITK as sitk
 
 from ..errors import ERRORS, CSAMError, DeviceError, InputError, WorkerError
 from ..image.raster import Raster, voxels_of
+from ..interactive.drawing import FillOptions
 from ..model.json_fields import refuse_unknown
 from ..result import Options, Result, SliceScore, StructureVolume
 
@@ -236,7 +237,7 @@ def _image(pixels: np.ndarray, is_vector: bool, spacing, origin, direction) -> s
 # Options and results --------------------------------------------------------------------------------------------
 
 
-def pack_options(options: Options) -> dict[str, Any]:
+def pack_options(options: Options | FillOptions) -> dict[str, Any]:
     """Options as plain JSON-able fields."""
     return dataclasses.asdict(options)
 
@@ -253,6 +254,12 @@ def unpack_options(fields: Mapping[str, Any]) -> Options:
         if [len(corner) for corner in region] != [3, 3]:
             raise InputError(f"The region is {fields['region']!r}; give two corners of three millimetre values.")
     return Options(**{**fields, "region": region})
+
+
+def unpack_fill_options(fields: Mapping[str, Any]) -> FillOptions:
+    """The options of a filling from plain fields, as ``unpack_options``."""
+    refuse_unknown(fields, [field.name for field in dataclasses.fields(FillOptions)], "The options'")
+    return FillOptions(**fields)
 
 
 def pack_result(result: Result) -> tuple[dict[str, Any], dict[str, sitk.Image]]:

@@ -11,6 +11,10 @@ hello                                                  hello: version, python, e
 load       model, device                               loaded: model (its description), speed (``Speed`` of
                                                        ``csam.pipeline.run_time``), and device, the one measured
 segment    model, options, images                      progress …, result: result, images
+fill       images (one a channel, "drawn", perhaps     progress …, result: result, images
+           "found"), structures (value, name),
+           options, case, model (a folder; the shipped
+           one where none is named)
 train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
            fine_tune, split, fold
 cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
@@ -39,19 +43,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import csam
 
 from ..errors import Cancelled, CSAMError, DeviceError, DeviceLost, WorkerError, in_short, is_out_of_memory
 from ..result import Progress
+from .model_cache import ModelCache
 from .protocol import (
     PipeClosed,
     pack_error,
     pack_images,
     pack_result,
     read_frame,
+    unpack_fill_options,
     unpack_images,
     unpack_options,
     write_frame,
@@ -62,9 +67,6 @@ EXIT_GRACE = 0.5
 
 EXIT_DEVICE_LOST = 4
 """The exit code after a GPU has stopped to answer."""
-
-MODELS_KEPT = 2
-"""Models that stay loaded, the latest ones."""
 
 PROGRESS_INTERVAL = 0.05
 """Seconds between two progress frames of one stage."""
@@ -202,31 +204,13 @@ class Request:
 
     def take_images(self) -> list:
         """The images that came with the request; their raw bytes are let go."""
+        return list(self.named_images().values())
+
+    def named_images(self) -> dict:
+        """``take_images`` by name."""
         images = unpack_images(self.field("images"), self.payload)
         self.payload = None
-        return list(images.values())
-
-
-class ModelCache:
-    """The models loaded last; one whose files changed is read again."""
-
-    def __init__(self):
-        self._models: dict[Path, tuple[Any, Any]] = {}
-
-    def get(self, path: str) -> Any:
-        from ..model import Model
-
-        path = Path(os.path.abspath(path))
-        path = path.parent if path.name == "model.json" else path
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        stamp = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
-        known, model = self._models.pop(path, (None, None))
-        if model is None or known != stamp:
-            model = Model.load(path)
-        self._models[path] = (stamp, model)
-        while len(self._models) > MODELS_KEPT:
-            del self._models[next(iter(self._models))]
-        return model
+        return images
 
 
 def _hello(request: Request, models: ModelCache) -> None:
@@ -276,6 +260,36 @@ def _segment(request: Request, models: ModelCache) -> None:
     request.reply("result", images, result=fields)
 
 
+def _fill(request: Request, models: ModelCache) -> None:
+    """The images: one a channel, then "drawn" and, where a result is to be updated, "found"."""
+    _import_torch()
+    from ..interactive.drawing import Structure
+    from ..interactive.fill import fill
+
+    options = unpack_fill_options(request.header.get("options") or {})
+    try:
+        structures = [Structure(int(one["value"]), str(one["name"])) for one in request.field("structures")]
+    except (TypeError, KeyError, ValueError) as error:
+        raise WorkerError(f"The structures of a request to fill are not as the protocol says: {error}.") from error
+    images = request.named_images()
+    drawn, found = images.pop("drawn", None), images.pop("found", None)
+    if drawn is None:
+        raise WorkerError("The request 'fill' lacks the image 'drawn'.")
+    result = fill(
+        list(images.values()),
+        drawn,
+        structures,
+        models.filler(request.header.get("model")),
+        options,
+        found,
+        progress=request.progress,
+        cancelled=request.cancelled,
+        memory=models.memory(request.header.get("case")),
+    )
+    fields, images = pack_result(result)
+    request.reply("result", images, result=fields)
+
+
 OLDEST_TORCH = (2, 4)
 TRAIN_OPTIONS = ("extra", "card", "device", "fine_tune", "split", "fold")
 
@@ -295,6 +309,7 @@ HANDLERS: dict[str, Callable[[Request, ModelCache], None]] = {
     "hello": _hello,
     "load": _load,
     "segment": _segment,
+    "fill": _fill,
     "train": _train,
 }
 

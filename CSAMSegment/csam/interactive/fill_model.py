@@ -1,0 +1,101 @@
+"""The network that fills slices, on disk: a folder with ``fill.json`` and ``weights.pt``, neither of them trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..model.from_json import architecture_of
+from ..model.json_fields import Fields
+from ..model.weights import JSON_LIMIT, Weights, read_bounded
+
+FILE = "fill.json"
+SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Interactive" / "slice-fill"
+"""Beside the models that segment; absent where csam was installed alone."""
+
+
+@dataclass(frozen=True)
+class FillCalibration:
+    """What robot users' rounds, on scans that the network has not learned from, taught about its probabilities.
+
+    error_map: pairs (stated, observed error probability), rising. volume_scale: the factor on the expected difference
+    that makes an interval of nominal coverage. dice_scale: the factor on 1 - expected Dice that makes it true on
+    average.
+    """
+
+    error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
+    volume_scale: float = 1.0
+    dice_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class FillModel:
+    """A network that fills slices, with what is needed to run it and to assess it. ``fill.json`` holds these fields."""
+
+    name: str
+    version: str
+    about: str
+    architecture: Mapping[str, Any]
+    calibration: FillCalibration = FillCalibration()
+    licence: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    weights: Weights = field(default=Weights(), compare=False)
+    _networks: dict = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path = SHIPPED) -> FillModel:
+        """Reads the model from its folder; the weights when first needed. Raises ModelError naming file or field."""
+        path = Path(path)
+        try:
+            values = json.loads(read_bounded(path / FILE, JSON_LIMIT))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"{path / FILE} is not JSON: {error}. Install the extension again.") from error
+        fields = Fields(values, f"{path.name}/{FILE}")
+        calibration = fields.sub("calibration")
+        pairs = calibration.values.get("error_map")
+        try:
+            error_map = tuple((float(a), float(b)) for a, b in pairs)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{fields.where}: calibration.error_map is no list of pairs of numbers.") from error
+        return cls(
+            fields.text("name"),
+            fields.text("version"),
+            fields.text("about"),
+            architecture_of(fields.sub("architecture"), fewest_classes=1),
+            FillCalibration(
+                error_map, calibration.number("volume_scale", 0, 1e3), calibration.number("dice_scale", 0, 1e3)
+            ),
+            fields.text("licence", ""),
+            fields.mapping("provenance", {}),
+            fields.text("sha256"),
+            Weights(path / "weights.pt"),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes the folder."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "weights.pt").write_bytes(self.weights.read())
+        text = json.dumps(self.description(), indent=2) + "\n"
+        (path / FILE).write_text(text, encoding="utf-8", newline="\n")
+
+    def description(self) -> dict:
+        """The fields of ``fill.json``."""
+        names = ("name", "version", "about", "architecture", "licence", "provenance", "sha256")
+        return {name: getattr(self, name) for name in names} | {"calibration": asdict(self.calibration)}
+
+    def network(self, device: str = "cpu"):
+        """The network in evaluation mode on a device; read once, then kept. Raises ModelError for damaged weights."""
+        if device not in self._networks:
+            from ..model.network_reader import read_network
+
+            network = read_network(self.weights, self.name, FILE, self.sha256, self.architecture)
+            self._networks[device] = network.to(device)
+        return self._networks[device]

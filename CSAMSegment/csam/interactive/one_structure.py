@@ -1,0 +1,85 @@
+"""One structure, filled: what is drawn of it becomes log odds for every slice wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..pipeline.cpu_fallback import network_on
+from .drawing import Drawing, FillOptions
+from .interpolation import REACH, signed_distance
+from .predict import Scene, predict
+from .region import Region, normalised, region_of
+from .trust import Trust, trusted
+from .tuning import tuned
+
+if TYPE_CHECKING:
+    from .fill_model import FillModel
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a structure is filled from.
+
+    image: (S, H, W) float32. value: of the structure in the drawing and in ``earlier``. wanted: slices, rising.
+    earlier: labels (S, H, W) of an earlier result, or None. model: None for interpolation alone.
+    """
+
+    image: np.ndarray
+    drawing: Drawing
+    value: int
+    wanted: list[int]
+    earlier: np.ndarray | None
+    device: str
+    options: FillOptions
+    model: FillModel | None
+
+    @property
+    def region(self) -> Region:
+        masks = [self.drawing.mask(self.value, index) for index in self.drawing.drawn]
+        if self.earlier is not None:
+            masks += [mask for mask in self.earlier == self.value if mask.any()]
+        return region_of(masks, self.drawing.spacing[1:])
+
+    def scene(self, region: Region) -> Scene:
+        """What the network sees."""
+        drawing, spacing = self.drawing, self.drawing.spacing[1:]
+        masks = {index: drawing.mask(self.value, index) for index in drawing.drawn}
+        values = normalised(region.seen(torch.from_numpy(self.image)))
+        found = None
+        if self.earlier is not None:
+            distances = (signed_distance(mask, spacing) for mask in self.earlier == self.value)
+            seen = torch.cat([region.seen(torch.from_numpy(distance)[None]) for distance in distances])
+            found = (seen / float(np.mean(region.pixel))).clamp(-REACH, REACH).numpy()
+        return Scene(values, region.shapes(masks, spacing), found)
+
+
+@dataclass(frozen=True)
+class LogOdds:
+    """For and against a structure. values: (n, h, w) of the slices ``indices`` in the region's pixels, calibrated."""
+
+    region: Region
+    indices: list[int]
+    values: Tensor
+    warnings: tuple[str, ...] = ()
+
+
+def fill_structure(filling: Filling, report: Callable[[float, str], None], memory: dict | None = None) -> LogOdds:
+    """Log odds for every slice wanted. report: told fraction and stage; it raises Cancelled to end."""
+    region = filling.region
+    scene = filling.scene(region)
+    report(0.0, "Looking at what is drawn")
+    network, said = None, []
+    if filling.model is not None:
+        network, _, said = network_on(filling.model, filling.device)
+    kept = None if memory is None else memory.setdefault(filling.value, {})
+    if network is not None and filling.options.tune:
+        network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
+    trust = trusted(network, scene, lambda: report(0.85, "Checking")) if network is not None else Trust()
+    prediction = predict(network, scene, filling.wanted, lambda: report(0.9, "Filling"))
+    return LogOdds(region, filling.wanted, trust(prediction), tuple(said))

@@ -1,0 +1,51 @@
+"""What stays loaded in the worker from one request to the next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+MODELS_KEPT = 2
+"""Models that stay loaded, the latest ones."""
+
+
+class ModelCache:
+    """The models loaded last; one whose files changed is read again."""
+
+    def __init__(self):
+        self._models: dict[Path, tuple[Any, Any]] = {}
+        self._fillers: dict[Path | None, Any] = {}
+        self._memory: tuple[str, dict] = ("", {})
+
+    def filler(self, path: str | None) -> Any:
+        """The network that fills slices: the shipped one where no folder is named."""
+        from ..interactive.fill_model import FillModel
+
+        place = Path(os.path.abspath(path)) if path else None
+        if place not in self._fillers:
+            self._fillers[place] = FillModel.load(place) if place else FillModel.load()
+        return self._fillers[place]
+
+    def memory(self, case: str | None) -> dict | None:
+        """What was learned from the drawn slices of the case filled last, of this one alone."""
+        if case is None:
+            return None
+        if self._memory[0] != case:
+            self._memory = (case, {})
+        return self._memory[1]
+
+    def get(self, path: str) -> Any:
+        from ..model import Model
+
+        path = Path(os.path.abspath(path))
+        path = path.parent if path.name == "model.json" else path
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        stamp = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
+        known, model = self._models.pop(path, (None, None))
+        if model is None or known != stamp:
+            model = Model.load(path)
+        self._models[path] = (stamp, model)
+        while len(self._models) > MODELS_KEPT:
+            del self._models[next(iter(self._models))]
+        return model
