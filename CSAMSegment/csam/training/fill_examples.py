@@ -165,15 +165,3 @@ def _other_contrast(random, values: torch.Tensor) -> torch.Tensor:
         noise = random.standard_normal(values.shape, np.float32) * random.uniform(0, 0.1)
         values = values + torch.from_numpy(noise.astype(np.float32))
     return values
-
-
-def fill_loss(logits: torch.Tensor, example: FillExample) -> torch.Tensor:
-    """Cross-entropy and Dice over the slices that are not drawn. logits: (S, h, w)."""
-    weight = example.weight[:, None, None].expand_as(logits)
-    entropy = F.binary_cross_entropy_with_logits(logits, example.truth, reduction="none")
-    probability = logits.sigmoid()
-    both = (weight * probability * example.truth).sum()
-    either = (weight * (probability + example.truth)).sum()
-    mean = (weight * entropy).sum() / weight.sum().clamp_min(1e-6)
-    # A wrong pixel beside the border matters, and the window's size does not: entropy in units of the border's share.
-    return 4 * mean + 1 - (2 * both + 1) / (either + 1)

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from ..interactive.inputs import CHANNELS
+from ..interactive.loss import fill_loss
 from ..network.networks import CSAMUNet
 from ..network.number_format import bfloat16_in_hardware
 from .augment import Example
-from .fill_examples import fill_example, fill_loss
+from .fill_examples import fill_example
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def train_fill(cases: Sequence[Example], plan: FillPlan, out: Path, log=print) -
             for example in examples:
                 with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                     change = network(example.x)[:, 0].float()
-                loss = fill_loss(change + example.prior, example)
+                loss = fill_loss(change + example.prior, example.truth, example.weight)
                 (loss / plan.batch).backward()
-                recent.append((loss.item(), fill_loss(example.prior, example).item()))
+                recent.append((loss.item(), fill_loss(example.prior, example.truth, example.weight).item()))
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
