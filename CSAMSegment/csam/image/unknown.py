@@ -27,8 +27,9 @@ def known_slices_only(labels: np.ndarray, slices: Collection[int], axis: int) ->
 
     Raises IndexError where there is no such slice.
     """
-    some = np.zeros(labels.shape[axis], bool)
-    some[[*slices]] = True
+    some = np.isin(np.arange(labels.shape[axis]), [*slices])
+    if some.sum() < len({*slices}):
+        raise IndexError(f"of the slices {sorted(slices)} not all are among 0 to {len(some) - 1}")
     shape = [-1 if a == axis else 1 for a in range(labels.ndim)]
     return np.where(some.reshape(shape), labels, UNKNOWN).astype(np.uint8)
 

@@ -76,7 +76,7 @@ def examine_case(
     if unnamed:
         faults.append(f"its labels hold the values {unnamed[:5]}, which dataset.json does not name")
     elif present.tolist() == [ignore]:
-        faults.append(f"all of its labels are {ignore}, unknown: nothing of it was drawn or reviewed")
+        faults.append("every voxel of its labels is unknown: at least one slice has to be drawn or reviewed")
     arrays = [sitk.GetArrayViewFromImage(image) for image in images]
     with np.errstate(over="ignore"):  # as they will be used: too large for float32 is not finite
         arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]

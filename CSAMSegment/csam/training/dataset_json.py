@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     faults = faults_of(info)
     if faults:
         raise InputError(f"{folder}/dataset.json cannot be used:\n  " + "\n  ".join(faults))
-    channels, (labels, ignore, _) = _channels(info)[0], _labels(info)
+    channels, (labels, ignore, _) = _channels(info)[0], labels_of(info)
     if "file_ending" in info:
         files, faults = _found(folder, "." + info["file_ending"].lstrip("."), len(channels))
     else:
@@ -78,7 +79,7 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
 
 def faults_of(info: dict) -> list[str]:
     """What is wrong with the content of a dataset.json, whatever files there are."""
-    faults = [*_channels(info)[1], *_labels(info)[2]]
+    faults = [*_channels(info)[1], *labels_of(info)[2]]
     listed = None if "file_ending" in info else info.get("training")
     ending = info.get("file_ending")
     if listed is None and not (isinstance(ending, str) and ending):
@@ -105,7 +106,7 @@ def _modality(channel: str) -> str:
     return next((modality for word, modality in (("CT", "CT"), ("PET", "PT"), ("US", "US")) if word in words), "MR")
 
 
-def _labels(info: dict) -> tuple[tuple[str, ...], int | None, list[str]]:
+def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
     """The structures' names, from value 1 on, the value of what is unknown, and the faults."""
     given = info.get("labels")
     try:
@@ -138,6 +139,15 @@ def _labels(info: dict) -> tuple[tuple[str, ...], int | None, list[str]]:
     if len(structures) > MOST_STRUCTURES:
         faults.append(f'"labels" has {len(structures)} structures; {MOST_STRUCTURES} are supported')
     return tuple(structures), ignore, faults
+
+
+def with_ignore(info: Mapping) -> Mapping:
+    """The content with a label for what is unknown: the one that it has, or the next value."""
+    structures, ignore, _faults = labels_of(info)
+    if ignore is not None:
+        return info
+    value, by_value = len(structures) + 1, all(str(key).strip().isdigit() for key in info["labels"])
+    return {**info, "labels": {**info["labels"], **({str(value): IGNORE} if by_value else {IGNORE: value})}}
 
 
 def _is_list_of_pairs(listed) -> bool:
