@@ -29,6 +29,8 @@ REFUSED_IN_SOURCES = {
 """Word in csam's identifiers, comments, docstrings and messages → the glossary's."""
 ALLOWED_IN_SOURCES = {
     ("drawn", "pipeline/report.py"): "a line on a page",
+    ("drawn", "training/add_case.py"): "slices by a user",
+    ("drawn", "training/case_facts.py"): "slices by a user",
     ("drawn", "training/evaluate.py"): "a contour by hand",
     ("views", "process/protocol.py"): "memoryviews of a buffer",
     ("sides", "uncertainty/continuity.py"): "before and behind a slice",

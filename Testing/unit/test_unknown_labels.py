@@ -262,7 +262,7 @@ def test_a_structure_may_not_take_the_number_of_what_is_unknown(tmp_path):
     info = json.loads(path.read_text())
     info["labels"]["lesion"] = 3
     path.write_text(json.dumps(info))
-    with pytest.raises(InputError, match='"ignore" with the value 2; it marks what is unknown and has to be the highest'):
+    with pytest.raises(InputError, match='"ignore" with the value 2; what is unknown has to have the highest value'):
         read_dataset(tmp_path)
 
 

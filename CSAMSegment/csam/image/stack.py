@@ -73,11 +73,9 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
 
     UNKNOWN where most of the pixel is. A nearest neighbour would move the border.
     """
-    there = np.unique(labels)
-    known = there[there != UNKNOWN]
-    unknown = resize(torch.from_numpy((labels == UNKNOWN).astype(np.float32)), size) if len(known) < len(there) else None
-    if not len(known):
+    shares = {v: resize(torch.from_numpy((labels == v).astype(np.float32)), size) for v in np.unique(labels).tolist()}
+    unknown = shares.pop(UNKNOWN, None)
+    if not shares:
         return torch.full_like(unknown, UNKNOWN, dtype=torch.int64)
-    shares = [resize(torch.from_numpy((labels == value).astype(np.float32)), size) for value in known]
-    found = torch.from_numpy(known.astype(np.int64))[torch.stack(shares).argmax(0)]
+    found = torch.tensor([*shares])[torch.stack([*shares.values()]).argmax(0)]
     return found if unknown is None else found.masked_fill(unknown > 0.5, UNKNOWN)

@@ -1,4 +1,4 @@
-"""Voxels whose label is unknown: nobody has judged them, so they teach nothing and measure nothing.
+"""Voxels whose label is unknown: nobody has labelled them, so they teach nothing and measure nothing.
 
 nnU-Net's ignore label (https://github.com/MIC-DKFZ/nnUNet, documentation/ignore_label.md). In a file it is the highest
 value of its data set; once read it is UNKNOWN, whatever number the file has. No structure has that number.

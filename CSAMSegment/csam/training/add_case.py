@@ -152,7 +152,8 @@ class Collection:
 
     def _with_ignore(self, truth: sitk.Image) -> sitk.Image:
         """The truth as files have it: what is unknown with the value above the structures'."""
-        return relabelled(truth, (*range(len(self.values)), *[UNKNOWN] * (UNKNOWN - len(self.values)), len(self.values)))
+        stored = [*range(UNKNOWN), len(self.values)]
+        return relabelled(truth, stored)
 
 
 def collection(
@@ -169,7 +170,7 @@ def collection(
     Raises InputError for a folder that holds anything else, or a data set of other channels or labels.
     """
     if IGNORE in {name.casefold() for name in labels}:
-        raise InputError(f'No data set can be made with a structure called "{IGNORE}": that marks what is unknown. Rename it.')
+        raise InputError(f'No data set can be made with a structure "{IGNORE}": that marks what is unknown. Rename it.')
     folder, contents = Path(folder), Path(folder) / "dataset.json"
     modalities = modalities or ("MR",) * len(channels)
     try:

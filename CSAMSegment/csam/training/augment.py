@@ -40,7 +40,7 @@ MARGIN = 1.25
 
 @dataclass(frozen=True)
 class Example:
-    """values: (C, S, h, w) float32, 0 to 1. labels: (S, h, w) integer, UNKNOWN where nobody has judged.
+    """values: (C, S, h, w) float32, 0 to 1. labels: (S, h, w) integer, UNKNOWN where nobody has labelled.
 
     Both at the model's spacing.
     """
@@ -90,8 +90,8 @@ def choose_slices(
         if known is None:
             start = rng.integers(0, count - num_slices + 1)
         else:
-            drawn = np.convolve(known[there].astype(float), np.ones(num_slices), "valid")
-            start = rng.choice(len(drawn), p=drawn / drawn.sum())
+            labelled = np.convolve(known[there].astype(float), np.ones(num_slices), "valid")
+            start = rng.choice(len(labelled), p=labelled / labelled.sum())
         indices = np.arange(start, start + num_slices)
     else:
         before = rng.integers(0, num_slices - count + 1) if rng.random() < 0.5 else pad_amounts(count, num_slices)[0]
@@ -126,8 +126,8 @@ def random_example(
     values, labels = example.values, example.labels
     known = labels != UNKNOWN
     partly = not bool(known.all())
-    drawn = known.any((1, 2)).numpy() if partly else None
-    indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation, drawn)
+    labelled = known.any((1, 2)).numpy() if partly else None
+    indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation, labelled)
     if rng.random() < THICKER:
         values = thicken(values, rng.uniform(0.1, 0.3))
     picked = Example(values[:, indices], labels[indices])

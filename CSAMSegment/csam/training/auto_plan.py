@@ -213,7 +213,7 @@ def _case_size(fact: CaseFacts, plane: str) -> _CaseSize:
     structure = shown = None
     if fact.box is not None:
         shown = (fact.box[axis][1] - fact.box[axis][0] + 1) / fact.size[axis]
-        if not fact.whole:  # between drawn slices nobody knows
+        if not fact.whole:  # what lies between those is unknown
             shown = fact.shown[axis] / fact.known[axis]
         structure = max((fact.box[a][1] - fact.box[a][0] + 1) * fact.spacing[a] for a in across)
     return _CaseSize(

@@ -27,11 +27,11 @@ class CaseFacts:
     """size, spacing (mm), direction (9 cosines): of the image.
 
     box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
-    of the structures that are there. known, shown: on each axis, how many slices hold a voxel that is not unknown, and
-    how many a structure. whole: whether the label of every voxel is known. values: (channels, n) of voxels of the structures. lowest: smallest finite value
+    of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
     of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
     somebody scaled each of them. fingerprint: the same for the same voxels in the same order, whatever name and header
-    the file has, and in whatever order the channels come.
+    the file has, and in whatever order the channels come. known, shown: on each axis, how many slices hold a voxel that
+    is not unknown, and how many a structure. whole: whether the label of every voxel is known.
     """
 
     size: tuple[int, int, int]
@@ -85,9 +85,9 @@ def examine_case(
     if faults:
         return None, faults
     labels = with_unknown(labels, ignore)
-    drawn = structures(labels) if ignore is not None else labels != 0
+    structured = structures(labels) if ignore is not None else labels != 0
     known = labels != UNKNOWN if ignore is not None else np.ones(labels.shape, bool)
-    inside = np.flatnonzero(drawn)
+    inside = np.flatnonzero(structured)
     some = inside[:: max(1, len(inside) // SAMPLED)]
     for mask, name in zip(finite, names, strict=True):
         if len(some) and not mask.ravel()[some].any():
@@ -110,7 +110,7 @@ def examine_case(
         and first.GetSize()[2 - axis] > 1,
         fingerprint=_fingerprint(arrays),
         known=_slices(known),
-        shown=_slices(drawn),
+        shown=_slices(structured),
         whole=bool(known.all()),
     )
     return facts, []

@@ -48,14 +48,14 @@ class Case:
         return [images[place] for place in self.order] if self.order else images
 
     def read(self) -> tuple[list[sitk.Image], sitk.Image]:
-        return self.read_images(), self.judged(read_image(self.labels))
+        return self.read_images(), self.truth(read_image(self.labels))
 
-    def judged(self, truth: sitk.Image) -> sitk.Image:
-        """The labels of a file, with UNKNOWN for what nobody has judged."""
+    def truth(self, stored: sitk.Image) -> sitk.Image:
+        """The labels of the file, with UNKNOWN for the value that means it there."""
         if self.ignore is None:
-            return truth
-        labels = sitk.GetImageFromArray(with_unknown(sitk.GetArrayViewFromImage(truth), self.ignore))
-        labels.CopyInformation(truth)
+            return stored
+        labels = sitk.GetImageFromArray(with_unknown(sitk.GetArrayViewFromImage(stored), self.ignore))
+        labels.CopyInformation(stored)
         return labels
 
 

@@ -112,17 +112,14 @@ def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
     try:
         pairs = list(given.items())
         if any(isinstance(value, list | tuple) for _, value in pairs):
-            return (), None, [
-                '"labels" holds regions (lists of values); structures that do not overlap, one value each, are needed'
-            ]
+            fault = "regions (lists of values); structures that do not overlap, one value each, are needed"
+            return (), None, [f'"labels" holds {fault}']
         if all(str(key).strip().isdigit() for key, _ in pairs):
             pairs = [(name, value) for value, name in pairs]
         named = [(int(value), str(name)) for name, value in pairs]
     except (AttributeError, TypeError, ValueError):
-        return (), None, [
-            f'"labels" is {given!r}; {{"background": 0, "liver": 1}}, or {{"0": "background", "1": "liver"}}, was '
-            "expected"
-        ]
+        wanted = '{"background": 0, "liver": 1}, or {"0": "background", "1": "liver"}, was expected'
+        return (), None, [f'"labels" is {given!r}; {wanted}']
     values = sorted(value for value, _ in named)
     if values != list(range(len(values))) or len(values) < 2:
         return (), None, [f'"labels" has the values {values}; 0 (background), 1, 2 ... without a gap are needed']
@@ -132,8 +129,8 @@ def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
     ignore = next((value for value, name in enumerate(names) if name.casefold() == IGNORE), None)
     if ignore is not None and (ignore < len(names) - 1 or ignore < 2):
         faults.append(
-            f'"labels" has "{IGNORE}" with the value {ignore}; it marks what is unknown and has to be the highest value, '
-            "above a structure. Give it another number, here and in all files of labels"
+            f'"labels" has "{IGNORE}" with the value {ignore}; what is unknown has to have the highest value, above '
+            "those of the structures. Give it another number, here and in all files of labels"
         )
     structures = names[1:ignore]
     if len(structures) > MOST_STRUCTURES:

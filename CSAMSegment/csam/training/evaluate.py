@@ -189,13 +189,13 @@ def measure(
     pixel_mm2 = pixel_area(truth, result.slice_axis)
     known = expected != UNKNOWN
     whole, of_slices = bool(known.all()), known.all(axis=axes)
-    drawn = structures(expected)
-    empty = of_slices & ~drawn.any(axis=axes)
+    structured = structures(expected)
+    empty = of_slices & ~structured.any(axis=axes)
     error_probability = sitk.GetArrayViewFromImage(result.error_probability)
-    region = region_of_interest(drawn | (found > 0), truth)
+    region = region_of_interest(structured | (found > 0), truth)
     kept = region | (error_probability > CERTAIN)
     pairs = [(expected == value, known & (found == value)) for value in values]
-    slices = (np.moveaxis(mask, along, 0) for mask in (drawn, known & (found > 0)))
+    slices = (np.moveaxis(mask, along, 0) for mask in (structured, known & (found > 0)))
     moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in sorted(axes)])
     return CaseMeasures(
         name=case.name,

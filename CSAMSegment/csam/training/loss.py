@@ -33,7 +33,7 @@ def cross_entropy_and_dice(logits: Tensor, truth: Tensor) -> Tensor:
 class Loss(nn.Module):
     """The loss of one stack: cross-entropy + Dice, averaged over the samples of the gates and the network's heads.
 
-    x: (S, C, H, W), truth: (S, 1, H, W), UNKNOWN where nobody has judged → the loss, and the mean spread of every
+    x: (S, C, H, W), truth: (S, 1, H, W), UNKNOWN where nobody has labelled → the loss, and the mean spread of every
     level's gate logits.
     """
 
