@@ -11,6 +11,8 @@ from unit import small
 from csam.errors import InputError
 from csam.image.stack import resize_labels
 from csam.image.unknown import UNKNOWN, known_slices_only
+from csam.model import Model
+from csam.model.card import card
 from csam.training.add_case import collection
 from csam.training.augment import Augmenter, Example, choose_slices, random_example
 from csam.training.auto_plan import decide
@@ -20,6 +22,7 @@ from csam.training.dataset_json import with_ignore
 from csam.training.model_match import in_values_of
 from csam.training.plan import Plan
 from csam.training.prepare import prepare
+from csam.training.train import train
 from csam.training.trained_model import learnt_from
 
 DRAWN = (1, 3, 4)
@@ -101,6 +104,22 @@ def test_a_training_on_cases_known_in_part_says_so_and_knows_no_volumes_from_the
     whole = [case for case in data.cases if data.facts[case.name].whole]
     assert learnt_from(data, plan, data.cases).volumes_ml == learnt_from(data, plan, whole).volumes_ml
     assert len(whole) == 1
+
+
+def test_a_training_on_such_cases_alone_ends_in_a_model_that_knows_no_unknown_structure(tmp_path):
+    folder = in_part(small.dataset(tmp_path / "data", 4), (2, 3))
+    plan = Plan(
+        base_channels=4, num_levels=2, num_slices=4, in_plane_spacing=2.0, field_of_view=(16, 16), intensity="volume",
+        steps=3, validate_every=3, validation_patients=2, patient_pattern="(p..)_", precision="float32",
+    )  # fmt: skip
+    said = []
+    model = train(folder, tmp_path / "out", plan, device="cpu", log=said.append)
+    assert [label.name for label in model.labels] == NAMES
+    assert model.architecture["num_classes"] == 3
+    assert model.calibration.volume_scale == {1: 1.0, 2: 1.0}
+    assert "No scan is known whole: volume intervals and the expected Dice are not calibrated." in model.metrics["note"]
+    assert model.metrics["validation"]["cases_known_whole"] == 0
+    assert "Scans that are known whole" in card(Model.load(tmp_path / "out" / "model"))
 
 
 def test_where_every_drawn_slice_shows_a_structure_empty_ones_are_made_up(tmp_path):
