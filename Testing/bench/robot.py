@@ -3,11 +3,11 @@
     python Testing/bench/robot.py DATASET --label NAME --drawn 1 2 3 5 [--order even|suggested|random|oracle]
         [--cases 12] [--model FOLDER] [--phantoms 12] --json FILE
 
-DATASET: nnU-Net raw layout, or "phantoms" for stacks made on the spot. Compared with interpolation that does not see the
-image: ITK's of contours (pip install itk-morphologicalcontourinterpolation; left out where it is absent), which Slicer's
-"Fill between slices" uses, and the signed distance blended between the drawn slices. Dice over the slices that were not
-drawn between the first and the last drawn one (of all other slices where one is drawn); HD95 there; ROI-ECE of the error
-probability within 10 mm of either outline; seconds.
+DATASET: nnU-Net raw layout, or "phantoms" for stacks made on the spot. Compared with interpolation that does not see
+the image: ITK's of contours (pip install itk-morphologicalcontourinterpolation; left out where it is absent), which
+Slicer's "Fill between slices" uses, and the signed distance blended between the drawn slices. Dice over the slices that
+were not drawn between the first and the last drawn one (of all other slices where one is drawn); HD95 there; ROI-ECE of
+the error probability within 10 mm of either outline; seconds.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def hd95(found: np.ndarray, truth: np.ndarray, spacing) -> float:
 
 
 def reliability(found, truth, error, spacing) -> tuple[list[float], list[float], list[int]]:
-    """Sums of the stated error probability and of errors, and counts, in ten bins, within REACH_MM of either outline."""
+    """Sums of stated error probability and of errors, and counts, in ten bins, within REACH_MM of an outline."""
     near = np.stack(
         [
             np.maximum(*(signed_distance(m, spacing[1:]) for m in (a, b))) > -REACH_MM

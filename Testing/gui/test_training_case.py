@@ -92,6 +92,29 @@ def test_of_slices_that_nobody_ticked_it_is_asked(done, tmp_path):
     assert (folder / "labelsTr" / "case001.nii.gz").is_file()
 
 
+def test_of_a_result_of_which_some_slices_are_reviewed_these_alone_can_be_kept(done, tmp_path):
+    from csam.image.unknown import UNKNOWN
+    from csam.training.dataset import read_dataset
+
+    truth = done.paints(2)
+    item = done.ui.sliceTable.item(1, 3)
+    item.setCheckState(qt.Qt.Checked)
+    done.looks()
+    index = int(done.ui.sliceTable.item(1, 1).text()) - 1
+    done.ui.reviewedOnlyCheckBox.setChecked(True)
+    assert not keeps(done, tmp_path / "hearts", "case001")[-1]
+    data = read_dataset(tmp_path / "hearts")
+    labels = sitk.GetArrayFromImage(data.cases[0].read()[1])
+    known = [k for k in range(len(labels)) if (labels[k] != UNKNOWN).any()]
+    assert known == [index]
+    np.testing.assert_array_equal(labels[index], truth[index])
+
+
+def test_where_nothing_is_reviewed_nothing_is_known_and_that_is_told(done, tmp_path):
+    done.ui.reviewedOnlyCheckBox.setChecked(True)
+    assert refuses(done).startswith("No slice is ticked as reviewed: nothing would be known.")
+
+
 @pytest.mark.parametrize("answers", [("",), ("FOLDER", 0), ("FOLDER", typed(" "))], ids=["no folder", "no", "no name"])
 def test_a_cancelled_dialog_keeps_nothing(done, tmp_path, answers):
     reviewed(done)

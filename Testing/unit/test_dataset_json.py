@@ -131,7 +131,11 @@ def test_every_fault_of_the_table_is_in_one_report(tmp_path):
     ("labels", "said"),
     [
         ({"background": 0, "whole": [1, 2], "core": 2}, "regions"),
-        ({"background": 0, "ball": 1, "ignore": 2}, '"ignore"'),
+        (
+            {"background": 0, "ignore": 1, "ball": 2},
+            '"ignore" with the value 1; what is unknown has to have the highest',
+        ),
+        ({"background": 0, "ignore": 1}, '"ignore" with the value 1; .* above those of the structures'),
         ({"0": "background", "1": "ball", "2": "ball"}, "'ball' twice"),
         ({"0": "background", "1": "LV", "2": "lv"}, "'lv' twice, large or small"),
         ({"0": "background", "1": 5, "3": "x"}, "without a gap"),

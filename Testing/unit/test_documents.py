@@ -17,7 +17,7 @@ OTHER_NAMES = (
 )  # fmt: skip
 """What the glossary in CONTRIBUTING gives another name."""
 REFUSED_IN_SOURCES = {
-    "draws": "samples", "drawn": "sampled, random",
+    "draws": "samples",
     "views": "orientations", "sides": "orientations, subsets", "look from": "orientations",
     "first look": "first pass", "close look": "close pass",
     "doubt": "error probability", "doubts": "error probability", "doubted": "error probability",
@@ -28,8 +28,6 @@ REFUSED_IN_SOURCES = {
 }  # fmt: skip
 """Word in csam's identifiers, comments, docstrings and messages → the glossary's."""
 ALLOWED_IN_SOURCES = {
-    ("drawn", "pipeline/report.py"): "a line on a page",
-    ("drawn", "training/evaluate.py"): "a contour by hand",
     ("views", "process/protocol.py"): "memoryviews of a buffer",
     ("sides", "uncertainty/continuity.py"): "before and behind a slice",
     ("sides", "uncertainty/slice_ranking.py"): "left and right of an image",

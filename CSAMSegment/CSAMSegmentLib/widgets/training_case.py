@@ -79,14 +79,18 @@ def open_collection(folder, model) -> Collection:
     return collection(folder, channels, names, modalities, values_by_name(model))
 
 
-def save_case(result: ShownResult, volumes: Sequence, model, folder, name: str, replace: bool = False) -> int:
+def save_case(
+    result: ShownResult, volumes: Sequence, model, folder, name: str, replace: bool = False, reviewed_only: bool = False
+) -> int:
     """Add the image and the model's segments as they are now to a data set; returns how many cases it has then.
 
     volumes: one for each channel of the model. name, replace: as in ``csam.training.add_case.Collection.add``.
+    reviewed_only: whether the labels of slices that are not ticked as reviewed are kept as unknown.
     Raises InputError when the images are not those of the result, or segments overlap, and what ``collect`` raises.
     """
     images, truth = case_of(result, volumes, model)
-    count = open_collection(folder, model).add(name, images, truth, replace)
+    known = [row.index for row in result.rows() if row.reviewed] if reviewed_only else None
+    count = open_collection(folder, model).add(name, images, truth, replace, known, "ijk"[result.slice_axis])
     if result.report().get("sequence_item") is None:
         result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name} {_mark(folder)}")
     return count
@@ -158,7 +162,7 @@ class TrainingCaseView:
         ui.keepCaseButton.clicked.connect(self.keep)
 
     def show(self, result: ShownResult | None) -> None:
-        self._ui.keepCaseButton.enabled = result is not None
+        self._ui.keepCaseButton.enabled = self._ui.reviewedOnlyCheckBox.enabled = result is not None
 
     def keep(self, *_arguments) -> None:
         """Ask where and under what name, and keep the case; an error is shown."""
@@ -174,7 +178,8 @@ class TrainingCaseView:
         """What to say at the end, nothing when the user has cancelled."""
         result, model = self._find(), self._input.model
         case_of(result, self._input.volumes(), model)
-        objections = _objections(result, model)
+        reviewed_only = bool(self._ui.reviewedOnlyCheckBox.checked)
+        objections = _objections(result, model, reviewed_only)
         if objections and not slicer.util.confirmOkCancelDisplay(" ".join([*objections, _("Keep the case?")])):
             return ""
         settings, title = slicer.app.userSettings(), _("Choose the data set to add the case to")
@@ -199,15 +204,21 @@ class TrainingCaseView:
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         with slicer.util.WaitCursor():
-            count = save_case(self._find(), self._input.volumes(), self._input.model, folder, name, replace)
+            count = save_case(
+                self._find(), self._input.volumes(), self._input.model, folder, name, replace, reviewed_only
+            )
         return _("{name} is kept. Cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
 
 
-def _objections(result: ShownResult, model) -> list[str]:
-    """What speaks against learning from a result as it is, a sentence each."""
+def _objections(result: ShownResult, model, reviewed_only: bool) -> list[str]:
+    """What speaks against learning from a result as it is, a sentence each. Raises InputError where nothing is left."""
     rows, said = result.rows(), []
     left = sum(not row.reviewed for row in rows)
-    if left:
+    if reviewed_only and left == len(rows):
+        raise InputError(
+            "No slice is ticked as reviewed: nothing would be known. Tick the slices that are right, or keep all."
+        )
+    if left and not reviewed_only:
         text = _("{left} of {all} slices are not ticked as reviewed. Errors in them would be learned as truth.")
         said.append(text.format(left=left, all=len(rows)))
     for label in model.labels:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from ..errors import InputError
 from . import geometry
 from .intensity import Intensity
+from .unknown import UNKNOWN
 
 MOST_PIXELS = 2**24
 """Of a slice at the model's spacing; more are taken for a mistake in the header."""
@@ -68,9 +69,13 @@ def resize(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """Labels (S, H, W) → (S, *size), int64: the class that covers most of the new pixel.
+    """Labels (S, H, W) → (S, *size), int64: the class that covers most of the new pixel, of those that are known.
 
-    A nearest neighbour would move the border.
+    UNKNOWN where most of the pixel is. A nearest neighbour would move the border.
     """
-    shares = [resize(torch.from_numpy((labels == v).astype(np.float32)), size) for v in range(int(labels.max()) + 1)]
-    return torch.stack(shares).argmax(0)
+    shares = {v: resize(torch.from_numpy((labels == v).astype(np.float32)), size) for v in np.unique(labels).tolist()}
+    unknown = shares.pop(UNKNOWN, None)
+    if not shares:
+        return torch.full_like(unknown, UNKNOWN, dtype=torch.int64)
+    found = torch.tensor([*shares])[torch.stack([*shares.values()]).argmax(0)]
+    return found if unknown is None else found.masked_fill(unknown > 0.5, UNKNOWN)

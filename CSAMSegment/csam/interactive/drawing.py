@@ -12,9 +12,7 @@ from ..errors import InputError
 from ..image import geometry
 from ..image.geometry import AXES, Orientation
 from ..image.raster import Raster
-
-UNKNOWN = 255
-"""The voxels' value in a drawing about which nobody has said anything: nnU-Net's ignore label."""
+from ..image.unknown import UNKNOWN
 
 
 @dataclass(frozen=True)

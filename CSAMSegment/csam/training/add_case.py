@@ -1,5 +1,9 @@
 """Grows a data set case by case, in nnU-Net's raw layout: what a reviewer has corrected is there to be learned from.
 
+A case may be known in part: slices that nobody has drawn or reviewed are written with nnU-Net's ignore label, which
+dataset.json gets with the first such case. Its value is the one above the structures' for ever: no structure is added
+to a data set, for files that are there already would mean another thing.
+
 Step: grow the data, before any of them.
 """
 
@@ -9,7 +13,7 @@ import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +24,10 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image, read_json, replace_file, write_image
+from ..image.unknown import IGNORE, UNKNOWN, known_slices_only
 from .auto_plan import patient_pattern
 from .case_facts import examine_case
-from .dataset_json import faults_of, read_contents
+from .dataset_json import faults_of, labels_of, read_contents, with_ignore
 from .model_match import by_order, places, relabelled
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -76,10 +81,20 @@ class Collection:
         word = words.pop() if len(words) == 1 and len(self.cases) >= NUMBERED else ""
         return f"{word}_{secrets.token_hex(3)}" if word else f"case{secrets.token_hex(3)}"
 
-    def add(self, name: str, images: Sequence[sitk.Image], truth: sitk.Image, replace: bool = False) -> int:
+    def add(
+        self,
+        name: str,
+        images: Sequence[sitk.Image],
+        truth: sitk.Image,
+        replace: bool = False,
+        known_slices: Iterable[int] | None = None,
+        slice_axis: str = "auto",
+    ) -> int:
         """Adds a case, and returns how many there are then. It is there whole or not at all.
 
-        images: one a channel, on one grid with truth. replace: whether it may take the place of a case of this name.
+        images: one a channel, on one grid with truth, which may be ``csam.image.unknown.UNKNOWN`` in places. replace:
+        whether it may take the place of a case of this name. known_slices: the drawn or reviewed slices, indices along
+        slice_axis (as in ``csam.image.geometry.axis_for``); the labels of all others become unknown. None: all count.
         Raises InputError for a name that is taken or none, images or labels that cannot be learned from, and what
         cannot be written.
         """
@@ -89,14 +104,16 @@ class Collection:
         elif self.has(name):
             raise InputError(f"{self.folder} has a case {name} already. Give this one another name.")
         images = [_finite(images[place]) for place in self.order]
-        truth = self._translated(truth)
-        _facts, faults = examine_case(images, truth, self.channels, len(self.values))
+        truth = self._translated(_known_only(truth, known_slices, slice_axis))
+        facts, faults = examine_case(images, truth, self.channels, len(self.values), UNKNOWN)
         if faults:
             raise InputError(f"{name} cannot be learned from: {'; '.join(faults)}.")
+        if not facts.whole:
+            truth = self._with_ignore(truth)
         files = {self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}": image for i, image in enumerate(images)}
         files[self.folder / "labelsTr" / f"{name}{self.ending}"] = truth
         try:
-            _write(files, replace, self._count)
+            _write(files, replace, lambda: self._count(facts.whole))
         except FileExistsError as error:
             raise InputError(f"{self.folder} has a case {name} by now. Give this one another name.") from error
         except (OSError, RuntimeError) as error:
@@ -107,12 +124,19 @@ class Collection:
             ) from error
         return len(self.cases)
 
-    def _count(self) -> None:
-        """Writes dataset.json with the number of cases that there are."""
+    def _count(self, whole: bool) -> None:
+        """Writes dataset.json with the number of cases that there are; with a label for what is unknown, if the new one
+        is not whole. Raises InputError where somebody has given the data set other labels meanwhile."""
         path = self.folder / "dataset.json"
         aside = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")
+        info = self.info
+        if path.exists():  # it may have got the ignore label since it was opened
+            found, _faults = read_contents(self.folder)
+            if found.labels != labels_of(self.info)[0]:
+                raise InputError(f"{self.folder} has the labels {', '.join(found.labels)} by now. Open it again.")
+            info = read_json(path)
         try:
-            values = {**self.info, "numTraining": len(self.cases)}
+            values = {**(info if whole else with_ignore(info)), "numTraining": len(self.cases)}
             aside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             replace_file(aside, path)
         finally:
@@ -121,10 +145,15 @@ class Collection:
     def _translated(self, truth: sitk.Image) -> sitk.Image:
         """The truth in the data set's values; what has none is left for ``examine_case`` to find."""
         found = sitk.GetArrayViewFromImage(truth)
-        known = np.isin(found, range(len(self.values)))
+        known = np.isin(found, [*range(len(self.values)), UNKNOWN])
         if self.values == tuple(range(len(self.values))) or not known.all():
             return truth
         return relabelled(truth, self.values)
+
+    def _with_ignore(self, truth: sitk.Image) -> sitk.Image:
+        """The truth as files have it: what is unknown with the value above the structures'."""
+        stored = [*range(UNKNOWN), len(self.values)]
+        return relabelled(truth, stored)
 
 
 def collection(
@@ -140,6 +169,8 @@ def collection(
     is told. known: further names of values, in small letters, such as ``matching.values_by_name`` gives.
     Raises InputError for a folder that holds anything else, or a data set of other channels or labels.
     """
+    if IGNORE in {name.casefold() for name in labels}:
+        raise InputError(f'No data set can be made with a structure "{IGNORE}": that marks what is unknown. Rename it.')
     folder, contents = Path(folder), Path(folder) / "dataset.json"
     modalities = modalities or ("MR",) * len(channels)
     try:
@@ -202,6 +233,19 @@ def _begun(folder: Path, channels: Sequence[str], labels: Sequence[str], modalit
 def _content(folder: Path) -> list[Path]:
     """What somebody has put into a folder."""
     return [path for path in folder.iterdir() if not (path.name.startswith(".") or path.name.casefold() in NO_CASES)]
+
+
+def _known_only(truth: sitk.Image, slices: Iterable[int] | None, slice_axis: str) -> sitk.Image:
+    """The truth, UNKNOWN in all but some slices. Raises InputError where there is no such slice."""
+    if slices is None:
+        return truth
+    try:
+        axis = geometry.axis_for(truth, slice_axis)
+        labels = sitk.GetImageFromArray(known_slices_only(sitk.GetArrayViewFromImage(truth), {*slices}, 2 - axis))
+    except IndexError as error:
+        raise InputError(f"The known slices do not fit the labels: {error}.") from error
+    labels.CopyInformation(truth)
+    return labels
 
 
 def _finite(image: sitk.Image) -> sitk.Image:

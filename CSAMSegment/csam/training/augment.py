@@ -6,6 +6,9 @@ which order, how thick. After that a slice is on its own.
 Slices may come without the structure: a data set that keeps only slices that show it would otherwise teach the
 network to find it in every slice. So some end slices are replaced by what lies beside the structure.
 
+Labels may be UNKNOWN. Such voxels move like all others, and what comes in beside the picture is black and background,
+known as that. Slices and places are chosen so that a step sees something that is known.
+
 Step: train.
 """
 
@@ -21,6 +24,7 @@ import torch.nn.functional as F
 
 from ..image.geometry import pad_amounts
 from ..image.stack import resize, resize_labels
+from ..image.unknown import UNKNOWN
 from .plan import Plan
 from .transforms import transforms
 
@@ -36,7 +40,10 @@ MARGIN = 1.25
 
 @dataclass(frozen=True)
 class Example:
-    """values: (C, S, h, w) float32, 0 to 1. labels: (S, h, w) integer. Both at the model's spacing."""
+    """values: (C, S, h, w) float32, 0 to 1. labels: (S, h, w) integer, UNKNOWN where nobody has labelled.
+
+    Both at the model's spacing.
+    """
 
     values: torch.Tensor
     labels: torch.Tensor
@@ -62,18 +69,29 @@ def enlarge(example: Example, size: tuple[int, int]) -> Example:
 
 
 def choose_slices(
-    count: int, num_slices: int, rng: np.random.Generator, dropped: bool = False, free_orientation: bool = True
+    count: int,
+    num_slices: int,
+    rng: np.random.Generator,
+    dropped: bool = False,
+    free_orientation: bool = True,
+    known: np.ndarray | None = None,
 ) -> np.ndarray:
     """Indices of num_slices slices next to each other; a short stack repeats its edge slices, shared out at random.
 
-    dropped: leave out one or two slices, or every second one. free_orientation: either end may come first.
+    dropped: leave out one or two slices, or every second one. free_orientation: either end may come first. known: which
+    slices have a label, None for all: the more of them in a window, the more often it is taken, and never one without.
     """
     there = np.arange(count)
     if dropped and count > 3:
-        there = there[rng.integers(2) :: 2] if rng.random() < 0.3 else np.delete(there, rng.integers(0, count, 2))
+        left = there[rng.integers(2) :: 2] if rng.random() < 0.3 else np.delete(there, rng.integers(0, count, 2))
+        there = left if known is None or known[left].any() else there
     count = len(there)
     if count >= num_slices:
-        start = rng.integers(0, count - num_slices + 1)
+        if known is None:
+            start = rng.integers(0, count - num_slices + 1)
+        else:
+            labelled = np.convolve(known[there].astype(float), np.ones(num_slices), "valid")
+            start = rng.choice(len(labelled), p=labelled / labelled.sum())
         indices = np.arange(start, start + num_slices)
     else:
         before = rng.integers(0, num_slices - count + 1) if rng.random() < 0.5 else pad_amounts(count, num_slices)[0]
@@ -106,15 +124,22 @@ def random_example(
     large.
     """
     values, labels = example.values, example.labels
-    indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation)
+    known = labels != UNKNOWN
+    partly = not bool(known.all())
+    labelled = known.any((1, 2)).numpy() if partly else None
+    indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation, labelled)
     if rng.random() < THICKER:
         values = thicken(values, rng.uniform(0.1, 0.3))
     picked = Example(values[:, indices], labels[indices])
     shape = np.array(picked.labels.shape[-2:])
-    rows, columns = torch.nonzero(picked.labels.any(0), as_tuple=True)
+    known = known[indices]
+    rows, columns = torch.nonzero((picked.labels.bool() & known).any(0), as_tuple=True)
     found, extent = len(rows) > 0, np.array(size) / zoom
     if found and rng.random() < 0.8:
         middle = np.array([rows.float().mean(), columns.float().mean()]) + rng.uniform(-0.3, 0.3, 2) * extent
+    elif partly:
+        places = torch.nonzero(known.any(0)).numpy()
+        middle = places[rng.integers(len(places))].astype(float)
     else:
         middle = rng.uniform(0, 1, 2) * shape
     # Tiles of inference do not reach beyond the picture; examples do so by a tenth.

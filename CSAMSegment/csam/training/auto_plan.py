@@ -196,7 +196,8 @@ def _told(planes: Counter) -> str:
 class _CaseSize:
     """A case as a stack. pixel: mean in-plane spacing, mm. image, structure: in-plane extents, mm.
 
-    shown: the share of the slices over which the structures reach; as structure, None without any.
+    shown: the share of the slices over which the structures reach, or, of a case known in part, of the known slices
+    that show one; as structure, None without any.
     """
 
     slices: int
@@ -212,6 +213,8 @@ def _case_size(fact: CaseFacts, plane: str) -> _CaseSize:
     structure = shown = None
     if fact.box is not None:
         shown = (fact.box[axis][1] - fact.box[axis][0] + 1) / fact.size[axis]
+        if not fact.whole:  # what lies between those is unknown
+            shown = fact.shown[axis] / fact.known[axis]
         structure = max((fact.box[a][1] - fact.box[a][0] + 1) * fact.spacing[a] for a in across)
     return _CaseSize(
         fact.size[axis],

@@ -63,7 +63,7 @@ def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
     for case in cases:
         true, volume, (_, _, high) = (part[structure] for part in (case.truth_ml, case.volume_ml, case.intervals_ml))
         half = high - volume  # up and down the same, but for what would lie below 0
-        if true > 0:
+        if true:
             needed.append(abs(true - volume) / half if half > 0 else np.inf)
     if not needed:
         return 1.0
@@ -77,10 +77,12 @@ def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
 
     Among n exchangeable cases and a new one, the largest of the n factors covers the new one with n / (n + 1).
     """
-    count = sum(any(true > 0 for true in case.truth_ml) for case in cases)
+    count = sum(any(case.truth_ml) for case in cases)
     needed = round(1 / (1 - NOMINAL)) - 1
     if count >= needed:
         return ""
+    if not any(case.whole for case in cases):
+        return "No scan is known whole: volume intervals and the expected Dice are not calibrated."
     scans = "1 scan" if count == 1 else f"{count} scans"
     return (
         f"Intervals fitted on {scans} with structures cover {count / (count + 1):.0%} of new ones at best, not "
@@ -89,9 +91,10 @@ def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
 
 
 def dice_scale(cases: Sequence[CaseMeasures]) -> float:
-    """The factor on 1 - expected Dice that makes it 1 - Dice on average."""
-    expected = sum(1 - case.case_quality for case in cases)
-    return round(sum(1 - case.mean_dice for case in cases) / expected, 4) if expected > 0 else 1.0
+    """The factor on 1 - expected Dice that makes it 1 - Dice on average, over the cases that are known whole."""
+    whole = [case for case in cases if case.whole]
+    expected = sum(1 - case.case_quality for case in whole)
+    return round(sum(1 - case.mean_dice for case in whole) / expected, 4) if expected > 0 else 1.0
 
 
 def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
@@ -104,8 +107,10 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
     stacks = [
         learn_ranking.SliceFacts(
             case.patient,
-            all_facts(case, calibrated_error_probability(1 - case.voxels.error_probability, of_voxels)),
-            np.array(case.slice_wrong_mm2),
+            case.of_known_slices(
+                all_facts(case, calibrated_error_probability(1 - case.voxels.error_probability, of_voxels))
+            ),
+            case.of_known_slices(case.slice_wrong_mm2),
         )
         for case in cases
         if case.slice_facts is not None

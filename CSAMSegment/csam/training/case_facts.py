@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..image import geometry
+from ..image.unknown import UNKNOWN, structures, with_unknown
 
 SAMPLED = 2000
 """Voxels of the structures whose values are kept, spread evenly."""
@@ -29,7 +30,8 @@ class CaseFacts:
     of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
     of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
     somebody scaled each of them. fingerprint: the same for the same voxels in the same order, whatever name and header
-    the file has, and in whatever order the channels come.
+    the file has, and in whatever order the channels come. known, shown: on each axis, how many slices hold a voxel that
+    is not unknown, and how many a structure. whole: whether the label of every voxel is known.
     """
 
     size: tuple[int, int, int]
@@ -41,12 +43,18 @@ class CaseFacts:
     lowest: tuple[float, ...]
     scaled_slices: bool
     fingerprint: str
+    known: tuple[int, int, int] = (0, 0, 0)
+    shown: tuple[int, int, int] = (0, 0, 0)
+    whole: bool = True
 
 
 def examine_case(
-    images: Sequence[sitk.Image], truth: sitk.Image, names: Sequence[str], classes: int
+    images: Sequence[sitk.Image], truth: sitk.Image, names: Sequence[str], classes: int, ignore: int | None = None
 ) -> tuple[CaseFacts | None, list[str]]:
-    """The facts of a case, None when it has faults, and the faults. names: of the images, for the faults."""
+    """The facts of a case, None when it has faults, and the faults. names: of the images, for the faults.
+
+    ignore: the value in the labels of what is unknown.
+    """
     faults = []
     for image, name in zip((*images, truth), (*names, "the file of labels"), strict=True):
         try:
@@ -64,9 +72,11 @@ def examine_case(
             )
     labels = sitk.GetArrayViewFromImage(truth)
     present, counts = np.unique(labels, return_counts=True)
-    unknown = [value for value in present.tolist() if value not in range(classes)]
-    if unknown:
-        faults.append(f"its labels hold the values {unknown[:5]}, which dataset.json does not name")
+    unnamed = [value for value in present.tolist() if value not in range(classes) and value != ignore]
+    if unnamed:
+        faults.append(f"its labels hold the values {unnamed[:5]}, which dataset.json does not name")
+    elif present.tolist() == [ignore]:
+        faults.append("every voxel of its labels is unknown: at least one slice has to be drawn or reviewed")
     arrays = [sitk.GetArrayViewFromImage(image) for image in images]
     with np.errstate(over="ignore"):  # as they will be used: too large for float32 is not finite
         arrays = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
@@ -74,7 +84,10 @@ def examine_case(
     faults += [f"{name} holds no finite value" for mask, name in zip(finite, names, strict=True) if not mask.any()]
     if faults:
         return None, faults
-    inside = np.flatnonzero(labels)
+    labels = with_unknown(labels, ignore)
+    structured = structures(labels) if ignore is not None else labels != 0
+    known = labels != UNKNOWN if ignore is not None else np.ones(labels.shape, bool)
+    inside = np.flatnonzero(structured)
     some = inside[:: max(1, len(inside) // SAMPLED)]
     for mask, name in zip(finite, names, strict=True):
         if len(some) and not mask.ravel()[some].any():
@@ -90,14 +103,22 @@ def examine_case(
         spacing=first.GetSpacing(),
         direction=first.GetDirection(),
         box=tuple((int(c.min()), int(c.max())) for c in corners) if len(inside) else None,
-        voxels={int(v): int(n) for v, n in zip(present, counts, strict=True) if v},
+        voxels={int(v): int(n) for v, n in zip(present, counts, strict=True) if v and v != ignore},
         values=np.stack([a.ravel()[some] for a in arrays]).astype(np.float32),
         lowest=tuple(float(a[mask].min()) for a, mask in zip(arrays, finite, strict=True)),
         scaled_slices=bool((np.ptp(brightest, 1) <= ALIKE * np.abs(brightest).max(1)).all())
         and first.GetSize()[2 - axis] > 1,
         fingerprint=_fingerprint(arrays),
+        known=_slices(known),
+        shown=_slices(structured),
+        whole=bool(known.all()),
     )
     return facts, []
+
+
+def _slices(mask: np.ndarray) -> tuple[int, int, int]:
+    """How many slices of an array (k, j, i) hold some of it, along i, j and k."""
+    return tuple(int(mask.any(tuple(b for b in range(3) if b != 2 - axis)).sum()) for axis in range(3))
 
 
 def _fingerprint(arrays: Sequence[np.ndarray]) -> str:

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image, read_json
+from ..image.unknown import with_unknown
 from .case_facts import CaseFacts, examine_case
 from .dataset_json import Contents, read_contents
 
@@ -25,7 +26,8 @@ from .dataset_json import Contents, read_contents
 class Case:
     """One scan: its name, its patient, the truth, and one file a channel, or a single 4-D file of all channels.
 
-    order: places of the channels to read, from 0, where they are not all in their own order.
+    order: places of the channels to read, from 0, where they are not all in their own order. ignore: the value that
+    the file of labels has for voxels whose label is unknown; ``read`` gives them as ``csam.image.unknown.UNKNOWN``.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Case:
     images: tuple[Path, ...]
     labels: Path
     order: tuple[int, ...] = ()
+    ignore: int | None = None
 
     def read_images(self) -> list[sitk.Image]:
         """One image a channel. Raises InputError when a file cannot be read."""
@@ -45,7 +48,15 @@ class Case:
         return [images[place] for place in self.order] if self.order else images
 
     def read(self) -> tuple[list[sitk.Image], sitk.Image]:
-        return self.read_images(), read_image(self.labels)
+        return self.read_images(), self.truth(read_image(self.labels))
+
+    def truth(self, stored: sitk.Image) -> sitk.Image:
+        """The labels of the file, with UNKNOWN for the value that means it there."""
+        if self.ignore is None:
+            return stored
+        labels = sitk.GetImageFromArray(with_unknown(sitk.GetArrayViewFromImage(stored), self.ignore))
+        labels.CopyInformation(stored)
+        return labels
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ def inspect(folder: str | Path, patient_pattern: str = "(.*)") -> tuple[Dataset,
     faults += more
     cases, facts = [], {}
     for files in contents.files:
-        case = Case(files.name, named.get(files.name, files.name), files.images, files.labels)
+        case = Case(files.name, named.get(files.name, files.name), files.images, files.labels, ignore=contents.ignore)
         found, wrong = _examine(case, contents)
         faults += [f"{case.name}: {fault}" for fault in wrong]
         facts[case.name] = found
@@ -135,7 +146,7 @@ def _examine(case: Case, contents: Contents) -> tuple[CaseFacts | None, list[str
         held = f"{len(images)} volume{'s'[: len(images) != 1]}"
         return None, [f"{files[0]} is a file of {held}; dataset.json names {len(contents.channels)} channel(s)"]
     names = files if len(files) == len(images) else [f"{files[0]}, channel {i}" for i in range(len(images))]
-    return examine_case(images, truth, names, len(contents.labels) + 1)
+    return examine_case(images, truth, names, len(contents.labels) + 1, contents.ignore)
 
 
 def _patients(names: Sequence[str], pattern: str) -> tuple[dict[str, str], list[str]]:

@@ -5,6 +5,8 @@ labelsTr/CASE.nii.gz. Of ours also ``channel_modalities``, for a channel's name 
 ``labels`` (value → name), ``training``, a list of {"image", "label"}; one file a case, 4-D where there are several
 channels. nnU-Net's first version names files in the former way and lists them in the latter: it is read, too.
 
+A label "ignore", of the highest value, marks voxels whose label is unknown (``csam.image.unknown``): no structure.
+
 Step: read the data.
 """
 
@@ -12,11 +14,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
 from ..image.files import read_json
+from ..image.unknown import IGNORE, MOST_STRUCTURES
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl.gz", ".tif", ".tiff")
 
@@ -32,7 +36,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Contents:
-    """channels, labels: names, in order; labels from value 1 on. modalities: of each channel, "MR", "CT" ..."""
+    """channels, labels: names, in order; labels from value 1 on. modalities: of each channel, "MR", "CT" ...
+
+    ignore: the value of voxels whose label is unknown, None in a data set without any.
+    """
 
     name: str
     licence: str
@@ -40,6 +47,7 @@ class Contents:
     modalities: tuple[str, ...]
     labels: tuple[str, ...]
     files: tuple[Files, ...]
+    ignore: int | None = None
 
 
 def read_contents(folder: Path) -> tuple[Contents, list[str]]:
@@ -56,7 +64,7 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     faults = faults_of(info)
     if faults:
         raise InputError(f"{folder}/dataset.json cannot be used:\n  " + "\n  ".join(faults))
-    channels, labels = _channels(info)[0], _labels(info)[0]
+    channels, (labels, ignore, _) = _channels(info)[0], labels_of(info)
     if "file_ending" in info:
         files, faults = _found(folder, "." + info["file_ending"].lstrip("."), len(channels))
     else:
@@ -66,12 +74,12 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     told = info.get("channel_modalities")
     told = told if isinstance(told, dict) else {}
     modalities = tuple(str(told.get(str(i)) or _modality(channel)) for i, channel in enumerate(channels))
-    return Contents(name, licence, channels, modalities, labels, tuple(files)), faults
+    return Contents(name, licence, channels, modalities, labels, tuple(files), ignore), faults
 
 
 def faults_of(info: dict) -> list[str]:
     """What is wrong with the content of a dataset.json, whatever files there are."""
-    faults = [*_channels(info)[1], *_labels(info)[1]]
+    faults = [*_channels(info)[1], *labels_of(info)[2]]
     listed = None if "file_ending" in info else info.get("training")
     ending = info.get("file_ending")
     if listed is None and not (isinstance(ending, str) and ending):
@@ -98,31 +106,45 @@ def _modality(channel: str) -> str:
     return next((modality for word, modality in (("CT", "CT"), ("PET", "PT"), ("US", "US")) if word in words), "MR")
 
 
-def _labels(info: dict) -> tuple[tuple[str, ...], list[str]]:
+def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
+    """The structures' names, from value 1 on, the value of what is unknown, and the faults."""
     given = info.get("labels")
     try:
         pairs = list(given.items())
         if any(isinstance(value, list | tuple) for _, value in pairs):
-            return (), [
-                '"labels" holds regions (lists of values); structures that do not overlap, one value each, are needed'
-            ]
+            fault = "regions (lists of values); structures that do not overlap, one value each, are needed"
+            return (), None, [f'"labels" holds {fault}']
         if all(str(key).strip().isdigit() for key, _ in pairs):
             pairs = [(name, value) for value, name in pairs]
         named = [(int(value), str(name)) for name, value in pairs]
     except (AttributeError, TypeError, ValueError):
-        return (), [
-            f'"labels" is {given!r}; {{"background": 0, "liver": 1}}, or {{"0": "background", "1": "liver"}}, was '
-            "expected"
-        ]
+        wanted = '{"background": 0, "liver": 1}, or {"0": "background", "1": "liver"}, was expected'
+        return (), None, [f'"labels" is {given!r}; {wanted}']
     values = sorted(value for value, _ in named)
     if values != list(range(len(values))) or len(values) < 2:
-        return (), [f'"labels" has the values {values}; 0 (background), 1, 2 ... without a gap are needed']
+        return (), None, [f'"labels" has the values {values}; 0 (background), 1, 2 ... without a gap are needed']
     names = [name for _, name in sorted(named)]
     folded = Counter(name.casefold() for name in names)
     faults = [f'"labels" has the name {name!r} twice, large or small' for name, count in folded.items() if count > 1]
-    if "ignore" in names:
-        faults.append('"labels" has "ignore"; voxels without a truth are not supported: every voxel needs a label')
-    return tuple(names[1:]), faults
+    ignore = next((value for value, name in enumerate(names) if name.casefold() == IGNORE), None)
+    if ignore is not None and (ignore < len(names) - 1 or ignore < 2):
+        faults.append(
+            f'"labels" has "{IGNORE}" with the value {ignore}; what is unknown has to have the highest value, above '
+            "those of the structures. Give it another number, here and in all files of labels"
+        )
+    structures = names[1:ignore]
+    if len(structures) > MOST_STRUCTURES:
+        faults.append(f'"labels" has {len(structures)} structures; {MOST_STRUCTURES} are supported')
+    return tuple(structures), ignore, faults
+
+
+def with_ignore(info: Mapping) -> Mapping:
+    """The content with a label for what is unknown: the one that it has, or the next value."""
+    structures, ignore, _faults = labels_of(info)
+    if ignore is not None:
+        return info
+    value, by_value = len(structures) + 1, all(str(key).strip().isdigit() for key in info["labels"])
+    return {**info, "labels": {**info["labels"], **({str(value): IGNORE} if by_value else {IGNORE: value})}}
 
 
 def _is_list_of_pairs(listed) -> bool:

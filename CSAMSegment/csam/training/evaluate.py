@@ -3,6 +3,9 @@
 The measures themselves are in ``measures``; here a result is brought together with its truth, and figures of cases
 become figures of a data set.
 
+Of a case that is known in part (``csam.image.unknown``), voxels count where they are known, and slices that are known
+whole. It has no volume, surface distance or case quality to measure: these are of all of a structure.
+
 Step: evaluate.
 """
 
@@ -21,6 +24,7 @@ from ..errors import InputError
 from ..image import geometry
 from ..image.geometry import pixel_area, voxel_volume
 from ..image.stack import resize_labels, stack_of
+from ..image.unknown import UNKNOWN, structures
 from ..model import Model
 from ..network.devices import choose_device
 from ..pipeline import input_check
@@ -43,7 +47,8 @@ DISPLACED = (0.2, 0.8)
 class Voxels:
     """One entry a voxel of the region, and of those with an error probability elsewhere.
 
-    error_probability: float32. truth, found: labels. slice: index. region: is it inside.
+    error_probability: float32. truth, found: labels, the truth UNKNOWN in places. slice: index. region: is it inside,
+    and known.
     """
 
     error_probability: np.ndarray
@@ -62,14 +67,15 @@ class CaseMeasures:
     truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. assessed: whether
     the error probability is one to assess the model by; if not, the figures of uncertainty are None. slice_facts: what
     the slices' labels and pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was
-    given.
+    given. known_slices: whether each slice is known whole, None for a case that is; truth_ml and hausdorff_mm are None
+    in all others.
     """
 
     name: str
     patient: str
     dice: tuple[float | None, ...]
     hausdorff_mm: tuple[float | None, ...]
-    truth_ml: tuple[float, ...]
+    truth_ml: tuple[float | None, ...]
     volume_ml: tuple[float, ...]
     intervals_ml: tuple[tuple[float, float, float], ...]
     case_quality: float
@@ -84,6 +90,7 @@ class CaseMeasures:
     moved_dice: float | None = None
     assessed: bool = True
     slice_facts: np.ndarray | None = None
+    known_slices: tuple[bool, ...] | None = None
 
     @property
     def mean_dice(self) -> float:
@@ -93,6 +100,15 @@ class CaseMeasures:
     @property
     def relative_volume_difference(self) -> list[float | None]:
         return list(map(measures.relative_volume_difference, self.truth_ml, self.volume_ml))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the label of every voxel is known."""
+        return self.known_slices is None
+
+    def of_known_slices(self, values: Sequence | np.ndarray) -> np.ndarray:
+        """Those of the values, one a slice, whose slice is known whole."""
+        return np.asarray(values)[slice(None) if self.known_slices is None else np.array(self.known_slices)]
 
     @property
     def error_probability(self) -> np.ndarray:
@@ -107,23 +123,28 @@ class CaseMeasures:
     @property
     def figures(self) -> dict:
         """Every measure of the case by itself, by name, as JSON has them."""
-        kept = self.voxels
+        known = self.voxels.truth != UNKNOWN
+        truth, found, error_probability = (
+            part[known] for part in (self.voxels.truth, self.voxels.found, self.voxels.error_probability)
+        )
         filtered = [
-            measures.filtered_score(kept.truth == value, kept.found == value, kept.error_probability)
+            measures.filtered_score(truth == value, found == value, error_probability)
             for value in range(1, len(self.dice) + 1)
         ]
+        of_slices = [self.of_known_slices(values) for values in (self.slice_scores, self.slice_wrong_mm2)]
         of_uncertainty = {
             "intervals_ml": self.intervals_ml,
             "case_quality": self.case_quality,
             "roi_calibration_error": measures.calibration_error(self.error_probability, self.wrong),
             "voxel_error_auroc": measures.error_auroc(self.error_probability, self.wrong),
-            "worst_slice_first": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, 1),
-            "worst_slice_in_first_three": measures.worst_is_among_first(self.slice_scores, self.slice_wrong_mm2, FIRST),
-            "slice_spearman": measures.rank_correlation(self.slice_scores, self.slice_wrong_mm2),
+            "worst_slice_first": measures.worst_is_among_first(*of_slices, 1),
+            "worst_slice_in_first_three": measures.worst_is_among_first(*of_slices, FIRST),
+            "slice_spearman": measures.rank_correlation(*of_slices),
             "qu_brats_score": measures.mean(filtered),
         }
         return {
             "patient": self.patient,
+            "known_slices": None if self.whole else int(sum(self.known_slices)),
             "dice": self.dice,
             "hausdorff_95_mm": self.hausdorff_mm,
             "relative_volume_difference": self.relative_volume_difference,
@@ -166,23 +187,27 @@ def measure(
     voxel_ml = voxel_volume(truth) / 1000
     along, axes = 2 - result.slice_axis, tuple(2 - a for a in range(3) if a != result.slice_axis)
     pixel_mm2 = pixel_area(truth, result.slice_axis)
-    empty = ~expected.any(axis=axes)
+    known = expected != UNKNOWN
+    whole, of_slices = bool(known.all()), known.all(axis=axes)
+    structured = structures(expected)
+    empty = of_slices & ~structured.any(axis=axes)
     error_probability = sitk.GetArrayViewFromImage(result.error_probability)
-    region = region_of_interest((expected > 0) | (found > 0), truth)
+    region = region_of_interest(structured | (found > 0), truth)
     kept = region | (error_probability > CERTAIN)
-    slices = (np.moveaxis(labels > 0, along, 0) for labels in (expected, found))
+    pairs = [(expected == value, known & (found == value)) for value in values]
+    slices = (np.moveaxis(mask, along, 0) for mask in (structured, known & (found > 0)))
     moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in sorted(axes)])
     return CaseMeasures(
         name=case.name,
         patient=case.patient,
-        dice=tuple(measures.dice(expected == value, found == value) for value in values),
-        hausdorff_mm=tuple(measures.hausdorff_95(expected == v, found == v, spacing[::-1]) for v in values),
-        truth_ml=tuple(float((expected == value).sum() * voxel_ml) for value in values),
+        dice=tuple(measures.dice(*pair) for pair in pairs),
+        hausdorff_mm=tuple(measures.hausdorff_95(*pair, spacing[::-1]) if whole else None for pair in pairs),
+        truth_ml=tuple(float(mask.sum() * voxel_ml) if whole else None for mask, _ in pairs),
         volume_ml=tuple(s.volume_ml for s in result.structures),
         intervals_ml=tuple((s.low_ml, s.mean_ml, s.high_ml) for s in result.structures),
         case_quality=result.case_quality,
         slice_scores=tuple(s.expected_wrong_area_mm2 for s in sorted(result.slices, key=lambda s: s.index)),
-        slice_wrong_mm2=tuple((pixel_mm2 * (expected != found).sum(axis=axes)).tolist()),
+        slice_wrong_mm2=tuple((pixel_mm2 * (known & (expected != found)).sum(axis=axes)).tolist()),
         pixel_mm2=pixel_mm2,
         empty_slices=int(empty.sum()),
         empty_slices_wrong=int((empty & found.any(axis=axes)).sum()),
@@ -191,15 +216,22 @@ def measure(
             expected[kept],
             found[kept],
             np.nonzero(kept)[along].astype(np.uint16),
-            region[kept],
+            (region & known)[kept],
         ),
         energy_distance=None
         if samples is None
-        else measures.generalised_energy_distance(samples[:-1], samples[-1], len(values) + 1),
+        else measures.generalised_energy_distance(*_known_part(samples), len(values) + 1),
         moved_mm=moved_mm,
         moved_dice=moved_dice,
         slice_facts=None if image is None else _facts(result.labels, image, result.slice_axis),
+        known_slices=None if whole else tuple(of_slices.tolist()),
     )
+
+
+def _known_part(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of stacked samples and, last, their truth: the former (n, voxels) and the latter (voxels,) where it is known."""
+    known = samples[-1] != UNKNOWN
+    return samples[:-1, known], samples[-1][known]
 
 
 def _facts(labels: sitk.Image, image: sitk.Image, axis: int) -> np.ndarray:
@@ -243,10 +275,12 @@ def summarise(cases: Sequence[CaseMeasures], names: Sequence[str]) -> dict:
     means = [case.mean_dice for case in cases]
     shown = [case for case in cases if case.dice != (None,) * len(names)] or cases  # an empty scan has no Dice
     assessed = [case for case in cases if case.assessed]
+    whole = sum(case.whole for case in cases)
     of_uncertainty = _summary_of_uncertainty(assessed or cases)
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
+        "cases_known_whole": None if whole == len(cases) else whole,
         "dice": by_structure("dice"),
         "dice_mean": _round(np.mean([case.mean_dice for case in shown])),
         "dice_lowest": _round(np.min(means)),
@@ -273,9 +307,10 @@ def _summary_of_uncertainty(cases: Sequence[CaseMeasures]) -> dict:
         (true, low, high)
         for case in cases
         for true, (low, _, high) in zip(case.truth_ml, case.intervals_ml, strict=True)
-        if true > 0
+        if true
     ]
-    means, qualities = [case.mean_dice for case in cases], [case.case_quality for case in cases]
+    whole = [case for case in cases if case.whole]
+    means, qualities = [case.mean_dice for case in whole], [case.case_quality for case in whole]
     risks = 1 - np.array(means)
     widths = [(high - low) / true for true, low, high in volumes]
     return {
@@ -290,7 +325,7 @@ def _summary_of_uncertainty(cases: Sequence[CaseMeasures]) -> dict:
         "case_quality_spearman": _round(measures.rank_correlation(qualities, means)),
         "case_quality_aurc": _round(measures.area_under_risk_coverage(qualities, risks)),
         "aurc_of_perfect_order": _round(measures.area_under_risk_coverage(means, risks)),
-        "aurc_of_no_order": _round(risks.mean()),
+        "aurc_of_no_order": _round(risks.mean()) if whole else None,
         "worst_slice_first": _round(measures.mean([f["worst_slice_first"] for f in figures])),
         "worst_slice_in_first_three": _round(measures.mean([f["worst_slice_in_first_three"] for f in figures])),
         "slice_spearman": _round(measures.mean([f["slice_spearman"] for f in figures])),
@@ -326,7 +361,7 @@ def evaluate(
         one = measure(case, truth, result, values, samples, images[0])
         dice = "  ".join("-" if d is None else f"{d:.4f}" for d in one.dice)
         volumes = "  ".join(
-            f"{volume:.1f} ml [{low:.1f}, {high:.1f}], true {true:.1f}"
+            f"{volume:.1f} ml [{low:.1f}, {high:.1f}], true {'unknown' if true is None else f'{true:.1f}'}"
             for true, volume, (low, _, high) in zip(one.truth_ml, one.volume_ml, one.intervals_ml, strict=True)
         )
         log(f"{case.name:24s} Dice {dice}  before calibration: expected {one.case_quality:.3f}, volume {volumes}")

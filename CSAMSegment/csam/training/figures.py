@@ -76,6 +76,11 @@ def _draw_reliability(axes, cases: dict[str, Sequence[CaseMeasures]]) -> None:
 
 
 def _draw_risk(axes, cases: Sequence[CaseMeasures]) -> None:
+    cases = [case for case in cases if case.whole]
+    if not cases:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "No scan is known whole.", ha="center")
+        return
     risk = 1 - np.array([case.mean_dice for case in cases])
     quality = [case.case_quality for case in cases]
     share = np.arange(1, len(cases) + 1) / max(1, len(cases))

@@ -67,9 +67,9 @@ def best_shift(truth: np.ndarray, found: np.ndarray) -> tuple[tuple[int, ...], i
     return tuple(int(lag[best]) for lag in lags), int(overlap[best])
 
 
-def relative_volume_difference(truth: float, found: float) -> float | None:
+def relative_volume_difference(truth: float | None, found: float) -> float | None:
     """(found - truth) / truth; None without a true volume."""
-    return (found - truth) / truth if truth > 0 else None
+    return (found - truth) / truth if truth else None
 
 
 def calibration_error(error_probability: np.ndarray, wrong: np.ndarray) -> float:

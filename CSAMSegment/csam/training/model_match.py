@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..image.unknown import UNKNOWN
 from ..model import Calibration, Model
 from .dataset import Case, Dataset
 
@@ -33,8 +34,9 @@ class Relabelled(Case):
 
 
 def relabelled(truth: sitk.Image, values: Sequence[int]) -> sitk.Image:
-    """Labels in other values. values: the new one of each that there is, from 0 on."""
-    table = np.asarray(values, np.min_scalar_type(max(values)))
+    """Labels in other values; what is UNKNOWN stays so. values: the new one of each that there is, from 0 on."""
+    table = np.full(UNKNOWN + 1, UNKNOWN, np.uint8)
+    table[: len(values)] = values
     labels = sitk.GetImageFromArray(table[sitk.GetArrayViewFromImage(truth).astype(int)])
     labels.CopyInformation(truth)
     return labels

@@ -75,6 +75,8 @@ def check_split(
             )
         missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[subset])]
         notes += [f"no {subset} scan shows {name}: {meaning}" for name in missing]
+    notes += _known_in_part(data, training, "training", "what is unknown in them teaches nothing")
+    notes += _known_in_part(data, validation, "validation", "they have a Dice where they are known, and no volume")
     empty = sum(not voxels for voxels in found["validation"])
     if empty and choosing:
         notes.append(
@@ -88,6 +90,11 @@ def check_split(
             "they are other scans"
         )
     return tuple(notes)
+
+
+def _known_in_part(data: Dataset, cases: Sequence[Case], subset: str, meaning: str) -> list[str]:
+    count = sum(not data.facts[case.name].whole for case in cases)
+    return [f"{count} of {len(cases)} {subset} scans are known in part only: {meaning}"] if count else []
 
 
 def _check_apart(

@@ -24,6 +24,7 @@ import torch
 from .. import __version__
 from ..errors import Cancelled
 from ..image.stack import resize_labels, stack_of
+from ..image.unknown import UNKNOWN
 from ..model import Model
 from ..network.devices import choose_device
 from ..result import Progress, ProgressCallback
@@ -244,11 +245,14 @@ class Training:
 
 @torch.no_grad()
 def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
-    """Mean foreground Dice at the plan's spacing, gates at their mean, whole slices: a quick validation."""
+    """Mean foreground Dice of what is known at the plan's spacing, gates at their mean, whole slices: a quick
+    validation."""
     from ..pipeline.sliding_window import mean_probabilities
 
     labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1).numpy()
     truth = example.labels.numpy()
+    known = truth != UNKNOWN
+    labels, truth = labels[known], truth[known]
     found = [dice(labels == value, truth == value) for value in range(1, network.architecture["num_classes"])]
     score = mean(found)
     return 1.0 if score is None else score

@@ -117,7 +117,7 @@ def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case], start: Mode
         counts.append(facts.size[axis])
         pixels += [facts.spacing[a] for a in range(len(AXES)) if a != axis]
         ml = volume_of_voxel(facts.spacing, facts.direction) / 1000
-        for value, voxels in facts.voxels.items():
+        for value, voxels in facts.voxels.items() if facts.whole else ():  # of the others nobody knows the volume
             volumes.setdefault(value, []).append(float(f"{voxels * ml:.3g}"))
     return TrainedOn(
         (min(slices), max(slices)),
