@@ -42,9 +42,14 @@ def network_input(
         below, above = (above if below is None else below), (below if above is None else above)
         apart = min(abs(index - below), abs(index - above))
         distance = interpolate(index, shapes, (1.0, 1.0)) if found is None else corrected(index, shapes, found)
-        prior = distance / (FIRM + SOFTER * min(apart, FARTHEST))
-        prior = torch.from_numpy(np.ascontiguousarray(prior, np.float32))
+        prior, certain = soft(torch.from_numpy(np.ascontiguousarray(distance, np.float32)), apart)
         outlines = [torch.from_numpy(np.tanh(shapes[n].distance / 4)) for n in (below, above)]
-        channels.append(torch.stack([values[index], values[below], values[above], *outlines, torch.tanh(prior)]))
-        log_odds.append(SUREST * torch.tanh(prior / SUREST))
+        channels.append(torch.stack([values[index], values[below], values[above], *outlines, prior]))
+        log_odds.append(certain)
     return torch.stack(channels).float(), torch.stack(log_odds)
+
+
+def soft(distance: torch.Tensor, apart: float | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Interpolated distances, pixels, as a channel from -1 to 1, and as log odds. apart: slices to the next drawn one."""
+    ratio = distance / (FIRM + SOFTER * torch.as_tensor(apart).clamp(max=FARTHEST))
+    return torch.tanh(ratio), SUREST * torch.tanh(ratio / SUREST)

@@ -3,7 +3,8 @@
 Signed distances of the two nearest drawn slices are moved so that their centres of mass lie on one line through the
 stack, and blended by distance: shape-based interpolation (Raya and Udupa, IEEE Trans Med Imaging 1990;9:32) that
 follows a structure which runs aslant. A ring is interpolated as its outline and its holes, each by itself, so that it
-stays a ring where it moves by more than the width of its wall.
+stays a ring where it moves by more than the width of its wall. Where a third slice tells of it, its size follows a curve,
+not a straight line.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ Array = np.ndarray
 NOWHERE = -1e3
 """Signed distance, mm, where nothing is known to be: far outside."""
 
+ENCLOSED = 0.25
+"""Share of a ring's hole that an open ring has to half enclose."""
+ROUND, MOST = 0.75, 1.1
+"""Share of the rounding that is taken; the widest a structure may get, of its widest drawn neighbour."""
 FADING = 0.7
 """What is left of a correction one slice on."""
 REACH = 16.0
@@ -98,10 +103,61 @@ def interpolate(index: int, shapes: Mapping[int, DrawnShapes], spacing: Sequence
     if below is None or above is None or below == above:
         return shapes[above if below is None else below].distance
     share = (index - below) / (above - below)
-    one, other = shapes[below], shapes[above]
-    outline = _blend(one.outline, other.outline, share, spacing)
+    one, other = as_ring(shapes[below], shapes[above], spacing), as_ring(shapes[above], shapes[below], spacing)
+    more = rounding(index, shapes, spacing)
+    outline = _blend(one.outline, other.outline, share, spacing) + more
     holes = _blend(one.holes, other.holes, share, spacing)
-    return np.minimum(outline, -holes)
+    ring = one.holes.centre is not None or other.holes.centre is not None
+    return np.minimum(outline, -holes - more if ring else -holes)
+
+
+def rounding(index: int, shapes: Mapping[int, DrawnShapes], spacing: Sequence[float]) -> float:
+    """By how much a structure is wider in slice ``index`` than on the straight line between its drawn neighbours, mm.
+
+    Organs are round along the stack too: the radius of the circle of the same area follows a parabola through the drawn
+    neighbours and the next drawn slice on either side. Of that, ROUND is taken. 0 where there is no third drawn slice.
+    """
+    drawn = sorted(shapes)
+    below, above = neighbours(index, drawn)
+    place = drawn.index(below)
+    thirds = [drawn[n] for n in (place - 1, place + 2) if 0 <= n < len(drawn)]
+    thirds = [n for n in thirds if not shapes[n].empty]
+    if shapes[below].empty or shapes[above].empty or not thirds:
+        return 0.0
+    radius = {n: _radius(shapes[n].outline, spacing) for n in (below, above, *thirds)}
+    straight = np.interp(index, (below, above), (radius[below], radius[above]))
+    curved = np.mean([_parabola(index, [(n, radius[n]) for n in (below, above, third)]) for third in thirds])
+    return float(ROUND * (min(curved, MOST * max(radius.values())) - straight))
+
+
+def _radius(shape: Shape, spacing: Sequence[float]) -> float:
+    return float(np.sqrt(np.count_nonzero(shape.distance > 0) * spacing[0] * spacing[1] / np.pi))
+
+
+def _parabola(at: float, points: Sequence[tuple[float, float]]) -> float:
+    """Through three points (Lagrange)."""
+    total = 0.0
+    for x, y in points:
+        for other, _ in points:
+            y *= 1.0 if other == x else (at - other) / (x - other)
+        total += y
+    return total
+
+
+def as_ring(shapes: DrawnShapes, ring: DrawnShapes, spacing: Sequence[float]) -> DrawnShapes:
+    """An open ring as a ring, beside a closed one: what it half encloses counts as its hole.
+
+    So the myocardium, which is open where the outflow tract leaves it, does not fill up on the way there.
+    """
+    if ring.holes.centre is None or shapes.holes.centre is not None or shapes.empty:
+        return shapes
+    radius = _radius(ring.holes, spacing)
+    area = np.pi * radius**2
+    closed = signed_distance(shapes.distance > -radius, spacing) > radius
+    cavity = closed & (shapes.distance <= 0)
+    if np.count_nonzero(cavity) * spacing[0] * spacing[1] < ENCLOSED * area:
+        return shapes
+    return DrawnShapes(_shape(closed | (shapes.distance > 0), spacing), _shape(cavity, spacing))
 
 
 def corrected(index: int, shapes: Mapping[int, DrawnShapes], found: Array) -> Array:

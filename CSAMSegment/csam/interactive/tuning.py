@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .inputs import network_input
+from .inputs import network_input, soft
+from .interpolation import REACH
 from .loss import fill_loss
 from .predict import Scene, autocast
 
@@ -20,18 +21,20 @@ STEPS, MORE_STEPS = 30, 12
 RATE = 1e-3
 TURN, ZOOM, MOVE = 0.25, 0.15, 0.08
 """Radians, share and share of the window's half by which a slice is turned, zoomed and moved."""
-ASTRAY = 0.6
-"""What the drawn neighbours and their interpolation are moved besides: as much of the above. A network that cannot rely
-on them has to look at the image."""
+ASTRAY, GROWN = 1.0, 3.0
+"""How far interpolation is made to go astray: as much of the above, and a standard deviation of pixels. A network that
+cannot rely on it has to look at the image."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Drawn slices as the network would see them if they were not drawn. x: (n, C, h, w). prior, truth: (n, h, w)."""
+    """Drawn slices as the network would see them if they were not drawn.
+
+    x: (n, C, h, w), without what interpolation says. distance: (n, h, w), to the structure's own outline, pixels.
+    """
 
     x: Tensor
-    prior: Tensor
-    truth: Tensor
+    distance: Tensor
 
 
 def lesson_of(scene: Scene, random: np.random.Generator) -> Lesson | None:
@@ -45,11 +48,9 @@ def lesson_of(scene: Scene, random: np.random.Generator) -> Lesson | None:
             choices += [sorted(random.choice(others, random.integers(1, len(others)), replace=False)) for _ in "ab"]
         for chosen in choices:
             shapes = {n: scene.shapes[n] for n in chosen}
-            if all(shape.empty for shape in shapes.values()) and scene.found is None:
-                continue
-            x, prior = network_input(scene.values, shapes, [index], scene.found)
-            truth = torch.from_numpy((scene.shapes[index].distance > 0).astype(np.float32))[None]
-            parts.append((x, prior, truth))
+            if shapes and not all(shape.empty for shape in shapes.values()):
+                x = network_input(scene.values, shapes, [index])[0][:, :-1]
+                parts.append((x, torch.from_numpy(np.clip(scene.shapes[index].distance, -2 * REACH, 2 * REACH))[None]))
     return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True))) if parts else None
 
 
@@ -93,17 +94,23 @@ def tuned(
 
 
 def varied(lesson: Lesson, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """``count`` slices of a lesson at random, turned, zoomed, moved, and of other contrast."""
+    """``count`` slices of a lesson at random, turned, zoomed, moved, and of other contrast.
+
+    What interpolation would say of them is their own outline, astray: that of the other drawn slices is farther off
+    than it will be, and always to the same side at either end of the structure.
+    """
     chosen = torch.randint(len(lesson.x), (count,), generator=generator)
-    x, prior, truth = lesson.x[chosen], lesson.prior[chosen], lesson.truth[chosen]
+    x, distance = lesson.x[chosen], lesson.distance[chosen, None]
     both = _placement(count, generator, 1.0)
-    astray = both @ _placement(count, generator, ASTRAY)
-    image = _warp(torch.cat((x[:, :1], truth[:, None]), 1), both)
-    rest = _warp(torch.cat((x[:, 1:], prior[:, None]), 1), astray)
+    seen = _warp(torch.cat((x, distance), 1), both)
+    guessed = _warp(distance, both @ _placement(count, generator, ASTRAY))[:, 0]
+    guessed = guessed + GROWN * torch.randn(count, 1, 1, generator=generator)
+    prior, log_odds = soft(guessed, 1 + torch.randint(3, (count, 1, 1), generator=generator))
     gamma = torch.exp(0.6 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5))
-    pictures = torch.cat((image[:, :1], rest[:, :2]), 1).clamp(0, 1) ** gamma
+    pictures = seen[:, :3].clamp(0, 1) ** gamma
     noise = 0.03 * torch.randn(pictures.shape, generator=generator)
-    return torch.cat((pictures + noise, rest[:, 2:-1]), 1), rest[:, -1], (image[:, 1] > 0.5).float()
+    x = torch.cat((pictures + noise, seen[:, 3:-1], prior[:, None]), 1)
+    return x, log_odds, (seen[:, -1] > 0).float()
 
 
 def _placement(count: int, generator: torch.Generator, share: float) -> Tensor:
