@@ -15,7 +15,6 @@ from .drawing import Drawing, FillOptions
 from .interpolation import REACH, signed_distance
 from .predict import Scene, predict
 from .region import Region, normalised, region_of
-from .trust import Trust, trusted
 from .tuning import tuned
 
 if TYPE_CHECKING:
@@ -80,6 +79,5 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
     kept = None if memory is None else memory.setdefault(filling.value, {})
     if network is not None and filling.options.tune:
         network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
-    trust = trusted(network, scene, lambda: report(0.85, "Checking")) if network is not None else Trust()
-    prediction = predict(network, scene, filling.wanted, lambda: report(0.9, "Filling"))
-    return LogOdds(region, filling.wanted, trust(prediction), tuple(said))
+    log_odds = predict(network, scene, filling.wanted, lambda: report(0.9, "Filling"))
+    return LogOdds(region, filling.wanted, log_odds, tuple(said))

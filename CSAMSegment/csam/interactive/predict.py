@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,26 +27,16 @@ class Scene:
     shapes: Mapping[int, DrawnShapes]
     found: np.ndarray | None = None
 
-    def without(self, index: int) -> Scene:
-        """As if one of the drawn slices were not drawn."""
-        return replace(self, shapes={n: shape for n, shape in self.shapes.items() if n != index})
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Log odds, (n, h, w): what interpolation says, and what the network adds to it."""
-
-    prior: Tensor
-    change: Tensor
-
 
 def predict(
     network: nn.Module | None, scene: Scene, indices: Sequence[int], pause: Callable[[], None] = lambda: None
-) -> Prediction:
-    """Slices as they follow from the drawn ones; without a network by interpolation alone. pause: called often."""
+) -> Tensor:
+    """Log odds (n, h, w) of the slices ``indices``: what interpolation says, and what the network adds to it.
+
+    Without a network by interpolation alone. pause: called often; it raises Cancelled to end.
+    """
     if network is None:
-        prior = network_input(scene.values, scene.shapes, indices, scene.found)[1]
-        return Prediction(prior, torch.zeros_like(prior))
+        return network_input(scene.values, scene.shapes, indices, scene.found)[1]
     device = next(network.parameters()).device
     low, high = min(indices), max(indices) + 1
     x, prior = network_input(scene.values, scene.shapes, range(low, high), scene.found)
@@ -57,8 +47,7 @@ def predict(
             with autocast(device):
                 out = network(x[places].to(device))[:, 0].float().cpu()
             change.index_add_(0, torch.tensor(places), out * weights[:, None, None])
-    chosen = [index - low for index in indices]
-    return Prediction(prior[chosen], change[chosen])
+    return (prior + change)[[index - low for index in indices]]
 
 
 def windows(count: int, num_slices: int) -> list[tuple[list[int], Tensor]]:

@@ -18,10 +18,10 @@ from .predict import Scene, autocast
 
 STEPS, MORE_STEPS = 30, 12
 """Of the first round, and of those that go on from its weights."""
-RATE = 1e-3
+RATE = 2e-3
 TURN, ZOOM, MOVE = 0.25, 0.15, 0.08
 """Radians, share and share of the window's half by which a slice is turned, zoomed and moved."""
-ASTRAY, GROWN = 1.0, 3.0
+ASTRAY, GROWN = 0.7, 2.0
 """How far interpolation is made to go astray: as much of the above, and a standard deviation of pixels. A network that
 cannot rely on it has to look at the image."""
 
