@@ -101,8 +101,8 @@ def snapshot(
 ) -> Snapshot:
     """Keep what a model has written into a segmentation and beside it, and the content of other output nodes.
 
-    leave_out: nodes that are not yet part of it. chosen: the segments, None for the model's own. Nothing is copied that need not be: what is written next brings
-    voxels, maps and tables of its own.
+    leave_out: nodes that are not yet part of it. chosen: the segments, None for the model's own. Nothing is copied
+    that need not be: what is written next brings voxels, maps and tables of its own.
     """
     nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None, *leave_out}
     contents = tuple((node, content_of(node)) for node in nodes)
