@@ -172,7 +172,7 @@ def test_a_corrected_slice_counts_as_drawn_in_the_next_round(drawn):
 
 
 def test_a_reviewed_slice_counts_as_drawn_in_the_next_round_and_keeps_its_tick(drawn):
-    teacher, segment = drawn
+    teacher, _segment = drawn
     teacher.fills()
     teacher.reviews(3)
     assert teacher.list == ["1", "3 reviewed", "6"]
