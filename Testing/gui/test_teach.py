@@ -6,6 +6,7 @@ import slicer
 
 from CSAMSegmentLib.logic.drawn_slices import read_tag
 from CSAMSegmentLib.logic.segment_voxels import segment_voxels
+from CSAMSegmentLib.logic.slice_in_view import shown_slice
 
 
 class Teacher:
@@ -120,7 +121,7 @@ def test_a_new_structure_is_a_segment_on_the_image_with_the_brush_on_it(teacher)
 def test_what_is_drawn_is_listed(drawn):
     teacher, _segment = drawn
     assert teacher.list == ["1", "6"]
-    assert teacher.ui.teachLabel.text == ("Drawn slices: 1, 6. They stay as they are; the others of 6 are filled.")
+    assert teacher.ui.teachLabel.text == ("Drawn slices: 1, 6 (of 6). They stay as they are.")
     assert teacher.ui.fillButton.enabled
     teacher.user.sees("31-teach-drawn")
 
@@ -286,10 +287,6 @@ def test_a_click_on_a_slice_goes_there(drawn):
     teacher, _segment = drawn
     teacher.ui.drawnTable.cellClicked(3, 0)
     teacher.user.looks()
-    matrix = slicer.vtkMRMLSliceNode.GetSliceToRAS
-    from CSAMSegmentLib.logic.slice_in_view import shown_slice
-
-    assert matrix is not None
     assert shown_slice(teacher.user.volume, 2) == 3
 
 

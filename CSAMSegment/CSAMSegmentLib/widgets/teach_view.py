@@ -116,7 +116,7 @@ class TeachView:
         elif len(drawn) < 2:
             said = _("Draw the structure in two to five slices. The slices between them are filled.")
         else:
-            text = _("Drawn slices: {drawn}. They stay as they are; the others of {count} are filled.")
+            text = _("Drawn slices: {drawn} (of {count}). They stay as they are.")
             said = text.format(drawn=", ".join(drawn), count=len(self._states))
         self._ui.teachLabel.text = said
         self._ui.fillButton.enabled = 0 < len(drawn) < len(self._states)
