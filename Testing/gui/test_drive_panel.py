@@ -44,6 +44,9 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "test-time augmentation: ",
         "second run, and the first restored",
         "region: Inside the region",
+        "the rest updated: Done.",
+        "filled: Done. Look at slice",
+        "taken back",
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said

@@ -355,7 +355,15 @@ def test_a_tick_is_written_into_the_table_of_slices(done):
     assert done.ui.reviewedLabel.text == "1 of 6 slices reviewed"
 
 
-def test_edit_opens_the_segment_editor_on_the_segment_at_the_slice(done):
+@pytest.fixture
+def without_editor(done, monkeypatch):
+    """A user of an application whose editor cannot stand in a panel: the module Segment Editor is opened."""
+    monkeypatch.delattr(slicer, "qMRMLSegmentEditorWidget")
+    return done
+
+
+def test_edit_opens_the_segment_editor_on_the_segment_at_the_slice(without_editor):
+    done = without_editor
     done.ui.nextButton.click()
     done.ui.nextButton.click()
     done.ui.editButton.click()
@@ -368,7 +376,8 @@ def test_edit_opens_the_segment_editor_on_the_segment_at_the_slice(done):
     assert np.allclose(centres(), [done.panel.review._rows[1].point] * 3, atol=0.01)
 
 
-def test_the_keys_go_on_through_the_list_in_the_segment_editor(done):
+def test_the_keys_go_on_through_the_list_in_the_segment_editor(without_editor):
+    done = without_editor
     done.ui.nextButton.click()
     done.ui.editButton.click()
     done.looks()
@@ -539,6 +548,6 @@ def test_edit_with_no_segment_left_opens_the_editor_all_the_same(done):
     done.parameters.segmentation.GetSegmentation().RemoveAllSegments()
     done.looks()
     done.ui.editButton.click()
-    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    editor = done.panel.teach.editor.widget
     assert editor.segmentationNode() is done.parameters.segmentation
     assert editor.currentSegmentID() in (None, "")

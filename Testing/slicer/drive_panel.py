@@ -46,6 +46,7 @@ class Driver:
         self.kill()
         self.save_and_load()
         self.edit()
+        self.teach()
 
     def apply(self) -> None:
         self.ui.applyButton.click()
@@ -216,19 +217,62 @@ class Driver:
         self.step("saved and loaded")
 
     def edit(self) -> None:
+        """A slice is corrected in the panel, and the others follow it."""
         self.ui.nextButton.click()
         self.ui.editButton.click()
         self.settle()
-        editor = slicer.util.getModuleWidget("SegmentEditor").editor
+        editor = self.panel.teach.editor.widget
+        assert slicer.util.selectedModule() == "CSAMSegment"
         assert editor.segmentationNode() is self.panel.parameters.segmentation
-        self.step("the Segment Editor: " + editor.currentSegmentID())
+        self.step("the editor in the panel: " + editor.currentSegmentID())
         node, segment, volume = editor.segmentationNode(), editor.currentSegmentID(), editor.sourceVolumeNode()
         voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume).copy()
-        voxels[len(voxels) // 2] = 0
+        middle = len(voxels) // 2
+        voxels[middle, :, : voxels.shape[2] // 2] = 0
         slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, segment, volume)
-        slicer.util.selectModule("CSAMSegment")
         self.until(lambda: self.ui.editedLabel.visible, "the volume after the edit", 10)
         self.step("edited: " + self.ui.editedLabel.text)
+        self.settle()
+        self.ui.updateButton.click()
+        self.until(lambda: not self.panel.isRunning, "the update", 600)
+        self.settle()
+        after = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
+        assert (after[middle] == voxels[middle]).all(), "The corrected slice was changed."
+        self.step("the rest updated: " + self.ui.fillStageLabel.text)
+
+    def teach(self) -> None:
+        """A structure is drawn on two slices of a new segmentation, filled, filled anew, and taken back."""
+        self.ui.teachCollapsibleButton.collapsed = False
+        self.ui.drawingSelector.setCurrentNode(None)
+        self.settle()
+        self.ui.newStructureButton.click()
+        self.settle()
+        editor = self.panel.teach.editor.widget
+        node, segment, volume = editor.segmentationNode(), editor.currentSegmentID(), editor.sourceVolumeNode()
+        voxels = slicer.util.arrayFromVolume(volume).astype("uint8") * 0
+        rows, columns = voxels.shape[1:]
+        for index, reach in ((2, 6), (9, 4)):
+            middle = rows // 2, columns // 2
+            voxels[index, middle[0] - rows // reach : middle[0], middle[1] - columns // reach : middle[1]] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, segment, volume)
+        self.until(lambda: self.ui.fillButton.enabled, "the list of drawn slices", 10)
+        self.step("drawn: " + self.ui.teachLabel.text)
+        self.ui.fillButton.click()
+        self.until(lambda: not self.panel.isRunning, "the filling", 600)
+        self.settle()
+        filled = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
+        assert (filled[[2, 9]] == voxels[[2, 9]]).all(), "A drawn slice was changed."
+        assert filled[3:9].any((1, 2)).all(), "A slice was not filled."
+        assert not filled[:2].any(), "A slice before the first drawn one was filled."
+        assert not filled[10:].any(), "A slice behind the last drawn one was filled."
+        self.step("filled: " + self.ui.fillStageLabel.text)
+        self.ui.nextSliceButton.click()
+        self.step("next: " + self.ui.sliceTable.item(0, 1).text())
+        self.ui.undoFillButton.click()
+        self.settle()
+        back = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
+        assert (back == voxels).all(), "The filling was not taken back."
+        self.step("taken back")
 
     # What the steps are made of ---------------------------------------------------------------------------------------
 

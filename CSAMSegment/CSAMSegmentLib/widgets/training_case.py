@@ -162,7 +162,8 @@ class TrainingCaseView:
         ui.keepCaseButton.clicked.connect(self.keep)
 
     def show(self, result: ShownResult | None) -> None:
-        self._ui.keepCaseButton.enabled = self._ui.reviewedOnlyCheckBox.enabled = result is not None
+        may_be_kept = result is not None and not result.is_taught
+        self._ui.keepCaseButton.enabled = self._ui.reviewedOnlyCheckBox.enabled = may_be_kept
 
     def keep(self, *_arguments) -> None:
         """Ask where and under what name, and keep the case; an error is shown."""
