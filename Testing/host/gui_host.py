@@ -30,7 +30,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import slicer
 from PySide6 import QtCore, QtWidgets
 
-from . import api, ctk_widgets, modules, mrml_widgets, qt_module, ui_loader
+from . import api, ctk_widgets, modules, mrml_widgets, qt_module, segment_editor_effect, ui_loader
 from .dialogs import Dialogs
 from .scene_host import SceneHost
 from .values import NotInHost, plain
@@ -118,6 +118,7 @@ class GuiHost:
         self.app._testing = False
         slicer.app = self.app
         sys.modules["SampleData"] = modules.sample_data_module()
+        segment_editor_effect.install()
         for name in ("SegmentEditor", "Data"):
             modules.register(modules.BuiltIn(name, ""))
         self.dialogs = dialogs
@@ -142,6 +143,7 @@ class GuiHost:
             self.process_events()
             self.app.startupCompleted.disconnect()
             self.app._shut()
+            segment_editor_effect.uninstall()
             self.scene_host.close()
         finally:
             for name in self._loaded:

@@ -103,32 +103,67 @@ class qSlicerScriptedLoadableModuleWidget(_SceneWidget, stand_in("slicer.qMRMLWi
 
 
 class SegmentEditorWidget:
-    """The Segment Editor's Python widget: ``editor`` and nothing else."""
+    """The Segment Editor's Python widget: ``editor``, and what Slicer's own does with it."""
 
     def __init__(self, parent):
         self.parent = parent
         self.editor = qMRMLSegmentEditorWidget(parent)
+        self._select_node()
         self.editor.setMRMLScene(slicer.mrmlScene)
+        scene = slicer.mrmlScene
+        self._scene, self._tags = (
+            scene,
+            [
+                scene.AddObserver(scene.StartCloseEvent, lambda *_: self._on_start_close()),
+                scene.AddObserver(
+                    scene.EndCloseEvent, lambda *_: self._select_node() if self.parent.isEntered else None
+                ),
+            ],
+        )
         self.entered = 0
+
+    def _select_node(self):
+        node = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag("SegmentEditor")
+            node = slicer.mrmlScene.AddNode(node)
+        self.editor.setMRMLSegmentEditorNode(node)
+
+    def _on_start_close(self):
+        self.editor.setSegmentationNode(None)
 
     def setup(self):
         """The editor is all."""
 
     def enter(self):
         self.entered += 1
+        self._select_node()
 
     def exit(self):
-        """Nothing is kept."""
+        self.editor.setActiveEffect(None)
 
     def cleanup(self):
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
         self.editor.setMRMLScene(None)
+
+
+class DataWidget:
+    """A module's Python widget of which tests only see that it was entered."""
+
+    def __init__(self, parent):
+        self.parent = parent
+
+    def setup(self):
+        """It shows nothing."""
 
 
 class BuiltIn(qSlicerScriptedLoadableModule):
     """Segment Editor, Data: modules that tests only enter and ask for their widget."""
 
     def _new_python_widget(self, parent):
-        return SegmentEditorWidget(parent)
+        return (SegmentEditorWidget if self.name == "SegmentEditor" else DataWidget)(parent)
 
 
 def load(path: Path) -> qSlicerScriptedLoadableModule:

@@ -8,6 +8,7 @@ from PySide6.QtCore import Property, Signal
 
 from .ctk_widgets import slider_with_box
 from .pythonqt import stand_in
+from .segment_editing import SegmentEditing
 
 
 class qMRMLSliderWidget(slider_with_box("slicer.qMRMLSliderWidget")):
@@ -306,8 +307,10 @@ class qMRMLSliceWidget(_SceneWidget, stand_in('slicer.app.layoutManager().sliceW
         self._logic.FitSliceToBackground()
 
 
-class qMRMLSegmentEditorWidget(_SceneWidget, stand_in("slicer.qMRMLSegmentEditorWidget", QtWidgets.QWidget)):
-    """Remembers what it was told to edit."""
+class qMRMLSegmentEditorWidget(
+    SegmentEditing, _SceneWidget, stand_in("slicer.qMRMLSegmentEditorWidget", QtWidgets.QWidget)
+):
+    """What it is told to edit is in its parameter node; while it has none, it remembers it itself."""
 
     segmentationNodeChanged = Signal(object)
     sourceVolumeNodeChanged = Signal(object)
@@ -317,39 +320,54 @@ class qMRMLSegmentEditorWidget(_SceneWidget, stand_in("slicer.qMRMLSegmentEditor
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.__dict__["_edits"] = {"segmentation": None, "source": None, "segment": "", "effect": "", "node": None}
+        self.__dict__["_edits"] = {"segmentation": None, "source": None, "segment": ""}
+        self._begin()
 
     def segmentationNode(self):
-        return self._edits["segmentation"]
+        node = self.mrmlSegmentEditorNode()
+        return node.GetSegmentationNode() if node is not None else self._edits["segmentation"]
 
-    def setSegmentationNode(self, node):
-        self._edits["segmentation"] = node
-        self.segmentationNodeChanged.emit(node)
+    def setSegmentationNode(self, segmentation):
+        node = self.mrmlSegmentEditorNode()
+        if segmentation is self.segmentationNode():
+            return
+        self._edits["segmentation"] = segmentation
+        if node is not None:
+            node.SetAndObserveSegmentationNode(segmentation)
+            self.setActiveEffect(None)
+        self.segmentationNodeChanged.emit(segmentation)
+
+    def segmentationNodeID(self):
+        return self.segmentationNode().GetID() if self.segmentationNode() is not None else ""
 
     def sourceVolumeNode(self):
-        return self._edits["source"]
+        node = self.mrmlSegmentEditorNode()
+        return node.GetSourceVolumeNode() if node is not None else self._edits["source"]
 
-    def setSourceVolumeNode(self, node):
-        self._edits["source"] = node
-        self.sourceVolumeNodeChanged.emit(node)
+    def setSourceVolumeNode(self, volume):
+        node = self.mrmlSegmentEditorNode()
+        self._edits["source"] = volume
+        if node is not None:
+            node.SetAndObserveSourceVolumeNode(volume)
+        self.sourceVolumeNodeChanged.emit(volume)
+
+    def sourceVolumeNodeID(self):
+        return self.sourceVolumeNode().GetID() if self.sourceVolumeNode() is not None else ""
 
     def currentSegmentID(self):
-        return self._edits["segment"]
+        node = self.mrmlSegmentEditorNode()
+        return (node.GetSelectedSegmentID() or "") if node is not None else self._edits["segment"]
 
     def setCurrentSegmentID(self, segment_id):
+        node = self.mrmlSegmentEditorNode()
         self._edits["segment"] = segment_id
+        if node is not None:
+            node.SetSelectedSegmentID(segment_id)
         self.currentSegmentIDChanged.emit(segment_id)
 
-    def setActiveEffectByName(self, name):
-        self._edits["effect"] = name
-
-    def mrmlSegmentEditorNode(self):
-        return self._edits["node"]
-
-    def setMRMLSegmentEditorNode(self, node):
-        self._edits["node"] = node
-
     def _scene_changed(self):
+        if self._scene is None:
+            self._end()
         for part in ("segmentation", "source"):
             node = self._edits[part]
             if node is not None and (self._scene is None or not self._scene.IsNodePresent(node)):
