@@ -1,0 +1,165 @@
+"""A filling in the worker, from the request to the result or to a sentence. Nothing here waits: a timer polls.
+
+The worker is the panel's where the module's panel has been opened, so that the network is in memory once.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import slicer
+
+from csam.errors import Cancelled, CSAMError, WorkerError
+from csam.result import Progress, Result
+
+from ..logic import fill_texts, texts, torch_install
+from ..logic.module_logic import CSAMSegmentLogic
+from ..logic.texts import tr as _
+from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, find_worker
+from ..logic.worker_status import WorkerStatus
+from .keys_and_timers import make_timer
+
+POLL_INTERVAL = 40
+"""Milliseconds between two looks at the worker."""
+
+_own: list[CSAMSegmentLogic] = []
+"""The logic of all effects while the panel has none: at most one."""
+
+
+def shared_logic():
+    """The logic whose worker the effects use."""
+    panel = getattr(getattr(slicer.modules, "CSAMSegmentWidget", None), "logic", None)
+    if panel is not None:
+        return panel
+    if not _own:
+        _own.append(CSAMSegmentLogic())
+    return _own[0]
+
+
+def close_own_worker() -> None:
+    """End the worker that was started for the effects alone."""
+    while _own:
+        _own.pop().close(wait=False)
+
+
+class FillWorker:
+    """One filling at a time.
+
+    onProgress: called with a sentence and a fraction, or None while it is not known. onEnd: called once a run, with
+    its FillRun and the Result, or with the FillRun and the CSAMError that ended it.
+    """
+
+    def __init__(self, onProgress, onEnd):
+        self._onProgress, self._onEnd = onProgress, onEnd
+        self._logic = self._status = self._run = self._job = None
+        self._leaving: list = []  # cancelled jobs: the client's threads live on being asked
+        self._timer = make_timer(POLL_INTERVAL, self._poll)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way, or waits for the worker to start."""
+        return self._run is not None
+
+    def start(self, run) -> None:
+        """Begin a FillRun and return at once; one that is under way is given up without a word."""
+        self.stop()
+        self._run, self._logic = run, shared_logic()
+        self._status = WorkerStatus(self._logic)
+        self._status.ask()
+        self._onProgress(fill_texts.STARTING, None)
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """End the run as cancelled, at once; the worker stops within a second."""
+        if self._run is not None:
+            self._end(Cancelled())
+
+    def stop(self) -> None:
+        """Give the run up without a word."""
+        job, self._job, self._run = self._job, None, None
+        if job is not None and not job.done:
+            self._logic.client.cancel(job)
+            self._leaving.append(job)
+
+    def close(self) -> None:
+        self.stop()
+        self._timer.stop()
+
+    def _poll(self) -> None:
+        for job in self._leaving:
+            job.poll()
+        self._leaving = [job for job in self._leaving if not job.done]
+        if self._run is None:
+            if not self._leaving:
+                self._timer.stop()
+        elif self._job is None:
+            self._status.poll()
+            if not self._status.pending:
+                self._go()
+        else:
+            self._listen(self._job)
+
+    def _go(self) -> None:
+        """The worker has said what it has, or that it cannot be started."""
+        try:
+            if self._status.error is not None:
+                raise self._status.error
+            if not self._status.has_torch:
+                self._install_torch()
+            if self._run is not None and self._status.has_torch:
+                self._onProgress(fill_texts.SENDING, 0.0)
+                self._job = self._logic.client.submit(*self._run.request())
+        except CSAMError as error:
+            self._logic.close(wait=False)  # the next run starts the worker anew
+            self._end(error)
+        except Exception as error:
+            logging.exception("A filling could not be started")
+            self._end(CSAMError(f"The filling could not be started: {error}. The log has more."))
+
+    def _listen(self, job) -> None:
+        for event in job.poll():
+            if isinstance(event, Progress):
+                left = texts.seconds(event.seconds_left)
+                said = _("{stage}, {time} left").format(stage=event.stage, time=left) if left else event.stage
+                self._onProgress(said, event.fraction)
+            elif isinstance(event, (Result, CSAMError)):
+                self._end(event)
+
+    def _end(self, outcome) -> None:
+        run = self._run
+        if isinstance(outcome, Cancelled):
+            self.stop()
+        self._run = self._job = None
+        self._onEnd(run, outcome)
+
+    def _install_torch(self) -> None:
+        """Install torch where that is possible and the user agrees, and ask the worker anew; else raise what to do."""
+        status = self._status
+        if not (status.installable and _runs_in_slicer()) or slicer.app.testingEnabled():
+            raise WorkerError(status.hello.get("reason") or torch_install.NO_EXTENSION)
+        extension = torch_install.extension_logic()
+        obstacle = torch_install.obstacle() or (torch_install.NO_EXTENSION if extension is None else "")
+        if obstacle:
+            raise WorkerError(obstacle)
+        self._timer.stop()  # the dialog lets Qt work
+        try:
+            if not slicer.util.confirmOkCancelDisplay(torch_install.CONSENT, _("Install PyTorch")):
+                raise Cancelled()
+            if self._run is None:  # cancelled meanwhile
+                return
+            self._onProgress(_("Installing PyTorch. This takes some minutes."), None)
+            self._logic.close(wait=True)  # it may hold the files of a torch that is too old
+            slicer.app.processEvents()
+            torch_install.install_torch(extension)
+            status.forget()
+            status.ask()
+        finally:
+            self._timer.start()
+
+
+def _runs_in_slicer() -> bool:
+    """Whether the worker is Slicer's own Python, into which torch may be installed."""
+    try:
+        return find_worker().source not in (COMMAND_SETTING, COMMAND_VARIABLE)
+    except WorkerError:
+        return False
