@@ -1,7 +1,7 @@
 """Draws the extension's icon: thick slices in perspective, one of them outlined, and where its outline is doubtful;
 and that of its Segment Editor effect: two slices that are drawn, and those between them that follow.
 
-python Resources/draw_icon.py   writes CSAMSegment.png, CSAMSegment.png and FillTheRest.png in CSAMSegment/Resources/Icons
+python Resources/draw_icon.py   writes CSAMSegment.png, Icons/CSAMSegment.png and Icons/FillTheRest.png (of the module)
 """
 
 import os

@@ -21,8 +21,8 @@ def check_geometry(effect, volume, segmentation) -> None:
     if reference is None or _offset(reference, volume, segmentation) is None:
         raise InputError(
             f'The segmentation "{segmentation.GetName()}" has another grid than the source volume '
-            f'"{volume.GetName()}". Choose the volume that it was drawn on, or set the segmentation\'s geometry to that '
-            "of the source volume (the button beside it)."
+            f'"{volume.GetName()}". Choose the volume that it was drawn on, or give the segmentation the geometry of '
+            "the source volume (the button beside it)."
         )
 
 
@@ -58,7 +58,7 @@ def apply_filling(effect, run, result: Result) -> None:
 
 
 def _offset(reference, volume, segmentation) -> np.ndarray | None:
-    """What takes the volume's indices (i, j, k) to those of the editor's grid; None where voxels do not fall on voxels."""
+    """What takes the volume's indices (i, j, k) to those of the editor's grid; None where voxels miss each other."""
     own = vtk.vtkMatrix4x4()
     reference.GetImageToWorldMatrix(own)
     between = np.linalg.inv(array_from_matrix(own)) @ labelmap_matrix(volume, segmentation)

@@ -26,9 +26,13 @@ The effect comes with the module CSAMSegment.
 WHY = {EMPTY: _("drawn, empty"), CORRECTED: _("corrected"), REVIEWED: _("reviewed")}
 
 
-def drawn(states: Sequence[SliceState]) -> str:
-    """Which slices count as drawn, in words."""
+def drawn(states: Sequence[SliceState], segments: int = 1) -> str:
+    """Which slices count as drawn, in words. segments: how many are to be filled."""
     numbers = [str(state.index + 1) for state in states if state.drawn]
+    if len(numbers) == len(states) and segments > 1:
+        return _(
+            "All {count} slices count as drawn. Hide segments that are complete, or fill the selected segment alone."
+        ).format(count=len(states))
     if not numbers:
         return _("No slice is drawn yet. Draw the structure in two to five of the {count} slices.").format(
             count=len(states)
@@ -64,6 +68,6 @@ STALE = _("The drawing has changed since the preview. Press Update.")
 STARTING = _("Starting the worker")
 SENDING = _("Sending the image")
 NO_VOLUME = _("There is no source volume. Choose the image that you draw on at the top of the Segment Editor.")
-NO_SEGMENT = _("No visible segment has a voxel. Draw the structure in two to five slices.")
+NO_SEGMENT = _("No segment is visible. Show the segment that you have drawn, or choose Selected segment.")
 NOT_SELECTED = _("No segment is selected. Select the segment to fill in the list above.")
 NO_VIEW = _("No slice view shows the slices of the source volume.")

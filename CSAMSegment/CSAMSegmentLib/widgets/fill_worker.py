@@ -51,19 +51,20 @@ class FillWorker:
 
     def __init__(self, onProgress, onEnd):
         self._onProgress, self._onEnd = onProgress, onEnd
-        self._logic = self._status = self._run = self._job = None
+        self._logic = self._status = self._job = None
+        self.run = None  # the FillRun that is under way
         self._leaving: list = []  # cancelled jobs: the client's threads live on being asked
         self._timer = make_timer(POLL_INTERVAL, self._poll)
 
     @property
     def isRunning(self) -> bool:
         """Whether a run is under way, or waits for the worker to start."""
-        return self._run is not None
+        return self.run is not None
 
     def start(self, run) -> None:
         """Begin a FillRun and return at once; one that is under way is given up without a word."""
         self.stop()
-        self._run, self._logic = run, shared_logic()
+        self.run, self._logic = run, shared_logic()
         self._status = WorkerStatus(self._logic)
         self._status.ask()
         self._onProgress(fill_texts.STARTING, None)
@@ -71,12 +72,12 @@ class FillWorker:
 
     def cancel(self) -> None:
         """End the run as cancelled, at once; the worker stops within a second."""
-        if self._run is not None:
+        if self.run is not None:
             self._end(Cancelled())
 
     def stop(self) -> None:
         """Give the run up without a word."""
-        job, self._job, self._run = self._job, None, None
+        job, self._job, self.run = self._job, None, None
         if job is not None and not job.done:
             self._logic.client.cancel(job)
             self._leaving.append(job)
@@ -89,7 +90,7 @@ class FillWorker:
         for job in self._leaving:
             job.poll()
         self._leaving = [job for job in self._leaving if not job.done]
-        if self._run is None:
+        if self.run is None:
             if not self._leaving:
                 self._timer.stop()
         elif self._job is None:
@@ -106,9 +107,9 @@ class FillWorker:
                 raise self._status.error
             if not self._status.has_torch:
                 self._install_torch()
-            if self._run is not None and self._status.has_torch:
+            if self.run is not None and self._status.has_torch:
                 self._onProgress(fill_texts.SENDING, 0.0)
-                self._job = self._logic.client.submit(*self._run.request())
+                self._job = self._logic.client.submit(*self.run.request())
         except CSAMError as error:
             self._logic.close(wait=False)  # the next run starts the worker anew
             self._end(error)
@@ -126,10 +127,10 @@ class FillWorker:
                 self._end(event)
 
     def _end(self, outcome) -> None:
-        run = self._run
+        run = self.run
         if isinstance(outcome, Cancelled):
             self.stop()
-        self._run = self._job = None
+        self.run = self._job = None
         self._onEnd(run, outcome)
 
     def _install_torch(self) -> None:
@@ -145,7 +146,7 @@ class FillWorker:
         try:
             if not slicer.util.confirmOkCancelDisplay(torch_install.CONSENT, _("Install PyTorch")):
                 raise Cancelled()
-            if self._run is None:  # cancelled meanwhile
+            if self.run is None:  # cancelled meanwhile
                 return
             self._onProgress(_("Installing PyTorch. This takes some minutes."), None)
             self._logic.close(wait=True)  # it may hold the files of a torch that is too old
