@@ -18,15 +18,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import vtk
 
 from csam.errors import InputError
 from csam.image.geometry import AXES, axis_for
 
 from .segment_voxels import segment_voxels
+from .segments import drawn_tag, set_drawn_tag
 from .volume_geometry import raster_from_volume
 
-TAG = "CSAMSegment.Drawn"
 DRAWN, EMPTY, CORRECTED, REVIEWED = "drawn", "empty", "corrected", "reviewed"
 
 
@@ -129,21 +128,16 @@ def as_tag(record: Record) -> str:
 
 def read_tag(segmentation, identifier: str) -> str:
     """The text that a segment keeps; empty where there is none."""
-    text = vtk.reference("")
     segment = segmentation.GetSegmentation().GetSegment(identifier)
-    return str(text) if segment is not None and segment.GetTag(TAG, text) else ""
+    return drawn_tag(segment) if segment is not None else ""
 
 
 def write_tag(segmentation, identifier: str, text: str) -> None:
     """Let a segment keep a text, or nothing."""
     segment = segmentation.GetSegmentation().GetSegment(identifier)
-    if segment is None:
-        return
-    if text:
-        segment.SetTag(TAG, text)
-    else:
-        segment.RemoveTag(TAG)
-    segmentation.StorableModified()
+    if segment is not None:
+        set_drawn_tag(segment, text)
+        segmentation.StorableModified()
 
 
 def reviewed_of(rows) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from csam.result import Result
 
 from .closed_voxels import closed_voxels
 from .drawn_slices import Record, filled_record, slice_axis_of
+from .filled_model import FilledModel, filled_model
 from .output_checks import check_grid, check_outputs
 from .segment_voxels import is_on_grid, labelmap_of, segment_labels, segment_voxels
 from .volume_geometry import raster_from_volume
@@ -105,11 +106,17 @@ class FillRun:
         masks = self.masks(result)
         return {one: filled_record(mask, self.axis, self.drawn) for one, mask in masks.items()}
 
+    def model(self, result: Result, name: str) -> FilledModel:
+        """What the result is written as; name: ``TAUGHT``, or that of the model whose result it updates."""
+        return filled_model(name, self.segmentation, self.segments, self.records(result))
+
     def check_unchanged(self) -> None:
         """Raise InputError where the chosen segments are not as they were when the filling began."""
         if self.segmentation.GetScene() is None:
             raise InputError(f'The segmentation "{self.segmentation.GetName()}" was removed while it was being filled.')
         for identifier, value in self.segments.items():
+            if self.segmentation.GetSegmentation().GetSegment(identifier) is None:
+                raise InputError("A segment was removed while it was being filled. Nothing was changed.")
             now = segment_voxels(self.segmentation, identifier, self.volume)
             if not np.array_equal(now, self.labels == value):
                 name = self.segmentation.GetSegmentation().GetSegment(identifier).GetName()

@@ -26,6 +26,8 @@ from typing import Any
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Options, Progress, ProgressCallback, Result
 
+from .fill_run import FillRun
+from .filled_model import TAUGHT, FilledModel
 from .model_library import ModelLibrary
 from .output_checks import check_outputs
 from .result_nodes import Output, restore
@@ -74,7 +76,22 @@ class CSAMSegmentLogic:
         progress: called with each Progress. cancelled: asked about fifty times a second whether to stop.
         Raises csam.errors: InputError, ModelError, DeviceError, WorkerError, Cancelled.
         """
-        run = self.start(inputVolume, model, segmentation, uncertainty, options, maps)
+        return self._wait(self.start(inputVolume, model, segmentation, uncertainty, options, maps), progress, cancelled)
+
+    def fill(
+        self,
+        plan: FillRun,
+        progress: ProgressCallback | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        maps: Sequence[str] = ("error_probability",),
+    ) -> Output:
+        """Fill the slices between drawn ones and wait for the result; ``fill_run.plan_fill`` gives the plan.
+
+        progress, cancelled and what is raised: as for ``process``.
+        """
+        return self._wait(self.startFill(plan, maps=maps), progress, cancelled)
+
+    def _wait(self, run: Run, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Output:
         told = None
         try:
             while not run.finished:
@@ -123,6 +140,30 @@ class CSAMSegmentLogic:
         run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps))
         run._states = [state_of(volume) for volume in volumes]
         header = {"type": "segment", "model": str(path), "options": _plain_options(options or Options())}
+        run._job = self.client.submit(header, images)
+        self.run = run
+        return run
+
+    def startFill(
+        self,
+        plan: FillRun,
+        name: str = TAUGHT,
+        maps: Sequence[str] = ("error_probability",),
+        reviewed: Sequence[int] = (),
+        others: Sequence = (),
+    ) -> Run:
+        """Begin to fill and return at once, as ``start`` does.
+
+        name: ``TAUGHT``, or that of the model whose result is updated. reviewed: the slices, from 0, that are ticked
+        in the list afterwards. others: the volumes of that model's further channels.
+        """
+        if self.run is not None and not self.run.finished:
+            raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+        header, images = plan.request()
+        model = FilledModel(name, ())
+        volumes = (plan.volume, *others)
+        run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed))
+        run._states = [state_of(volume) for volume in volumes]
         run._job = self.client.submit(header, images)
         self.run = run
         return run
@@ -219,13 +260,19 @@ class CSAMSegmentLogic:
         elif isinstance(event, Result) and run._cancelling:  # it was quicker than the cancel
             run.error = Cancelled()
         elif isinstance(event, Result):
-            image, *others = run.volumes
-            nodes = run.segmentation, run.uncertainty
-            check = partial(check_unchanged, run)
-            run._steps = result_steps(event, image, run.model, *nodes, run.maps, others, check)
+            run._steps = self._steps(run, event)
             run.progress = Progress(1.0, "Writing the result", 0.0)
         elif isinstance(event, CSAMError):
             run.error = event
+
+    def _steps(self, run: Run, result: Result):
+        image, *others = run.volumes
+        nodes, model, check = (run.segmentation, run.uncertainty), run.model, partial(check_unchanged, run)
+        if run.plan is not None:
+            check()
+            result = run.plan.merged(result)
+            model = run.plan.model(result, run.model.name)
+        return result_steps(result, image, model, *nodes, run.maps, others, check, run.reviewed)
 
     def _write(self, run: Run) -> None:
         """Go on with the result, for one turn."""

@@ -17,7 +17,7 @@ from csam.errors import InputError
 from csam.result import Result
 
 from .map_display import ERROR_PROBABILITY
-from .segments import restore_segments, take_segments
+from .segments import own_segments, restore_segments, take_segments
 from .transaction import Transaction
 from .volume_geometry import own_matrix
 
@@ -29,13 +29,17 @@ VOLUMES_ROLE, SLICES_ROLE, PROBABILITY_ROLE = "volumes", "slices", "probability 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a model had written into a segmentation and the nodes that belong to it, kept apart from the scene."""
+    """What a model had written into a segmentation and the nodes that belong to it, kept apart from the scene.
+
+    chosen: whether the segments are a user's own, that a filling has changed, and not a model's.
+    """
 
     segmentation: Any
     model: str
     segments: dict[str, Any]
     frame: tuple[str, str | None, str | None]
     contents: tuple[tuple[Any, dict[str, Any]], ...]
+    chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,16 +96,20 @@ def read_report(volumes_node) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def snapshot(segmentation, model_name: str, *others, leave_out: Sequence = ()) -> Snapshot:
+def snapshot(
+    segmentation, model_name: str, *others, leave_out: Sequence = (), chosen: Sequence[str] | None = None
+) -> Snapshot:
     """Keep what a model has written into a segmentation and beside it, and the content of other output nodes.
 
-    leave_out: nodes that are not yet part of it. Nothing is copied that need not be: what is written next brings
-    voxels, maps and tables of its own.
+    leave_out: nodes that are not yet part of it. chosen: the segments, None for the model's own. Nothing is copied
+    that need not be: what is written next brings voxels, maps and tables of its own.
     """
     nodes = {*find_outputs(segmentation, model_name).values(), *others} - {None, *leave_out}
     contents = tuple((node, content_of(node)) for node in nodes)
-    segments = take_segments(segmentation, model_name)
-    return Snapshot(segmentation, model_name, segments, frame_of(segmentation), contents)
+    content = segmentation.GetSegmentation()
+    own = own_segments(content, model_name) if chosen is None else [one for one in chosen if content.GetSegment(one)]
+    segments = take_segments(segmentation, own)
+    return Snapshot(segmentation, model_name, segments, frame_of(segmentation), contents, chosen is not None)
 
 
 def restore(kept: Snapshot) -> None:
@@ -115,7 +123,10 @@ def restore(kept: Snapshot) -> None:
     known = [node for node, _ in kept.contents]
     added = [node for node in find_outputs(kept.segmentation, kept.model).values() if node not in known]
     with Transaction(scene) as transaction:
-        restore_segments(transaction, kept.segmentation, kept.model, kept.segments)
+        content = kept.segmentation.GetSegmentation()
+        own = [one for one in kept.segments if content.GetSegment(one)]
+        now = own if kept.chosen else own_segments(content, kept.model)
+        restore_segments(transaction, kept.segmentation, now, kept.segments)
         transaction.on_failure(set_frame, kept.segmentation, frame_of(kept.segmentation))
         set_frame(kept.segmentation, kept.frame)
         for node, content in kept.contents:

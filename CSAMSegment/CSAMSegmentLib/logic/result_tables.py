@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import vtk
@@ -55,8 +56,11 @@ def volumes_table(result: Result):
     )
 
 
-def slices_table(result: Result):
-    """A vtkTable with a row for each slice in the order of the axis, and the area of each structure in it."""
+def slices_table(result: Result, reviewed: Collection[int] = ()):
+    """A vtkTable with a row for each slice in the order of the axis, and the area of each structure in it.
+
+    reviewed: the slices, from 0, that are ticked already.
+    """
     scores = result.slices
     points = [point_in_ras(score.worst_point) for score in scores]
     areas = [
@@ -70,7 +74,7 @@ def slices_table(result: Result):
         _column(RANK, [score.rank for score in scores], vtk.vtkIntArray),
         _column(WRONG_AREA, [score.expected_wrong_area_mm2 for score in scores]),
         *(_column(axis, [point[position] for point in points]) for position, axis in enumerate("RAS")),
-        _column(REVIEWED, [0] * len(scores), vtk.vtkIntArray),
+        _column(REVIEWED, [int(score.index in reviewed) for score in scores], vtk.vtkIntArray),
         *areas,
     )
 

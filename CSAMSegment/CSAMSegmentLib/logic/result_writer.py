@@ -18,7 +18,7 @@ Every function leaves the scene as it was when it raises.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +52,7 @@ from .result_nodes import (
     snapshot,
 )
 from .result_tables import slices_table, volumes_table
+from .segment_voxels import labelmap_matrix
 from .segments import fill, labelmap_from_image, new_surface, put_segments, segment_ids
 from .sequence_browser import shown_item
 from .transaction import Transaction
@@ -62,7 +63,6 @@ from .volume_geometry import (
     image_from_volume,
     own_matrix,
     region_from_roi,
-    transform_between,
 )
 
 __all__ = [
@@ -137,12 +137,14 @@ def result_steps(
     maps: Sequence[str] = (ERROR_PROBABILITY.name,),
     others: Sequence = (),
     check: Callable[[], None] = lambda: None,
+    reviewed: Collection[int] = (),
 ) -> Iterator[None]:
     """``write_result`` in steps of some milliseconds; returns its Output.
 
     Whoever takes the steps sees to it that the nodes given are still in the scene before each. Closed before its end,
     it takes back what it has done. Nodes that are there already change in the last step alone.
-    check: called at the first and the last step; raises where the volume is not what was segmented.
+    check: called at the first and the last step; raises where the volume is not what was segmented. reviewed: the
+    slices, from 0, that are ticked from the start.
     """
     check_outputs((volume,), segmentation, uncertainty, maps)
     scene = volume.GetScene()
@@ -156,10 +158,11 @@ def result_steps(
     if bends(volume):
         factors = yield from local_volumes(result, volume, array_from_matrix(own_matrix(volume)))
     shown = with_local_volumes(result, factors)
-    report = _report(shown, model, (volume, *others), factors)
+    own = {label.value: label.segment for label in model.labels if getattr(label, "segment", None)}
+    report = _report(shown, model, (volume, *others), factors, own)
     tables = {
         VOLUMES_ROLE: {"table": volumes_table(shown), "report": report},
-        SLICES_ROLE: {"table": slices_table(shown), "report": None},
+        SLICES_ROLE: {"table": slices_table(shown, reviewed), "report": None},
     }
     yield
     earlier = {} if segmentation is None else find_outputs(segmentation, model.name)
@@ -176,7 +179,7 @@ def result_steps(
             yield from _copy(voxels_of(result.probabilities)[..., position], component)
             role = f"{PROBABILITY_ROLE}{label.value}"
             images[role], titles[role] = _float_data(component, extent), f"probability of {label.name}"
-    labelmap = labelmap_from_image(result.labels, extent, _labelmap_matrix(volume, segmentation))
+    labelmap = labelmap_from_image(result.labels, extent, labelmap_matrix(volume, segmentation))
     surfaces = {}
     if segmentation is not None:
         for identifier, label in zip(segment_ids(model), model.labels, strict=True):
@@ -210,7 +213,8 @@ def result_steps(
         check()
         previous = None
         if not is_new:
-            previous = snapshot(segmentation, model.name, uncertainty, leave_out=added)
+            chosen = segment_ids(model) if own else None
+            previous = snapshot(segmentation, model.name, uncertainty, leave_out=added, chosen=chosen)
             put_segments(transaction, segmentation, model, labelmap, surfaces)
         _tie(transaction, segmentation, volume, model)
         for role, node in earlier.items():
@@ -223,15 +227,6 @@ def result_steps(
             # From an earlier run: it stays, but belongs to this result no longer.
             exchange_content(transaction, node, {**content_of(node), SEGMENTATION: None})
     return Output(segmentation, segment_ids(model), nodes, shown, previous)
-
-
-def _labelmap_matrix(volume, segmentation) -> np.ndarray:
-    """Voxel indices to the coordinates of the segmentation, or of the volume where there is none yet, 4x4."""
-    matrix = array_from_matrix(own_matrix(volume))
-    if segmentation is None:
-        return matrix
-    parents = volume.GetParentTransformNode(), segmentation.GetParentTransformNode()
-    return transform_between(*parents, f'the segmentation "{segmentation.GetName()}"') @ matrix
 
 
 def _add_segmentation(transaction, volume, model: ModelLike, labelmap):
@@ -267,8 +262,13 @@ def _float_data(voxels: np.ndarray, extent: Sequence[int]):
     return fill(vtk.vtkImageData(), voxels.astype(np.float32, copy=False), extent)
 
 
-def _report(result: Result, model: ModelLike, volumes: Sequence, factors: dict[int, float]) -> str:
-    """What has no column of its own, as JSON, so that a saved scene still tells it."""
+def _report(
+    result: Result, model: ModelLike, volumes: Sequence, factors: dict[int, float], segments: dict[int, str]
+) -> str:
+    """What has no column of its own, as JSON, so that a saved scene still tells it.
+
+    segments: the IDs of segments that are a user's own, by label value.
+    """
     report = {
         "model": model.name,
         "further_images": [(volume.GetID(), volume.GetName()) for volume in volumes[1:]],
@@ -279,6 +279,7 @@ def _report(result: Result, model: ModelLike, volumes: Sequence, factors: dict[i
         "extent": result.extent,
         "warnings": [*filter(None, [bend_told(volumes[0])]), *result.warnings],
         "local_volumes": factors,
+        "segments": segments,
         "slice_axis": "ijk"[result.slice_axis],
         "provenance": dict(result.provenance),
     }

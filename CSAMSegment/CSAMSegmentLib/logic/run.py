@@ -12,6 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from csam.errors import CSAMError, InputError
 from csam.result import Progress, Result
 
+from .fill_run import FillRun
 from .result_nodes import Output
 from .volume_geometry import ijk_to_world
 
@@ -42,6 +43,7 @@ class Changed(InputError):
 class Run:
     """One segmentation under way, and how it ended.
 
+    plan: of a filling between drawn slices, None of a model's run. reviewed: the slices that are ticked in its list.
     progress: the latest. finished: whether it has ended: with an output, or with an error (Cancelled among them).
     """
 
@@ -50,6 +52,8 @@ class Run:
     segmentation: Any = None
     uncertainty: Any = None
     maps: tuple[str, ...] = ("error_probability",)
+    plan: FillRun | None = None
+    reviewed: tuple[int, ...] = ()
     progress: Progress = field(default_factory=lambda: Progress(0.0, "Waiting for the worker"))
     output: Output | None = None
     error: CSAMError | None = None
@@ -103,6 +107,8 @@ def check_unchanged(run: Run) -> None:
             raise Changed(
                 f'The volume "{volume.GetName()}" was moved or changed while it was being segmented. Run it again.'
             )
+    if run.plan is not None:
+        run.plan.check_unchanged()
 
 
 def _same_voxels(now, before) -> bool:

@@ -10,10 +10,11 @@ import slicer
 
 from csam.result import REGION, WHOLE, StructureVolume
 
+from .filled_model import TAUGHT
 from .map_display import ERROR_PROBABILITY
 from .result_nodes import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .result_tables import SliceRow, read_slices, read_volumes
-from .segments import own_segments
+from .segments import own_segments, segment_id
 from .sequence_browser import shown_item
 from .texts import tr as _
 from .volume_geometry import place_in_world
@@ -42,12 +43,28 @@ class ShownResult:
 
     @property
     def segments(self) -> dict[str, str]:
-        """The names of the model's segments by ID."""
+        """The names of the result's segments by ID."""
         segmentation = self.segmentation.GetSegmentation()
+        own = [self.segment_id(entry.value) for entry in self.structures()] if self._users() else None
         return {
             identifier: segmentation.GetSegment(identifier).GetName()
-            for identifier in own_segments(segmentation, self.model)
+            for identifier in (own_segments(segmentation, self.model) if own is None else own)
+            if segmentation.GetSegment(identifier) is not None
         }
+
+    def segment_id(self, value: int) -> str:
+        """The ID of the segment of a structure, by its label value: the model's, or one that a user has drawn."""
+        return self._users().get(str(value)) or segment_id(self.model, value)
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether it was filled between drawn slices, and is no model's."""
+        return self.model == TAUGHT
+
+    def _users(self) -> dict[str, str]:
+        """The IDs of segments that are a user's own, by label value as text."""
+        kept = self.report().get("segments")
+        return kept if isinstance(kept, dict) else {}
 
     @property
     def classes(self) -> int:

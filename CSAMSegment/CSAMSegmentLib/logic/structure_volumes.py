@@ -21,7 +21,7 @@ from csam.image.files import replace_file
 from csam.result import REGION, SLICES
 
 from .result_tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
-from .segments import LABELMAP, segment_id
+from .segments import LABELMAP
 from .shown_result import ShownResult
 
 PART = 2_000_000
@@ -49,7 +49,7 @@ def count(result: ShownResult, volumes: dict[int, float]) -> Iterator[None]:
     """
     segmentation = result.segmentation.GetSegmentation()
     for structure in result.structures():
-        segment = segmentation.GetSegment(segment_id(result.model, structure.value))
+        segment = segmentation.GetSegment(result.segment_id(structure.value))
         layer = segment.GetRepresentation(LABELMAP) if segment is not None else None
         if segment is not None and layer is None:
             continue

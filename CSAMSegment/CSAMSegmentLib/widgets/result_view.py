@@ -11,7 +11,6 @@ import slicer
 from csam.errors import CSAMError
 
 from ..logic import texts
-from ..logic.segments import segment_id
 from ..logic.shown_result import ShownResult
 from ..logic.structure_volumes import table_text, write_csv
 from ..logic.texts import tr as _
@@ -108,7 +107,7 @@ class ResultView:
     def _color(self, value: int) -> tuple[float, float, float]:
         """The colour of a structure's segment; grey when a user has deleted it."""
         segmentation = self._result.segmentation.GetSegmentation()
-        segment = segmentation.GetSegment(segment_id(self._result.model, value))
+        segment = segmentation.GetSegment(self._result.segment_id(value))
         return segment.GetColor() if segment is not None else (0.5, 0.5, 0.5)
 
     def copy(self, *_arguments) -> None:
