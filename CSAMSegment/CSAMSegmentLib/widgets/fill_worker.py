@@ -21,6 +21,7 @@ from .keys_and_timers import make_timer
 
 POLL_INTERVAL = 40
 """Milliseconds between two looks at the worker."""
+NO_RESULT = _("The worker has given no filling. Is it of the same version as this program?")
 
 _own: list[CSAMSegmentLogic] = []
 """The logic of all effects while the panel has none: at most one."""
@@ -64,9 +65,7 @@ class FillWorker:
     def start(self, run) -> None:
         """Begin a FillRun and return at once; one that is under way is given up without a word."""
         self.stop()
-        self.run, self._logic = run, shared_logic()
-        self._status = WorkerStatus(self._logic)
-        self._status.ask()
+        self.run, self._logic, self._status = run, shared_logic(), None
         self._onProgress(fill_texts.STARTING, None)
         self._timer.start()
 
@@ -94,11 +93,20 @@ class FillWorker:
             if not self._leaving:
                 self._timer.stop()
         elif self._job is None:
-            self._status.poll()
-            if not self._status.pending:
-                self._go()
+            self._ask()
         else:
             self._listen(self._job)
+
+    def _ask(self) -> None:
+        """Ask the worker what it has, once those before have left it: it may have to be ended for that."""
+        if self._leaving:
+            return
+        if self._status is None:
+            self._status = WorkerStatus(self._logic)
+            self._status.ask()
+        self._status.poll()
+        if not self._status.pending:
+            self._go()
 
     def _go(self) -> None:
         """The worker has said what it has, or that it cannot be started."""
@@ -123,8 +131,8 @@ class FillWorker:
                 left = texts.seconds(event.seconds_left)
                 said = _("{stage}, {time} left").format(stage=event.stage, time=left) if left else event.stage
                 self._onProgress(said, event.fraction)
-            elif isinstance(event, (Result, CSAMError)):
-                self._end(event)
+            else:
+                self._end(event if isinstance(event, (Result, CSAMError)) else WorkerError(NO_RESULT))
 
     def _end(self, outcome) -> None:
         run = self.run
