@@ -332,4 +332,4 @@ class FillEffect:
         form.applyButton.enabled = there and not running
         form.opacitySlider.enabled = there
         form.nextLabel.text = fill_texts.draw_next(self._next.index) if self._next is not None else ""
-        form.nextButton.setVisible(self._next is not None)
+        form.nextRow.setVisible(self._next is not None)

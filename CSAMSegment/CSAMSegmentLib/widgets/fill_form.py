@@ -61,7 +61,8 @@ class FillForm:
         self.nextLabel = _words("fillNextLabel")
         self.nextButton = _button("fillNextButton", _("Go there"))
         self.nextButton.setToolTip(_("Show that slice, at the spot that is least sure."))
-        effect.addOptionsWidget(_row(self.nextLabel, self.nextButton))
+        self.nextRow = _row(self.nextLabel, self.nextButton)
+        effect.addOptionsWidget(self.nextRow)
 
         self.cancelButton = _button("fillCancelButton", _("Cancel"))
         self.cancelButton.setToolTip(_("Stop the run, or remove the preview. The segments stay as they are."))
