@@ -1,19 +1,19 @@
 """The steps that Testing/slicer/drive_effect.py takes in the application, taken on the host."""
 
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
 import slicer
 
-FOLDER = Path(__file__).parents[1] / "slicer"
+SCRIPT = Path(__file__).parents[1] / "slicer" / "drive_effect.py"
 
 
 def test_the_driver_for_the_application_gets_through_the_effect(user, monkeypatch, tmp_path, capsys):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    for name in ("drive_panel", "drive_effect"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    driver = importlib.import_module("drive_effect").EffectDriver(tmp_path / "pictures")
+    spec = importlib.util.spec_from_file_location("drive_effect", SCRIPT)
+    drive_effect = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drive_effect)
+    driver = drive_effect.EffectDriver(tmp_path / "pictures")
 
     def with_mode(step, mode):
         """The fake worker is slow while a step needs to act in the middle of a run."""
