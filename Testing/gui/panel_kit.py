@@ -104,6 +104,7 @@ class User:
                 panel._workerTimer,
                 panel.input._timer,
                 panel.overlay._fitTimer,
+                panel.teach._timer,
             )
             self.until(
                 lambda: not (panel.edits.busy or worker.measuring or any(timer.isActive() for timer in timers)),

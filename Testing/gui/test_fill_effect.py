@@ -62,7 +62,7 @@ class Drawer:
     def starts(self, mode: str = "slow") -> None:
         self.user.makes_the_worker(mode)
         self.form.previewButton.click()
-        self.host.wait_until(lambda: "Filling" in self.form.messageLabel.text, 12, "progress")
+        self.host.wait_until(lambda: self.form.messageLabel.text.endswith("left"), 12, "progress")
 
     def ends(self) -> None:
         self.host.wait_until(lambda: not self.filling.isRunning, 12, "the end of the run")
@@ -353,7 +353,7 @@ def test_the_preview_is_never_saved(drawer, tmp_path):
 def test_what_the_worker_fails_with_is_said_in_the_options(drawer):
     before, nodes = drawer.voxels("cavity"), drawer.nodes()
     drawer.previews("broken")
-    assert drawer.form.messageLabel.text == ("The weights of the filling are damaged. Install the extension again.")
+    assert drawer.form.messageLabel.text == "The weights for filling are damaged. Get them again."
     assert drawer.nodes() == nodes
     assert np.array_equal(drawer.voxels("cavity"), before)
     drawer.previews()

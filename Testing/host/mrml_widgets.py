@@ -321,6 +321,7 @@ class qMRMLSegmentEditorWidget(
     def __init__(self, *args):
         super().__init__(*args)
         self.__dict__["_edits"] = {"segmentation": None, "source": None, "segment": ""}
+        self.__dict__["_looks"] = {}
         self._begin()
 
     def segmentationNode(self):
@@ -364,6 +365,26 @@ class qMRMLSegmentEditorWidget(
         if node is not None:
             node.SetSelectedSegmentID(segment_id)
         self.currentSegmentIDChanged.emit(segment_id)
+
+    def setEffectNameOrder(self, names):
+        self.__dict__["_order"] = [str(name) for name in names]
+
+    def effectNameOrder(self):
+        return self.__dict__.get("_order", [])
+
+    def setupViewObservations(self):
+        self.__dict__["_observes_views"] = True
+
+    def removeViewObservations(self):
+        self.__dict__["_observes_views"] = False
+
+    def _look(name):
+        """A part of it that can be shown or not; here it is only remembered."""
+        return Property(bool, lambda self: self._looks.get(name, True), lambda self, v: self._looks.update({name: v}))
+
+    unorderedEffectsVisible = _look("unordered")
+    segmentationNodeSelectorVisible = _look("segmentation")
+    sourceVolumeNodeSelectorVisible = _look("source")
 
     def _scene_changed(self):
         if self._scene is None:

@@ -49,7 +49,8 @@ class Output:
     segmentation: vtkMRMLSegmentationNode. segment_ids: of the model's labels, in their order.
     nodes: the others by role: "error_probability", "entropy", "mutual_information", "volumes", "slices", and
     "probability 1" and so on.
-    result: what was written. previous: what it replaced, for ``restore``; None when all the nodes are new.
+    result: what was written. model: whose result it is. previous: what it replaced, for ``restore``; None when all the
+    nodes are new.
     """
 
     segmentation: Any
@@ -57,6 +58,7 @@ class Output:
     nodes: dict[str, Any] = field(default_factory=dict)
     result: Result | None = None
     previous: Snapshot | None = None
+    model: str = ""
 
     @property
     def uncertainty(self):

@@ -226,7 +226,7 @@ def result_steps(
         for node in {*earlier.values(), replaced} - {*nodes.values(), None}:
             # From an earlier run: it stays, but belongs to this result no longer.
             exchange_content(transaction, node, {**content_of(node), SEGMENTATION: None})
-    return Output(segmentation, segment_ids(model), nodes, shown, previous)
+    return Output(segmentation, segment_ids(model), nodes, shown, previous, model.name)
 
 
 def _add_segmentation(transaction, volume, model: ModelLike, labelmap):

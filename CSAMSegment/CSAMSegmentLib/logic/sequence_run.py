@@ -41,6 +41,7 @@ class SequenceRun:
         self.output: Output | None = None
         self.error: CSAMError | None = None
         self.cancelling = False
+        self.plan = None  # it is no filling
         try:
             self._next()
         except BaseException:

@@ -18,6 +18,7 @@ from ..logic.shown_result import find_result, segmentation_of
 from ..logic.slice_chart import remove_orphans
 from ..logic.texts import tr as _
 from .correction_watch import EditWatch
+from .filling import Filling
 from .input_view import InputView
 from .keys_and_timers import drop_shortcuts, make_shortcuts, make_timer
 from .overlay_view import OverlayView
@@ -25,6 +26,7 @@ from .panel_state import Corrections, PanelState, Presence, ViewTask
 from .result_view import ResultView
 from .review_view import ReviewView
 from .runner import Runner
+from .teach_view import TeachView
 from .training_case import TrainingCaseView
 from .worker_view import WorkerView
 
@@ -50,8 +52,12 @@ class Panel:
         self.worker = WorkerView(ui, logic, self.input, self._onWorkerRestart)
         self.runner = Runner(ui, logic, self.input, self.worker, self._mayRun, self._onDone)
         self.result = ResultView(ui, self.restorePrevious)
-        self.edits = EditWatch(self.result.showEdits)
-        self.review = ReviewView(ui, self._onGo)
+        self.edits = EditWatch(self._onEdits)
+        self.filling = Filling(self, self._state, self._find)
+        self.review = ReviewView(ui, self._onGo, self.filling.edit)
+        self.teach = TeachView(ui)
+        ui.undoFillButton.clicked.connect(self.restorePrevious)
+        ui.nextSliceButton.clicked.connect(self.review.first)
         self.trainingCase = TrainingCaseView(ui, self._find, self.input)
         self.overlay = OverlayView(self.review.goToSlice)
         # What follows a change is done in steps, so that the application can draw and react in between.
@@ -90,11 +96,13 @@ class Panel:
         else:
             self.input.chooseFirst()
             self.refresh()
+        self.teach.enter()
         self._workerTimer.start()
 
     def exit(self) -> None:
         """The user opens another module; a run goes on, and so do its results."""
         self._state.presence = Presence.ELSEWHERE
+        self.teach.rest()
         if not self.review.isEditing:  # the Segment Editor that it opens works on the same plane
             self.overlay.leave()
         for shortcut in self._shortcuts:
@@ -107,6 +115,7 @@ class Panel:
         self.review.close()
         try:
             self.setParameters(None)
+            self.teach.close()
             self.runner.close()
             for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
                 timer.stop()
@@ -158,7 +167,7 @@ class Panel:
             self.parameters.RemoveObserver(self._parametersTag)
         self.parameters = self.runner.parameters = parameters
         self._volume = self._chosen = None
-        self._state.views, self._state.corrections = ViewTask.NONE, Corrections()
+        self._state.views, self._state.corrections, self._state.latest = ViewTask.NONE, Corrections(), ""
         if parameters is not None:
             self._guiTag = parameters.connectGui(self.ui)
             self._parametersTag = parameters.AddObserver(modified, self._onModified)
@@ -200,6 +209,9 @@ class Panel:
         self._tables.follow([result.volumes, result.slices] if result is not None else [])
         yield
         self.review.show(result)
+        self.filling.show(result)
+        yield
+        self.teach.show(self.parameters, result, self._canRestore(result))
         yield
         self.trainingCase.show(result)
         self.runner.check()
@@ -211,8 +223,15 @@ class Panel:
         return possible and self.logic.lastOutput.previous.segmentation is result.segmentation
 
     def _find(self):
+        """The ShownResult that the panel shows, None where there is none."""
         parameters = self.parameters
-        return find_result(parameters.segmentation, parameters.model) if parameters is not None else None
+        if parameters is None:
+            return None
+        return find_result(parameters.segmentation, self._state.latest or parameters.model)
+
+    def choose(self, segmentation) -> None:
+        """A result has been written into a segmentation: its nodes are chosen already."""
+        self._chosen = segmentation, self.parameters.model
 
     def _showOverlay(self) -> None:
         result, task = self._find(), self._state.views
@@ -225,6 +244,10 @@ class Panel:
             self._overlayTimer.start()
             return
         self.overlay.show(result, self.parameters)
+
+    def _onEdits(self, volumes: dict[int, float]) -> None:
+        self.result.showEdits(volumes)
+        self.filling.show(self._find())
 
     def _onGo(self) -> None:
         result = self._find()
@@ -250,7 +273,7 @@ class Panel:
             if volume is not None:
                 self._workerTimer.start()
         if self._chosen != (segmentation, parameters.model):
-            self._chosen = segmentation, parameters.model
+            self._chosen, self._state.latest = (segmentation, parameters.model), ""
             uncertainty = parameters.uncertainty
             result = find_result(segmentation, parameters.model)
             if result is not None and result.model == parameters.model:
@@ -274,6 +297,11 @@ class Panel:
 
     def _onDone(self, output) -> str:
         """Show what a run has written, unless the user has gone on to another image meanwhile; what to say of it."""
+        if self.logic.run is not None and self.logic.run.plan is not None:
+            said = self.filling.onDone(output)
+            self._onModified()
+            return said
+        self._state.latest = ""
         parameters, corrections = self.parameters, self._state.corrections
         if corrections.editing is None and parameters is not None:  # during the run, perhaps
             corrections.editing = self.result.corrected(parameters.model)
@@ -281,7 +309,7 @@ class Panel:
             self.review.restart()
             self._state.views = ViewTask.ARRANGE
             parameters.segmentation, parameters.uncertainty = output.segmentation, output.uncertainty
-            self._chosen = output.segmentation, parameters.model
+            self.choose(output.segmentation)
         elif parameters is not None:  # outputs that were chosen for the image before are not for this one
             if parameters.segmentation is output.segmentation:
                 parameters.segmentation = None

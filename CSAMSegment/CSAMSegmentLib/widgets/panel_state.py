@@ -40,9 +40,14 @@ class Corrections:
 
 @dataclass
 class PanelState:
-    """All of it. scene_changes: a scene is being closed or loaded; the panel takes up its parameters after that."""
+    """All of it.
+
+    latest: whose result a filling has made, to be shown before that of the chosen model; empty after a run.
+    scene_changes: a scene is being closed or loaded; the panel takes up its parameters after that.
+    """
 
     presence: Presence = Presence.NEVER_HERE
     views: ViewTask = ViewTask.NONE
     corrections: Corrections = field(default_factory=Corrections)
+    latest: str = ""
     scene_changes: bool = False

@@ -55,7 +55,7 @@ class ResultView:
             said = texts.quality(quality, report.get("case_rank"), result.extent)
         self._ui.qualityLabel.text = said
         warnings = result.warnings() if result is not None else []
-        if result is not None and model not in ("", result.model):
+        if result is not None and not result.is_taught and model not in ("", result.model):
             warnings = [_('This is the result of the model "{name}".').format(name=result.model), *warnings]
         self._ui.warningsLabel.text = texts.bullets(warnings)
         self._ui.warningsLabel.setVisible(bool(warnings))

@@ -17,12 +17,13 @@ RANK, SLICE, AREA, REVIEWED = range(4)
 class ReviewView:
     """Walks a user through the slices, the one with rank 1 first.
 
-    onGo: called before the views go to a slice. current: position in the list, -1 before the first.
-    isEditing: while the Segment Editor is being opened for a correction.
+    onGo: called before the views go to a slice. onEdit: called with the segmentation, the image and the segment that
+    are to be edited; whether the panel itself does it. current: position in the list, -1 before the first.
+    isEditing: while the module Segment Editor is being opened for a correction.
     """
 
-    def __init__(self, ui, onGo):
-        self._ui, self._onGo = ui, onGo
+    def __init__(self, ui, onGo, onEdit):
+        self._ui, self._onGo, self._onEdit = ui, onGo, onEdit
         self._result: ShownResult | None = None
         self._rows: list[SliceRow] = []
         self.current = -1
@@ -144,6 +145,10 @@ class ReviewView:
             if row.index == index:
                 self.go(position)
 
+    def first(self, *_arguments) -> None:
+        """To the slice with rank 1."""
+        self.go(0)
+
     def markReviewed(self, *_arguments) -> None:
         """Tick the slice, and go to the next that is left."""
         if 0 <= self.current < len(self._rows):
@@ -151,9 +156,13 @@ class ReviewView:
         self.next()
 
     def edit(self, *_arguments) -> None:
-        """Open the Segment Editor on the chosen segment, at the slice that is looked at."""
+        """Correct the chosen segment at the slice that is looked at: in the panel, else in the Segment Editor."""
         result, segment = self._result, self._ui.segmentComboBox.currentData
         volume = result.volume
+        there = segment if segment in result.segments else ""  # a user may have deleted it
+        if volume is not None and self._onEdit(result.segmentation, volume, there):
+            self.go(max(self.current, 0))
+            return
         self.isEditing = True
         try:
             slicer.util.selectModule("SegmentEditor")
@@ -163,7 +172,7 @@ class ReviewView:
         editor.setSegmentationNode(result.segmentation)
         if volume is not None:
             editor.setSourceVolumeNode(volume)
-        if segment in result.segments:  # a user may have deleted it
+        if there:
             editor.setCurrentSegmentID(segment)
         self._takeKeys(editor)
         self.go(max(self.current, 0))  # last: the editor may have moved the views to the segment's middle

@@ -28,7 +28,7 @@ IDLE_INTERVAL = 250
 
 
 class Runner:
-    """Apply, Cancel and the progress bar.
+    """From the press of a button to the end of a run or a filling: Apply, Cancel and the progress bars.
 
     input, worker: those parts of the panel. mayRun: asked before a run. onDone: called with the Output of a run that
     ended well; what it returns is said. parameters: the parameter node to run with.
@@ -40,9 +40,11 @@ class Runner:
         self.parameters = None
         self._active = None
         self._pending = False  # Apply was pressed, the worker has not said yet what it has
+        self._make = self._makeRun
         self._timer = make_timer(POLL_INTERVAL, self._poll)
         ui.applyButton.clicked.connect(self.apply)
         ui.cancelButton.clicked.connect(self.cancel)
+        ui.cancelFillButton.clicked.connect(self.cancel)
         self._show("")
 
     @property
@@ -74,15 +76,28 @@ class Runner:
 
     def apply(self, *_arguments) -> None:
         """Segment with what is chosen. What keeps it from starting is shown; a second Apply during a run says so."""
-        if self.isRunning:
-            slicer.util.showStatusMessage(_("A segmentation is under way. Wait for its end, or cancel it."), 3000)
+        if self._isBusy():
             return
         problem = self._input.problem()
         if problem:
             slicer.util.errorDisplay(problem)
             return
-        if not self._mayRun():
-            return
+        if self._mayRun():
+            self._begin(self._makeRun)
+
+    def fill(self, make) -> None:
+        """Begin a filling. make: gives the ``Update`` that is to be done; what it raises is shown."""
+        if not self._isBusy():
+            self._show("")
+            self._begin(lambda: self._makeFilling(make))
+
+    def _isBusy(self) -> bool:
+        if self.isRunning:
+            slicer.util.showStatusMessage(_("A segmentation is under way. Wait for its end, or cancel it."), 3000)
+        return self.isRunning
+
+    def _begin(self, make) -> None:
+        self._make = make
         self._pending = True
         self._show("")  # the line of the device says that the worker starts
         self._worker.start()
@@ -116,7 +131,7 @@ class Runner:
         run = self._active
         if run is None or run.cancelling or self.parameters is None:
             return
-        if self.parameters.model != run.model.name:
+        if run.plan is None and self.parameters.model != run.model.name:
             run.cancel()
             self._show(_("The model has changed. The run is being cancelled."))
 
@@ -159,7 +174,7 @@ class Runner:
 
     def _start(self) -> None:
         try:
-            self._active = self._makeRun()
+            self._active = self._make()
         except CSAMError as error:
             self._end(error)
             return
@@ -189,15 +204,21 @@ class Runner:
         self._logic.start(volumes, path, parameters.segmentation, parameters.uncertainty, options, maps)
         return SingleRun(self._logic)
 
+    def _makeFilling(self, make):
+        update = make()
+        self._logic.startFill(update.plan, update.name, tuple(MAPS), update.reviewed, update.others)
+        return SingleRun(self._logic)
+
     def _finish(self, run) -> None:
         self._active = None
         if run.error is not None:
             self._end(run.error)
             return
         parameters = self.parameters  # None while a scene is being loaded
-        if run.output.result is not None and parameters is not None and parameters.region is None:
-            self._worker.remember(run)
-        self._worker.hear(run)
+        if run.plan is None:
+            if run.output.result is not None and parameters is not None and parameters.region is None:
+                self._worker.remember(run)
+            self._worker.hear(run)
         self._show(self._onDone(run.output))
 
     def _end(self, error: CSAMError) -> None:
@@ -216,13 +237,18 @@ class Runner:
         running = self.isRunning
         self._ui.cancelButton.enabled = running
         self._ui.applyButton.enabled = not running and not self._input.problem()
-        bar = self._ui.progressBar
-        bar.setVisible(running)
-        bar.setRange(0, 0 if running and fraction is None else 1000)
-        if fraction is not None:
-            bar.setValue(round(1000 * fraction))
-        self._ui.stageLabel.text = stage
-        self._ui.stageLabel.setVisible(bool(stage))
+        filling = self._make != self._makeRun
+        self._ui.cancelFillButton.setVisible(running and filling)
+        for bar, label, shown in (
+            (self._ui.progressBar, self._ui.stageLabel, True),
+            (self._ui.fillProgressBar, self._ui.fillStageLabel, filling),  # beside the buttons that began it
+        ):
+            bar.setVisible(running and shown)
+            bar.setRange(0, 0 if running and fraction is None else 1000)
+            if fraction is not None:
+                bar.setValue(round(1000 * fraction))
+            label.text = stage
+            label.setVisible(bool(stage) and shown)
 
     # Torch --------------------------------------------------------------------------------------------------------
 

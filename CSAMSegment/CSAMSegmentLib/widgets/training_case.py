@@ -158,7 +158,7 @@ class TrainingCaseView:
         ui.keepCaseButton.clicked.connect(self.keep)
 
     def show(self, result: ShownResult | None) -> None:
-        self._ui.keepCaseButton.enabled = result is not None
+        self._ui.keepCaseButton.enabled = result is not None and not result.is_taught
 
     def keep(self, *_arguments) -> None:
         """Ask where and under what name, and keep the case; an error is shown."""
