@@ -262,6 +262,19 @@ def test_the_editable_range_of_intensities_holds(drawer):
     assert (image[2][filled] >= low).all()
 
 
+def test_a_mask_that_is_set_after_the_preview_holds_too(drawer):
+    drawer.draws("area", s2=25)
+    drawer.segmentation.GetDisplayNode().SetSegmentVisibility("area", False)
+    drawer.node.SetOverwriteMode(drawer.node.OverwriteNone)
+    drawer.waits()
+    drawer.previews()
+    drawer.node.SetMaskMode(INSIDE)
+    drawer.node.SetMaskSegmentID("area")
+    drawer.form.applyButton.click()
+    assert drawer.sums("cavity") == [0, 100, 25, 0, 100, 0]
+    assert drawer.editor.currentSegmentID() == "area", "what was selected is selected"
+
+
 def test_cancel_of_a_preview_leaves_the_scene_as_it_was(drawer):
     before, nodes = drawer.voxels("cavity"), drawer.nodes()
     drawer.previews()
@@ -496,8 +509,9 @@ def test_a_moved_volume_and_segmentation_are_filled_where_they_are(drawer):
     assert drawer.sums("cavity") == [0, 100, 100, 100, 100, 0]
 
 
-def test_the_panels_worker_is_used_where_it_is_open(user):
+def test_the_panels_worker_and_device_are_used_where_it_is_open(user):
     user.opens()
+    user.parameters.device = "cpu"
     drawer = Drawer(user)
     drawer.draws("cavity", s1=20, s4=25)
     drawer.opens().previews()
@@ -505,4 +519,5 @@ def test_the_panels_worker_is_used_where_it_is_open(user):
 
     assert fill_worker.shared_logic() is user.panel.logic
     assert fill_worker._own == []
+    assert drawer.filling._run.options.device == "cpu"
     assert drawer.form.applyButton.enabled

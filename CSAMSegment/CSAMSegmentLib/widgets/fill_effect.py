@@ -28,7 +28,7 @@ from ..logic.texts import tr as _
 from ..logic.volume_geometry import check_volume
 from .fill_form import SELECTED, VISIBLE, FillForm
 from .fill_slices import FillSlices
-from .fill_worker import FillWorker
+from .fill_worker import FillWorker, chosen_device
 from .keys_and_timers import make_timer
 
 DRAWING_CHANGED = (
@@ -166,7 +166,7 @@ class FillEffect:
         volume, segmentation, segments = self._input()
         check_geometry(self._effect, volume, segmentation)
         drawn = drawn_indices(find_slices(segmentation, volume, segments))
-        options = FillOptions(beyond=bool(self._effect.integerParameter("Beyond")))
+        options = FillOptions(device=chosen_device(), beyond=bool(self._effect.integerParameter("Beyond")))
         closed = closed_voxels(segmentation, volume, segments, self._effect.parameterSetNode())
         return plan_fill(volume, segmentation, segments, drawn, options, closed=closed)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import qt
-
 from ..logic import fill_texts
 from ..logic.drawn_slices import SliceState, find_slices, mark, slice_axis_of
 from ..logic.slice_in_view import show_slice, shown_slice
@@ -50,10 +48,7 @@ class FillSlices:
         form.sliceList.blockSignals(True)
         if form.sliceList.count != len(self.states):
             form.sliceList.clear()
-            for _state in self.states:
-                item = qt.QListWidgetItem()
-                item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
-                form.sliceList.addItem(item)
+            form.sliceList.addItems([""] * len(self.states))  # Qt's own items: they can be ticked
         for state in self.states:
             item = form.sliceList.item(state.index)
             item.setText(fill_texts.one_slice(state))

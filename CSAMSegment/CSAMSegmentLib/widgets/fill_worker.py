@@ -37,6 +37,13 @@ def shared_logic():
     return _own[0]
 
 
+def chosen_device() -> str:
+    """The device that is chosen in the panel, "auto" where it has not been opened."""
+    panel = getattr(getattr(slicer.modules, "CSAMSegmentWidget", None), "panel", None)
+    parameters = getattr(panel, "parameters", None)
+    return parameters.device if parameters is not None else "auto"
+
+
 def close_own_worker() -> None:
     """End the worker that was started for the effects alone."""
     while _own:
@@ -111,19 +118,26 @@ class FillWorker:
     def _go(self) -> None:
         """The worker has said what it has, or that it cannot be started."""
         try:
-            if self._status.error is not None:
-                raise self._status.error
-            if not self._status.has_torch:
-                self._install_torch()
+            self._check()
             if self.run is not None and self._status.has_torch:
                 self._onProgress(fill_texts.SENDING, 0.0)
                 self._job = self._logic.client.submit(*self.run.request())
         except CSAMError as error:
-            self._logic.close(wait=False)  # the next run starts the worker anew
             self._end(error)
         except Exception as error:
             logging.exception("A filling could not be started")
             self._end(CSAMError(f"The filling could not be started: {error}. The log has more."))
+
+    def _check(self) -> None:
+        """Raise what keeps the worker from filling; the next run starts it anew."""
+        try:
+            if self._status.error is not None:
+                raise self._status.error
+            if not self._status.has_torch:
+                self._install_torch()
+        except CSAMError:
+            self._logic.close(wait=False)
+            raise
 
     def _listen(self, job) -> None:
         for event in job.poll():
