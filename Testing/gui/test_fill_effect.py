@@ -262,6 +262,23 @@ def test_the_editable_range_of_intensities_holds(drawer):
     assert (image[2][filled] >= low).all()
 
 
+def test_the_editors_mask_is_each_segments_own_whichever_is_selected(drawer):
+    drawer.draws("wall", s1=35, s4=40)
+    drawer.waits()
+    drawer.previews()
+    drawer.form.applyButton.click()
+    drawer.node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
+    drawer.editor.setCurrentSegmentID("cavity")
+    moved = drawer.voxels("wall")
+    moved[1] = np.roll(moved[1], 15, 0)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(moved, drawer.segmentation, "wall", drawer.volume)
+    drawer.waits()
+    drawer.previews()
+    drawer.form.applyButton.click()
+    assert np.array_equal(drawer.voxels("wall")[2], moved[1]), "what it had there before is its own to give up"
+    assert drawer.sums("cavity") == [0, 100, 100, 100, 100, 0]
+
+
 def test_a_mask_that_is_set_after_the_preview_holds_too(drawer):
     drawer.draws("area", s2=25)
     drawer.segmentation.GetDisplayNode().SetSegmentVisibility("area", False)
