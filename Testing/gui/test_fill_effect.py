@@ -401,7 +401,7 @@ def test_a_slicer_without_torch_offers_to_install_it_and_goes_on(drawer, monkeyp
     from CSAMSegmentLib.logic import torch_install
     from CSAMSegmentLib.widgets import fill_worker
 
-    monkeypatch.setattr(fill_worker, "_runs_in_slicer", lambda: True)
+    monkeypatch.setattr(fill_worker, "runs_in_slicer", lambda: True)
     monkeypatch.setattr(torch_install, "extension_logic", lambda: None)
     drawer.previews("no-torch")
     assert "Extensions Manager" in drawer.form.messageLabel.text

@@ -15,7 +15,7 @@ from csam.result import Progress, Result
 from ..logic import fill_texts, texts, torch_install
 from ..logic.module_logic import CSAMSegmentLogic
 from ..logic.texts import tr as _
-from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, find_worker
+from ..logic.worker_launcher import runs_in_slicer
 from ..logic.worker_status import WorkerStatus
 from .keys_and_timers import make_timer
 
@@ -158,7 +158,7 @@ class FillWorker:
     def _install_torch(self) -> None:
         """Install torch where that is possible and the user agrees, and ask the worker anew; else raise what to do."""
         status = self._status
-        if not (status.installable and _runs_in_slicer()) or slicer.app.testingEnabled():
+        if not (status.installable and runs_in_slicer()) or slicer.app.testingEnabled():
             raise WorkerError(status.hello.get("reason") or torch_install.NO_EXTENSION)
         extension = torch_install.extension_logic()
         obstacle = torch_install.obstacle() or (torch_install.NO_EXTENSION if extension is None else "")
@@ -178,11 +178,3 @@ class FillWorker:
             status.ask()
         finally:
             self._timer.start()
-
-
-def _runs_in_slicer() -> bool:
-    """Whether the worker is Slicer's own Python, into which torch may be installed."""
-    try:
-        return find_worker().source not in (COMMAND_SETTING, COMMAND_VARIABLE)
-    except WorkerError:
-        return False
