@@ -1,6 +1,7 @@
-"""Draws the extension's icon: thick slices in perspective, one of them outlined, and where its outline is doubtful.
+"""Draws the extension's icon: thick slices in perspective, one of them outlined, and where its outline is doubtful;
+and that of its Segment Editor effect: two slices that are drawn, and those between them that follow.
 
-python Resources/draw_icon.py   writes CSAMSegment.png and CSAMSegment/Resources/Icons/CSAMSegment.png
+python Resources/draw_icon.py   writes CSAMSegment.png, Icons/CSAMSegment.png and Icons/FillTheRest.png (of the module)
 """
 
 import os
@@ -21,7 +22,7 @@ from PySide6.QtGui import (
     QTransform,
 )
 
-SIZE = 128
+SIZE, EFFECT_SIZE = 128, 42
 SLICE = QRectF(0, 0, 100, 100)
 THICKNESS = 9
 # A slice seen from above and to the side: its corners (back, right, front, left) on the canvas.
@@ -78,10 +79,34 @@ def draw() -> QImage:
     return image
 
 
+def draw_effect() -> QImage:
+    """Twice the size at which the Segment Editor shows it, for dense screens."""
+    image = QImage(EFFECT_SIZE, EFFECT_SIZE, QImage.Format_ARGB32)
+    image.fill(Qt.transparent)
+    painter = QPainter(image)
+    painter.setRenderHint(QPainter.Antialiasing)
+    drawn, followed = QColor("#3b82c4"), QColor("#3b82c4")
+    followed.setAlpha(90)
+    for number in range(4):
+        width = 18 + 4 * number
+        ellipse = QRectF((EFFECT_SIZE - width) / 2, 3 + 8.5 * number, width, 9)
+        by_hand = number in (0, 3)
+        painter.setBrush(drawn if by_hand else followed)
+        painter.setPen(QPen(QColor("#1f3d5c"), 2, Qt.SolidLine if by_hand else Qt.DotLine))
+        painter.drawEllipse(ellipse)
+    painter.end()
+    return image
+
+
 if __name__ == "__main__":
     application = QGuiApplication([])
     root = Path(__file__).parents[1]
+    icons = root / "CSAMSegment" / "Resources" / "Icons"
     icon = draw()
-    for path in (root / "CSAMSegment.png", root / "CSAMSegment" / "Resources" / "Icons" / "CSAMSegment.png"):
-        icon.save(str(path))
+    for path, image in (
+        (root / "CSAMSegment.png", icon),
+        (icons / "CSAMSegment.png", icon),
+        (icons / "FillTheRest.png", draw_effect()),
+    ):
+        image.save(str(path))
         print(path)

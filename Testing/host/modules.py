@@ -158,12 +158,21 @@ class DataWidget:
     def setup(self):
         """It shows nothing."""
 
+    def cleanup(self):
+        """Nothing is kept."""
+
 
 class BuiltIn(qSlicerScriptedLoadableModule):
     """Segment Editor, Data: modules that tests only enter and ask for their widget."""
 
     def _new_python_widget(self, parent):
         return (SegmentEditorWidget if self.name == "SegmentEditor" else DataWidget)(parent)
+
+    def _close(self):
+        if self._widget is not None:
+            self._widget._leave()
+            self._widget.self().cleanup()
+        super()._close()
 
 
 def load(path: Path) -> qSlicerScriptedLoadableModule:

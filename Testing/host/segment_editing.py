@@ -26,6 +26,8 @@ class SegmentEditing:
     def _end(self):
         """The scene has been taken away."""
         self.setMRMLSegmentEditorNode(None)
+        for effect in self._effects:
+            effect.cleanup()
 
     # Its node ---------------------------------------------------------------------------------------------------------
 

@@ -247,8 +247,10 @@ class qSlicerSegmentEditorScriptedEffect:
         return logic.GetSelectedSegmentLabelmap() if logic.UpdateSelectedSegmentLabelmap() else None
 
     def modifySegmentByLabelmap(self, segmentation, segment, labelmap, mode, bypass=False):
-        self._editor._logic.ModifySegmentByLabelmap(
-            segmentation, segment, labelmap, mode, self.__dict__["perSegment"], bool(bypass)
+        logic = self._editor._logic
+        [name] = [name for name, value in MODES.items() if value == mode]
+        logic.ModifySegmentByLabelmap(
+            segmentation, segment, labelmap, getattr(logic, name), self.perSegment, bool(bypass)
         )
 
     def modifySelectedSegmentByLabelmap(self, labelmap, mode, bypass=False):

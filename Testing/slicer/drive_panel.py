@@ -325,9 +325,9 @@ class Driver:
             time.sleep(0.01)
 
 
-def main() -> None:
+def main(driver=Driver, folder: str = "out/slicer") -> None:
     try:
-        Driver(sys.argv[1] if len(sys.argv) > 1 else "out/slicer").run()
+        driver(sys.argv[1] if len(sys.argv) > 1 else folder).run()
         code = 0
         print("All steps went well.", flush=True)
     except Exception:

@@ -27,7 +27,9 @@ LAYERS = (
 APART = {"image", "network", "uncertainty"}
 """Rooms that know nothing of each other."""
 
-STANDARD_FOR_THE_APPLICATION = {"slicer", "vtk", "vtkmodules", "qt", "ctk", "SimpleITK", "numpy", "SampleData", "mrml"}
+STANDARD_FOR_THE_APPLICATION = {
+    *("slicer", "vtk", "vtkmodules", "qt", "ctk", "SimpleITK", "numpy", "SampleData", "mrml", "SegmentEditorEffects")
+}
 
 
 def sources(package: str) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import sample_data, thick_slice_layout
+from . import effect_registration, sample_data, thick_slice_layout
 from .texts import tr as _
 
 RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
@@ -38,11 +38,13 @@ Cross-Slice Attention Module for Anisotropic Volumetric Medical Image Segmentati
 
 def forget_library() -> None:
     """Let the next import read CSAMSegmentLib and csam from disk, as is due when the module is reloaded."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("CSAMSegmentLib", "csam")]:
+    ours = ("CSAMSegmentLib", "csam", effect_registration.FOLDER)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
         del sys.modules[name]
 
 
 def onStartupCompleted() -> None:
-    """The application is ready: layouts, before a scene that was saved with one is loaded, and sample data."""
+    """The application is ready: layouts, before a scene that was saved with one is loaded, sample data, the effect."""
     thick_slice_layout.add_layouts()
     sample_data.register(RESOURCES)
+    effect_registration.register_effect()

@@ -15,7 +15,8 @@ def closed_voxels(segmentation, volume, chosen: Iterable[str], editor=None) -> n
     """Where no voxel may be given to the chosen segments, or taken from them; bool (k, j, i) on the volume's grid.
 
     editor: a vtkMRMLSegmentEditorNode whose settings hold: its mask, its range of intensities, and which segments may
-    be overlapped. None: no other segment may be. In either case other segments lose nothing.
+    be overlapped. None: no other segment may be. Other segments lose nothing, but those inside which alone the mask
+    lets one edit: there the editor's overwrite mode says who keeps a voxel.
     """
     chosen = list(chosen)
     closed = np.zeros(volume.GetImageData().GetDimensions()[::-1], bool)
@@ -34,13 +35,26 @@ def closed_voxels(segmentation, volume, chosen: Iterable[str], editor=None) -> n
 
 def _not_to_be_overlapped(segmentation, chosen: list[str], editor) -> list[str]:
     """The other segments whose voxels stay theirs alone. An editor may let segments overlap, or only hidden ones."""
-    others = [one for one in segmentation.GetSegmentation().GetSegmentIDs() if one not in chosen]
+    inside = _masking(segmentation, editor) if editor is not None else ()
+    others = [one for one in segmentation.GetSegmentation().GetSegmentIDs() if one not in (*chosen, *inside)]
     if editor is None or editor.GetOverwriteMode() == editor.OverwriteAllSegments:
         return others
     if editor.GetOverwriteMode() == editor.OverwriteNone:
         return []
     display = segmentation.GetDisplayNode()
     return [one for one in others if display is None or display.GetSegmentVisibility(one)]
+
+
+def _masking(segmentation, editor) -> list[str]:
+    """The segments inside which alone the mask lets one edit."""
+    mode, node = editor.GetMaskMode(), slicer.vtkMRMLSegmentationNode
+    if mode == node.EditAllowedInsideSingleSegment:
+        return [editor.GetMaskSegmentID()]
+    if mode not in (node.EditAllowedInsideAllSegments, node.EditAllowedInsideVisibleSegments):
+        return []
+    every, display = segmentation.GetSegmentation().GetSegmentIDs(), segmentation.GetDisplayNode()
+    visible = [one for one in every if display is None or display.GetSegmentVisibility(one)]
+    return visible if mode == node.EditAllowedInsideVisibleSegments else list(every)
 
 
 def _masked(segmentation, volume, chosen: list[str], editor) -> np.ndarray:

@@ -23,7 +23,7 @@ CONSENT = _(
 NO_EXTENSION = _(
     "The network needs PyTorch 2.4 or newer, which Slicer's Python does not have, and the PyTorch extension that "
     'installs it is not there either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart '
-    "Slicer and press Apply again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
+    "Slicer and try again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
 )
 
 NO_WHEEL = _(
@@ -71,7 +71,7 @@ def offline_advice() -> str:
         "Without the internet: on another computer, download {wheel} from PyTorch's download site with the packages "
         'that it requires ("pip download torch{version}" there, with the same Python version, fetches all), bring them '
         "here, and type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
-        "Then press Apply again."
+        "Then try again."
     ).format(wheel=wheel_name(), version=REQUIREMENT)
 
 

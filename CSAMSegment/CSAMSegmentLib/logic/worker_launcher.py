@@ -65,6 +65,14 @@ def find_worker() -> Launch:
     return Launch(command, worker_environment(environment), source)
 
 
+def runs_in_slicer() -> bool:
+    """Whether the worker is Slicer's own Python, into which torch may be installed."""
+    try:
+        return find_worker().source not in (COMMAND_SETTING, COMMAND_VARIABLE)
+    except WorkerError:
+        return False
+
+
 def application():
     """The running Slicer application, None outside it."""
     return getattr(slicer, "app", None)

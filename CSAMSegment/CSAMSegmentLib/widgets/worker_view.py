@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from csam.errors import CSAMError, WorkerError
+from csam.errors import CSAMError
 from csam.pipeline.run_time import work
 
 from ..logic import texts
 from ..logic.texts import tr as _
 from ..logic.torch_install import obstacle
 from ..logic.volume_geometry import raster_from_volume, region_from_roi
-from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, find_worker, read_setting
+from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, read_setting, runs_in_slicer
 from ..logic.worker_status import WorkerStatus
 
 SPEED_SETTING = "CSAMSegment/Seconds/{model}/{device}/{samples}{augmented}"
@@ -123,10 +123,7 @@ class WorkerView:
 
     def runsInSlicer(self) -> bool:
         """Whether the worker is Slicer's own Python, into which torch may be installed."""
-        try:
-            return find_worker().source not in (COMMAND_SETTING, COMMAND_VARIABLE)
-        except WorkerError:
-            return False
+        return runs_in_slicer()
 
     def _estimate(self) -> str:
         """How long a run of what is chosen will take: from the last such run of the model, else its measured speed."""
