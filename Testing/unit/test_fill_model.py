@@ -25,7 +25,9 @@ def test_a_model_comes_back_as_it_was_saved(folder):
     loaded, first = FillModel.load(folder), model()
     assert loaded.description() == first.description() | {"calibration": loaded.description()["calibration"]}
     assert loaded.calibration == first.calibration
-    x = torch.randn(4, first.network().architecture["input_channels"], 16, 16, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(
+        4, first.network().architecture["input_channels"], 16, 16, generator=torch.Generator().manual_seed(0)
+    )
     with torch.no_grad():
         assert torch.equal(loaded.network()(x), first.network()(x))
 
