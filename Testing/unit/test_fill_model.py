@@ -82,7 +82,7 @@ def test_damaged_weights_are_named_when_they_are_needed(folder):
     data = bytearray((folder / "weights.pt").read_bytes())
     data[len(data) // 2] ^= 255
     (folder / "weights.pt").write_bytes(data)
-    with pytest.raises(ModelError, match="small-fill|weights"):
+    with pytest.raises(ModelError, match=r"small-fill|weights"):
         FillModel.load(folder).network()
 
 

@@ -64,7 +64,7 @@ class FillModel:
         if (architecture["input_channels"], architecture["num_classes"]) != (CHANNELS, 1):
             raise ModelError(
                 f"{fields.where}: the architecture has {architecture['input_channels']} input_channels and "
-                f"{architecture['num_classes']} num_classes; {CHANNELS} and 1 were expected. Install the extension again."
+                f"{architecture['num_classes']} num_classes; {CHANNELS} and 1 were expected."
             )
         return cls(
             fields.text("name"),

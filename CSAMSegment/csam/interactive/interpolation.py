@@ -3,8 +3,8 @@
 Signed distances of the two nearest drawn slices are moved so that their centres of mass lie on one line through the
 stack, and blended by distance: shape-based interpolation (Raya and Udupa, IEEE Trans Med Imaging 1990;9:32) that
 follows a structure which runs aslant. A ring is interpolated as its outline and its holes, each by itself, so that it
-stays a ring where it moves by more than the width of its wall. Where a third slice tells of it, its size follows a curve,
-not a straight line.
+stays a ring where it moves by more than the width of its wall. Where a third slice tells of it, its size follows a
+curve, not a straight line.
 """
 
 from __future__ import annotations
