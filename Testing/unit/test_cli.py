@@ -20,7 +20,7 @@ from csam.model import Label, Model
 from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen_cases
 
-COMMANDS = ("segment", "train", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
+COMMANDS = ("segment", "fill", "train", "train-fill", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The command line: ``python -m csam segment | train | calibrate | evaluate | convert | models | phantom | worker``.
+"""The command line: ``python -m csam COMMAND``, such as segment, fill, train or evaluate.
 
 Bad input ends with exit code 2 and one line that says what to do.
 """
@@ -14,8 +14,10 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import Cancelled, CSAMError, InputError, is_out_of_memory
+from ..image.unknown import UNKNOWN
 from ..result import Options
 from .files import SHIPPED, find_model, json_object
+from .filling import ALONE, run_fill, run_train_fill
 from .segmenting import run_segment
 from .training import run_calibrate, run_evaluate, run_train
 
@@ -144,6 +146,42 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
     add_run_options(command)
+
+    command = add("fill", run_fill, "Fill the slices between those that were drawn; writes what segment writes.")
+    command.add_argument("image", metavar="IMAGE", help="the image that was drawn on")
+    command.add_argument("--drawn", required=True, metavar="LABELS", help="label image on its grid")
+    command.add_argument(
+        "--structure", action="append", default=[], metavar="VALUE=NAME", help="what a value is; once for each"
+    )
+    command.add_argument(
+        "--unknown", type=int, default=UNKNOWN, help="value of voxels that nobody has drawn (default %(default)s)"
+    )
+    command.add_argument("--found", metavar="LABELS", help="an earlier result; its other slices follow the drawn ones")
+    command.add_argument("--beyond", action="store_true", help="also before the first and behind the last drawn slice")
+    command.add_argument("--no-tuning", action="store_true", help="do not learn from this case: faster, less exact")
+    command.add_argument("--model", help=f"folder of another network; {ALONE}: interpolation alone")
+    command.add_argument("--out", required=True, help="folder for the results")
+    command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
+    command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
+    command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
+    command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
+    add_device(command)
+
+    command = add("train-fill", run_train_fill, "Train the network of fill; goes on where it stopped.")
+    command.add_argument("--data", action="append", default=[], metavar="DATASET", help="a data set; once for each")
+    command.add_argument("--phantoms", type=int, default=0, help="how many phantoms to learn from as well")
+    command.add_argument("--phantom-seed", type=int, default=1000, help="of the first phantom (default %(default)s)")
+    command.add_argument("--split", help="JSON file of nnU-Net's folds, for --unseen-fold")
+    command.add_argument(
+        "--unseen-fold", type=int, action="append", default=[], help="leave out whom this fold validates on"
+    )
+    command.add_argument("--without", action="append", default=[], metavar="NAME", help="leave out a patient or case")
+    command.add_argument("--without-label", action="append", default=[], metavar="NAME", help="leave out a structure")
+    command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+    command.add_argument("--plan", help="JSON file with fields of the plan (csam.training.fill_training.FillPlan)")
+    command.add_argument("--steps", type=int, help="of the training")
+    command.add_argument("--seed", type=int, help="same seed, same examples")
+    command.add_argument("--out", required=True, help="folder for checkpoint and model")
 
     command = add("train", run_train, "Train a model on your own cases; goes on where it stopped.")
     command.add_argument("dataset", help="folder in nnU-Net's raw layout or the Medical Segmentation Decathlon's")

@@ -16,7 +16,7 @@ from .files import check_extras, check_place, find_model, read_image
 
 
 def run_segment(options: argparse.Namespace) -> None:
-    from ..image import files, geometry
+    from ..image import geometry
     from ..pipeline.input_check import check
     from ..pipeline.segment import segment
 
@@ -36,18 +36,26 @@ def run_segment(options: argparse.Namespace) -> None:
         test_time_augmentation=options.test_time_augmentation,
     )
     sources = [str(Path(path).resolve()) for path in options.images]
-    out = _folder_for(sources, options.frame, Path(options.out))
+    out = folder_for(sources, options.frame, Path(options.out))
     if options.png:
         check_place(options.png)
     misfits = check(images, model, options.slice_axis)
     for sentence in misfits:
         print(f"Note: {sentence}")
-    try:
-        result = segment(images, model, run, progress=_bar())
-    except DeviceLost as error:  # for this process; its CPU still works
-        said = f"{error} The run was on the CPU, which is slower."
-        result = segment(images, model, replace(run, device="cpu"), progress=_bar())
-        result = replace(result, warnings=(*result.warnings, said))
+    result = on_cpu_if_lost(lambda run: segment(images, model, run, progress=progress_bar()), run)
+    write_result(result, out, {"images": sources, "frame": options.frame})
+    if options.png:
+        from ..pipeline.report import draw
+
+        draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
+    print(summary(result, misfits))
+    print(f"Written to {out}.")
+
+
+def write_result(result, out: Path, about: dict) -> None:
+    """Writes maps and report.json into a folder. about: what the report tells beside the result."""
+    from ..image import files
+
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
     for name in MAPS:
         image, path = getattr(result, name), out / f"{name}.nrrd"
@@ -59,20 +67,23 @@ def run_segment(options: argparse.Namespace) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             raise
-    report = {"images": sources, "frame": options.frame} | describe(result)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    if options.png:
-        from ..pipeline.report import draw
-
-        draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
-    print(summary(result, misfits))
-    print(f"Written to {out}.")
+    (out / "report.json").write_text(json.dumps(about | describe(result), indent=2) + "\n")
 
 
 MAPS = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
 
 
-def _folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
+def on_cpu_if_lost(attempt, run):
+    """The result of an attempt with these options; on the CPU, and said, where a GPU answers this process no more."""
+    try:
+        return attempt(run)
+    except DeviceLost as error:
+        said = f"{error} The run was on the CPU, which is slower."
+        result = attempt(replace(run, device="cpu"))
+        return replace(result, warnings=(*result.warnings, said))
+
+
+def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     """The folder for a result, there and writable before the run.
 
     Raises InputError where it holds an image that is to be segmented, or the result of another one.
@@ -99,19 +110,20 @@ def describe(result) -> dict:
     return pack_result(result)[0]
 
 
-def summary(result, said: Sequence[str] = ()) -> str:
-    """The result in words: warnings but for those that were said before, volumes, what to look at first."""
+def summary(result, said: Sequence[str] = (), ask: str = "Slices to look at first") -> str:
+    """The result in words: warnings but for those that were said before, volumes, what to look at first (``ask``)."""
     lines = [f"Note: {warning}" for warning in result.warnings if warning not in said]
     for s in result.structures:
         lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
-    first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in result.ranked_slices()[:3])
+    open_ = [s for s in result.ranked_slices() if s.reason != "drawn"]
+    first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in open_[:3])
     lines.append(f"Dice to expect: {result.expected_dice}")
-    lines.append(f"Slices to look at first, the first being 1 (area expected to be wrong): {first}")
+    lines.append(f"{ask}, the first being 1 (area expected to be wrong): {first}")
     lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
     return "\n".join(lines)
 
 
-def _bar():
+def progress_bar():
     """A progress bar on standard error where a user watches, nothing elsewhere."""
     if not sys.stderr.isatty():
         return None

@@ -1,4 +1,4 @@
-"""What a person has drawn: which slices are known, and what the structures are. Without torch."""
+"""What is drawn: which slices are known, and what the structures are. Without torch."""
 
 from __future__ import annotations
 
@@ -84,9 +84,14 @@ class Drawing:
 
 
 def read_drawing(
-    image: sitk.Image | Raster, drawn: sitk.Image, structures: Sequence[Structure], slice_axis: str = "auto"
+    image: sitk.Image | Raster,
+    drawn: sitk.Image,
+    structures: Sequence[Structure],
+    slice_axis: str = "auto",
+    may_be_empty: bool = False,
 ) -> Drawing:
-    """The drawing that belongs to an image. drawn: label image on the image's grid.
+    """The drawing that belongs to an image. drawn: label image on the image's grid. may_be_empty: where all that was
+    reviewed of a result was a structure's end.
 
     Raises InputError where the grids differ, a value is no structure's, or no slice is drawn.
     """
@@ -99,20 +104,25 @@ def read_drawing(
         )
     if not structures:
         raise InputError("No structure was named. Give the value and the name of each that is drawn.")
+    values = [structure.value for structure in structures]
+    twice = [structure for structure in structures if values.count(structure.value) > 1]
+    if twice:
+        raise InputError(
+            f"{' and '.join(s.name for s in twice)} have the value {twice[0].value} alike. Give each its own."
+        )
     axis = geometry.axis_for(image, slice_axis)
     oriented = geometry.orientation(image.GetDirection(), axis)
     voxels = oriented.to_stack(sitk.GetArrayFromImage(drawn))
     found = np.unique(voxels)
-    strange = [value for value in found.tolist() if value not in {0, UNKNOWN, *(s.value for s in structures)}]
+    strange = [value for value in found.tolist() if value not in {0, UNKNOWN, *values}]
     if strange:
         raise InputError(
             f"The drawing has voxels of the value {strange[0]:g}, which is no structure's; expected are 0 for "
-            f"background, {', '.join(str(s.value) for s in structures)}, and {UNKNOWN} for unknown."
+            f"background, {', '.join(map(str, values))}, and {UNKNOWN} for unknown."
         )
     labels = np.ascontiguousarray(voxels).astype(np.uint8)
     known = np.flatnonzero(~(labels == UNKNOWN).any((1, 2)))
-    there = [n for n in known if labels[n].any()]
-    if not there:
+    if not (labels[known].any() or (may_be_empty and len(known))):
         raise InputError("No slice is drawn. Draw the structure in two to five slices, then fill the rest.")
     if len(known) == len(labels):
         raise InputError("Every slice is drawn: nothing is left to fill.")

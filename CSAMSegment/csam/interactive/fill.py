@@ -42,7 +42,8 @@ def fill(
     known; a slice counts as drawn when all of it is known, empty or not. structures: which values are which. model:
     None for interpolation alone. found: an earlier result on that grid, whose undrawn slices are to follow what the
     drawn ones changed of it. progress, cancelled: as ``csam.segment.segment`` has them. memory: keeps what was
-    learned from this case's drawn slices from one round to the next; an empty dict at first.
+    learned from this case's drawn slices from one round to the next; an empty dict at first, untouched by a run that
+    is cancelled.
 
     What is drawn comes back as it is, to the voxel, with the error probability 0. Raises InputError, ModelError or
     DeviceError, each with a sentence for a user, and Cancelled.
@@ -62,7 +63,7 @@ def fill(
 
     report(0.0, "Reading what is drawn")
     geometry.check_channels(images)
-    drawing = read_drawing(images[0], drawn, structures, options.slice_axis)
+    drawing = read_drawing(images[0], drawn, structures, options.slice_axis, may_be_empty=found is not None)
     earlier = None
     if found is not None:
         if not geometry.same_grid(images[0], found):
@@ -77,12 +78,13 @@ def fill(
     device = choose_device(options.device) if model else "cpu"
     image = np.ascontiguousarray(drawing.orientation.to_stack(geometry.array_of(images[0])))
     filled = Filled(images[0], drawing, structures, wanted, model.calibration if model else None)
+    learned = None if memory is None else {value: dict(kept) for value, kept in memory.items()}
     there = [s for s in structures if any(drawing.mask(s.value, n).any() for n in drawing.drawn) or _in(earlier, s)]
     for number, structure in enumerate(there):
         share = (0.02 + 0.95 * number / len(there), 0.95 / len(there))
         tell = lambda fraction, stage, s=structure, at=share: report(at[0] + at[1] * fraction, f"{stage}: {s.name}")  # noqa: E731
         filling = Filling(image, drawing, structure.value, wanted, earlier, device, options, model)
-        filled.add(structure, fill_structure(filling, tell, memory))
+        filled.add(structure, fill_structure(filling, tell, learned))
     report(0.98, "Choosing the labels")
     provenance = {
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256} if model else None,
@@ -93,7 +95,11 @@ def fill(
         "versions": {"csam": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    return filled.result(earlier, [s for s in structures if s not in there], started, provenance)
+    result = filled.result([s for s in structures if s not in there], started, provenance)
+    report(1.0, "Done")
+    if memory is not None:  # a run that was cancelled leaves no trace
+        memory.update(learned)
+    return result
 
 
 def _in(earlier: np.ndarray | None, structure: Structure) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..model.from_json import architecture_of
+from ..model.from_json import architecture_of, error_map_of
 from ..model.json_fields import Fields
 from ..model.weights import JSON_LIMIT, Weights, read_bounded
+from .inputs import CHANNELS
 
 FILE = "fill.json"
 SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Interactive" / "slice-fill"
@@ -59,18 +60,21 @@ class FillModel:
             raise ModelError(f"{path / FILE} is not JSON: {error}. Install the extension again.") from error
         fields = Fields(values, f"{path.name}/{FILE}")
         calibration = fields.sub("calibration")
-        pairs = calibration.values.get("error_map")
-        try:
-            error_map = tuple((float(a), float(b)) for a, b in pairs)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{fields.where}: calibration.error_map is no list of pairs of numbers.") from error
+        architecture = architecture_of(fields.sub("architecture"), fewest_classes=1)
+        if (architecture["input_channels"], architecture["num_classes"]) != (CHANNELS, 1):
+            raise ModelError(
+                f"{fields.where}: the architecture has {architecture['input_channels']} input_channels and "
+                f"{architecture['num_classes']} num_classes; {CHANNELS} and 1 were expected."
+            )
         return cls(
             fields.text("name"),
             fields.text("version"),
             fields.text("about"),
-            architecture_of(fields.sub("architecture"), fewest_classes=1),
+            architecture,
             FillCalibration(
-                error_map, calibration.number("volume_scale", 0, 1e3), calibration.number("dice_scale", 0, 1e3)
+                error_map_of(calibration),
+                calibration.number("volume_scale", 0, 1e3),
+                calibration.number("dice_scale", 0, 1e3),
             ),
             fields.text("licence", ""),
             fields.mapping("provenance", {}),

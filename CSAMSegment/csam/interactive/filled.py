@@ -41,10 +41,8 @@ class Filled:
     def add(self, structure: Structure, part: LogOdds) -> None:
         self._parts.append((structure, part))
 
-    def result(
-        self, earlier: np.ndarray | None, missing: Sequence[Structure], started: float, provenance: Mapping
-    ) -> Result:
-        """earlier: labels of the result that was updated. missing: structures that no drawn slice shows."""
+    def result(self, missing: Sequence[Structure], started: float, provenance: Mapping) -> Result:
+        """missing: structures that no drawn slice shows."""
         drawing = self.drawing
         shape = drawing.labels.shape
         labels = np.where(drawing.labels == UNKNOWN, 0, drawing.labels).astype(np.uint8)

@@ -50,6 +50,6 @@ def network_input(
 
 
 def soft(distance: torch.Tensor, apart: float | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Interpolated distances, pixels, as a channel from -1 to 1, and as log odds. apart: slices to the next drawn one."""
+    """Interpolated distances, pixels, as a channel from -1 to 1, and as log odds. apart: slices to the next drawn."""
     ratio = distance / (FIRM + SOFTER * torch.as_tensor(apart).clamp(max=FARTHEST))
     return torch.tanh(ratio), SUREST * torch.tanh(ratio / SUREST)

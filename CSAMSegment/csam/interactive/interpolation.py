@@ -3,8 +3,8 @@
 Signed distances of the two nearest drawn slices are moved so that their centres of mass lie on one line through the
 stack, and blended by distance: shape-based interpolation (Raya and Udupa, IEEE Trans Med Imaging 1990;9:32) that
 follows a structure which runs aslant. A ring is interpolated as its outline and its holes, each by itself, so that it
-stays a ring where it moves by more than the width of its wall. Where a third slice tells of it, its size follows a curve,
-not a straight line.
+stays a ring where it moves by more than the width of its wall. Where a third slice tells of it, its size follows a
+curve, not a straight line.
 """
 
 from __future__ import annotations
@@ -75,8 +75,12 @@ class DrawnShapes:
 
 def drawn_shapes(mask: Array, spacing: Sequence[float]) -> DrawnShapes:
     """Mask (H, W) of a drawn slice → its shapes."""
-    filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask.astype(np.uint8)))) > 0
+    filled = without_holes(mask)
     return DrawnShapes(_shape(filled, spacing), _shape(filled & ~mask, spacing))
+
+
+def without_holes(mask: Array) -> Array:
+    return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(mask.astype(np.uint8)))) > 0
 
 
 def _shape(mask: Array, spacing: Sequence[float]) -> Shape:
@@ -153,7 +157,8 @@ def as_ring(shapes: DrawnShapes, ring: DrawnShapes, spacing: Sequence[float]) ->
         return shapes
     radius = _radius(ring.holes, spacing)
     area = np.pi * radius**2
-    closed = signed_distance(shapes.distance > -radius, spacing) > radius
+    around = without_holes(shapes.distance > -radius)  # the middle of a round cavity lies just beyond the radius
+    closed = signed_distance(around, spacing) > radius
     cavity = closed & (shapes.distance <= 0)
     if np.count_nonzero(cavity) * spacing[0] * spacing[1] < ENCLOSED * area:
         return shapes

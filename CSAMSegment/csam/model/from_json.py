@@ -141,7 +141,8 @@ def _label(item: Fields, classes: int) -> Label:
     return Label(value, name, color, terminology, item.flag("connected", False))
 
 
-def _calibration(item: Fields, classes: int) -> Calibration:
+def error_map_of(item: Fields) -> tuple[tuple[float, float], ...]:
+    """Pairs (stated, observed error probability) that rise."""
     pairs = item.values.get("error_map")
     if not (isinstance(pairs, list) and 2 <= len(pairs) <= 1000):
         raise ModelError(f"{item.where}: the field error_map must be a list of 2 to 1000 pairs.")
@@ -149,6 +150,11 @@ def _calibration(item: Fields, classes: int) -> Calibration:
     error_map = tuple(Fields(table, f"{item.where}: error_map").numbers(key, 2, 0, 1) for key in table)
     if any(b[0] <= a[0] or b[1] < a[1] for a, b in pairwise(error_map)):
         raise ModelError(f"{item.where}: the field error_map must rise.")
+    return error_map
+
+
+def _calibration(item: Fields, classes: int) -> Calibration:
+    error_map = error_map_of(item)
     scale = Fields(item.mapping("volume_scale", {}), f"{item.where}: volume_scale")
     qualities = item.values.get("case_quality", [])
     if not (isinstance(qualities, list) and len(qualities) <= 100_000):

@@ -16,7 +16,7 @@ class ModelCache:
     def __init__(self):
         self._models: dict[Path, tuple[Any, Any]] = {}
         self._fillers: dict[Path | None, Any] = {}
-        self._memory: tuple[str, dict] = ("", {})
+        self._memory: tuple[Any, dict] = (None, {})
 
     def filler(self, path: str | None) -> Any:
         """The network that fills slices: the shipped one where no folder is named."""
@@ -27,12 +27,12 @@ class ModelCache:
             self._fillers[place] = FillModel.load(place) if place else FillModel.load()
         return self._fillers[place]
 
-    def memory(self, case: str | None) -> dict | None:
-        """What was learned from the drawn slices of the case filled last, of this one alone."""
+    def memory(self, case: str | None, model: str | None = None) -> dict | None:
+        """What a network learned from the drawn slices of the case filled last, of this one alone."""
         if case is None:
             return None
-        if self._memory[0] != case:
-            self._memory = (case, {})
+        if self._memory[0] != (case, model):
+            self._memory = ((case, model), {})
         return self._memory[1]
 
     def get(self, path: str) -> Any:

@@ -284,7 +284,7 @@ def _fill(request: Request, models: ModelCache) -> None:
         found,
         progress=request.progress,
         cancelled=request.cancelled,
-        memory=models.memory(request.header.get("case")),
+        memory=models.memory(request.header.get("case"), request.header.get("model")),
     )
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)

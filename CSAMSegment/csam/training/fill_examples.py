@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from ..image.geometry import pad_amounts
+from ..image.unknown import UNKNOWN
 from ..interactive.inputs import network_input
 from ..interactive.interpolation import REACH, signed_distance
 from ..interactive.region import normalised, region_of
@@ -27,6 +28,8 @@ MADE_UP, STANDS_OUT = 0.6, 0.25
 """Shares of the examples; the rest are a data set's labels."""
 FLAWED = 0.35
 """Share of the examples that start from an earlier result."""
+FROM_EDGE = 20
+"""Pixels from the edge of a picture to the middle of what stands out."""
 BEYOND = 0.3
 """Weight of the slices beyond the drawn ones, where nothing but the image tells."""
 
@@ -55,16 +58,23 @@ def fill_example(random: np.random.Generator, cases: Sequence[Example], num_slic
 
 
 def _labelled(random, case: Example) -> ShapeStack | None:
+    """None where something is unknown: a structure might go on there."""
     values = [v for v in np.unique(case.labels.numpy()) if v]
+    if UNKNOWN in values:
+        return None
     return ShapeStack(case.values[0].numpy(), case.labels.numpy() == random.choice(values)) if values else None
 
 
 def _stands_out(random, case: Example) -> ShapeStack | None:
     """A connected part of about one grey value around a point, within a disc; None where there is no decent one."""
     image = case.values[0].numpy()
+    slices, height, width = image.shape
+    if slices < 4 or min(height, width) <= 2 * FROM_EDGE:
+        return None
     smooth = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(image), [1.0, 1.0, 0.3]))
-    _, height, width = image.shape
-    z, y, x = (int(random.integers(low, n - low)) for n, low in zip(image.shape, (1, 20, 20), strict=True))
+    z, y, x = (
+        int(random.integers(low, n - low)) for n, low in zip(image.shape, (1, FROM_EDGE, FROM_EDGE), strict=True)
+    )
     radius = random.uniform(12, 36)
     rows, columns = np.ogrid[:height, :width]
     disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2

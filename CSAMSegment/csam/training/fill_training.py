@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import InputError
 from ..interactive.inputs import CHANNELS
 from ..interactive.loss import fill_loss
 from ..network.networks import CSAMUNet
@@ -37,6 +38,10 @@ class FillPlan:
     seed: int = 0
 
 
+SAVED_EVERY = 200
+"""Steps from one checkpoint to the next."""
+
+
 def new_network(plan: FillPlan) -> CSAMUNet:
     """A CSAM U-Net that adds nothing to the interpolation yet: its last layer is zero."""
     torch.manual_seed(plan.seed)
@@ -47,8 +52,11 @@ def new_network(plan: FillPlan) -> CSAMUNet:
 
 
 def train_fill(cases: Sequence[Example], plan: FillPlan, out: Path, log=print) -> CSAMUNet:
-    """Trains, or goes on from ``out``/checkpoint.pt; returns the averaged network."""
+    """Trains, or goes on from ``out``/checkpoint.pt; returns the averaged network. Raises InputError where that is of
+    another plan."""
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "plan.json").is_file() and json.loads((out / "plan.json").read_text("utf-8")) != asdict(plan):
+        raise InputError(f"{out} holds a training of another plan. Choose another --out, or remove it.")
     network = new_network(plan)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
@@ -91,7 +99,7 @@ def train_fill(cases: Sequence[Example], plan: FillPlan, out: Path, log=print) -
                 row = {"step": step + 1, "loss": ours, "interpolation": prior, "seconds": time.monotonic() - started}
                 log(json.dumps({k: round(float(v), 4) for k, v in row.items()}), flush=True)
                 recent = []
-            if (step + 1) % 200 == 0 or step + 1 == plan.steps:
+            if (step + 1) % SAVED_EVERY == 0 or step + 1 == plan.steps:
                 state = {name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}
                 torch.save(state, out / "checkpoint.tmp")
                 (out / "checkpoint.tmp").replace(checkpoint)

@@ -1,0 +1,112 @@
+"""The request "fill" through a real worker with its real engine: rounds of one case, cancel, and what is refused."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from unit.small_fill import ROD, drawn, image_of, model, rod
+
+from csam.errors import Cancelled, InputError, ModelError, WorkerError
+from csam.interactive.drawing import FillOptions
+from csam.interactive.fill import fill
+from csam.process.client import WorkerClient, fill_request
+from csam.result import Progress
+
+LABELS = rod(9)
+OPTIONS = FillOptions(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worker") / "model"
+    model().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with WorkerClient([sys.executable, "-m", "csam", "worker"]) as client:
+        yield client
+
+
+def request(folder, slices, case=None, options=OPTIONS, found=None, **changes):
+    header, images = fill_request(image_of(LABELS), drawn(LABELS, slices), ROD, options, found, case)
+    return {**header, "model": str(folder), **changes}, images
+
+
+def voxels(result, name="error_probability"):
+    return sitk.GetArrayFromImage(getattr(result, name))
+
+
+def test_a_worker_fills_as_the_function_does(worker, folder):
+    seen = []
+    result = worker.run(*request(folder, [1, 7]), progress=seen.append)
+    here = fill(image_of(LABELS), drawn(LABELS, [1, 7]), ROD, model(), OPTIONS)
+    assert (voxels(result, "labels")[[1, 7]] == LABELS[[1, 7]]).all()
+    assert (voxels(result, "labels") == voxels(here, "labels")).mean() > 0.999
+    assert [s.reason for s in result.slices] == [s.reason for s in here.slices]
+    assert any("rod" in progress.stage for progress in seen)
+    found = worker.run(*request(folder, [1, 7], found=result.labels))
+    assert (voxels(found, "labels")[[1, 7]] == LABELS[[1, 7]]).all()
+
+
+def test_the_second_round_of_a_case_starts_from_the_first_and_another_case_forgets(worker, folder):
+    anew = voxels(worker.run(*request(folder, [1, 4, 7])))
+    worker.run(*request(folder, [1, 7], "a"))
+    second = voxels(worker.run(*request(folder, [1, 4, 7], "a")))
+    assert not np.array_equal(second, anew)
+    worker.run(*request(folder, [1, 7], "b"))
+    assert np.array_equal(voxels(worker.run(*request(folder, [1, 4, 7], "a"))), anew)
+
+
+def test_another_network_does_not_start_from_what_the_first_one_learned(worker, folder, tmp_path):
+    model(active=False).save(tmp_path / "other")
+    anew = voxels(worker.run(*request(tmp_path / "other", [1, 4, 7])))
+    worker.run(*request(folder, [1, 7], "c"))
+    assert np.array_equal(voxels(worker.run(*request(tmp_path / "other", [1, 4, 7], "c"))), anew)
+
+
+def test_a_cancelled_filling_ends_and_leaves_the_worker_and_the_case_as_they_were(worker, folder):
+    worker.run(*request(folder, [1, 7], "d"))
+    connection = worker._connection
+    job = worker.submit(*request(folder, [1, 4, 7], "d", FillOptions(device="cpu", seed=1)))
+    learning = threading.Event()
+    while not learning.is_set() and not job.done:
+        if any(isinstance(event, Progress) and "Learning" in event.stage for event in job.poll()):
+            learning.set()
+    worker.cancel(job)
+    with pytest.raises(Cancelled):
+        job.result(60)
+    assert worker._connection is connection
+    after = voxels(worker.run(*request(folder, [1, 4, 7], "d")))
+    worker.run(*request(folder, [1, 7], "e"))
+    assert np.array_equal(voxels(worker.run(*request(folder, [1, 4, 7], "e"))), after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"structures": [{"value": 2, "name": "other"}]}, InputError, "no structure's"),
+        ({"structures": [{"name": "rod"}]}, WorkerError, "structures"),
+        ({"structures": 5}, WorkerError, "structures"),
+        ({"options": {"colour": "red"}}, InputError, "colour"),
+        ({"options": {"seed": -3}}, InputError, "seed"),
+        ({"model": "nowhere"}, ModelError, "nowhere"),
+    ],
+)
+def test_a_request_that_is_wrong_is_answered_in_words(worker, folder, changes, error, said):
+    with pytest.raises(error, match=said):
+        worker.run(*request(folder, [1, 7], **changes))
+
+
+def test_a_request_without_a_drawing_is_answered_in_words(worker, folder):
+    header, images = request(folder, [1, 7])
+    del images["drawn"]
+    with pytest.raises(WorkerError, match="drawn"):
+        worker.run(header, images)
+    with pytest.raises((InputError, WorkerError)):
+        worker.run(header, {"drawn": drawn(LABELS, [1, 7])})
+    assert torch.__version__ == worker.hello()["torch"]
