@@ -89,23 +89,22 @@ def work(
     """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
 
     Of the default run, which takes its samples where something is found, one close pass is foretold for a window.
+    Raises InputError for a region outside the image.
     """
     axis = chosen_axis(image, model, slice_axis)
-    spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize(), float)
-    part = size
-    if region is not None:
-        cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)))
-        part = np.minimum(size, np.ceil(np.subtract(*region[::-1]) @ cosines / spacing))
+    size, oriented = image.GetSize(), geometry.orientation(image.GetDirection(), axis)
+    part = [slice(0, n) for n in size] if region is None else geometry.region_indices(image, *region)
+    slices, *box = oriented.box(part, size)
     count, overlap = 1, 0.5 if augmented else 1 / tiles.EDGE
-    _, *in_plane = geometry.orientation(image.GetDirection(), axis).axes
-    for other, field in zip(in_plane, model.field_of_view, strict=True):
-        length = geometry.resized_length(size[other], spacing[other], model.in_plane_spacing)
-        asked = min(length, math.ceil(part[other] * spacing[other] / model.in_plane_spacing))
-        seen = tiles.surroundings(0, asked, field, length)
-        length = length if region is None else seen.stop - seen.start
+    for other, field, asked in zip(oriented.axes[1:], model.field_of_view, box, strict=True):
+        length = geometry.resized_length(size[other], image.GetSpacing()[other], model.in_plane_spacing)
+        if region is not None:
+            width = size[other] / length
+            seen = tiles.surroundings(int(asked.start / width), math.ceil(asked.stop / width), field, length)
+            length = seen.stop - seen.start
         count *= len(geometry.windows(max(length, field), field, overlap)[0])
     passes = count if augmented or count == 1 else FIRST_PASS * count + 1
-    slices = max(1, int(part[axis]))
+    slices = slices.stop - slices.start
     if size[axis] <= model.num_slices:
         return passes * slices / model.num_slices
     _starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)
