@@ -9,7 +9,7 @@ from unit import small
 
 from csam.errors import InputError
 from csam.image.raster import Raster
-from csam.pipeline.run_time import FIRST_PASS, Speed, measure, work
+from csam.pipeline.run_time import CLOSE_PASSES, FIRST_PASS, Speed, measure, work
 from csam.pipeline.sliding_window import Sampling
 from csam.pipeline.tiles import first_pass, surroundings
 
@@ -41,8 +41,8 @@ def test_a_field_of_view_that_is_not_square_is_laid_along_rows_and_columns(model
     assert work(raster(64, 16, model.num_slices), model) == 1.0
     assert work(raster(64, 64, model.num_slices), model, augmented=True) == 7.0
     assert work(raster(16, 64, model.num_slices), model, augmented=True) == 7.0
-    looks = FIRST_PASS * 5 + 1
-    assert work(raster(64, 64, model.num_slices), model) == looks, "five tiles at a glance, one of them closely"
+    looks = FIRST_PASS * 5 + CLOSE_PASSES
+    assert work(raster(64, 64, model.num_slices), model) == looks, "five tiles at a glance, one place closely"
 
 
 def test_a_region_limits_the_work(model):
@@ -66,7 +66,7 @@ def test_a_region_in_the_middle_is_near_more_tiles_than_one_in_a_corner(model, d
     for first, last in ((0, 5), (48, 52), (94, 99)):
         seen = surroundings(first, last + 1, 16, 100)
         tiles = len(first_pass((16, seen.stop - seen.start), (16, 16)))
-        assert foretold(first, last) == (FIRST_PASS * tiles**2 + 1 if tiles > 1 else 1)
+        assert foretold(first, last) == (FIRST_PASS * tiles**2 + CLOSE_PASSES if tiles > 1 else 1)
     assert foretold(48, 52) > foretold(0, 5)
 
 

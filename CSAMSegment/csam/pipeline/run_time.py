@@ -24,7 +24,9 @@ from . import tiles
 from .input_check import chosen_axis
 
 FIRST_PASS = 0.4
-"""What a tile's first pass costs beside a close pass with its samples."""
+"""What a tile's first pass costs beside one with all the samples."""
+CLOSE_PASSES = 1.25
+"""What the close passes cost, which share out the samples, beside a tile with all of them."""
 MEASURED_PART = 4
 """The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
 
@@ -88,7 +90,7 @@ def work(
 ) -> float:
     """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
 
-    Of the default run, which takes its samples where something is found, one close pass is foretold for a window.
+    Of the default run, which takes its samples where something is found, one place is foretold for a window.
     Raises InputError for a region outside the image.
     """
     axis = chosen_axis(image, model, slice_axis)
@@ -103,7 +105,7 @@ def work(
             seen = tiles.surroundings(int(asked.start / width), math.ceil(asked.stop / width), field, length)
             length = seen.stop - seen.start
         count *= len(geometry.windows(max(length, field), field, overlap)[0])
-    passes = count if augmented or count == 1 else FIRST_PASS * count + 1
+    passes = count if augmented or count == 1 else FIRST_PASS * count + CLOSE_PASSES
     slices = slices.stop - slices.start
     if size[axis] <= model.num_slices:
         return passes * slices / model.num_slices
