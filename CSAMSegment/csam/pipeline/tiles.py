@@ -16,7 +16,7 @@ FOUND = 0.02
 """Probability of any structure, anywhere in a window of slices, from which on a place gets a close pass."""
 EDGE = 8
 """What was found keeps a field of view's length divided by this from a tile's edges, where the image goes on."""
-SHARE = 0.75
+SHARE = 0.5
 """How much of a close pass's middle is its own; the rest is the first pass's, whose tiles lie otherwise."""
 
 LEANINGS = ((-1, -1), (1, 1))
@@ -151,7 +151,7 @@ def _along(indices: np.ndarray, field: int, room: int, inside: slice, leaning: i
     """First pixels of tiles along an axis, over a piece that has these indices and, where there is room, more of what
     lies on one side of it."""
     first, stop = int(indices[0]), int(indices[-1]) + 1
-    more = field // 2
+    more = 2 * field // EDGE
     if stop - first <= room:
         more = min(more, room - (stop - first))
     first, stop = (first - more if leaning < 0 else first), (stop + more if leaning > 0 else stop)
