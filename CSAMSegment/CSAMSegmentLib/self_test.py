@@ -54,7 +54,7 @@ def run(tests: list[Callable], setUp: Callable, show: Callable) -> str:
             logging.warning("CSAMSegment self-test SKIPPED: %s. %s", test.__doc__, reason)
     if not skipped:
         return "Test passed"
-    return f"Test passed, but {len(skipped)} of {len(tests)} parts were SKIPPED, for they need PyTorch; see the log"
+    return f"Test passed, but {len(skipped)} of {len(tests)} parts were SKIPPED, because they need PyTorch; see the log"
 
 
 def tests(makeLogic: Callable) -> list[Callable]:
@@ -91,7 +91,7 @@ def tests(makeLogic: Callable) -> list[Callable]:
             found = slicer.util.arrayFromSegmentBinaryLabelmap(output.segmentation, output.segment_ids[0], volume) > 0
             dice = 2 * np.sum(found & (truth == CAVITY)) / (np.sum(found) + np.sum(truth == CAVITY))
             assert dice >= LEAST_DICE, f"Dice of {dice:.3f} on the phantom; at least {LEAST_DICE} is expected."
-            assert stages, "The run told nothing of its progress."
+            assert stages, "The run reported no progress."
             _check_nodes(volume, output)
 
     def test_a_cancel_leaves_the_scene_as_it_was():

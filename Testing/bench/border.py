@@ -2,9 +2,9 @@
 
     python Testing/bench/border.py DATASET --folds out/bench/compare/DATASET/2000-steps/csam --without SC-N-06
 
-Every scan is judged by the model of its fold, as the product runs it. The distance alone knows nothing of the image:
+Every scan is assessed by the model of its fold, as the product runs it. The distance alone knows nothing of the image:
 what it finds is owed to errors lying along the border, whoever drew it. And a finder that is taught with the truth of
-the other patients (findable.py) tells what a learned doubt could find. Prints the table, writes OUT as JSON.
+the other patients (findable.py) tells what a learned map could find. Prints the table, writes OUT as JSON.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def border_distance(found: sitk.Image) -> np.ndarray:
     return np.abs(sitk.GetArrayFromImage(signed))
 
 
-def judge(case, model, samples: int) -> tuple[dict, np.ndarray, np.ndarray]:
+def assess(case, model, samples: int) -> tuple[dict, np.ndarray, np.ndarray]:
     """One scan: how many voxels of the region are wrong, how far from the border, and how well they are found.
 
     And of the region's voxels what a finder may know of them, and whether they are wrong.
@@ -90,7 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     held_out, _ = split(options.dataset, from_folds(options.folds))
     held_out = [held for held in held_out if not re.search(options.without, held.case.name)]
-    figures, known, wrong = zip(*(judge(held.case, held.models[0], options.samples) for held in held_out), strict=True)
+    figures, known, wrong = zip(*(assess(held.case, held.models[0], options.samples) for held in held_out), strict=True)
     told = cross_fitted(known, wrong, [held.case.patient for held in held_out])
     for scan, chance, truth in zip(figures, told, wrong, strict=True):
         scan["AUROC of a learned finder"] = measures.error_auroc(chance, truth)

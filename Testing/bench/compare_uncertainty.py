@@ -1,11 +1,11 @@
-"""Which doubt deserves to be shown? Softmax, CSAM's gates, test-time augmentation, both, or an ensemble.
+"""Which uncertainty should be shown? Softmax, CSAM's gates, test-time augmentation, both, or an ensemble.
 
     python Testing/bench/compare_uncertainty.py DATASET --model MODEL ... [--shifts none noise ...] [--training]
     python Testing/bench/compare_uncertainty.py DATASET --folds out/bench/compare/DATASET/2000-steps/csam
 
 Runs on the validation patients of a model, which it was not trained on, as they are and made worse (see degrade.py).
 Several models with the same validation patients make a deep ensemble. --folds takes all models that compare.py left of
-a network, or those of a cross-validation (its folder): every scan is judged by those of its own fold, whose seeds are
+a network, or those of a cross-validation (its folder): every scan is assessed by those of its own fold, whose seeds are
 the ensemble. Every pass is kept in OUT, so that a stopped run goes on where it was. Prints tables, writes
 OUT/uncertainty.json and .png. --training adds the training patients as a check apart: nothing is to be chosen by them.
 """
@@ -24,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from assessment import Assessed, assess
 from degrade import SHIFTS, degrade
-from doubt_figures import case_scores, slice_scores, volume_intervals, voxels
-from doubt_tables import draw, text
-from doubts import Judged, judge
 from paired import public
 from passes import MIRRORED, Passes, relative_costs
+from uncertainty_figures import case_scores, slice_scores, volume_intervals, voxels
+from uncertainty_tables import draw, text
 
 from csam.cli import find_model
 from csam.image import geometry
@@ -101,14 +101,14 @@ def collect(cases: Sequence[HeldOut], shift: str, methods: Sequence[str], out: P
             print(f"{shift:18s}{case.name:24s}{seconds:8.1f} s", flush=True)
 
 
-def judged(cases: Sequence[HeldOut], members: int, shift: str, method: str, out: Path) -> list[Judged]:
+def assessed(cases: Sequence[HeldOut], members: int, shift: str, method: str, out: Path) -> list[Assessed]:
     """Every case as a method sees it with so many of its models."""
     found = []
     for held in cases:
         case, models = held.case, held.models[:members]
         stack, truth = scan(case, models[0], shift)
         stacked = [Passes(file_of(case, model, shift, out)).stacked(METHODS[method]) for model in models]
-        one = judge(
+        one = assess(
             np.concatenate(stacked),
             truth,
             stack.spacing,
@@ -120,7 +120,7 @@ def judged(cases: Sequence[HeldOut], members: int, shift: str, method: str, out:
     return found
 
 
-def figures(scans: Sequence[Judged]) -> dict:
+def figures(scans: Sequence[Assessed]) -> dict:
     return {
         "scans": len(scans),
         "dice": float(np.mean([scan.dice for scan in scans])),
@@ -164,13 +164,13 @@ def main() -> None:
         groups["training scans"] = (trained, "none", short)
     costs = relative_costs(first.network(), first.field_of_view)
     table: dict[str, dict[str, dict]] = {}
-    seen: dict[str, list[Judged]] = {}
+    seen: dict[str, list[Assessed]] = {}
     for group, (cases, shift, methods) in groups.items():
         if shift != "none":
             cases = [held for held in cases if re.search(options.worse_scans, held.case.name)]
         collect(cases, shift, methods, options.out)
         for name, method, members in named(methods, len(ensembles[0])):
-            scans = judged(cases, members, shift, method, options.out)
+            scans = assessed(cases, members, shift, method, options.out)
             cost = members * costs(METHODS[method])
             table.setdefault(group, {})[name] = {"cost": cost} | figures(scans)
             print(text(group, name, table[group][name]), flush=True)

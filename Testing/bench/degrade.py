@@ -1,4 +1,4 @@
-"""Scans made worse, or other, in ways scanners and patients make them so: does the doubt rise where the error does?"""
+"""Scans made worse, or other, as scanners and patients make them: does the error probability rise with the error?"""
 
 from __future__ import annotations
 

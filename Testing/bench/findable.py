@@ -1,4 +1,4 @@
-"""A finder of wrong voxels that is taught with truth: what a learned doubt could find beyond the model's own."""
+"""A finder of wrong voxels that is taught with truth: what a learned map could find beyond the model's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def features(chance: np.ndarray, inside: np.ndarray, found: np.ndarray, image: n
 
     chance: of error, as the model tells it. inside: the probability of any structure. found: whether one was found.
     """
-    doubt = np.minimum(inside, 1 - inside)
+    stated = np.minimum(inside, 1 - inside)
     distance = np.stack([_signed(part) for part in found])
     bright = np.stack([_relative(picture, part) for picture, part in zip(image, found, strict=True)])
     outward = sum(
@@ -28,9 +28,14 @@ def features(chance: np.ndarray, inside: np.ndarray, found: np.ndarray, image: n
     area = found.sum((1, 2))
     shown = np.flatnonzero(area) if area.any() else np.array([0])
     place = (np.arange(len(found)) - shown[0]) / max(1, shown[-1] - shown[0])
-    of_slices = (place, area, *(_beside(area, step) / (area + 50) for step in (-1, 1)), doubt.sum((1, 2)) / (area + 50))
+    of_slices = (
+        place,
+        area,
+        *(_beside(area, step) / (area + 50) for step in (-1, 1)),
+        stated.sum((1, 2)) / (area + 50),
+    )
     values = [chance, inside, distance, bright, outward, ndimage.gaussian_filter(bright, (0, 1.5, 1.5))]
-    values += [ndimage.gaussian_filter(doubt, (0, width, width)) for width in (1, 2, 4)]
+    values += [ndimage.gaussian_filter(stated, (0, width, width)) for width in (1, 2, 4)]
     values += [_beside(array, step, beyond) for array, beyond in ((inside, 0), (distance, -FAR)) for step in (-1, 1)]
     values += [np.broadcast_to(value[:, None, None], found.shape) for value in of_slices]
     return np.stack(values, -1).astype(np.float32)

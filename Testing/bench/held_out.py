@@ -1,4 +1,4 @@
-"""What models of a cross-validation make of scans they have not met, as they are, made worse, or other: kept on disk.
+"""What models of a cross-validation make of unseen scans, as they are, made worse, or other: kept on disk.
 
 Every scan is run once, in one orientation and without a calibration, and kept in OUT as arrays, so that figures of
 slices and of warnings cost seconds, and a stopped run goes on where it was.
@@ -39,7 +39,7 @@ SAMPLES = 2
 class Scan:
     """One scan as a run left it, in the stack's orientation: arrays (S, H, W).
 
-    error: the chance of error before calibration. fold: whose model ran it. kind: "none", one of WORSE, PHANTOM, OTHER.
+    error: its probability before calibration. fold: whose model ran it. kind: "none", one of WORSE, PHANTOM, OTHER.
     said: the run's warnings and those of the check before it, one or more of them. spacing: slice, row, column, mm.
     """
 
@@ -80,7 +80,7 @@ def scans(
     phantoms: Path | None = None,
     others: Sequence[Path] = (),
 ) -> Iterator[Scan]:
-    """Every held-out scan by the model that has not met its patient; those of ``worse`` of one in SHARE.
+    """Every held-out scan by the model that has not learned from its patient; those of ``worse`` of one in SHARE.
 
     phantoms: a data set of them, with seeds that taught no model, and others: images without the structure. The models
     share them out.

@@ -157,7 +157,7 @@ def map_errors(references: int, repeats: int) -> dict:
         return torch.cat([slab.mean_probabilities for slab in run.slabs(values)])
 
     reference = probabilities(references, "antithetic", 2**31)
-    doubtful = reference.amax(1) < 0.999
+    undecided = reference.amax(1) < 0.999
     levels = network.num_levels
     methods = [("independent", 20), ("antithetic", 4), ("antithetic", 8), ("antithetic", 20),
                ("quadrature", levels + 1), ("quadrature", 8), ("quadrature", 2 * levels)]  # fmt: skip
@@ -167,7 +167,7 @@ def map_errors(references: int, repeats: int) -> dict:
         squares = []
         for seed in range(1 if rule == "quadrature" else repeats):
             difference = probabilities(samples, rule, seed) - reference
-            squares.append(float(difference.square().sum(1)[doubtful].mean()))
+            squares.append(float(difference.square().sum(1)[undecided].mean()))
         rows.append({"rule": rule, "samples": samples, "map_error": statistics.mean(squares) ** 0.5})
         print(f"{rule:14s} {samples:7d} {rows[-1]['map_error']:10.5f}", flush=True)
     return {"model": model.name, "reference_draws": references, "repeats": repeats, "rows": rows}

@@ -1,4 +1,4 @@
-"""Boxes round the truth against the whole run, masked: what a region costs on scans that a model has not met.
+"""Boxes round the truth against the whole run, masked: what a region costs on scans that a model has not learned from.
 
     python Testing/bench/regions.py DATASET --models OUT/fold-{fold}/model --folds Resources/cardiac-lv/folds.json \
         --margins 25 40 --out regions.json

@@ -1,10 +1,10 @@
-"""The ways to run a model side by side on cross-validated scans: doubt, Dice and seconds of each.
+"""The ways to run a model side by side on cross-validated scans: error probability, Dice and seconds of each.
 
     python Testing/bench/run_modes.py DATASET --models OUT/fold-{fold}/model --folds Resources/cardiac-lv/folds.json \
         --out modes.json
 
 Ways: "augmented", every orientation over tiles everywhere, as before issue 21; "full", one orientation over the same
-tiles; "focused", the default run; a number is that of the samples. Each is judged with its own calibration,
+tiles; "focused", the default run; a number is that of the samples. Each is measured with its own calibration,
 cross-fitted, and each scan's Dice is compared with that of the first way named.
 """
 
@@ -48,7 +48,7 @@ def run(model: Model, images, way: str) -> Result:
 
 
 def folds_of(options: argparse.Namespace) -> list[tuple[Model, list[Case]]]:
-    """Every fold's model, without calibration, and the scans that it has not met."""
+    """Every fold's model, without calibration, and the scans that it has not learned from."""
     data = read_dataset(options.dataset, PATIENT)
     found = []
     for fold, (_, cases) in enumerate(read_folds(options.folds, data)[0]):
@@ -61,12 +61,12 @@ def folds_of(options: argparse.Namespace) -> list[tuple[Model, list[Case]]]:
 
 def figures(cases: Sequence[CaseMeasures], model: Model) -> dict:
     """Of one way, after its own calibration. interval_score: Gneiting & Raftery 2007, relative to the volume."""
-    judged = cross_fitted(cases, [label.value for label in model.labels])
-    found = summarise(judged, [label.name for label in model.labels])
+    assessed = cross_fitted(cases, [label.value for label in model.labels])
+    found = summarise(assessed, [label.name for label in model.labels])
     found["interval_score"] = mean(
         [
             (high - low + 2 / (1 - NOMINAL) * max(low - true, true - high, 0)) / true
-            for case in judged
+            for case in assessed
             for true, (low, _, high) in zip(case.truth_ml, case.intervals_ml, strict=True)
             if true > 0
         ]

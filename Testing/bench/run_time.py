@@ -2,7 +2,8 @@
 
     python Testing/bench/run_time.py --stacks demo --repeats 5 --base ../an-older-checkout
 
-Every competitor is a process of its own, warm, and they take turns: ratios within one run hold on a shared machine.
+Every competitor is a process of its own, warm, and they take turns: ratios within one run hold on a shared machine, and
+those of processor time best.
 GFLOP are counted by torch in one run on one thread. A network's weights do not change its time: the rivals' are fresh.
 
 nnU-Net is its own code, planner, preprocessing, predictor and export, or it is left out and the table says so. Its
@@ -74,7 +75,7 @@ class Competitor:
 
 def measure(stack: str, names: list[str], repeats: int, base: Path | None, count: bool = True) -> list[dict]:
     """A row a competitor, in their order; one that cannot run here has no seconds."""
-    rows = {name: {"stack": stack, "competitor": name, "seconds": []} for name in names}
+    rows = {name: {"stack": stack, "competitor": name, "seconds": [], "cpu_seconds": []} for name in names}
     there = {name: Competitor(name, stack, base) for name in names}
     for name in names:
         warm = there[name].ask("run")
@@ -82,27 +83,35 @@ def measure(stack: str, names: list[str], repeats: int, base: Path | None, count
     for _ in range(repeats):
         for name in names:
             answer = there[name].ask("run")
-            rows[name]["seconds"] += [answer["seconds"]] if answer else []
+            for kind in ("seconds", "cpu_seconds"):
+                rows[name][kind] += [answer[kind]] if answer else []
     for name in names:
         rows[name] |= there[name].ask("peak") or {}
         there[name].close()
-    first = statistics.median(rows[names[0]]["seconds"] or [float("nan")])
-    for row in rows.values():
-        if row["seconds"]:
-            row["median"] = statistics.median(row["seconds"])
-            row["times_the_first"] = row["median"] / first
+    for kind, median, ratio in (
+        ("seconds", "median", "times_the_first"),
+        ("cpu_seconds", "cpu_median", "cpu_times_the_first"),
+    ):
+        first = statistics.median(rows[names[0]][kind] or [float("nan")])
+        for row in rows.values():
+            if row[kind]:
+                row[median] = statistics.median(row[kind])
+                row[ratio] = row[median] / first
     return list(rows.values())
 
 
 def table(rows: list[dict]) -> str:
-    lines = [f"{'stack':12s} {'':44s} {'seconds':>8s} {'ratio':>7s} {'GFLOP':>8s} {'GiB':>6s}"]
+    lines = [
+        f"{'stack':12s} {'':44s} {'seconds':>8s} {'ratio':>7s} {'CPU s':>8s} {'ratio':>7s} {'GFLOP':>8s} {'GiB':>6s}"
+    ]
     for row in rows:
         words = COMPETITORS[row["competitor"]]
         if not row["seconds"]:
             lines.append(f"{row['stack']:12s} {words:44s} cannot run here")
             continue
         gflop = f"{row['gflop']:8.0f}" if "gflop" in row else f"{'-':>8s}"
-        numbers = f"{row['median']:8.2f} {row['times_the_first']:7.2f} {gflop} {row['gib']:6.2f}"
+        numbers = f"{row['median']:8.2f} {row['times_the_first']:7.2f} "
+        numbers += f"{row['cpu_median']:8.2f} {row['cpu_times_the_first']:7.2f} {gflop} {row['gib']:6.2f}"
         lines.append(f"{row['stack']:12s} {words:44s} {numbers}")
     return "\n".join(lines)
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from assessment import near
 from compare_uncertainty import rounded
-from doubts import near
 from held_out import INVERTED, OTHER, PHANTOM, RESLICED, WORSE, Scan, scans
 from paired import public
 

@@ -97,14 +97,14 @@ def main() -> None:
     found = list(
         scans(options.dataset, options.folds, options.out / "held-out", WORSE, options.phantoms, options.others)
     )
-    judged = qualities(found)
-    warned = [told(scan, *one) for scan, one in zip(found, judged, strict=True)]
+    assessed = qualities(found)
+    warned = [told(scan, *one) for scan, one in zip(found, assessed, strict=True)]
     kinds = {kind: [n for n, scan in enumerate(found) if scan.kind == kind] for kind in {scan.kind for scan in found}}
     print(f"{'':20s}{'scans':>7s}{'poor':>7s}{'Dice':>8s}{'expected':>10s}")
     for kind in sorted(kinds, key=lambda kind: (kind != "none", kind)):
         some = kinds[kind]
         poor, dice = ([f(found[n]) for n in some] for f in (is_poor, lambda scan: scan.dice))
-        expected = np.mean([judged[n][0] for n in some])
+        expected = np.mean([assessed[n][0] for n in some])
         print(f"{kind:20s}{len(some):7d}{sum(poor):7d}{np.mean(dice):8.3f}{expected:10.3f}")
     groups = {"scans as they are": kinds["none"], "all": range(len(found))}
     table = {}

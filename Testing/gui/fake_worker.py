@@ -173,7 +173,8 @@ def result(image, labels, channels, options=Options(), radius_mm=25) -> Result:
         row, column = np.unravel_index(error[index].argmax(), error[index].shape)
         point = image.TransformIndexToPhysicalPoint((int(column), int(row), index))
         areas = (float(found[index].sum() * area), *[0.0] * (len(labels) - 1))
-        scores.append(SliceScore(index, float(wrong[index]), point, order.index(index) + 1, areas))
+        why = "the structure ends abruptly" if index == 0 else ""
+        scores.append(SliceScore(index, float(wrong[index]), point, order.index(index) + 1, areas, why))
     volume = float(found.sum() * area * spacing[2] / 1000)
     structures = [
         StructureVolume(

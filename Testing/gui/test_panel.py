@@ -228,6 +228,20 @@ def test_next_brings_every_view_to_the_worst_point(done):
     assert np.allclose(centres(), [row.point] * 3, atol=0.01)
 
 
+def test_the_panel_says_why_a_slice_comes_before_others(done):
+    rows = done.panel.review._rows
+    there = [row.index for row in rows].index(0)
+    assert not done.ui.whyLabel.text, "no slice is chosen yet"
+    done.ui.sliceTable.setCurrentCell(there, 1)
+    done.looks()
+    assert done.ui.whyLabel.text == "Why this slice: the structure ends abruptly."
+    assert done.ui.whyLabel.isVisibleTo(done.widget.parent)
+    assert done.ui.sliceTable.item(there, 0).toolTip() == done.ui.whyLabel.text
+    done.ui.sliceTable.setCurrentCell(1 - there if there < 2 else 0, 1)
+    done.looks()
+    assert not done.ui.whyLabel.isVisibleTo(done.widget.parent)
+
+
 def test_the_keys_do_what_their_buttons_do(done):
     keys = {shortcut.key.toString(): shortcut for shortcut in done.panel._shortcuts}
     assert set(keys) == {"N", "P", "M", "O"}

@@ -26,7 +26,7 @@ def typed(name: str):
 
     def work(dialog) -> int:
         assert dialog.textValue()
-        assert "not the patient's" in dialog.labelText()
+        assert "without the patient's name" in dialog.labelText()
         dialog.setTextValue(name)
         return 1
 
@@ -190,7 +190,7 @@ def test_a_name_that_makes_one_patient_of_several_is_asked_about(done, tmp_path)
     done.host.dialogs.answer(str(folder), typed("other"), qt.QMessageBox.Cancel)
     done.ui.keepCaseButton.click()
     said = done.host.dialogs.take()[-1].text
-    assert said.endswith("Patients so far: 2; with this case: 1. Keep this name?")
+    assert said.endswith("the cases so far count as those of 1 patient(s) instead of 2. Keep this name?")
     assert not (folder / "labelsTr" / "other.nii.gz").exists()
 
 

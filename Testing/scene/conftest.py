@@ -139,6 +139,7 @@ def _make_result(volume_node, labels=None, probabilities=False) -> Result:
             worst_point=image.TransformIndexToPhysicalPoint((0, 0, index)),
             rank=shape[0] - index,
             areas_mm2=(10.0 * index, 1.0),
+            reason="the area jumps" if index == shape[0] - 1 else "",
         )
         for index in range(shape[0])
     ]

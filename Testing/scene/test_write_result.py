@@ -160,6 +160,13 @@ def test_the_table_of_slices_counts_from_one_and_points_to_the_worst_spot_in_ras
     assert node.GetTable().GetValueByName(3, "Left ventricle (mm2)").ToDouble() == 30.0
 
 
+def test_the_table_of_slices_says_why_one_comes_before_others(volume, make_result, model):
+    node = write_result(make_result(volume), volume, model).slices
+    assert [row.why for row in read_slices(node)] == ["the area jumps", "", "", ""]
+    node.GetTable().RemoveColumnByName("why")
+    assert {row.why for row in read_slices(node)} == {""}, "a table of a scene from before"
+
+
 def test_the_worst_spot_is_given_where_a_transformed_volume_is_shown(host, volume, make_result, model):
     matrix = np.eye(4)
     matrix[:3, 3] = (100, 0, 0)

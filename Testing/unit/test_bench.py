@@ -8,10 +8,10 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import assessment
 import compare
 import compare_uncertainty
 import degrade
-import doubts
 import first_cases
 import numpy as np
 import paired
@@ -81,12 +81,12 @@ def test_a_worse_scan_keeps_its_shape_and_its_truth_where_the_picture_is(shift):
         assert worse[2][moved[2] == 1].min() > 150
 
 
-def test_the_same_prediction_many_times_leaves_no_doubt_but_that_of_its_probabilities():
+def test_the_same_prediction_many_times_leaves_no_error_probability_but_that_of_its_own():
     truth = np.zeros((4, 16, 16), np.uint8)
     truth[1:3, 4:12, 4:12] = 1
     foreground = np.where(truth, 0.9, 0.0).astype(np.float32)
     one = np.stack([1 - foreground, foreground])
-    found = doubts.judge(np.stack([one] * 3), truth, (8.0, 2.0, 2.0), True, "a", "p")
+    found = assessment.assess(np.stack([one] * 3), truth, (8.0, 2.0, 2.0), True, "a", "p")
     assert found.dice == 1
     assert found.case_scores["1 - pairwise Dice"] == pytest.approx(0)
     assert found.case_scores["1 - expected Dice"] == pytest.approx(1 - 2 * 0.9 / 1.9, abs=1e-6)
@@ -95,13 +95,13 @@ def test_the_same_prediction_many_times_leaves_no_doubt_but_that_of_its_probabil
     assert found.energy_distance == pytest.approx(0)
 
 
-def test_a_piece_that_was_left_out_is_doubted_as_the_product_doubts_it():
+def test_a_piece_that_was_left_out_raises_the_error_probability_as_in_the_product():
     """segment: what was removed was right with its probability times its share of what was found."""
     truth = np.zeros((3, 20, 20), np.uint8)
     truth[1, 2:8, 2:8] = 1
     foreground = np.where(truth, 0.9, 0.0).astype(np.float32)
     foreground[1, 14:16, 14:16] = 0.8
-    found = doubts.judge(np.stack([1 - foreground, foreground])[None], truth, (8.0, 2.0, 2.0), True, "a", "p")
+    found = assessment.assess(np.stack([1 - foreground, foreground])[None], truth, (8.0, 2.0, 2.0), True, "a", "p")
     stray = 4 * 0.8 * 4 / 40
     assert found.dice == 1
     difference, expected = 36 * 0.1 + stray, 36 * 0.9 + stray

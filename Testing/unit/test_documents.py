@@ -93,6 +93,14 @@ def test_the_figures_of_the_readme_are_those_of_the_shipped_model():
         assert words in readme, f"README.md does not say: {words}"
 
 
+def test_measurements_and_their_files_use_the_same_words():
+    """Only those that mean nothing else in code and figures."""
+    for path in (*ROOT.glob("Testing/bench/*.py"), *ROOT.glob("Resources/Benchmarks/*.json")):
+        text = path.read_text(encoding="utf-8").lower()
+        for other in ("doubt", "judge", "chance of error", "made heart", "not met"):
+            assert other not in text, f'{path.name} says "{other}": use {REFUSED_IN_SOURCES[other]}'
+
+
 @pytest.mark.parametrize(
     "name",
     ["README.md", "CHANGELOG.md", "CSAMSegment/Resources/UI/CSAMSegment.ui", "CSAMSegment/CSAMSegment.py",

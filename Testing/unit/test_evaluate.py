@@ -25,14 +25,14 @@ def result(labels, error, image, slice_axis=2):
     axes = tuple(2 - a for a in range(3) if a != slice_axis)
     expected = error.sum(axis=axes)
     order = list(np.argsort(-expected, kind="stable"))
-    found, doubt = sitk.GetImageFromArray(labels), sitk.GetImageFromArray(error)
-    for one in (found, doubt):
+    found, uncertain = sitk.GetImageFromArray(labels), sitk.GetImageFromArray(error)
+    for one in (found, uncertain):
         one.CopyInformation(image)
     return Result(
         labels=found,
-        error_probability=doubt,
-        entropy=doubt,
-        mutual_information=doubt,
+        error_probability=uncertain,
+        entropy=uncertain,
+        mutual_information=uncertain,
         probabilities=None,
         slice_axis=slice_axis,
         slices=tuple(SliceScore(n, float(v), (0, 0, 0), order.index(n) + 1) for n, v in enumerate(expected)),
@@ -174,9 +174,9 @@ def test_a_case_tells_whether_its_worst_slice_was_ranked_in_front(pair):
     found = truth.copy()
     found[4, 5:9, 6:10] = 1  # the only slice with an error
     image = small.placed(truth)
-    for doubted, first, three in (((4,), True, True), ((0, 1, 4), False, True), ((0, 1, 2), False, False)):
+    for suspected, first, three in (((4,), True, True), ((0, 1, 4), False, True), ((0, 1, 2), False, False)):
         error = np.full(truth.shape, 0.01, np.float32)
-        for place, k in enumerate(doubted):
+        for place, k in enumerate(suspected):
             error[k] = 0.9 - 0.1 * place
         figures = measure(CASE, image, result(found, error, image), [1, 2]).figures
         assert (figures["worst_slice_first"], figures["worst_slice_in_first_three"]) == (first, three)

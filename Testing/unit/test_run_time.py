@@ -7,9 +7,11 @@ import pytest
 import torch
 from unit import small
 
+from csam.errors import InputError
 from csam.image.raster import Raster
-from csam.pipeline.run_time import FIRST_PASS, Speed, measure, work
+from csam.pipeline.run_time import CLOSE_PASSES, FIRST_PASS, Speed, measure, work
 from csam.pipeline.sliding_window import Sampling
+from csam.pipeline.tiles import first_pass, surroundings
 
 
 def raster(columns, rows, slices, spacing=2.0):
@@ -39,8 +41,8 @@ def test_a_field_of_view_that_is_not_square_is_laid_along_rows_and_columns(model
     assert work(raster(64, 16, model.num_slices), model) == 1.0
     assert work(raster(64, 64, model.num_slices), model, augmented=True) == 7.0
     assert work(raster(16, 64, model.num_slices), model, augmented=True) == 7.0
-    looks = FIRST_PASS * 5 + 1
-    assert work(raster(64, 64, model.num_slices), model) == looks, "five tiles at a glance, one of them closely"
+    looks = FIRST_PASS * 5 + CLOSE_PASSES
+    assert work(raster(64, 64, model.num_slices), model) == looks, "five tiles at a glance, one place closely"
 
 
 def test_a_region_limits_the_work(model):
@@ -48,6 +50,29 @@ def test_a_region_limits_the_work(model):
     image = raster(3 * side, 3 * side, model.num_slices)
     region = (0.0, 0.0, 0.0), (2.0 * side, 2.0 * side, 8.0 * model.num_slices)
     assert work(image, model, region=region) < work(image, model)
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_a_region_in_the_middle_is_near_more_tiles_than_one_in_a_corner(model, direction):
+    """Counted for the tiles that a run takes, wherever the region lies."""
+    model = replace(model, in_plane_spacing=2.0, field_of_view=(16, 16))
+    image = raster(100, 100, model.num_slices)
+    image = replace(image, direction=(direction, 0, 0, 0, direction, 0, 0, 0, 1))
+
+    def foretold(first, last):
+        ends = sorted((direction * 2.0 * first, direction * 2.0 * last))
+        return work(image, model, region=((ends[0], ends[0], 0), (ends[1], ends[1], 8.0 * model.num_slices)))
+
+    for first, last in ((0, 5), (48, 52), (94, 99)):
+        seen = surroundings(first, last + 1, 16, 100)
+        tiles = len(first_pass((16, seen.stop - seen.start), (16, 16)))
+        assert foretold(first, last) == (FIRST_PASS * tiles**2 + CLOSE_PASSES if tiles > 1 else 1)
+    assert foretold(48, 52) > foretold(0, 5)
+
+
+def test_a_region_outside_the_image_is_refused(model):
+    with pytest.raises(InputError, match="outside"):
+        work(raster(32, 32, 4), model, region=((500.0,) * 3, (600.0,) * 3))
 
 
 def test_samples_count_on_top_of_what_is_done_once():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csam.image.geometry import pad_amounts
-from csam.pipeline.tiles import close_pass, everywhere, first_pass, fitted, surroundings
+from csam.pipeline.tiles import LEANINGS, close_pass, close_passes, everywhere, first_pass, fitted, surroundings
 
 FIELD = (32, 32)
 
@@ -43,22 +43,61 @@ PLACES = {
 }
 
 
+@pytest.mark.parametrize("leaning", [(0, 0), *LEANINGS])
 @pytest.mark.parametrize("places", PLACES.values(), ids=PLACES.keys())
-def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places):
+def test_what_was_found_lies_in_a_close_look_away_from_its_edges(places, leaning):
     found = found_at((80, 96), *places)
-    tiles, first = close_pass(found, FIELD, inside(found.shape))
+    tiles, first = close_pass(found, FIELD, inside(found.shape), leaning)
     total = first.astype(float)
     for tile in tiles:
         assert tile.weights.shape == FIELD
         total[tile.place] += tile.weights
     np.testing.assert_allclose(total, 1, atol=1e-5)
     assert (first[found] <= 0.5).all(), "no more than half is the first look's"
+    assert not found[np.sum([covered(tile, found.shape) for tile in tiles], 0) == 0].any() if tiles else not places
     assert (first == 1).all() == (not places)
 
 
 def test_one_tile_lies_in_the_middle_of_what_fits_into_it():
     tiles, _ = close_pass(found_at((80, 96), np.s_[30:36, 40:44], np.s_[44:50, 56:60]), FIELD, inside((80, 96)))
     assert [(tile.rows.start, tile.columns.start) for tile in tiles] == [(24, 34)]
+
+
+def covered(tile, shape):
+    mask = np.zeros(shape, int)
+    mask[tile.place] = 1
+    return mask
+
+
+def test_close_passes_share_out_the_samples_and_look_from_two_places():
+    found = found_at((80, 96), np.s_[30:36, 40:44])
+    passes = close_passes(found, FIELD, inside(found.shape), 5)
+    assert [list(numbers) for numbers, _, _ in passes] == [[0, 2, 4], [1, 3]]
+    (one,), (other,) = (tiles for _, tiles, _ in passes)
+    assert one.rows.start < other.rows.start
+    assert one.columns.start < other.columns.start
+
+
+def test_a_single_sample_is_taken_in_the_middle():
+    found = found_at((80, 96), np.s_[30:36, 40:44])
+    ((numbers, tiles, _),) = close_passes(found, FIELD, inside(found.shape), 1)
+    assert list(numbers) == [0]
+    assert [(tile.rows.start, tile.columns.start) for tile in tiles] == [(17, 26)]
+
+
+def test_where_something_is_found_everywhere_tiles_are_no_more_than_everywhere():
+    found = np.ones((80, 96), bool)
+    ((numbers, tiles, first),) = close_passes(found, FIELD, inside(found.shape), 4)
+    assert list(numbers) == [0, 1, 2, 3]
+    assert [(t.rows, t.columns) for t in tiles] == [(t.rows, t.columns) for t in everywhere(found.shape, FIELD)]
+    assert not first.any()
+
+
+def test_where_nothing_is_found_there_is_no_close_pass():
+    found = np.zeros((80, 96), bool)
+    passes = close_passes(found, FIELD, inside(found.shape), 4)
+    assert not any(tiles for _, tiles, _ in passes)
+    assert all((first == 1).all() for _, _, first in passes)
 
 
 def test_two_hearts_far_apart_take_two_tiles():

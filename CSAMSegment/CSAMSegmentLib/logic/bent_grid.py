@@ -107,7 +107,7 @@ def told(volume, bend: Bend) -> str:
         return ""
     return _(
         'The transform "{name}" bends the grid of the image, by up to {distance:.2g} mm ({share:.0%} of a voxel). '
-        "Volumes in ml follow it; areas in mm² are those of an even grid."
+        "Volumes in ml follow it; areas in mm² do not."
     ).format(name=volume.GetParentTransformNode().GetName(), distance=bend.millimetres, share=bend.share)
 
 

@@ -13,6 +13,7 @@ from .volume_geometry import point_in_ras
 
 LABEL = "label"
 SLICE, INDEX, RANK, WRONG_AREA, REVIEWED = "slice", "index", "rank", "expected wrong area (mm2)", "reviewed"
+WHY = "why"
 STRUCTURE, VOLUME, MEAN, LOW, HIGH = "structure", "volume (ml)", "mean (ml)", "low (ml)", "high (ml)"
 
 
@@ -22,6 +23,7 @@ class SliceRow:
 
     number: from 1, as people count. index: from 0 along the image's slice axis, as Slicer's Data Probe shows.
     rank: 1 is the slice to look at first. point: its worst point, world RAS. reviewed: ticked by the user.
+    why: what puts it before others, in a few words; empty where nothing does, and in tables of version 1.0.
     """
 
     number: int
@@ -30,6 +32,7 @@ class SliceRow:
     expected_wrong_area_mm2: float
     point: tuple[float, float, float]
     reviewed: bool
+    why: str = ""
 
 
 def read_volumes(node) -> list[StructureVolume]:
@@ -75,6 +78,7 @@ def slices_table(result: Result, reviewed: Collection[int] = ()):
         _column(WRONG_AREA, [score.expected_wrong_area_mm2 for score in scores]),
         *(_column(axis, [point[position] for point in points]) for position, axis in enumerate("RAS")),
         _column(REVIEWED, [int(score.index in reviewed) for score in scores], vtk.vtkIntArray),
+        _column(WHY, [score.reason for score in scores], vtk.vtkStringArray),
         *areas,
     )
 
@@ -90,7 +94,8 @@ def read_slices(node) -> list[SliceRow]:
         }
         point = (value["R"], value["A"], value["S"])
         numbers = (int(value[SLICE]), int(value[INDEX]), int(value[RANK]))
-        rows.append(SliceRow(*numbers, value[WRONG_AREA], point, bool(value[REVIEWED])))
+        why = table.GetValueByName(row, WHY).ToString() if table.GetColumnByName(WHY) else ""
+        rows.append(SliceRow(*numbers, value[WRONG_AREA], point, bool(value[REVIEWED]), why))
     return sorted(rows, key=lambda row: row.rank)
 
 

@@ -178,8 +178,8 @@ def _check_apart(sequence) -> None:
         shown = sequence.GetItemNumberFromIndexValue(value)
         if shown != item:
             raise InputError(
-                f'Of the sequence "{sequence.GetName()}" image {item + 1} lies at {value}, image {shown + 1} at '
-                f"{sequence.GetNthIndexValue(shown)}: nearer than the tolerance of its index "
-                f"({sequence.GetNumericIndexValueTolerance():g}), so that Slicer shows the same image for both. Set a "
+                f'In the sequence "{sequence.GetName()}", image {item + 1} (at {value}) and image {shown + 1} (at '
+                f"{sequence.GetNthIndexValue(shown)}) are nearer to each other than the tolerance of the index "
+                f"({sequence.GetNumericIndexValueTolerance():g}). Slicer shows the same image for both. Set a "
                 "smaller tolerance (SetNumericIndexValueTolerance), or other index values (module Sequences)."
             )

@@ -22,7 +22,7 @@ CONSENT = _(
 
 NO_EXTENSION = _(
     "The network needs PyTorch 2.4 or newer, which Slicer's Python does not have, and the PyTorch extension that "
-    'installs it is not there either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart '
+    'installs it is not installed either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart '
     "Slicer and try again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
 )
 
@@ -68,10 +68,10 @@ def install_torch(logic) -> None:
 def offline_advice() -> str:
     """How to install from a file on a computer without the internet: which file, and what to do with it."""
     return _(
-        "Without the internet: on another computer, download {wheel} from PyTorch's download site with the packages "
-        'that it requires ("pip download torch{version}" there, with the same Python version, fetches all), bring them '
-        "here, and type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
-        "Then try again."
+        'Without the internet: 1. On another computer with the same Python version, run "pip download torch{version}". '
+        "It fetches {wheel} and the packages that it requires. 2. Copy these files to a folder of this computer. "
+        "3. Type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
+        "4. Try again."
     ).format(wheel=wheel_name(), version=REQUIREMENT)
 
 

@@ -85,7 +85,7 @@ def check_volume(volume) -> None:
     if components != 1 or volume.IsA("vtkMRMLTensorVolumeNode"):
         raise InputError(
             f'The volume "{name}" has {components} values in each voxel (colour, or a series in time); one is '
-            'expected. Choose a single image, or take one component out (module "Vector to Scalar Volume").'
+            'expected. Choose a single image, or extract one component (module "Vector to Scalar Volume").'
         )
 
 
@@ -132,7 +132,7 @@ def transform_between(source, target, what: str) -> np.ndarray:
     names = " and ".join(f'"{node.GetName()}"' for node in (source, target) if node)
     if not (source.IsTransformToNodeLinear(target) if source is not None else target.IsTransformToWorldLinear()):
         raise InputError(
-            f"Between the image and {what} lies a transform that bends space ({names}). Put both under the same "
+            f"A transform that bends space ({names}) lies between the image and {what}. Put both under the same "
             "transform (module Transforms), or choose another output."
         )
     matrix = vtk.vtkMatrix4x4()
@@ -140,9 +140,9 @@ def transform_between(source, target, what: str) -> np.ndarray:
     matrix = array_from_matrix(matrix)
     if not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=TOLERANCE):
         raise InputError(
-            f"The transform {names} of {what} stretches or shears it, so that sizes are not those acquired. Harden it "
-            f"(module Transforms) if that is meant, and if its axes are then not at right angles, {RESAMPLE}; or take "
-            "the transform off."
+            f"The transform {names} stretches or shears {what}: its sizes are not those of the scan. Take the "
+            "transform off. If the new sizes are meant, harden it (module Transforms); if the axes are then not at "
+            f"right angles, {RESAMPLE}."
         )
     return matrix
 
@@ -179,7 +179,7 @@ def region_from_roi(roi, volume=None) -> tuple[tuple[float, float, float], tuple
     roi.GetRASBounds(bounds)
     low, high = np.array(bounds[::2]), np.array(bounds[1::2])
     if not np.all(high > low):
-        raise InputError(f'The region "{roi.GetName()}" is empty. Place it in a slice view, or do without a region.')
+        raise InputError(f'The region "{roi.GetName()}" is empty. Place it in a slice view, or choose no region.')
     if volume is not None and bends(volume):
         low, high = _unbent(low, high, volume)
     (left, back, bottom), (right, front, top) = low.tolist(), high.tolist()

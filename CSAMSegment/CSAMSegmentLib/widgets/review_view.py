@@ -14,6 +14,11 @@ from .keys_and_timers import drop_shortcuts, make_shortcuts
 RANK, SLICE, AREA, REVIEWED = range(4)
 
 
+def sentence(why: str) -> str:
+    """What a user reads of the reason why a slice comes before others."""
+    return _("Why this slice: {why}.").format(why=why)
+
+
 class ReviewView:
     """Walks a user through the slices, the one with rank 1 first.
 
@@ -81,6 +86,8 @@ class ReviewView:
                 if column == REVIEWED:
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
                     item.setCheckState(qt.Qt.Checked if row.reviewed else qt.Qt.Unchecked)
+                if row.why:
+                    item.setToolTip(sentence(row.why))
                 table.setItem(position, column, item)
         table.resizeRowsToContents()
         if self.current >= 0:
@@ -108,6 +115,9 @@ class ReviewView:
         text = _("{done} of {all} slices reviewed").format(done=done, all=len(self._rows)) if self._rows else ""
         self._ui.reviewedLabel.text = text
         self._ui.reviewedLabel.setVisible(bool(text))
+        why = self._rows[self.current].why if 0 <= self.current < len(self._rows) else ""
+        self._ui.whyLabel.text = sentence(why) if why else ""
+        self._ui.whyLabel.setVisible(bool(why))
 
     # Walking ------------------------------------------------------------------------------------------------------
 
@@ -136,6 +146,7 @@ class ReviewView:
         table.blockSignals(True)
         table.setCurrentCell(position, RANK)
         table.blockSignals(False)
+        self._showCount()
         self._onGo()
         slice_views.jump(self._result.place_now(self._rows[position].point))
 

@@ -56,7 +56,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
             "Go back there to keep it."
         )
     if _within(report, "provenance", "options", "region") is not None:
-        raise InputError("Only a region was segmented: nothing is known of the rest. Segment it all to keep it.")
+        raise InputError("Only a region was segmented, so the rest is unknown. Segment the whole image to keep it.")
 
 
 def _within(report, *names: str):
@@ -199,8 +199,8 @@ class TrainingCaseView:
             question = _("The data set has a case {name} already. Replace it?").format(name=name)
         elif before != after:
             question = _(
-                "With the name {name}, the part before the last underscore is taken for the patient. Patients so far: "
-                "{before}; with this case: {after}. Keep this name?"
+                "The part of a name before its last underscore stands for the patient. With {name}, the cases so far "
+                "count as those of {after} patient(s) instead of {before}. Keep this name?"
             ).format(name=name, after=after, before=before)
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
@@ -224,7 +224,7 @@ def _objections(result: ShownResult, model, reviewed_only: bool) -> list[str]:
         said.append(text.format(left=left, all=len(rows)))
     for label in model.labels:
         if segment_id(result.model, label.value) not in result.segments:
-            text = _('The segment "{name}" is missing. A model would learn that there is none.')
+            text = _('The segment "{name}" is missing. A model would learn that the structure is not there.')
             said.append(text.format(name=label.name))
     return said
 
@@ -234,7 +234,7 @@ def _ask_name(suggestion: str) -> str:
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
     dialog.setLabelText(
-        _("A name for the case, not the patient's. Begin the names of one patient's scans alike: p1_1, p1_2.")
+        _("A name for the case, without the patient's name. Begin the names of one patient's scans alike: p1_1, p1_2.")
     )
     dialog.setTextValue(suggestion)
     accepted = dialog.exec()

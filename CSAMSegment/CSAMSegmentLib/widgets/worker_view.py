@@ -165,7 +165,10 @@ class WorkerView:
         device = provenance.get("device") or self.device()["id"]  # the one that did the work
         name = _setting(run.model, device, samples, augmented)
         axis, region = options.get("slice_axis", "auto"), options.get("region")
-        size = work(raster_from_volume(run.volumes[0]), run.model, axis, region, augmented)
+        try:
+            size = work(raster_from_volume(run.volumes[0]), run.model, axis, region, augmented)
+        except CSAMError:  # the volume was moved during the run
+            return
         application().userSettings().setValue(name, f"{float(seconds) / size:.4g}")
         self.refresh()
 

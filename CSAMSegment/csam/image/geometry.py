@@ -261,15 +261,17 @@ def _corners(image: sitk.Image | Raster) -> np.ndarray:
     return indices * image.GetSpacing() @ np.reshape(image.GetDirection(), (3, 3)).T + image.GetOrigin()
 
 
-def region_indices(image: sitk.Image, low: Sequence[float], high: Sequence[float]) -> tuple[slice, slice, slice]:
+def region_indices(
+    image: sitk.Image | Raster, low: Sequence[float], high: Sequence[float]
+) -> tuple[slice, slice, slice]:
     """The image index ranges (i, j, k) that cover a box of patient space (LPS, mm), clipped to the image.
 
     Raises InputError when the box does not touch the image.
     """
-    corners = [
-        image.TransformPhysicalPointToContinuousIndex([float(v) for v in corner])
-        for corner in itertools.product(*zip(low, high, strict=True))
-    ]
+    to_index = np.linalg.inv(np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing())
+    corners = np.array(list(itertools.product(*zip(low, high, strict=True))), float)
+    # A corner on a voxel's border belongs to the same voxel however the sum is rounded.
+    corners = np.round((corners - image.GetOrigin()) @ to_index.T, 9)
     start = np.maximum(np.ceil(np.min(corners, 0) - 0.5), 0).astype(int)
     stop = np.minimum(np.floor(np.max(corners, 0) + 0.5) + 1, image.GetSize()).astype(int)
     if np.any(stop <= start):

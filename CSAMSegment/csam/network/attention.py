@@ -89,9 +89,12 @@ class SemanticAttention(nn.Module):
         self.linear = nn.Sequential(nn.Linear(num_channels, hidden), nn.ReLU(), nn.Linear(hidden, num_channels))
         _begin(self.linear[-1], OPEN / 2)  # it is counted twice
 
+    def gate(self, largest: Tensor, mean: Tensor) -> Tensor:
+        """(C,) from the maximum and the mean of every channel, (C,) each."""
+        return torch.sigmoid(self.linear(largest.to(mean.dtype)) + self.linear(mean)).to(largest.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.linear(x.amax((0, 2, 3)).to(wide(x))) + self.linear(x.mean((0, 2, 3), dtype=wide(x)))
-        return x * torch.sigmoid(gate).to(x.dtype)[None, :, None, None]
+        return x * self.gate(x.amax((0, 2, 3)), x.mean((0, 2, 3), dtype=wide(x)))[:, None, None]
 
 
 class PositionalAttention(nn.Module):
@@ -102,9 +105,13 @@ class PositionalAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3)
         _begin(self.conv, OPEN)
 
+    def gate(self, largest: Tensor, mean: Tensor) -> Tensor:
+        """(H, W) from the maximum and the mean at every pixel, (H, W) each."""
+        pooled = torch.stack((largest.to(mean.dtype), mean))
+        return torch.sigmoid(self.conv(pooled[None]))[0, 0].to(largest.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.stack((x.amax((0, 1)).to(wide(x)), x.mean((0, 1), dtype=wide(x))))
-        return x * torch.sigmoid(self.conv(pooled[None])).to(x.dtype)
+        return x * self.gate(x.amax((0, 1)), x.mean((0, 1), dtype=wide(x)))
 
 
 class SliceAttention(nn.Module):
@@ -134,17 +141,21 @@ class SliceAttention(nn.Module):
             _begin(self.linear[-1], OPEN / 2)
 
     def gate_distribution(self, x: Tensor) -> GateDistribution:
-        """The distribution of the gate's logits for x of shape (S, C, H, W), always in float32.
+        """The distribution of the gate's logits for x of shape (S, C, H, W), at least in float32.
 
         Without uncertainty it has no spread. Raises InputError when S is not the number of slices it was built for.
         """
-        if x.shape[0] != self.num_slices:
+        return self.distribution(x.amax((1, 2, 3)), x.mean((1, 2, 3), dtype=wide(x)))
+
+    def distribution(self, largest: Tensor, mean: Tensor) -> GateDistribution:
+        """As ``gate_distribution``, from the maximum and the mean of every slice, (S,) each."""
+        if len(mean) != self.num_slices:
             raise InputError(
-                f"The stack has {x.shape[0]} slices and the network was built for {self.num_slices}; "
+                f"The stack has {len(mean)} slices and the network was built for {self.num_slices}; "
                 "pad the stack by repeating its edge slices, or run it in windows."
             )
-        with _without_autocast(x.device.type):
-            gate = self.linear(x.amax((1, 2, 3)).float()) + self.linear(x.mean((1, 2, 3), dtype=torch.float32))
+        with _without_autocast(mean.device.type):
+            gate = self.linear(largest.to(mean.dtype)) + self.linear(mean)
             if not self.uncertainty:
                 return GateDistribution(gate, gate.new_zeros(gate.shape[0], 0), torch.zeros_like(gate))
             hidden = torch.relu(gate)

@@ -22,11 +22,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .attention import CSAM, GateDistribution, wide
 from .networks import ConvBlock, CSAMUNet, CSAMUNetPlusPlus
 from .parallel import Threads
 
 Gates = Sequence[Tensor]
 """One tensor a level, shallowest first: the gates' logits (samples, slices)."""
+
+
+ELEMENTS_TO_SUM = 2**16
+"""Of a slice, to be summed up over the slices at a time: with its sum it stays in a CPU's cache."""
 
 
 def layout(device: torch.device) -> torch.memory_format:
@@ -50,6 +55,14 @@ def upsampled(x: Tensor, rows: int = 2, columns: int = 2) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
+def _over_slices(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum and sum over the slices, (C, H, W) each, in x's own order in memory."""
+    largest, total = x[0], x[0].to(wide(x))
+    for one in x[1:]:
+        largest, total = torch.maximum(largest, one), total + one
+    return largest, total
+
+
 def scaled(gates: Tensor, x: Tensor, onto: Tensor) -> Tensor:
     """onto + g·x for every sample, (samples·slices, C, H, W).
 
@@ -63,25 +76,26 @@ class AfterUpsampling:
     """A 3×3 convolution of a map that is upsampled ×2 first, at half the multiplications.
 
     Upsampling rows, upsampling columns and mixing channels commute. So only the columns are upsampled at first; a 1×3
-    convolution there, on half the pixels, gives the shares of the kernel's three rows; these are upsampled along the
-    rows and added up, each moved by its row. Where a share would come from outside the map there is none, which is the
-    zero padding of the original. The bias goes to the middle row: upsampling leaves a constant alone.
+    convolution there, on half the pixels, gives the share of each of the kernel's three rows; these are upsampled along
+    the rows and added up, each moved by its row. Where a share would come from outside the map there is none, which is
+    the zero padding of the original. The bias goes to the middle row: upsampling leaves a constant alone. The shares
+    are maps of their own: as channels of one map, adding them up would take a CPU longer than the convolution.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype | None = None):
-        outputs, inputs, dtype = *weight.shape[:2], dtype or weight.dtype
-        self.weight = laid_out(weight.permute(2, 0, 1, 3).reshape(3 * outputs, inputs, 1, 3), dtype)
-        self.bias = None
-        if bias is not None:
-            self.bias = torch.cat((torch.zeros_like(bias), bias, torch.zeros_like(bias))).to(dtype)
+        dtype = dtype or weight.dtype
+        self.weights = [laid_out(weight[:, :, [row]], dtype) for row in range(3)]
+        self.biases = [None, None if bias is None else bias.to(dtype), None]
 
     def __call__(self, x: Tensor) -> Tensor:
-        shares = upsampled(F.conv2d(upsampled(x, rows=1), self.weight, self.bias, padding=(0, 1)), columns=1)
-        above, here, below = shares.chunk(3, dim=1)
-        result = here.contiguous(memory_format=layout(x.device))
-        result[:, :, 1:] += above[:, :, :-1]
-        result[:, :, :-1] += below[:, :, 1:]
-        return result
+        wide = upsampled(x, rows=1)
+        above, here, below = (
+            upsampled(F.conv2d(wide, weight, bias, padding=(0, 1)), columns=1)
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        )
+        here[:, :, 1:] += above[:, :, :-1]
+        here[:, :, :-1] += below[:, :, 1:]
+        return here
 
 
 class Decoding:
@@ -120,6 +134,40 @@ class Decoding:
             self.threads.map(work, range(0, len(x), slices), x.device)
             features.append(x := out)
         return features
+
+    def gate(self, gates: CSAM, x: Tensor) -> tuple[Tensor, GateDistribution | None]:
+        """x, (S, C, H, W), as ``gates.content_gates`` gives it, and the slice gate's distribution.
+
+        In two walks over x, by rows and by slices, of pieces that a CPU's cache holds: all that the first two gates ask
+        for can be told from the maximum and the mean over the slices, because a channel's gate is not negative.
+        """
+        channel, pixel = x.new_ones(()), x.new_ones(())
+        if gates.semantic or gates.positional:
+            step = self.threads.share(x.shape[2], max(1, ELEMENTS_TO_SUM // (x.shape[1] * x.shape[3])), x.device)
+            pieces = self.threads.map(
+                lambda at: _over_slices(x[:, :, at : at + step]), range(0, x.shape[2], step), x.device
+            )
+            if gates.semantic:
+                largest = torch.stack([most.amax((1, 2)) for most, _ in pieces]).amax(0)
+                mean = torch.stack([total.sum((1, 2)) for _, total in pieces]).sum(0) / (x.numel() // x.shape[1])
+                channel = gates.semantic_att.gate(largest, mean)[:, None, None]
+            if gates.positional:
+                largest = torch.cat([(most * channel).amax(0) for most, _ in pieces])
+                mean = torch.cat([(total * channel).sum(0) for _, total in pieces]) / (x.shape[0] * x.shape[1])
+                pixel = gates.positional_att.gate(largest, mean)
+        content = torch.empty_like(x) if gates.semantic or gates.positional else x
+
+        def work(number: int) -> tuple[Tensor, Tensor]:
+            self.threads.pause()
+            if content is not x:
+                content[number] = (x[number] * channel).mul_(pixel)
+            return content[number].amax(), content[number].to(wide(x)).mean()
+
+        summaries = self.threads.map(work, range(len(x)), x.device)
+        if not gates.slice:
+            return content, None
+        largest, mean = map(torch.stack, zip(*summaries, strict=True))
+        return content, gates.slice_att.distribution(largest, mean)
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         self.threads.pause()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .attention import GateDistribution, apply_slice_gate
+from .attention import CSAM, GateDistribution, apply_slice_gate
 from .decoding import Gates, decoding
 from .gate_sampling import sample_gates
 from .parallel import Threads
@@ -49,18 +49,12 @@ class GatePosterior:
         self._decoding = None if network.training else decoding(network, self.threads, x.dtype)
         self.distributions: list[GateDistribution | None]
 
-        def gate(level: int) -> tuple[Tensor, GateDistribution | None]:
-            gates, features = network.gates[level], self.features[level]
-            content = gates.content_gates(features)
-            return content, gates.slice_att.gate_distribution(content) if gates.slice else None
-
-        levels = range(network.num_levels)
         if network.training:
             self.features = network.encode(x)
-            gated = [gate(level) for level in levels]
+            gated = [_content_and_distribution(*each) for each in zip(network.gates, self.features, strict=True)]
         else:
             self.features = self._decoding.encode(x, elements or elements_at_once(x.device))
-            gated = self.threads.map(gate, levels, x.device)
+            gated = [self._decoding.gate(*each) for each in zip(network.gates, self.features, strict=True)]
         self.content, self.distributions = map(list, zip(*gated, strict=True))
 
     @property
@@ -100,6 +94,11 @@ class GatePosterior:
         """
         shared = self._decoding.shared([f[slices] for f in self.features], [c[slices] for c in self.content])
         return lambda gates: self._decoding.logits(shared, [g[:, slices] for g in gates])
+
+
+def _content_and_distribution(gates: CSAM, features: Tensor) -> tuple[Tensor, GateDistribution | None]:
+    content = gates.content_gates(features)
+    return content, gates.slice_att.gate_distribution(content) if gates.slice else None
 
 
 def sample_logits(

@@ -24,7 +24,9 @@ from . import tiles
 from .input_check import chosen_axis
 
 FIRST_PASS = 0.4
-"""What a tile's first pass costs beside a close pass with its samples."""
+"""What a tile's first pass costs beside one with all the samples."""
+CLOSE_PASSES = 1.25
+"""What the close passes cost, which share out the samples, beside a tile with all of them."""
 MEASURED_PART = 4
 """The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
 
@@ -88,24 +90,23 @@ def work(
 ) -> float:
     """The size of a run, in windows of slices over the field of view. region, augmented: as in ``Options``.
 
-    Of the default run, which takes its samples where something is found, one close pass is foretold for a window.
+    Of the default run, which takes its samples where something is found, one place is foretold for a window.
+    Raises InputError for a region outside the image.
     """
     axis = chosen_axis(image, model, slice_axis)
-    spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize(), float)
-    part = size
-    if region is not None:
-        cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)))
-        part = np.minimum(size, np.ceil(np.subtract(*region[::-1]) @ cosines / spacing))
+    size, oriented = image.GetSize(), geometry.orientation(image.GetDirection(), axis)
+    part = [slice(0, n) for n in size] if region is None else geometry.region_indices(image, *region)
+    slices, *box = oriented.box(part, size)
     count, overlap = 1, 0.5 if augmented else 1 / tiles.EDGE
-    _, *in_plane = geometry.orientation(image.GetDirection(), axis).axes
-    for other, field in zip(in_plane, model.field_of_view, strict=True):
-        length = geometry.resized_length(size[other], spacing[other], model.in_plane_spacing)
-        asked = min(length, math.ceil(part[other] * spacing[other] / model.in_plane_spacing))
-        seen = tiles.surroundings(0, asked, field, length)
-        length = length if region is None else seen.stop - seen.start
+    for other, field, asked in zip(oriented.axes[1:], model.field_of_view, box, strict=True):
+        length = geometry.resized_length(size[other], image.GetSpacing()[other], model.in_plane_spacing)
+        if region is not None:
+            width = size[other] / length
+            seen = tiles.surroundings(int(asked.start / width), math.ceil(asked.stop / width), field, length)
+            length = seen.stop - seen.start
         count *= len(geometry.windows(max(length, field), field, overlap)[0])
-    passes = count if augmented or count == 1 else FIRST_PASS * count + 1
-    slices = max(1, int(part[axis]))
+    passes = count if augmented or count == 1 else FIRST_PASS * count + CLOSE_PASSES
+    slices = slices.stop - slices.start
     if size[axis] <= model.num_slices:
         return passes * slices / model.num_slices
     _starts, weights = geometry.slice_windows(int(size[axis]), model.num_slices)

@@ -117,11 +117,11 @@ class Sampling:
             def tick(fraction: float, position: int = number) -> None:
                 self.tick((position + fraction) / len(runs))
 
-            for tile, reducer in self._passes(x, known, wanted, field, inside, counted, tick):
-                blend = weight * torch.from_numpy(tile.weights)
+            for tile, numbers, reducer in self._passes(x, known, wanted, field, inside, counted, tick):
+                blend = weight * torch.from_numpy(tile.weights) * (len(numbers) / passes)
                 probabilities[tile.place] += blend[:, None] * reducer.mean_probabilities.cpu()
                 entropies[tile.place] += blend * reducer.expected_entropy.cpu()
-                self.areas[:, here] += slice_weights[:, None] * reducer.areas
+                self.areas[numbers, here] += slice_weights[:, None] * reducer.areas
             last = number + 1 == len(runs)
             done = num_slices if last else runs[number + 1][0] - start
             first, stop = max(start, asked.start), min(start + done, asked.stop)
@@ -144,15 +144,17 @@ class Sampling:
         inside: tuple[slice, slice],
         counted: Tensor,
         tick: Callable[[float], None],
-    ) -> Iterator[tuple[tiles.Tile, SampleReducer | FirstPass]]:
-        """The tiles of a window of slices, x (S, C, rows, columns), and what the samples of each add up to.
+    ) -> Iterator[tuple[tiles.Tile, range, SampleReducer | FirstPass]]:
+        """The tiles of a window of slices, x (S, C, rows, columns), the numbers of the samples that each is for, and
+        what these add up to.
 
         known: slices that the window is there for, all of which say where to sample; wanted: those to be sampled.
         inside: where the image lies. counted: (rows, columns), how much a pixel counts as area.
         """
         size = tuple(x.shape[-2:])
-        close, spent = tiles.everywhere(size, field), 0.0
-        if self.focused and len(close) > 1:
+        every, spent, samples = tiles.everywhere(size, field), 0.0, max(1, self.samples)
+        parts = [(range(samples), every, None)]
+        if self.focused and len(every) > 1:
             passes = tiles.first_pass(size, field)
             spent = 0.5
             first = torch.zeros(len(x), self.network.architecture["num_classes"], *size)
@@ -162,30 +164,34 @@ class Sampling:
                 def told(fraction: float, number: int = number) -> None:
                     tick(spent * (number + fraction) / len(passes))
 
-                reducer = self._piece(x[tile.place], known, torch.from_numpy(tile.weights), told, samples=0)
-                first[tile.place] += torch.from_numpy(tile.weights) * reducer.mean_probabilities.cpu()
-                entropies[tile.place] += torch.from_numpy(tile.weights) * reducer.expected_entropy.cpu()
+                weights = torch.from_numpy(tile.weights)
+                reducer = self._piece(x[tile.place], known, weights, told, None)
+                first[tile.place] += weights * reducer.mean_probabilities.cpu()
+                entropies[tile.place] += weights * reducer.expected_entropy.cpu()
             found = np.zeros(size, bool)
             found[inside] = first[(known, slice(1, None), *inside)].sum(1).amax(0) > tiles.FOUND
-            close, weights = tiles.close_pass(found, field, inside)
-            yield (
-                tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights),
-                FirstPass.of(first, entropies, counted * torch.from_numpy(weights), max(1, self.samples)),
-            )
-        for number, tile in enumerate(close):
+            parts = tiles.close_passes(found, field, inside, samples)
+            for numbers, _close, weights in parts:
+                area = counted * torch.from_numpy(weights)
+                whole = tiles.Tile(slice(0, size[0]), slice(0, size[1]), weights)
+                yield whole, numbers, FirstPass.of(first, entropies, area, len(numbers))
+        count, done = sum(len(close) for _numbers, close, _weights in parts), 0
+        for numbers, close, _weights in parts:
+            for tile in close:
 
-            def told(fraction: float, number: int = number) -> None:
-                tick(spent + (1 - spent) * (number + fraction) / len(close))
+                def told(fraction: float, done: int = done) -> None:
+                    tick(spent + (1 - spent) * (done + fraction) / count)
 
-            area = counted[tile.place] * torch.from_numpy(tile.weights)
-            yield tile, self._piece(x[tile.place], wanted, area, told, self.samples)
-        if not close:
+                area = counted[tile.place] * torch.from_numpy(tile.weights)
+                yield tile, numbers, self._piece(x[tile.place], wanted, area, told, numbers if self.samples else None)
+                done += 1
+        if not count:
             tick(1.0)
 
     def _piece(
-        self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None], samples: int
+        self, x: Tensor, wanted: slice, weights: Tensor, tick: Callable[[float], None], numbers: range | None
     ) -> SampleReducer:
-        """All samples of a window and tile, x (S, C, rows, columns).
+        """Samples of a window and tile, x (S, C, rows, columns), by their numbers; None: one with gates at their mean.
 
         Whatever a GPU fails at is done on the CPU; where its memory may be short, smaller pieces are tried before.
         Raises DeviceLost where it answers no more: then not even the weights can be had from it.
@@ -195,10 +201,10 @@ class Sampling:
             try:
                 largest = elements_at_once(self.device) // self.network.elements_per_slice(x)
                 # Several samples at a time keep a GPU busy; a CPU gains nothing by them.
-                largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" else max(1, samples))))
+                largest = max(1, min(largest, len(x) * (1 if self.device == "cpu" or not numbers else len(numbers))))
                 chunk = min(largest, self._chunk_limit)
                 return self._sample(
-                    x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick, samples
+                    x.contiguous().to(self.device), wanted, weights.to(self.device), chunk, tick, numbers
                 )
             except CSAMError:
                 raise
@@ -225,24 +231,30 @@ class Sampling:
             self.warnings.append(text)
 
     def _sample(
-        self, x: Tensor, wanted: slice, weights: Tensor, chunk: int, tick: Callable[[float], None], samples: int
+        self,
+        x: Tensor,
+        wanted: slice,
+        weights: Tensor,
+        chunk: int,
+        tick: Callable[[float], None],
+        numbers: range | None,
     ) -> SampleReducer:
         """chunk: how many slices are handled at a time, or, if those wanted are fewer, slices times samples."""
-        passes, count = max(1, samples), wanted.stop - wanted.start
-        rule = self.rule if samples else "mean"
+        rule, passes = ("mean", 1) if numbers is None else (self.rule, self.samples)
+        numbers, count = range(1) if numbers is None else numbers, wanted.stop - wanted.start
         finished, told = [], 0.0
 
         def watch() -> None:
             nonlocal told
             self.pause()
-            fraction = sum(finished) / (passes * count)
+            fraction = sum(finished) / (len(numbers) * count)
             if fraction > told:
                 tick(fraction)
                 told = fraction
 
         threads = Threads(watch)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
-        reducer = SampleReducer(passes, shape, weights)
+        reducer = SampleReducer(len(numbers), shape, weights)
         # Every piece takes its samples with the same seed, orientation after orientation: sample number i means the
         # same deviation everywhere.
         generator = torch.Generator().manual_seed(self.seed)
@@ -251,10 +263,12 @@ class Sampling:
         at_once = max(1, chunk // slices) if chunk > count else 1
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
-        def run_orientation(orientation: StackOrientation, numbers: range) -> None:
+        def run_orientation(orientation: StackOrientation, those: range) -> None:
             seen = orientation.apply(x).contiguous().to(self.number_format(self.network, self.device))
             posterior = GatePosterior(self.network, seen, threads, chunk * self.network.elements_per_slice(x))
-            gates = posterior.sample_gates(len(numbers), generator, rule)
+            gates = posterior.sample_gates(len(those), generator, rule)
+            taken = [at for at, number in enumerate(those) if number in numbers]
+            gates = [level[taken] for level in gates]
 
             def work(some: slice) -> None:
                 sampler = posterior.sampler(orientation.place(some, len(x)))
@@ -262,10 +276,10 @@ class Sampling:
                 def take(first: int) -> Tensor:
                     return sampler([level[first : first + at_once] for level in gates])
 
-                for begin in range(0, len(numbers), together):
-                    firsts = range(begin, min(begin + together, len(numbers)), at_once)
-                    for number, logits in enumerate(torch.cat(threads.map(take, firsts, x.device)), begin):
-                        reducer.add(numbers[number], orientation.undo(logits), some)
+                for begin in range(0, len(taken), together):
+                    firsts = range(begin, min(begin + together, len(taken)), at_once)
+                    for at, logits in enumerate(torch.cat(threads.map(take, firsts, x.device)), begin):
+                        reducer.add(numbers.index(those[taken[at]]), orientation.undo(logits), some)
                         finished.append(len(logits))
 
             threads.map(work, pieces, x.device)

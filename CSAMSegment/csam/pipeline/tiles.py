@@ -19,6 +19,10 @@ EDGE = 8
 SHARE = 0.5
 """How much of a close pass's middle is its own; the rest is the first pass's, whose tiles lie otherwise."""
 
+LEANINGS = ((-1, -1), (1, 1))
+"""Where the tiles of a close pass lie beside the middle of what they are for, along rows and columns; each for its part
+of the samples. Seen from two places, borders come out better than from one, and errors show more."""
+
 Size = tuple[int, int]
 
 
@@ -77,15 +81,18 @@ def _grid(rows: tuple, columns: tuple, size: Size) -> list[Tile]:
     ]
 
 
-def close_pass(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> tuple[list[Tile], np.ndarray]:
+def close_pass(
+    found: np.ndarray, field: Size, inside: tuple[slice, slice], leaning: Size = (0, 0)
+) -> tuple[list[Tile], np.ndarray]:
     """Tiles of the field's size over what was found, and the weights (H, W) of the first pass.
 
-    One tile in the middle of it all where that fits, else one for each piece, and several over a piece that is larger.
-    found: (H, W) bool. inside: where in it the image lies; tiles stay there where they fit.
+    One tile over it all where that fits, else one for each piece, and several over a piece that is larger.
+    found: (H, W) bool. inside: where in it the image lies; tiles stay there where they fit. leaning: one of
+    ``LEANINGS``; 0 is the middle itself.
     The weights, the first pass's among them, add up to 1 at every pixel: they fade over an EDGE towards a tile's
     edges, but for those of the image.
     """
-    corners = _corners(found, field, inside)
+    corners = _corners(found, field, inside, leaning)
     ramps = [np.outer(*(_ramp(c, f, i) for c, f, i in zip(at, field, inside, strict=True))) for at in corners]
     places = [tuple(slice(c, c + f) for c, f in zip(at, field, strict=True)) for at in corners]
     total = np.zeros(found.shape)
@@ -97,7 +104,21 @@ def close_pass(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> t
     return tiles, (first / whole).astype(np.float32)
 
 
-def _corners(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> list[Size]:
+def close_passes(
+    found: np.ndarray, field: Size, inside: tuple[slice, slice], samples: int
+) -> list[tuple[range, list[Tile], np.ndarray]]:
+    """Close passes that share out the samples, by their numbers: the numbers, the tiles, the first pass's weights.
+
+    Where these would be as many tiles as everywhere, it is those, for all samples, and nothing of the first pass.
+    """
+    leanings = LEANINGS if samples >= len(LEANINGS) else ((0, 0),)
+    passes = [close_pass(found, field, inside, leaning) for leaning in leanings]
+    if sum(len(tiles) for tiles, _ in passes) >= len(everywhere(found.shape, field)):
+        return [(range(samples), everywhere(found.shape, field), np.zeros(found.shape, np.float32))]
+    return [(range(first, samples, len(leanings)), *made) for first, made in enumerate(passes)]
+
+
+def _corners(found: np.ndarray, field: Size, inside: tuple[slice, slice], leaning: Size) -> list[Size]:
     corners: list[Size] = []
     left = found.copy()
     room = [f - 2 * (f // EDGE) for f in field]  # of a tile, for what is not to lie at its edge
@@ -108,7 +129,10 @@ def _corners(found: np.ndarray, field: Size, inside: tuple[slice, slice]) -> lis
                 sitk.ConnectedComponent(sitk.GetImageFromArray(left.astype(np.uint8)), True)
             )
             piece = pieces == pieces.ravel()[np.flatnonzero(pieces)[0]]
-        axes = [_along(np.flatnonzero(piece.any(1 - axis)), field[axis], room[axis], inside[axis]) for axis in (0, 1)]
+        axes = [
+            _along(np.flatnonzero(piece.any(1 - axis)), field[axis], room[axis], inside[axis], leaning[axis])
+            for axis in (0, 1)
+        ]
         for top in axes[0]:
             for left_ in axes[1]:
                 core = tuple(_core(corner, f, i) for corner, f, i in zip((top, left_), field, inside, strict=True))
@@ -123,9 +147,14 @@ def _extent(mask: np.ndarray) -> tuple[int, int]:
     return tuple(int(np.ptp(np.flatnonzero(mask.any(1 - axis)))) + 1 for axis in (0, 1))
 
 
-def _along(indices: np.ndarray, field: int, room: int, inside: slice) -> list[int]:
-    """First pixels of tiles along an axis, over a piece that has these indices."""
+def _along(indices: np.ndarray, field: int, room: int, inside: slice, leaning: int) -> list[int]:
+    """First pixels of tiles along an axis, over a piece that has these indices and, where there is room, more of what
+    lies on one side of it."""
     first, stop = int(indices[0]), int(indices[-1]) + 1
+    more = 2 * field // EDGE
+    if stop - first <= room:
+        more = min(more, room - (stop - first))
+    first, stop = (first - more if leaning < 0 else first), (stop + more if leaning > 0 else stop)
     middles = [(first + stop) / 2]
     if stop - first > room:
         starts = windows(stop - first, room, 0.25)[0]

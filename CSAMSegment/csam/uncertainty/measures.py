@@ -44,6 +44,14 @@ def most_probable(probabilities: Tensor) -> Tensor:
     return labels
 
 
+def areas_of(probabilities: Tensor, weights: Tensor) -> np.ndarray:
+    """(S, K), float64: what each structure covers of every slice; 0 for the background. weights: (H, W), a pixel's."""
+    labels = most_probable(probabilities)
+    areas = [((labels == k) * weights).sum((1, 2)) for k in range(1, probabilities.shape[1])]
+    # One copy from a device, however many structures.
+    return np.pad(torch.stack(areas, 1).cpu().numpy().astype(np.float64), ((0, 0), (1, 0)))
+
+
 def calibrated_error_probability(
     probability_of_label: np.ndarray, error_map: Sequence[tuple[float, float]]
 ) -> np.ndarray:
@@ -87,9 +95,7 @@ class SampleReducer:
         probabilities = torch.softmax(logits.float(), dim=1)
         self.probability_sum[slices] += probabilities
         self.entropy_sum[slices] += entropy(probabilities)
-        labels = most_probable(probabilities)
-        for k in range(1, logits.shape[1]):
-            self.areas[sample, slices, k] = ((labels == k) * self.weights).sum((1, 2)).cpu()
+        self.areas[sample, slices] = areas_of(probabilities, self.weights)
 
     @property
     def mean_probabilities(self) -> Tensor:
@@ -111,8 +117,5 @@ class FirstPass:
     @classmethod
     def of(cls, probabilities: Tensor, entropies: Tensor, weights: Tensor, samples: int) -> FirstPass:
         """weights: (H, W), how much a pixel counts as area."""
-        areas = np.zeros(probabilities.shape[:2])
-        labels = most_probable(probabilities)
-        for k in range(1, probabilities.shape[1]):
-            areas[:, k] = ((labels == k) * weights).sum((1, 2))
+        areas = areas_of(probabilities, weights)
         return cls(probabilities, entropies, np.repeat(areas[None], samples, 0))

@@ -1,4 +1,4 @@
-"""The comparison of doubts for people: a block of text a method, and a picture of all."""
+"""The comparison of uncertainties for people: a block of text a method, and a picture of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from paired import roomy
 COLOURS = ("#1a73e8", "#34a853", "#f9ab00", "#d93025", "#9334e6", "#12b5cb", "#9aa0a6")
 PANELS = (
     ("Wrong voxels found by the error probability, AUROC", lambda f: f["voxels"]["smoothed, isotonic"]["AUROC"]),
-    ("Interval score of the volume, low is good", lambda f: f["intervals"]["doubt around volume"]["interval score"]),
+    (
+        "Interval score of the volume, low is good",
+        lambda f: f["intervals"]["error probability around volume"]["interval score"],
+    ),
     ("Poor scans found: −Spearman of 1 − expected Dice", lambda f: -f["case_scores"]["1 - expected Dice"]["Spearman"]),
     ("... of 1 − pairwise Dice of the samples", lambda f: None if _pairwise(f) is None else -_pairwise(f)),
     (

@@ -1,4 +1,4 @@
-"""What a scan's passes say: segmentation, doubt of every voxel, scores of slices and case, volumes of the samples."""
+"""What a scan's passes say: segmentation, maps of where it may be wrong, scores of slices and case, volumes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from csam.training import measures
 from csam.uncertainty.continuity import largest_piece, missing_between
 
 REGION_MM = 10.0
-DOUBT_AT_A_BREAK = 0.9
+ERROR_AT_A_BREAK = 0.9
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessed:
     """One scan as one method sees it.
 
-    doubt, wrong, slices: of every voxel within REGION_MM of prediction or truth: doubt by kind ("1 - p", "entropy",
+    maps, wrong, slices: of every voxel within REGION_MM of prediction or truth: maps by kind ("1 - p", "entropy",
     "mutual information"), whether its label is wrong, the slice it lies in.
     case_scores, slice_scores: by name; the higher, the worse. wrong_area: true, mm², by slice.
     volumes: truth, segmentation, samples, in ml. difference: expected size of the error, ml.
@@ -32,7 +32,7 @@ class Judged:
     patient: str
     dice: float
     hausdorff: float
-    doubt: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]
     wrong: np.ndarray
     slices: np.ndarray
     case_scores: dict[str, float]
@@ -57,13 +57,13 @@ def expected_dice(inside: float, total: float, found: float) -> float:
     return 2 * inside / (found + total) if found + total > 0 else 1.0
 
 
-def judge(
+def assess(
     passes: np.ndarray, truth: np.ndarray, spacing: Sequence[float], connected: bool, name: str, patient: str
-) -> Judged:
+) -> Assessed:
     """passes: (n, K, S, h, w). truth: labels (S, H, W). spacing: slice, row, column, mm.
 
-    "smoothed" doubt is 1 - p under a Gaussian as wide as a pixel of the passes: a border is not known better.
-    "breaks" doubts what is missing between two slices that show a structure (csam.uncertainty.continuity).
+    "smoothed" is 1 - p under a Gaussian as wide as a pixel of the passes: a border is not known better.
+    "breaks" raises what is missing between two slices that show a structure (csam.uncertainty.continuity).
     """
     classes, size = passes.shape[1], truth.shape[1:]
     average = passes.mean(0)
@@ -80,10 +80,10 @@ def judge(
     information = np.maximum(-(average * np.log(np.maximum(average, 1e-12))).sum(0) - each, 0)
     information = resize(torch.from_numpy(information.astype(np.float32)), size).numpy()
     width = [n / m for n, m in zip(size, passes.shape[-2:], strict=True)]  # of a pixel of the passes, in voxels
-    doubt = {
+    maps = {
         "1 - p": 1 - probability,
         "smoothed": gaussian_filter(1 - probability, (0, *width)),
-        "1 - p, breaks": np.where(missing, DOUBT_AT_A_BREAK, 1 - probability),
+        "1 - p, breaks": np.where(missing, ERROR_AT_A_BREAK, 1 - probability),
         "entropy": entropy,
         "mutual information": information,
     }
@@ -128,17 +128,17 @@ def judge(
         ),
         "mean entropy in structure": entropy[labels > 0].mean() if (labels > 0).any() else np.log(classes),
         "mean entropy in region": entropy[near(labels > 0, spacing)].mean() if (labels > 0).any() else np.log(classes),
-        "doubt / volume": doubt["1 - p"].sum() / max(1, (labels > 0).sum()),
-        "doubt / surface": doubt["1 - p"].sum() / max(1, (labels > 0).sum()) ** 0.5,
+        "error probability / volume": maps["1 - p"].sum() / max(1, (labels > 0).sum()),
+        "error probability / surface": maps["1 - p"].sum() / max(1, (labels > 0).sum()) ** 0.5,
         "worst slice's 1 - expected Dice": by_slice.max(),
         "removed pieces": (raw != labels).sum() / max(1, (labels > 0).sum()),
     }
     slices = {
-        "expected wrong area": doubt["1 - p"].sum((1, 2)) * pixel,
-        "expected wrong area, breaks": doubt["1 - p, breaks"].sum((1, 2)) * pixel,
+        "expected wrong area": maps["1 - p"].sum((1, 2)) * pixel,
+        "expected wrong area, breaks": maps["1 - p, breaks"].sum((1, 2)) * pixel,
         "entropy": entropy.sum((1, 2)) * pixel,
         "1 - expected Dice": by_slice,
-        "expected wrong area / √area": doubt["1 - p"].sum((1, 2))
+        "expected wrong area / √area": maps["1 - p"].sum((1, 2))
         * pixel
         / np.sqrt(np.maximum(found.sum(0) * pixel, 100)),
     }
@@ -152,12 +152,12 @@ def judge(
     if len(passes) > 1:
         reference = resize_labels(truth, passes.shape[-2:]).numpy()
         energy = measures.generalised_energy_distance(sampled, reference, classes)
-    return Judged(
+    return Assessed(
         name,
         patient,
         float(measures.mean([measures.dice(labels == k, truth == k) for k in range(1, classes)])),
         measures.mean([measures.hausdorff_95(labels == k, truth == k, spacing) for k in range(1, classes)]),
-        {kind: values[region].astype(np.float32) for kind, values in doubt.items()},
+        {kind: values[region].astype(np.float32) for kind, values in maps.items()},
         wrong[region],
         np.broadcast_to(np.arange(len(truth))[:, None, None], truth.shape)[region],
         {k: float(v) for k, v in case.items()},

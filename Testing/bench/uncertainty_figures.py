@@ -1,4 +1,4 @@
-"""Figures of a method over scans, from what ``doubts.judge`` kept of each; calibrations are cross-fitted by patient."""
+"""Figures of a method over scans, from what ``assess`` kept of each; calibrations are cross-fitted by patient."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-from doubts import Judged
+from assessment import Assessed
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
@@ -18,7 +18,7 @@ from csam.uncertainty.measures import calibrated_error_probability
 NOMINAL = 0.9
 
 
-def halves(cases: Sequence[Judged]) -> list[tuple[list[Judged], list[Judged]]]:
+def halves(cases: Sequence[Assessed]) -> list[tuple[list[Assessed], list[Assessed]]]:
     """(fitted on, measured on), both ways round, split by patient."""
     patients = sorted({case.patient for case in cases})
     first = set(patients[::2])
@@ -26,69 +26,69 @@ def halves(cases: Sequence[Judged]) -> list[tuple[list[Judged], list[Judged]]]:
     return [(a, b), (b, a)]
 
 
-def pooled(cases: Sequence[Judged], doubts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate(doubts), np.concatenate([case.wrong for case in cases])
+def pooled(cases: Sequence[Assessed], maps: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate(maps), np.concatenate([case.wrong for case in cases])
 
 
-def of(cases: Sequence[Judged], kind: str) -> list[np.ndarray]:
-    return [case.doubt[kind] for case in cases]
+def of(cases: Sequence[Assessed], kind: str) -> list[np.ndarray]:
+    return [case.maps[kind] for case in cases]
 
 
-def by_temperature(doubt: np.ndarray, temperature: float) -> np.ndarray:
-    """Two classes: the logit of the doubt divided by the temperature."""
-    return expit(logit(np.clip(doubt, 1e-6, 1 - 1e-6).astype(np.float64)) / temperature)
+def by_temperature(stated: np.ndarray, temperature: float) -> np.ndarray:
+    """Two classes: the logit of the stated probability divided by the temperature."""
+    return expit(logit(np.clip(stated, 1e-6, 1 - 1e-6).astype(np.float64)) / temperature)
 
 
-def temperature(doubt: np.ndarray, wrong: np.ndarray) -> float:
+def temperature(stated: np.ndarray, wrong: np.ndarray) -> float:
     found = minimize_scalar(
-        lambda t: measures.log_loss(by_temperature(doubt, np.exp(t)), wrong), (-1.5, 2), bounds=(-2, 3)
+        lambda t: measures.log_loss(by_temperature(stated, np.exp(t)), wrong), (-1.5, 2), bounds=(-2, 3)
     )
     return float(np.exp(found.x))
 
 
 CALIBRATIONS = {
-    "as it is": lambda doubt, wrong: lambda new: new,
-    "temperature": lambda doubt, wrong: partial(by_temperature, temperature=temperature(doubt, wrong)),
-    "isotonic": lambda doubt, wrong: partial(_through, error_map=error_map(doubt, wrong)),
+    "as it is": lambda stated, wrong: lambda new: new,
+    "temperature": lambda stated, wrong: partial(by_temperature, temperature=temperature(stated, wrong)),
+    "isotonic": lambda stated, wrong: partial(_through, error_map=error_map(stated, wrong)),
 }
 
 
-def _through(doubt: np.ndarray, error_map: Sequence) -> np.ndarray:
-    return calibrated_error_probability(1 - doubt, error_map)
+def _through(stated: np.ndarray, error_map: Sequence) -> np.ndarray:
+    return calibrated_error_probability(1 - stated, error_map)
 
 
-def calibrated(cases: Sequence[Judged], kind: str, how: str) -> list[np.ndarray]:
-    """Every case's doubt through the calibration of the other half of the patients."""
+def calibrated(cases: Sequence[Assessed], kind: str, how: str) -> list[np.ndarray]:
+    """Every case's map of a kind through the calibration of the other half of the patients."""
     out = {}
     for fitted, measured in halves(cases):
         found = CALIBRATIONS[how](*pooled(fitted, of(fitted, kind)))
-        out |= {case.name: found(case.doubt[kind]) for case in measured}
+        out |= {case.name: found(case.maps[kind]) for case in measured}
     return [out[case.name] for case in cases]
 
 
-def voxels(cases: Sequence[Judged]) -> dict:
-    """Calibration and error detection of the voxels' doubt."""
+def voxels(cases: Sequence[Assessed]) -> dict:
+    """Calibration and error detection of the maps."""
     figures = {}
     for kind, how in (
         *product(("1 - p", "smoothed", "1 - p, breaks"), CALIBRATIONS),
         ("entropy", ""),
         ("mutual information", ""),
     ):
-        doubt, wrong = pooled(cases, calibrated(cases, kind, how) if how else of(cases, kind))
-        row = {"AUROC": measures.error_auroc(doubt, wrong), "AUPR": measures.error_aupr(doubt, wrong)}
+        stated, wrong = pooled(cases, calibrated(cases, kind, how) if how else of(cases, kind))
+        row = {"AUROC": measures.error_auroc(stated, wrong), "AUPR": measures.error_aupr(stated, wrong)}
         if how:
             row |= {
-                "ECE": measures.calibration_error(doubt, wrong),
-                "ACE": measures.adaptive_calibration_error(doubt, wrong),
-                "Brier": measures.brier_score(doubt, wrong),
-                "NLL": measures.log_loss(doubt, wrong),
+                "ECE": measures.calibration_error(stated, wrong),
+                "ACE": measures.adaptive_calibration_error(stated, wrong),
+                "Brier": measures.brier_score(stated, wrong),
+                "NLL": measures.log_loss(stated, wrong),
             }
         figures[f"{kind}, {how}" if how else kind] = row
     return figures
 
 
-def case_scores(cases: Sequence[Judged]) -> dict:
-    """Spearman with the true Dice (of a score of doubt: best at -1) and AURC, for every candidate score."""
+def case_scores(cases: Sequence[Assessed]) -> dict:
+    """Spearman with the true Dice (a score that rises with errors: best at -1) and AURC, for every candidate."""
     true = np.array([case.dice for case in cases])
     found = {}
     for name in cases[0].case_scores:
@@ -105,7 +105,7 @@ def case_scores(cases: Sequence[Judged]) -> dict:
     return found
 
 
-def scaled(cases: Sequence[Judged], name: str) -> np.ndarray:
+def scaled(cases: Sequence[Assessed], name: str) -> np.ndarray:
     """The score times the factor that makes it 1 - Dice on the other half of the patients."""
     out = {}
     for fitted, measured in halves(cases):
@@ -114,12 +114,12 @@ def scaled(cases: Sequence[Judged], name: str) -> np.ndarray:
     return np.array([out[case.name] for case in cases])
 
 
-def slice_scores(cases: Sequence[Judged]) -> dict:
+def slice_scores(cases: Sequence[Assessed]) -> dict:
     """How well every candidate orders a scan's slices by their true wrong area."""
     table = {name: [case.slice_scores[name] for case in cases] for name in cases[0].slice_scores}
     for kind in ("1 - p", "smoothed"):
-        doubts = calibrated(cases, kind, "isotonic")
-        table[f"calibrated {kind}"] = [_by_slice(case, doubt) for case, doubt in zip(cases, doubts, strict=True)]
+        maps = calibrated(cases, kind, "isotonic")
+        table[f"calibrated {kind}"] = [_by_slice(case, stated) for case, stated in zip(cases, maps, strict=True)]
     table["(area of the structure)"] = [_by_slice(case, case.inside.astype(float)) for case in cases]
     table["(ends of the stack first)"] = [np.abs(np.arange(n := len(c.wrong_area)) - (n - 1) / 2) for c in cases]
     wrong = [case.wrong_area for case in cases]
@@ -141,7 +141,7 @@ def slice_scores(cases: Sequence[Judged]) -> dict:
     return out
 
 
-def _by_slice(case: Judged, values: np.ndarray) -> np.ndarray:
+def _by_slice(case: Assessed, values: np.ndarray) -> np.ndarray:
     return np.bincount(case.slices, values, len(case.wrong_area))
 
 
@@ -151,22 +151,26 @@ def _share(scores: np.ndarray, wrong: np.ndarray, first: int) -> float | None:
     return float(wrong[np.argsort(-scores, kind="stable")[:first]].sum() / best) if best else None
 
 
-def interval(samples: np.ndarray, doubt: float = 0.0) -> tuple[float, float, float]:
-    """Mean and 90 % interval of sampled volumes, ml: their quantiles, and no closer than ``doubt``."""
+def interval(samples: np.ndarray, difference: float = 0.0) -> tuple[float, float, float]:
+    """Mean and 90 % interval of sampled volumes, ml: their quantiles, and no closer than ``difference``."""
     mean = float(np.mean(samples))
     low, high = np.quantile(samples, [(1 - NOMINAL) / 2, (1 + NOMINAL) / 2])
-    return mean, max(0.0, mean - max(mean - low, doubt)), mean + max(high - mean, doubt)
+    return mean, max(0.0, mean - max(mean - low, difference)), mean + max(high - mean, difference)
 
 
 INTERVALS = {
-    "samples and doubt": lambda c: interval(c.sampled_ml, c.difference_ml),
+    "samples and error probability": lambda c: interval(c.sampled_ml, c.difference_ml),
     "samples": lambda c: interval(c.sampled_ml),
-    "doubt around volume": lambda c: (c.found_ml, c.found_ml - c.difference_ml, c.found_ml + c.difference_ml),
+    "error probability around volume": lambda c: (
+        c.found_ml,
+        c.found_ml - c.difference_ml,
+        c.found_ml + c.difference_ml,
+    ),
     "share of the volume": lambda c: (c.found_ml, 0.9 * c.found_ml, 1.1 * c.found_ml),
 }
 
 
-def volume_intervals(cases: Sequence[Judged]) -> dict:
+def volume_intervals(cases: Sequence[Assessed]) -> dict:
     """Coverage and median relative width of 90 % intervals, scaled on the other half (split conformal)."""
     out = {}
     for name, make in INTERVALS.items():
