@@ -15,8 +15,10 @@ from ..model.weights import JSON_LIMIT, Weights, read_bounded
 from .inputs import CHANNELS
 
 FILE = "fill.json"
-SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Interactive" / "slice-fill"
-"""Beside the models that segment; absent where csam was installed alone."""
+HERE = Path(__file__).resolve().parents[1]
+PLACES = (HERE.parent / "Resources" / "Interactive", HERE / "shipped_fill")
+SHIPPED = next(filter(Path.is_dir, PLACES), PLACES[0]) / "slice-fill"
+"""In the extension beside the models that segment; in what pip installs beside this code."""
 
 
 @dataclass(frozen=True)
