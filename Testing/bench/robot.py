@@ -1,7 +1,7 @@
 """A robot user: draws k slices of a structure as the labels have them, lets the rest be filled, and compares.
 
     python Testing/bench/robot.py DATASET --label NAME --drawn 1 2 3 5 [--order even suggested random oracle]
-        [--cases 12] [--model FOLDER] --json FILE
+        [--cases 12] [--model FOLDER] [--json FILE] [--png FILE]
 
 DATASET: nnU-Net raw layout, or "phantoms" for stacks made on the spot. Compared with interpolation that does not see
 the image: ITK's of contours (pip install itk-morphologicalcontourinterpolation; left out where it is absent), which
@@ -154,7 +154,7 @@ class Row:
     contour: float | None
     distance: float
     hd95: float
-    roi_ece: tuple[list[float], list[float], list[int]]
+    reliability: tuple[list[float], list[float], list[int]]
     expected_dice: float
     volume_inside: bool
     volume_width: float
@@ -219,7 +219,7 @@ def reliability(found, truth, error, spacing) -> tuple[list[float], list[float],
 
 
 def pooled_ece(rows: list[Row]) -> float:
-    stated, wrong, count = (np.sum([row.roi_ece[n] for row in rows], 0) for n in range(3))
+    stated, wrong, count = (np.sum([row.reliability[n] for row in rows], 0) for n in range(3))
     return float(np.abs(stated - wrong).sum() / count.sum())
 
 
@@ -287,27 +287,59 @@ def main() -> None:
     parser.add_argument("--no-network", action="store_true", help="interpolation alone")
     parser.add_argument("--no-tuning", action="store_true")
     parser.add_argument("--order", nargs="+", choices=("even", "suggested", "random", "oracle"), default=[])
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="is added to")
+    parser.add_argument("--png", type=Path, help="a chart of all that is in the file")
     options = parser.parse_args()
     model = None if options.no_network else FillModel.load(options.model)
     how = FillOptions(device="cpu", tune=not options.no_tuning)
     stacks = [Stack.of(case) for case in cases_of(options.dataset, options.label, options.cases)]
     stacks = [stack for stack in stacks if len(stack.there) >= 4]
-    report = {"dataset": Path(options.dataset).name, "label": options.label, "drawn": {}}
+    report = {"drawn": {}, "orders": {}}
     for count in options.drawn:
         rows = [measure(stack, evenly(stack.there, count), model, how) for stack in stacks]
         rows = [row for row in rows if row]
         if rows:
             found = summary(rows)
             print(count, " ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()))
-            report["drawn"][count] = found | {"rows": [vars(row) for row in rows]}
+            rows = [{k: v for k, v in vars(row).items() if k != "reliability"} for row in rows]
+            report["drawn"][str(count)] = found | {"rows": rows}
     for order in options.order:
         after = np.array([rounds(stack, order, 6, model, how, seed) for seed, stack in enumerate(stacks)])
-        report.setdefault("orders", {})[order] = after.mean(0).round(4).tolist()
+        report["orders"][order] = after.mean(0).round(4).tolist()
         print(f"{order}: Dice after 2, 3, … drawn slices {' '.join(f'{d:.3f}' for d in after.mean(0))}")
     if options.json:
+        known = json.loads(options.json.read_text("utf-8")) if options.json.is_file() else {}
+        key = f"{Path(options.dataset).name}: {' + '.join(options.label)}"
+        before = known.get(key, {"drawn": {}, "orders": {}})
+        known[key] = {part: before[part] | report[part] for part in ("drawn", "orders")}
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        options.json.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+        if options.png:
+            chart(known, options.png)
+
+
+def chart(known: dict, png: Path) -> None:
+    """Dice of the undrawn slices against the number of drawn ones, one picture a structure."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = {key: found["drawn"] for key, found in known.items() if found["drawn"]}
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.2), sharey=True, squeeze=False)
+    names = {"ours": "Fill the rest", "contour": "contour interpolation", "distance": "signed distance"}
+    for axis, (key, drawn) in zip(axes[0], shown.items(), strict=True):
+        counts = sorted(drawn, key=int)
+        for name, label in names.items():
+            axis.plot([int(k) for k in counts], [drawn[k][name] for k in counts], "o-", label=label)
+        axis.set_title(key.replace(": ", "\n"), fontsize=8)
+        axis.set_xlabel("slices drawn")
+        axis.set_ylim(0, 1)
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("Dice of the other slices")
+    axes[0][0].legend(fontsize=7, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(png, dpi=110)
 
 
 if __name__ == "__main__":
