@@ -239,7 +239,7 @@ class Connection:
             job.report(Progress(header["fraction"], header["stage"], header["seconds_left"]))
         elif kind == "error":
             self._take_error(job, unpack_error(header))
-        elif kind == "result" and job.kind == "segment":
+        elif kind == "result" and job.kind in ("segment", "fill"):
             images = unpack_images(header["images"], payload, self._rasters)
             self._settle(job, unpack_result(header["result"], images))
         elif kind in ("hello", "loaded", "result"):
