@@ -62,6 +62,8 @@ def fill(
             progress(Progress(fraction, stage, spent / fraction * (1 - fraction) if fraction > 0.05 else None))
 
     report(0.0, "Reading what is drawn")
+    if not images:
+        raise InputError("No image was given. Give the one that was drawn on.")
     geometry.check_channels(images)
     drawing = read_drawing(images[0], drawn, structures, options.slice_axis, may_be_empty=found is not None)
     earlier = None

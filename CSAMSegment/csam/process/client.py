@@ -44,8 +44,8 @@ Images = Mapping[str, Image] | Sequence[Image] | Image
 """One image a channel of the model, in its order."""
 
 SENT_AGAIN = ("segment", "fill", "load")
-WITH_OPTIONS = ("segment", "fill")
 """Requests that are sent to another worker after their GPU has stopped to answer."""
+WITH_OPTIONS = ("segment", "fill")
 AGAIN = "Starting anew after a failure of the GPU"
 GAVE_UP = "The GPU failed twice, the second time in a new process: the run was on the CPU, which is slower. {reason}"
 
