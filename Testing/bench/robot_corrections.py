@@ -40,7 +40,9 @@ def made_worse(stack: Stack, kind: str, seed: int) -> Stack:
     return Stack.of(Case(f"{stack.case.name}, {kind}", *images))
 
 
-def after_review(stack: Stack, result: Result, order: str, count: int, filler: FillModel, seed: int) -> tuple:
+def after_review(
+    stack: Stack, result: Result, order: str, count: int, filler: FillModel, seed: int, tune: bool
+) -> tuple:
     """Dice over the unreviewed slices without and with the update."""
     found = stack.stack_of(result.labels) == 1
     places = {stack.index(n): n for n in range(len(found))}
@@ -56,7 +58,7 @@ def after_review(stack: Stack, result: Result, order: str, count: int, filler: F
     updated = found
     if stack.truth[reviewed].any():
         structures = [Structure(1, "left ventricular cavity")]
-        options = FillOptions(device="cpu")
+        options = FillOptions(device="cpu", tune=tune)
         new = fill(
             stack.case.image,
             stack.image_of(drawing),
@@ -79,6 +81,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=10)
     parser.add_argument("--reviewed", type=int, default=2)
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=[*ORDERS])
+    parser.add_argument("--no-tuning", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     filler, scans = FillModel.load(), []
@@ -98,7 +101,7 @@ def main() -> None:
     for order in options.orders:
         rows = []
         for seed, (stack, result) in enumerate(chosen):
-            before, after = after_review(stack, result, order, options.reviewed, filler, seed)
+            before, after = after_review(stack, result, order, options.reviewed, filler, seed, not options.no_tuning)
             rows.append({"scan": stack.case.name, "without": round(before, 4), "with": round(after, 4)})
             print(order, stack.case.name, f"{before:.3f} {after:.3f}", flush=True)
         gains = np.array([row["with"] - row["without"] for row in rows])

@@ -1,10 +1,13 @@
 """The Segment Editor's effect "Fill the rest", from the drawing to the filled segments, and what may come between."""
 
+import importlib
 import sys
 
 import numpy as np
 import pytest
 import slicer
+
+from CSAMSegmentLib.logic import effect_registration
 
 NAME = "Fill the rest"
 INSIDE = slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
@@ -97,9 +100,8 @@ def test_the_effect_stands_behind_those_of_slicer_once_and_in_editors_that_were_
     user.host.app.startupCompleted.emit()
     assert editor.availableEffectNames().count(NAME) == 1
     user.opens()
-    sys.modules["CSAMSegmentLib.logic.about"].forget_library()
-    slicer.util.reloadScriptedModule("CSAMSegment")
-    sys.modules["CSAMSegmentLib.logic.about"].onStartupCompleted()
+    importlib.reload(effect_registration)  # as a reload of the module does: it knows nothing of the first time
+    effect_registration.register_effect()
     later = slicer.qMRMLSegmentEditorWidget()
     assert later.availableEffectNames().count(NAME) == 1, "also after the module was reloaded"
     later.setMRMLScene(None)
@@ -323,12 +325,14 @@ def test_progress_is_shown_while_the_worker_fills(drawer):
     assert drawer.form.progressBar.value >= 100
     assert not drawer.form.previewButton.enabled
     assert drawer.form.messageLabel.text.endswith("left")
-    drawer.sees("fill_running")
+    frame = drawer.editor.effectByName(NAME).optionsFrame()
+    drawer.host.screenshot(frame, "fill_running", width=400)
 
 
 def test_a_run_and_its_preview_stay_while_another_effect_is_used_and_go_with_the_last(drawer):
     nodes = drawer.nodes()
-    drawer.starts("quick")
+    drawer.user.makes_the_worker("quick")
+    drawer.form.previewButton.click()
     drawer.editor.setActiveEffectByName("Paint")
     drawer.ends()
     assert drawer.filling.preview.is_there

@@ -57,10 +57,10 @@ def test_what_does_not_fit_is_said_in_words_before_anything_runs(user):
 def test_device_and_time_are_said_in_words_before_the_first_run(user):
     user.loads(slices=12)
     user.opens()
-    assert user.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 6 s"
+    assert user.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 7 s"
     user.parameters.device = "cpu"
     user.looks()
-    assert user.ui.deviceLabel.text == "CPU, 8 threads: about 6 s"
+    assert user.ui.deviceLabel.text == "CPU, 8 threads: about 7 s"
     user.parameters.samples = 20
     user.looks()
     assert user.ui.deviceLabel.text == "CPU, 8 threads: about 14 s"
@@ -78,7 +78,7 @@ def test_how_long_a_run_will_take_is_learnt_from_the_last_one(done):
     assert done.ui.deviceLabel.text == "NVIDIA Test GPU, 11 GB free: about 12 s"
     done.parameters.samples = 80
     done.looks()
-    assert done.ui.deviceLabel.text.endswith("about 21 s"), (
+    assert done.ui.deviceLabel.text.endswith("about 22 s"), (
         "for another number of samples the measured speed tells more"
     )
 

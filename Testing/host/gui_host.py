@@ -225,7 +225,10 @@ class GuiHost:
             layout.heightForWidth(width) if layout and layout.hasHeightForWidth() and width else 0, hint.height()
         )
         QtWidgets.QWidget.resize(raw, width or hint.width(), height or wanted)
+        deadline = time.monotonic() + 2.0
         self.process_events(0.05)
+        while self.clipped(widget) and time.monotonic() < deadline:  # a busy machine lays out late
+            self.process_events(0.05)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
         QtWidgets.QWidget.grab(raw).save(str(path))
