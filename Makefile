@@ -1,6 +1,7 @@
 # make demo [IMAGE=scan.nii.gz]   a whole run without Slicer, of a phantom or of your image; writes to out/
 # make test                       everything that can be tested without the Slicer application
 # make model DATA=DIR             trains the shipped model again
+# make fill-model DATA=DIR        trains the network that fills slices again
 # make bench | lint | format | clean
 #
 # Each sets up .venv first, once. PYTHON=/path/to/python3 chooses the interpreter (3.10 or later).
@@ -14,7 +15,7 @@ SUITES = $(wildcard Testing/unit Testing/scene Testing/gui)
 export QT_QPA_PLATFORM ?= offscreen
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test model bench lint format clean
+.PHONY: setup demo test model fill-model bench lint format clean
 
 setup: $(READY)
 
@@ -40,6 +41,11 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/first --plan Resources/cardiac-lv/plan-1.json
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/second --plan Resources/cardiac-lv/plan-2.json \
 	  --fine-tune out/cardiac-lv/first
+
+# The network that fills slices, 84 minutes of one core.
+fill-model: $(READY)
+	$(BIN)/python -m csam train-fill --data "$(DATA)" --phantoms 24 --split Resources/cardiac-lv/folds.json \
+	  --unseen-fold 0 --unseen-fold 1 --without SC-N-06 --out out/slice-fill
 
 bench: $(READY)
 	$(BIN)/python Testing/bench/posterior.py --quick

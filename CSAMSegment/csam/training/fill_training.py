@@ -28,7 +28,7 @@ from .fill_examples import fill_example
 class FillPlan:
     """steps: each of ``batch`` examples. seed: same seed, same examples."""
 
-    steps: int = 3000
+    steps: int = 4000
     batch: int = 2
     learning_rate: float = 2e-3
     num_slices: int = 10
