@@ -41,9 +41,9 @@ def fill(
     images: scalar volumes on one grid; the first is looked at. drawn: labels on their grid, UNKNOWN where nothing is
     known; a slice counts as drawn when all of it is known, empty or not. structures: which values are which. model:
     None for interpolation alone. found: an earlier result on that grid, whose undrawn slices are to follow what the
-    drawn ones changed of it. progress, cancelled: as ``csam.segment.segment`` has them. memory: keeps what was
-    learned from this case's drawn slices from one round to the next; an empty dict at first, untouched by a run that
-    is cancelled.
+    drawn ones changed of it; each of its structures has to be named. progress, cancelled: as ``csam.segment.segment``
+    has them. memory: keeps what was learned from this case's drawn slices from one round to the next; an empty dict at
+    first, untouched by a run that is cancelled.
 
     What is drawn comes back as it is, to the voxel, with the error probability 0. Raises InputError, ModelError or
     DeviceError, each with a sentence for a user, and Cancelled.

@@ -23,7 +23,7 @@ ENCLOSED = 0.25
 """Share of a ring's hole that an open ring has to half enclose."""
 ROUND, MOST = 0.75, 1.1
 """Share of the rounding that is taken; the widest a structure may get, of its widest drawn neighbour."""
-FADING = 0.7
+FADING = 0.5
 """What is left of a correction one slice on."""
 REACH = 16.0
 """Pixels from an outline up to which a correction is told apart."""
