@@ -331,14 +331,16 @@ def chart(known: dict, png: Path) -> None:
     for axis, (key, drawn) in zip(axes[0], shown.items(), strict=True):
         counts = sorted(drawn, key=int)
         for name, label in names.items():
-            axis.plot([int(k) for k in counts], [drawn[k][name] for k in counts], "o-", label=label)
+            shown_counts = [k for k in counts if name == "ours" or int(k) > 1]  # one slice cannot be interpolated
+            axis.plot([int(k) for k in shown_counts], [drawn[k][name] for k in shown_counts], "o-", label=label)
+        axis.set_xticks([int(k) for k in counts])
         axis.set_title(key.replace(": ", "\n"), fontsize=8)
         axis.set_xlabel("slices drawn")
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("Dice of the other slices")
-    axes[0][0].legend(fontsize=7, loc="lower right")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncol=3, fontsize=8)
     figure.savefig(png, dpi=110)
 
 

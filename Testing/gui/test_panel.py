@@ -63,7 +63,7 @@ def test_device_and_time_are_said_in_words_before_the_first_run(user):
     assert user.ui.deviceLabel.text == "CPU, 8 threads: about 7 s"
     user.parameters.samples = 20
     user.looks()
-    assert user.ui.deviceLabel.text == "CPU, 8 threads: about 14 s"
+    assert user.ui.deviceLabel.text == "CPU, 8 threads: about 15 s"
     assert user.ui.deviceComboBox.currentText == "CPU, 8 threads"
 
 
