@@ -131,6 +131,9 @@ class Whole:
     def encode(self, x: Tensor, elements: int) -> list[Tensor]:
         return self.network.encode(x)
 
+    def gate(self, gates, x: Tensor) -> tuple:
+        return posterior._content_and_distribution(gates, x)
+
     def shared(self, features: list[Tensor], contents: list[Tensor]) -> Tensor:
         return features[0]
 
