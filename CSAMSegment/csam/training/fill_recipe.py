@@ -19,6 +19,7 @@ import torch
 from .. import __version__
 from ..errors import InputError
 from ..image import files, geometry
+from ..image.intensity import Intensity
 from ..image.unknown import UNKNOWN
 from ..interactive.fill_model import FillModel
 from ..model.weights import Weights
@@ -130,9 +131,7 @@ def example_of(case: Case, left_out: list[int]) -> Example:
     values = np.ascontiguousarray(oriented.to_stack(geometry.array_of(images[0])))
     labels = np.ascontiguousarray(oriented.to_stack(sitk.GetArrayFromImage(truth))).astype(np.int64)
     labels[np.isin(labels, [value for value in left_out if value != UNKNOWN])] = 0
-    low, high = np.percentile(values, (0.5, 99.5))
-    values = np.clip((values - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
-    return Example(torch.from_numpy(values)[None], torch.from_numpy(labels))
+    return Example(torch.from_numpy(Intensity("volume")(values))[None], torch.from_numpy(labels))
 
 
 def _read(folder: str | Path, pattern: str | None) -> Dataset:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,11 +15,12 @@ import numpy as np
 import torch
 
 from ..errors import InputError
+from ..image.files import replace_file
 from ..interactive.inputs import CHANNELS
 from ..interactive.loss import fill_loss
+from ..interactive.predict import autocast
 from ..network.networks import CSAMUNet
-from ..network.number_format import bfloat16_in_hardware
-from .augment import Example
+from .augment import Example, ahead
 from .fill_examples import fill_example
 
 
@@ -70,39 +70,34 @@ def train_fill(cases: Sequence[Example], plan: FillPlan, out: Path, log=print) -
         first = state["step"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    mixed = bfloat16_in_hardware("cpu")
 
     def make(step: int):
         random = np.random.default_rng((plan.seed, step))
         return [fill_example(random, cases, plan.num_slices) for _ in range(plan.batch)]
 
     recent, started = [], time.monotonic()
-    with ThreadPoolExecutor(1, "examples") as thread:
-        coming = thread.submit(make, first)
-        for step in range(first, plan.steps):
-            examples = coming.result()
-            coming = thread.submit(make, step + 1)
-            network.train()
-            optimizer.zero_grad(set_to_none=True)
-            for example in examples:
-                with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-                    change = network(example.x)[:, 0].float()
-                loss = fill_loss(change + example.prior, example.truth, example.weight)
-                (loss / plan.batch).backward()
-                recent.append((loss.item(), fill_loss(example.prior, example.truth, example.weight).item()))
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            average.update_parameters(network)
-            if (step + 1) % 50 == 0:
-                ours, prior = np.mean(recent, 0)
-                row = {"step": step + 1, "loss": ours, "interpolation": prior, "seconds": time.monotonic() - started}
-                log(json.dumps({k: round(float(v), 4) for k, v in row.items()}), flush=True)
-                recent = []
-            if (step + 1) % SAVED_EVERY == 0 or step + 1 == plan.steps:
-                state = {name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}
-                torch.save(state, out / "checkpoint.tmp")
-                (out / "checkpoint.tmp").replace(checkpoint)
-                torch.save(average.module.state_dict(), out / "weights.pt")
-                (out / "plan.json").write_text(json.dumps(asdict(plan), indent=1), "utf-8")
+    for step, examples in enumerate(ahead(make, first, plan.steps), first):
+        network.train()
+        optimizer.zero_grad(set_to_none=True)
+        for example in examples:
+            with autocast(torch.device("cpu")):
+                change = network(example.x)[:, 0].float()
+            loss = fill_loss(change + example.prior, example.truth, example.weight)
+            (loss / plan.batch).backward()
+            recent.append((loss.item(), fill_loss(example.prior, example.truth, example.weight).item()))
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(network)
+        if (step + 1) % 50 == 0:
+            ours, prior = np.mean(recent, 0)
+            row = {"step": step + 1, "loss": ours, "interpolation": prior, "seconds": time.monotonic() - started}
+            log(json.dumps({k: round(float(v), 4) for k, v in row.items()}), flush=True)
+            recent = []
+        if (step + 1) % SAVED_EVERY == 0 or step + 1 == plan.steps:
+            state = {name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}
+            torch.save(state, out / "checkpoint.tmp")
+            replace_file(out / "checkpoint.tmp", checkpoint)
+            torch.save(average.module.state_dict(), out / "weights.pt")
+            (out / "plan.json").write_text(json.dumps(asdict(plan), indent=1), "utf-8")
     return average.module.eval()
