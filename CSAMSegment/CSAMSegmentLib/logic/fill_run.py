@@ -20,7 +20,14 @@ import numpy as np
 from csam.errors import InputError
 from csam.image.geometry import pixel_area, voxel_volume
 from csam.image.raster import Raster, voxels_of
-from csam.interactive.drawing import UNKNOWN, FillOptions, Structure
+from csam.interactive.drawing import (
+    NOTHING_BETWEEN,
+    NOTHING_DRAWN,
+    UNKNOWN,
+    FillOptions,
+    Structure,
+    slices_to_fill,
+)
 from csam.process.client import fill_request
 from csam.result import Result
 
@@ -58,10 +65,7 @@ class FillRun:
     @property
     def changing(self) -> list[int]:
         """The slices that the filling may change, rising."""
-        whole = self.update or self.options.beyond or len(self.drawn) == 1
-        count = self.labels.shape[2 - self.axis]
-        reach = range(count) if whole else range(self.drawn[0], self.drawn[-1] + 1)
-        return [index for index in reach if index not in self.drawn]
+        return slices_to_fill(self.labels.shape[2 - self.axis], self.drawn, self.update or self.options.beyond)
 
     def request(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and images for ``WorkerClient.submit``."""
@@ -154,7 +158,7 @@ def plan_fill(
     labels = segment_labels(segmentation, segments, volume, drawn, axis)
     slices = np.moveaxis(labels, 2 - axis, 0)
     if not drawn or not (update or slices[list(drawn)].any()):
-        raise InputError("No slice is drawn. Draw the structure in two to five slices, then fill the rest.")
+        raise InputError(NOTHING_DRAWN)
     if len(drawn) == count:
         raise InputError("Every slice counts as drawn: nothing is left to fill. Untick slices that are to be filled.")
     if closed is None:
@@ -167,10 +171,7 @@ def plan_fill(
     )
     plan = FillRun(volume, segmentation, dict(segments), axis, drawn, labels, closed, options, update, warnings)
     if not plan.changing:
-        raise InputError(
-            "No slice lies between the drawn ones. Draw slices farther apart, or also fill beyond the first and the "
-            "last drawn one."
-        )
+        raise InputError(NOTHING_BETWEEN)
     return plan
 
 

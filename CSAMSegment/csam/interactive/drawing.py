@@ -14,6 +14,12 @@ from ..image.geometry import AXES, Orientation
 from ..image.raster import Raster
 from ..image.unknown import UNKNOWN
 
+NOTHING_DRAWN = "No slice is drawn. Draw the structure in two to five slices, then fill the rest."
+NOTHING_BETWEEN = (
+    "No slice lies between the drawn ones. Draw slices farther apart, or also fill beyond the first and the last drawn "
+    "one."
+)
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -77,10 +83,14 @@ class Drawing:
 
     def wanted(self, beyond: bool) -> list[int]:
         """The slices to fill, rising."""
-        count = len(self.labels)
-        beyond = beyond or len(self.drawn) == 1
-        inner = range(count) if beyond else range(self.drawn[0], self.drawn[-1] + 1)
-        return [index for index in inner if index not in self.drawn]
+        return slices_to_fill(len(self.labels), self.drawn, beyond)
+
+
+def slices_to_fill(count: int, drawn: Sequence[int], beyond: bool) -> list[int]:
+    """Of ``count`` slices those between the first and the last drawn one, or all others; rising. drawn: rising."""
+    beyond = beyond or len(drawn) == 1
+    inner = range(count) if beyond else range(drawn[0], drawn[-1] + 1)
+    return [index for index in inner if index not in drawn]
 
 
 def read_drawing(
@@ -123,7 +133,7 @@ def read_drawing(
     labels = np.ascontiguousarray(voxels).astype(np.uint8)
     known = np.flatnonzero(~(labels == UNKNOWN).any((1, 2)))
     if not (labels[known].any() or (may_be_empty and len(known))):
-        raise InputError("No slice is drawn. Draw the structure in two to five slices, then fill the rest.")
+        raise InputError(NOTHING_DRAWN)
     if len(known) == len(labels):
         raise InputError("Every slice is drawn: nothing is left to fill.")
     spacing = tuple(float(image.GetSpacing()[a]) for a in oriented.axes)

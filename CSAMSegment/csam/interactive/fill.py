@@ -17,7 +17,7 @@ from ..errors import Cancelled, InputError
 from ..image import geometry
 from ..network.devices import choose_device
 from ..result import Progress, ProgressCallback, Result
-from .drawing import UNKNOWN, Drawing, FillOptions, Structure, read_drawing
+from .drawing import NOTHING_BETWEEN, UNKNOWN, Drawing, FillOptions, Structure, read_drawing
 from .fill_model import FillModel
 from .filled import Filled
 from .one_structure import Filling, fill_structure
@@ -73,10 +73,7 @@ def fill(
         earlier = np.ascontiguousarray(drawing.orientation.to_stack(sitk.GetArrayFromImage(found)))
     wanted = drawing.wanted(options.beyond or earlier is not None)
     if not wanted:
-        raise InputError(
-            "No slice lies between the drawn ones. Draw slices farther apart, or also fill beyond the first and the "
-            "last drawn one."
-        )
+        raise InputError(NOTHING_BETWEEN)
     device = choose_device(options.device) if model else "cpu"
     image = np.ascontiguousarray(drawing.orientation.to_stack(geometry.array_of(images[0])))
     filled = Filled(images[0], drawing, structures, wanted, model.calibration if model else None)
