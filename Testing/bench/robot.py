@@ -32,6 +32,7 @@ from csam.interactive.fill_model import SHIPPED, FillModel
 from csam.interactive.interpolation import signed_distance
 from csam.phantom import cine_stack
 from csam.phantom.heart import LABELS
+from csam.training import measures
 from csam.training.dataset import read_dataset
 
 REACH_MM = 10.0
@@ -110,8 +111,9 @@ def evenly(there: np.ndarray, count: int) -> list[int]:
 
 
 def dice(found: np.ndarray, truth: np.ndarray) -> float:
-    size = found.sum() + truth.sum()
-    return float(2 * (found & truth).sum() / size) if size else 1.0
+    """1 where neither shows anything."""
+    value = measures.dice(found, truth)
+    return 1.0 if value is None else value
 
 
 def contour_interpolation(stack: Stack, drawn: list[int]) -> np.ndarray | None:

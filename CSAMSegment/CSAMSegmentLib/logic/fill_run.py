@@ -32,7 +32,7 @@ from csam.process.client import fill_request
 from csam.result import Result
 
 from .closed_voxels import closed_voxels
-from .drawn_slices import Record, filled_record, slice_axis_of
+from .drawn_slices import filled_record, slice_axis_of
 from .filled_model import FilledModel, filled_model
 from .output_checks import check_grid, check_outputs
 from .segment_voxels import is_on_grid, labelmap_of, segment_labels, segment_voxels
@@ -105,14 +105,11 @@ class FillRun:
         masks = self.masks(result)
         return {one: labelmap_of(mask, self.volume, self.segmentation) for one, mask in masks.items()}
 
-    def records(self, result: Result) -> dict[str, Record]:
-        """What each segment has to remember once it is filled, for ``drawn_slices.write_tag``."""
-        masks = self.masks(result)
-        return {one: filled_record(mask, self.axis, self.drawn) for one, mask in masks.items()}
-
-    def model(self, result: Result, name: str) -> FilledModel:
-        """What the result is written as; name: ``TAUGHT``, or that of the model whose result it updates."""
-        return filled_model(name, self.segmentation, self.segments, self.records(result))
+    def model(self, merged: Result, name: str) -> FilledModel:
+        """What a ``merged`` result is written as; name: ``TAUGHT``, or that of the model whose result it updates."""
+        labels = voxels_of(merged.labels)
+        records = {one: filled_record(labels == value, self.axis, self.drawn) for one, value in self.segments.items()}
+        return filled_model(name, self.segmentation, self.segments, records)
 
     def check_unchanged(self) -> None:
         """Raise InputError where the chosen segments are not as they were when the filling began."""
