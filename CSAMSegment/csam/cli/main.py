@@ -93,7 +93,7 @@ def _models(options: argparse.Namespace) -> None:
 def _phantom(options: argparse.Namespace) -> None:
     from ..phantom.dataset import write_dataset
 
-    write_dataset(options.out, options.count, options.seed, options.structure)
+    write_dataset(options.out, options.count, options.seed, options.structure, options.thick_walled)
     print(f"{options.count} phantoms written to {options.out}.")
 
 
@@ -245,7 +245,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", help="folder for the data set")
     command.add_argument("--count", type=int, default=10)
     command.add_argument("--seed", type=int, default=0, help="of the first phantom; the next ones count up")
-    command.add_argument("--structure", choices=("all", "left-ventricle"), default="left-ventricle")
+    command.add_argument(
+        "--structure", choices=("all", "left-ventricle", "whole-left-ventricle"), default="left-ventricle"
+    )
+    command.add_argument(
+        "--thick-walled", action="store_true", help="left ventricles as in hypertrophic cardiomyopathy"
+    )
 
     add("worker", _worker, "Serve requests over standard input and output (see csam.process.worker).")
     return parser

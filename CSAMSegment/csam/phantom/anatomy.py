@@ -42,7 +42,9 @@ class Ventricles:
     right_waves: Waves
 
     @staticmethod
-    def at_random(random: np.random.Generator, extent: float, thickness: float, phase: str) -> Ventricles:
+    def at_random(
+        random: np.random.Generator, extent: float, thickness: float, phase: str, thick_walled: bool = False
+    ) -> Ventricles:
         def u(low, high):
             return float(random.uniform(low, high))
 
@@ -51,6 +53,8 @@ class Ventricles:
         taper = u(2.0, 2.9)
         wall = min(max(random.normal(9.3, 1.7), 7.0), 14.5)
         ejected = min(max(random.normal(0.57, 0.1), 0.25), 0.72)
+        if thick_walled:  # as in hypertrophic cardiomyopathy: a small cavity that all but closes in systole
+            volume, wall, ejected = 0.75 * volume, min(1.8 * wall, 22), min(ejected + 0.12, 0.8)
         right_depth, above = u(27, 37), u(0.72, 1.12) * thickness
         integral = float(np.mean(profile(np.linspace(0, 1, 400), taper) ** 2))
         radius = math.sqrt(volume * 1000 / (math.pi * length * integral))
@@ -155,7 +159,9 @@ class Anatomy:
     strands: Array
 
     @staticmethod
-    def at_random(random: np.random.Generator, extent: float, thickness: float, phase: str) -> Anatomy:
+    def at_random(
+        random: np.random.Generator, extent: float, thickness: float, phase: str, thick_walled: bool = False
+    ) -> Anatomy:
         def u(*bounds):
             """Uniform numbers, one for each pair of bounds; a single one as a number."""
             pairs = np.reshape(bounds, (-1, 2))
@@ -164,7 +170,8 @@ class Anatomy:
 
         seed = int(random.integers(2**32))
         diastole, ventricles = (
-            Ventricles.at_random(np.random.default_rng(seed), extent, thickness, p) for p in ("diastole", phase)
+            Ventricles.at_random(np.random.default_rng(seed), extent, thickness, p, thick_walled)
+            for p in ("diastole", phase)
         )
         chest, wall, approach = u(10, 32, 46, 66, 155, 182, 142, 162, -0.65, -0.2), u(8, 24, 11, 22), u(0.35, 0.58)
         return Anatomy(

@@ -13,23 +13,34 @@ from .heart import LABELS, PHASES, cine_stack
 
 NAME = "CSAM cardiac phantoms"
 SLICES = (12, 11, 13, 10)
+STRUCTURES = {
+    "all": LABELS,
+    "left-ventricle": {"left ventricular cavity": 1},
+    "whole-left-ventricle": {"left ventricular cavity": 1, "left ventricular myocardium": 2},
+}
+"""What may be labelled, with the first of the phantoms' label values."""
 
 
-def write_dataset(out: str | Path, count: int, seed: int = 0, structure: str = "all") -> None:
+def write_dataset(
+    out: str | Path, count: int, seed: int = 0, structure: str = "all", thick_walled: bool = False
+) -> None:
     """Writes ``count`` phantoms, seeds counting up from ``seed``; phase and number of slices alternate.
 
-    structure: "all", or "left-ventricle" for its cavity alone, as label 1.
+    structure: one of STRUCTURES. thick_walled: see ``cine_stack``.
     """
     if count < 1:
         raise InputError(f"{count} phantoms were asked for; give at least 1.")
     out = Path(out)
-    labels = {"background": 0, **(LABELS if structure == "all" else {"left ventricular cavity": 1})}
+    kept = STRUCTURES[structure]
+    labels = {"background": 0, **kept}
     _check_ours(out / "dataset.json", labels)
     for folder in ("imagesTr", "labelsTr"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        phantom = cine_stack(seed + number, slices=SLICES[number % 4], phase=PHASES[number % 2])
-        truth = phantom.labels if structure == "all" else sitk.Cast(phantom.labels == 1, sitk.sitkUInt8)
+        phantom = cine_stack(
+            seed + number, slices=SLICES[number % 4], phase=PHASES[number % 2], thick_walled=thick_walled
+        )
+        truth = sitk.Threshold(phantom.labels, 0, max(kept.values()), 0)
         name = f"phantom_{seed + number:05d}"
         files.write_image(phantom.image, out / "imagesTr" / f"{name}_0000.nii.gz")
         files.write_image(truth, out / "labelsTr" / f"{name}.nii.gz")

@@ -50,6 +50,7 @@ def cine_stack(
     spacing: Sequence[float] = (1.25, 1.25, 8.0),
     phase: str = "diastole",
     direction: Sequence[float] | None = None,
+    thick_walled: bool = False,
 ) -> Phantom:
     """One short-axis stack of size × size × slices voxels; bit-identical for equal arguments.
 
@@ -64,12 +65,13 @@ def cine_stack(
         wall (the right ventricle at the left of the picture), j towards the inferior wall, k towards the apex, whatever
         that means in patient space. None: an oblique short-axis plane, right-handed and true to the patient: k runs
         left, anterior and down to the apex, so that j has to run upwards, from the inferior to the anterior wall.
+    thick_walled: a left ventricle as in hypertrophic cardiomyopathy.
     Raises InputError if an argument is out of range.
     """
     spacing = _check(seed, slices, size, spacing, phase)
     cosines = None if direction is None else _check_direction(direction)
     random, texture = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], phase)
+    anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], phase, thick_walled)
     appearance = Appearance.at_random(random)
     oblique = _oblique(random)
     grid = Grid.over(size, spacing, anatomy.heart)

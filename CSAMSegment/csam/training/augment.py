@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,11 +42,12 @@ MARGIN = 1.25
 class Example:
     """values: (C, S, h, w) float32, 0 to 1. labels: (S, h, w) integer, UNKNOWN where nobody has labelled.
 
-    Both at the model's spacing.
+    Both at the model's spacing. unlabelled: structures that nobody has labelled at all; background may be any of them.
     """
 
     values: torch.Tensor
     labels: torch.Tensor
+    unlabelled: tuple[int, ...] = ()
 
 
 def crop(example: Example, centre: Sequence[float], size: tuple[int, int]) -> Example:
@@ -57,7 +58,7 @@ def crop(example: Example, centre: Sequence[float], size: tuple[int, int]) -> Ex
         for middle, extent, whole in zip(centre, size, (height, width), strict=True)
     )
     grow = (-left, left + columns - width, -top, top + rows - height)  # below 0: cut
-    return Example(F.pad(example.values, grow), F.pad(example.labels, grow))
+    return replace(example, values=F.pad(example.values, grow), labels=F.pad(example.labels, grow))
 
 
 def enlarge(example: Example, size: tuple[int, int]) -> Example:
@@ -65,7 +66,7 @@ def enlarge(example: Example, size: tuple[int, int]) -> Example:
     if example.labels.shape[-2:] == size:
         return example
     values = resize(example.values.flatten(0, 1), size).unflatten(0, example.values.shape[:2])
-    return Example(values, resize_labels(example.labels.numpy(), size))
+    return replace(example, values=values, labels=resize_labels(example.labels.numpy(), size))
 
 
 def choose_slices(
@@ -130,7 +131,7 @@ def random_example(
     indices = choose_slices(values.shape[1], num_slices, rng, rng.random() < DROPPED, free_orientation, labelled)
     if rng.random() < THICKER:
         values = thicken(values, rng.uniform(0.1, 0.3))
-    picked = Example(values[:, indices], labels[indices])
+    picked = replace(example, values=values[:, indices], labels=labels[indices])
     shape = np.array(picked.labels.shape[-2:])
     known = known[indices]
     rows, columns = torch.nonzero((picked.labels.bool() & known).any(0), as_tuple=True)
@@ -160,7 +161,7 @@ def _roll_away(example: Example, slices: list[int], rng: np.random.Generator) ->
     ]
     values[:, slices] = values[:, slices].roll(shift, (-2, -1))
     labels[slices] = labels[slices].roll(shift, (-2, -1))
-    return Example(values, labels)
+    return replace(example, values=values, labels=labels)
 
 
 class Augmenter:
@@ -199,7 +200,8 @@ class Augmenter:
         self.transforms.set_random_state(int(rng.integers(2**31)))
         # Slices as channels: in-plane transforms treat all alike, and none can mix them.
         out = self.transforms({"image": picked.values.flatten(0, 1), "label": picked.labels.float()})
-        return Example(out["image"].unflatten(0, (channels, -1)).contiguous(), out["label"].round().long())
+        values, labels = out["image"].unflatten(0, (channels, -1)).contiguous(), out["label"].round().long()
+        return replace(picked, values=values, labels=labels)
 
 
 def ahead(make: Callable[[int], list[Example]], first: int, stop: int) -> Iterator[list[Example]]:

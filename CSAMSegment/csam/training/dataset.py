@@ -28,6 +28,7 @@ class Case:
 
     order: places of the channels to read, from 0, where they are not all in their own order. ignore: the value that
     the file of labels has for voxels whose label is unknown; ``read`` gives them as ``csam.image.unknown.UNKNOWN``.
+    unlabelled: values of structures that nobody has labelled in this scan: its background may be any of them.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     labels: Path
     order: tuple[int, ...] = ()
     ignore: int | None = None
+    unlabelled: tuple[int, ...] = ()
 
     def read_images(self) -> list[sitk.Image]:
         """One image a channel. Raises InputError when a file cannot be read."""
@@ -114,7 +116,14 @@ def inspect(folder: str | Path, patient_pattern: str = "(.*)") -> tuple[Dataset,
     faults += more
     cases, facts = [], {}
     for files in contents.files:
-        case = Case(files.name, named.get(files.name, files.name), files.images, files.labels, ignore=contents.ignore)
+        case = Case(
+            files.name,
+            named.get(files.name, files.name),
+            files.images,
+            files.labels,
+            ignore=contents.ignore,
+            unlabelled=contents.unlabelled.get(files.name, ()),
+        )
         found, wrong = _examine(case, contents)
         faults += [f"{case.name}: {fault}" for fault in wrong]
         facts[case.name] = found

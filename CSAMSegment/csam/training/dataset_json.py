@@ -6,6 +6,8 @@ labelsTr/CASE.nii.gz. Of ours also ``channel_modalities``, for a channel's name 
 channels. nnU-Net's first version names files in the former way and lists them in the latter: it is read, too.
 
 A label "ignore", of the highest value, marks voxels whose label is unknown (``csam.image.unknown``): no structure.
+Of ours is ``unlabelled`` (case → names of structures): what nobody has labelled in that case, where background may be
+any of it.
 
 Step: read the data.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
@@ -38,7 +40,8 @@ class Files:
 class Contents:
     """channels, labels: names, in order; labels from value 1 on. modalities: of each channel, "MR", "CT" ...
 
-    ignore: the value of voxels whose label is unknown, None in a data set without any.
+    ignore: the value of voxels whose label is unknown, None in a data set without any. unlabelled: by case, the values
+    of the structures that nobody has labelled in it.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Contents:
     labels: tuple[str, ...]
     files: tuple[Files, ...]
     ignore: int | None = None
+    unlabelled: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def read_contents(folder: Path) -> tuple[Contents, list[str]]:
@@ -74,12 +78,18 @@ def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     told = info.get("channel_modalities")
     told = told if isinstance(told, dict) else {}
     modalities = tuple(str(told.get(str(i)) or _modality(channel)) for i, channel in enumerate(channels))
-    return Contents(name, licence, channels, modalities, labels, tuple(files), ignore), faults
+    unlabelled = _unlabelled(info, labels)[0]
+    faults += [
+        f'{case}: "unlabelled" names it, and there is no such case'
+        for case in sorted({*unlabelled} - {f.name for f in files})
+    ]
+    return Contents(name, licence, channels, modalities, labels, tuple(files), ignore, unlabelled), faults
 
 
 def faults_of(info: dict) -> list[str]:
     """What is wrong with the content of a dataset.json, whatever files there are."""
-    faults = [*_channels(info)[1], *labels_of(info)[2]]
+    labels, _, of_labels = labels_of(info)
+    faults = [*_channels(info)[1], *of_labels, *([] if of_labels else _unlabelled(info, labels)[1])]
     listed = None if "file_ending" in info else info.get("training")
     ending = info.get("file_ending")
     if listed is None and not (isinstance(ending, str) and ending):
@@ -136,6 +146,22 @@ def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
     if len(structures) > MOST_STRUCTURES:
         faults.append(f'"labels" has {len(structures)} structures; {MOST_STRUCTURES} are supported')
     return tuple(structures), ignore, faults
+
+
+def _unlabelled(info: Mapping, labels: tuple[str, ...]) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+    """By case, the values of the structures that nobody has labelled in it; and the faults."""
+    given = info.get("unlabelled", {})
+    if not isinstance(given, dict) or not all(isinstance(names, list) for names in given.values()):
+        return {}, [f'"unlabelled" is {given!r}; {{"case": ["structure", ...]}} was expected']
+    values, found, faults = {name: value for value, name in enumerate(labels, 1)}, {}, []
+    for case, names in given.items():
+        unnamed = [name for name in names if name not in values]
+        if unnamed:
+            faults.append(f'"unlabelled" has {unnamed} for {case}, and "labels" does not; it names {", ".join(labels)}')
+        elif {*names} == {*labels}:
+            faults.append(f'"unlabelled" has every structure for {case}: nothing is labelled in it. Leave the case out')
+        found[case] = tuple(sorted(values[name] for name in {*names} - {*unnamed}))
+    return found, faults
 
 
 def with_ignore(info: Mapping) -> Mapping:

@@ -5,6 +5,8 @@ become figures of a data set.
 
 Of a case that is known in part (``csam.image.unknown``), voxels count where they are known, and slices that are known
 whole. It has no volume, surface distance or case quality to measure: these are of all of a structure.
+Of a case with structures that nobody has labelled, all of that is measured of the labelled ones; its error
+probabilities count where a labelled structure was found, for elsewhere nobody knows what is right.
 
 Step: evaluate.
 """
@@ -129,7 +131,8 @@ class CaseMeasures:
         )
         filtered = [
             measures.filtered_score(truth == value, found == value, error_probability)
-            for value in range(1, len(self.dice) + 1)
+            for value, dice in enumerate(self.dice, 1)
+            if dice is not None
         ]
         of_slices = [self.of_known_slices(values) for values in (self.slice_scores, self.slice_wrong_mm2)]
         of_uncertainty = {
@@ -185,24 +188,34 @@ def measure(
         raise InputError(f"{case.name}: the truth has {expected.shape} voxels (k, j, i), the image {found.shape}.")
     spacing = truth.GetSpacing()
     voxel_ml = voxel_volume(truth) / 1000
+    labelled = [value for value in values if value not in case.unlabelled]
     along, axes = 2 - result.slice_axis, tuple(2 - a for a in range(3) if a != result.slice_axis)
     pixel_mm2 = pixel_area(truth, result.slice_axis)
     known = expected != UNKNOWN
-    whole, of_slices = bool(known.all()), known.all(axis=axes)
+    complete, of_slices = bool(known.all()), known.all(axis=axes)
+    whole = complete and not case.unlabelled
+    of_labelled = np.isin(found, labelled)
     structured = structures(expected)
     empty = of_slices & ~structured.any(axis=axes)
     error_probability = sitk.GetArrayViewFromImage(result.error_probability)
     region = region_of_interest(structured | (found > 0), truth)
+    judged = region & known & (of_labelled | (not case.unlabelled))
     kept = region | (error_probability > CERTAIN)
     pairs = [(expected == value, known & (found == value)) for value in values]
-    slices = (np.moveaxis(mask, along, 0) for mask in (structured, known & (found > 0)))
+    there = [value in labelled for value in values]
+    slices = (np.moveaxis(mask, along, 0) for mask in (structured, known & of_labelled))
     moved_mm, moved_dice = displacement(*slices, [spacing[2 - a] for a in sorted(axes)])
     return CaseMeasures(
         name=case.name,
         patient=case.patient,
-        dice=tuple(measures.dice(*pair) for pair in pairs),
-        hausdorff_mm=tuple(measures.hausdorff_95(*pair, spacing[::-1]) if whole else None for pair in pairs),
-        truth_ml=tuple(float(mask.sum() * voxel_ml) if whole else None for mask, _ in pairs),
+        dice=tuple(measures.dice(*pair) if t else None for pair, t in zip(pairs, there, strict=True)),
+        hausdorff_mm=tuple(
+            measures.hausdorff_95(*pair, spacing[::-1]) if complete and t else None
+            for pair, t in zip(pairs, there, strict=True)
+        ),
+        truth_ml=tuple(
+            float(mask.sum() * voxel_ml) if complete and t else None for (mask, _), t in zip(pairs, there, strict=True)
+        ),
         volume_ml=tuple(s.volume_ml for s in result.structures),
         intervals_ml=tuple((s.low_ml, s.mean_ml, s.high_ml) for s in result.structures),
         case_quality=result.case_quality,
@@ -210,13 +223,13 @@ def measure(
         slice_wrong_mm2=tuple((pixel_mm2 * (known & (expected != found)).sum(axis=axes)).tolist()),
         pixel_mm2=pixel_mm2,
         empty_slices=int(empty.sum()),
-        empty_slices_wrong=int((empty & found.any(axis=axes)).sum()),
+        empty_slices_wrong=int((empty & of_labelled.any(axis=axes)).sum()),
         voxels=Voxels(
             error_probability[kept].astype(np.float32),
             expected[kept],
             found[kept],
             np.nonzero(kept)[along].astype(np.uint16),
-            (region & known)[kept],
+            judged[kept],
         ),
         energy_distance=None
         if samples is None
@@ -224,7 +237,7 @@ def measure(
         moved_mm=moved_mm,
         moved_dice=moved_dice,
         slice_facts=None if image is None else _facts(result.labels, image, result.slice_axis),
-        known_slices=None if whole else tuple(of_slices.tolist()),
+        known_slices=None if whole else tuple((of_slices & (not case.unlabelled)).tolist()),
     )
 
 

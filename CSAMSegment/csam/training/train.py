@@ -47,7 +47,8 @@ def load_example(case: Case, plan: Plan) -> Example:
     images, truth = case.read()
     stack = stack_of(images, plan.in_plane_spacing, plan.normalisation, plan.slice_axis)
     labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
-    return Example(stack.values, resize_labels(labels, stack.values.shape[-2:]).to(torch.uint8))
+    labels = resize_labels(labels, stack.values.shape[-2:]).to(torch.uint8)
+    return Example(stack.values, labels, case.unlabelled)
 
 
 def train(
@@ -245,14 +246,15 @@ class Training:
 
 @torch.no_grad()
 def quick_dice(network, example: Example, plan: Plan, device: str) -> float:
-    """Mean foreground Dice of what is known at the plan's spacing, gates at their mean, whole slices: a quick
-    validation."""
+    """Mean foreground Dice of what is known and labelled at the plan's spacing, gates at their mean, whole slices: a
+    quick validation."""
     from ..pipeline.sliding_window import mean_probabilities
 
     labels = mean_probabilities(network, example.values, plan.field_of_view, device).argmax(1).numpy()
     truth = example.labels.numpy()
     known = truth != UNKNOWN
     labels, truth = labels[known], truth[known]
-    found = [dice(labels == value, truth == value) for value in range(1, network.architecture["num_classes"])]
+    measured = {*range(1, network.architecture["num_classes"])} - {*example.unlabelled}
+    found = [dice(labels == value, truth == value) for value in sorted(measured)]
     score = mean(found)
     return 1.0 if score is None else score

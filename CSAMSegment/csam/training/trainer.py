@@ -82,7 +82,7 @@ class Trainer:
             mixed = self.precision == "bfloat16"
             with wait:
                 with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=mixed):
-                    loss, spread = self.objective(x, truth)
+                    loss, spread = self.objective(x, truth, example.unlabelled)
                 (weight * loss).backward()
             measured = measured + torch.cat((loss.detach()[None], spread))
         length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
