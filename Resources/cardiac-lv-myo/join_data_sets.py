@@ -16,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from csam.errors import InputError
-from csam.image.files import read_image, write_image
+from csam.image.files import write_image
 from csam.training.dataset import read_dataset
 
 SUFFIX = ".nii.gz"

@@ -6,6 +6,8 @@ import SimpleITK as sitk
 
 from csam.errors import InputError
 from csam.phantom import LABELS, cine_stack, heart
+from csam.phantom.dataset import write_dataset
+from csam.phantom.heart import PHASES
 
 SEEDS = range(4)
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -223,3 +225,21 @@ def test_the_smallest_and_an_anisotropic_grid_work():
 def test_a_bad_argument_is_named_with_what_was_expected(arguments, message):
     with pytest.raises(InputError, match=message):
         cine_stack(**arguments)
+
+
+def test_a_thick_walled_ventricle_has_more_muscle_than_blood_and_all_but_closes():
+    whole = millilitres(cine_stack(3, size=128, spacing=(2.5, 2.5, 8.0)).labels, "left ventricular cavity")
+    thick = {
+        phase: cine_stack(3, size=128, spacing=(2.5, 2.5, 8.0), phase=phase, thick_walled=True).labels
+        for phase in PHASES
+    }
+    cavity = {phase: millilitres(labels, "left ventricular cavity") for phase, labels in thick.items()}
+    assert cavity["diastole"] < 0.85 * whole
+    assert millilitres(thick["diastole"], "myocardium") > 1.5 * cavity["diastole"]
+    assert cavity["systole"] < 0.4 * cavity["diastole"]
+
+
+def test_a_data_set_of_the_whole_left_ventricle_has_its_two_structures(tmp_path):
+    write_dataset(tmp_path, 1, 3, "whole-left-ventricle")
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(next((tmp_path / "labelsTr").iterdir()))))
+    assert np.unique(labels).tolist() == [0, 1, 2]
