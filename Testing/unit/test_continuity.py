@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csam.uncertainty.continuity import box_of, largest_piece, missing_between
+from csam.uncertainty.continuity import box_of, inside_pieces, largest_piece, missing_between
 
 
 def cone(slices=8, size=32):
@@ -99,3 +99,31 @@ def test_what_stays_away_from_the_borders_of_a_region_is_joined_nowhere():
     kept = largest_piece(mask, ((False, False), (True, True), (True, True)))
     assert kept[:, 2:5, 2:6].all()
     assert not kept[:, 8:10, 8:10].any()
+
+
+def test_pieces_that_nothing_surrounds_are_not_kept():
+    around, mask = np.zeros((2, 3, 20, 20), bool)
+    around[:, 3:12, 3:12] = True
+    mask[:, 5:10, 5:10] = True
+    around &= ~mask
+    atrium = np.zeros_like(mask)
+    atrium[0, 14:18, 14:18] = True
+    np.testing.assert_array_equal(inside_pieces(mask | atrium, around), mask)
+
+
+def test_a_ring_that_is_open_by_less_than_half_surrounds():
+    around, mask = np.zeros((2, 1, 20, 20), bool)
+    around[0, 3:12, 3:12] = True
+    mask[0, 5:10, 5:10] = True
+    around &= ~mask
+    around[:, :, 10:] = False  # one side of four
+    np.testing.assert_array_equal(inside_pieces(mask, around), mask)
+    around[:, 10:] = around[:, :5] = False  # three of four
+    mask[0, 0, 0], around[0, 0, 1:3] = True, True
+    assert np.argwhere(inside_pieces(mask, around)).tolist() == [[0, 0, 0]]
+
+
+def test_where_nothing_surrounds_anything_all_is_kept():
+    mask = np.zeros((2, 8, 8), bool)
+    mask[:, 2:5, 2:5] = True
+    np.testing.assert_array_equal(inside_pieces(mask, np.zeros_like(mask)), mask)

@@ -30,7 +30,7 @@ def full_model(net=None):
     """A model in which every field says something."""
     return small.model(
         net,
-        labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True), Label(2, "zwei", (4, 5, 6))),
+        labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True, inside=2), Label(2, "zwei", (4, 5, 6))),
         calibration=Calibration(((0.0, 0.0), (0.5, 0.25), (1.0, 1.0)), {1: 1.5, 2: 0.75}),
         augmented_calibration=Calibration(((0.0, 0.0), (0.4, 0.3), (1.0, 1.0)), {1: 1.25, 2: 0.5}),
         licence="CC0-1.0",
@@ -127,6 +127,8 @@ MALFORMED = {
     "terminology": ("labels.0.terminology", "SCT"),
     "terminology type": ("labels.0.terminology.type", ["SCT", 1, "Prostate"]),
     "connected": ("labels.0.connected", 1),
+    "inside of nothing": ("labels.0.inside", 3),
+    "inside itself": ("labels.0.inside", 1),
     "spacing": ("in_plane_spacing", 0),
     "spacing not a number": ("in_plane_spacing", float("nan")),
     "spacing beyond floats": ("in_plane_spacing", 10**400),

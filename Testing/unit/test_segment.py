@@ -466,6 +466,23 @@ def test_of_a_connected_structure_the_largest_piece_is_kept(model):
     assert found.structures[0].volume_ml < everything.structures[0].volume_ml
 
 
+def test_what_lies_outside_its_surroundings_is_left_out(model):
+    image = small.image((20, 18, 6))
+    before = arrays(segment(image, model, FEW))
+    one, two = model.labels
+    found = segment(image, replace(model, labels=(replace(one, inside=two.value), two)), FEW)
+    after = arrays(found)
+    inside = continuity.inside_pieces(before["labels"] == 1, before["labels"] == 2)
+    assert 0 < inside.sum() < (before["labels"] == 1).sum()
+    np.testing.assert_array_equal(after["labels"] == 1, inside)
+    np.testing.assert_array_equal(after["labels"] == 2, before["labels"] == 2)
+    removed = (before["labels"] == 1) & ~inside
+    assert (after["error_probability"][removed] > 0).all()
+    assert any("lay apart" in warning for warning in found.warnings) == (
+        removed.sum() > 0.2 * (before["labels"] == 1).sum()
+    )
+
+
 def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
     stack = stack_of([small.image((50, 40, 6), (0.7, 1.1, 8.0))], 2.0, model.intensity, "auto")
     assert stack.values.shape == (1, 6, 22, 18)

@@ -557,7 +557,7 @@ def test_what_is_odd_about_the_sides_is_told_and_written(data, tmp_path):
 
 
 def test_the_card_dresses_the_model(data, tmp_path):
-    label = {"name": "grey ball", "title": "Grey ball", "color": [1, 2, 3], "connected": True}
+    label = {"name": "grey ball", "title": "Grey ball", "color": [1, 2, 3], "connected": True, "inside": "bright ball"}
     card = {
         "name": "balls",
         "version": "2.0",
@@ -570,7 +570,13 @@ def test_the_card_dresses_the_model(data, tmp_path):
     assert (model.name, model.version, model.title, model.licence) == ("balls", "2.0", "Two balls", "MIT")
     assert [channel.modality for channel in model.channels] == ["CT"]
     assert [label.name for label in model.labels] == ["bright ball", "Grey ball"]
-    assert (model.labels[1].color, model.labels[1].connected) == ((1, 2, 3), True)
+    assert (model.labels[1].color, model.labels[1].connected, model.labels[1].inside) == ((1, 2, 3), True, 1)
+
+
+def test_a_structure_lies_inside_one_that_is_there(data, tmp_path):
+    card = {"labels": [{"name": "grey ball", "inside": "liver"}]}
+    with pytest.raises(InputError, match="liver"):
+        train(data, tmp_path, replace(PLAN, steps=1), card=card, device="cpu", log=silent)
 
 
 def test_structures_of_the_model_started_from_look_as_they_do_in_it(data):
@@ -589,6 +595,8 @@ def test_structures_of_the_model_started_from_look_as_they_do_in_it(data):
     assert (bright.name, bright.color, bright.connected) == ("bright ball", COLORS[1], False)
     said = {"name": "grey ball", "title": "Ball", "connected": False}
     assert made({"labels": [said]})[1] == replace(grey, name="Ball", connected=False)
+    inner = [{"name": "grey ball", "inside": "bright ball"}]
+    assert [label.inside for label in made({"labels": inner})] == [0, 1]
 
 
 @pytest.mark.parametrize(

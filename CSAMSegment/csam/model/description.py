@@ -49,7 +49,8 @@ class Channel:
 class Label:
     """One structure. color: RGB, 0 to 255. terminology: "category" and "type", each [scheme, code, meaning].
 
-    connected: it forms one piece, so that only the largest piece found is kept.
+    connected: it forms one piece, so that only the largest piece found is kept. inside: value of the structure that
+    surrounds it in every slice, so that pieces without are left out; 0 for none.
     """
 
     value: int
@@ -57,6 +58,7 @@ class Label:
     color: tuple[int, int, int]
     terminology: Mapping[str, tuple[str, str, str]] | None = None
     connected: bool = False
+    inside: int = 0
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ class NativeGrid:
         # A pixel of the model, in pixels of the image.
         self.width = tuple(n / m for n, m in zip(stack.shape[1:], stack.values.shape[-2:], strict=True))
         self.pixel_area = geometry.pixel_area(image, stack.orientation.axes[0])
-        self.background = np.ones(shape, np.float32) if any(label.connected for label in model.labels) else None
+        self.background = (
+            np.ones(shape, np.float32) if any(label.connected or label.inside for label in model.labels) else None
+        )
 
     def _as_stack(self, array: np.ndarray) -> np.ndarray:
         """The region of an array of the image, (slices, rows, columns): what is written there changes the array."""
@@ -133,14 +135,21 @@ class NativeGrid:
         swapped = np.bincount(flat, (stated - best).flatten().numpy(), minlength=classes)
         return expected + swapped, expected, np.bincount(flat, minlength=classes)
 
-    def keep_largest(self, value: int) -> float:
-        """Turns all but the largest piece of a structure into background; returns the share of it that stays.
-
-        Which piece is the structure, their sizes tell: what is removed was right with its probability times its share.
-        """
-        labels, error, background = map(self._as_stack, (self.labels, self.maps["error"], self.background))
+    def keep_inside(self, value: int, around: int) -> float:
+        """Turns what of a structure does not lie inside another into background; returns the share of it that stays."""
+        labels = self._as_stack(self.labels)
         mask = labels == value
-        other = mask & ~continuity.largest_piece(mask, self.cut)
+        return self._remove(value, mask, mask & ~continuity.inside_pieces(mask, labels == around))
+
+    def keep_largest(self, value: int) -> float:
+        """Turns all but the largest piece of a structure into background; returns the share of it that stays."""
+        mask = self._as_stack(self.labels) == value
+        return self._remove(value, mask, mask & ~continuity.largest_piece(mask, self.cut))
+
+    def _remove(self, value: int, mask: np.ndarray, other: np.ndarray) -> float:
+        """Which pieces are the structure, their sizes tell: what is removed was right with its probability times its
+        share."""
+        labels, error, background = map(self._as_stack, (self.labels, self.maps["error"], self.background))
         found, removed = np.count_nonzero(mask), np.count_nonzero(other)
         if not removed:
             return 1.0

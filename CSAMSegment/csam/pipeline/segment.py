@@ -135,7 +135,9 @@ def _result(
     complete = len(wanted) == grid.count
     kept, breaks = {}, ()
     if complete:
-        kept = {label.value: grid.keep_largest(label.value) for label in model.labels if label.connected}
+        for label in model.labels:
+            inside = grid.keep_inside(label.value, label.inside) if label.inside else 1.0
+            kept[label.value] = inside * (grid.keep_largest(label.value) if label.connected else 1.0)
         breaks = grid.mark_breaks()
     slices = grid.ranked(wanted, threads)
     structures = grid.structures(sampling.areas, kept)

@@ -13,6 +13,9 @@ import SimpleITK as sitk
 
 BROKEN = 0.5
 """A slice is broken where it lacks more than this share of what both its neighbours have in common."""
+SURROUNDED = 0.5
+"""A piece is surrounded where so much of its outline borders on the other structure. In the 266 slices of Sunnybrook's
+end diastole the cavity's does with 0.79 and more."""
 
 
 def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
@@ -61,6 +64,26 @@ def largest_piece(mask: np.ndarray, cut: Sequence[tuple[bool, bool]] = ()) -> np
     largest = np.zeros_like(whole)
     largest[box] = pieces == sizes.argmax()
     return largest
+
+
+def inside_pieces(mask: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """The pieces of a structure's slices that another one surrounds, (S, H, W) bool; all where it surrounds none.
+
+    mask, around: both structures. A piece is surrounded where enough of its outline borders on the other structure.
+    Pixels touch across edges; the border of the array is no outline.
+    """
+    kept = np.zeros_like(mask)
+    for here in np.flatnonzero(mask.any((1, 2))):
+        pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask[here].astype(np.uint8))))
+        outline, bordering = np.zeros((2, pieces.max() + 1))
+        for axis in (0, 1):
+            for one, other in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+                place, beside = ((slice(None),) * axis + (side,) for side in (one, other))
+                edge = pieces[place] * ~mask[here][beside]
+                outline += np.bincount(edge.ravel(), minlength=len(outline))
+                bordering += np.bincount((edge * around[here][beside]).ravel(), minlength=len(outline))
+        kept[here] = (bordering >= SURROUNDED * outline)[pieces] & mask[here]
+    return kept if kept.any() else mask
 
 
 def box_of(mask: np.ndarray) -> tuple[slice, ...]:
