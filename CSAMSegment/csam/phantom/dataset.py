@@ -22,11 +22,11 @@ STRUCTURES = {
 
 
 def write_dataset(
-    out: str | Path, count: int, seed: int = 0, structure: str = "all", thick_walled: bool = False
+    out: str | Path, count: int, seed: int = 0, structure: str = "all", thick_walled: bool = False, phase: str = ""
 ) -> None:
-    """Writes ``count`` phantoms, seeds counting up from ``seed``; phase and number of slices alternate.
+    """Writes ``count`` phantoms, seeds counting up from ``seed``; the number of slices alternates.
 
-    structure: one of STRUCTURES. thick_walled: see ``cine_stack``.
+    structure: one of STRUCTURES. thick_walled: see ``cine_stack``. phase: of all of them; without one it alternates.
     """
     if count < 1:
         raise InputError(f"{count} phantoms were asked for; give at least 1.")
@@ -37,9 +37,8 @@ def write_dataset(
     for folder in ("imagesTr", "labelsTr"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        phantom = cine_stack(
-            seed + number, slices=SLICES[number % 4], phase=PHASES[number % 2], thick_walled=thick_walled
-        )
+        at = phase or PHASES[number % 2]
+        phantom = cine_stack(seed + number, slices=SLICES[number % 4], phase=at, thick_walled=thick_walled)
         truth = sitk.Threshold(phantom.labels, 0, max(kept.values()), 0)
         name = f"phantom_{seed + number:05d}"
         files.write_image(phantom.image, out / "imagesTr" / f"{name}_0000.nii.gz")
