@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import slicer
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
@@ -55,6 +57,12 @@ class _SceneWidget:
 
 class qMRMLWidget(_SceneWidget, stand_in("slicer.qMRMLWidget", QtWidgets.QWidget)):
     mrmlSceneChanged = Signal(object)
+
+
+@cache
+def _tag(node_type: str) -> str:
+    """What a fresh scene calls nodes of a class; making one takes a fortieth of a second."""
+    return slicer.vtkMRMLScene().GetTagByClassName(node_type) or "node"
 
 
 class qMRMLNodeComboBox(_SceneWidget, stand_in("slicer.qMRMLNodeComboBox", QtWidgets.QWidget)):
@@ -195,7 +203,7 @@ class qMRMLNodeComboBox(_SceneWidget, stand_in("slicer.qMRMLNodeComboBox", QtWid
         self._scene.RemoveNode(self._is["current"])
 
     def nodeTypeLabel(self, node_type):
-        return self._is.get("labels", {}).get(node_type) or slicer.vtkMRMLScene().GetTagByClassName(node_type) or "node"
+        return self._is.get("labels", {}).get(node_type) or _tag(node_type)
 
     def setNodeTypeLabel(self, label, node_type):
         self._is.setdefault("labels", {})[node_type] = label
