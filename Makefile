@@ -30,8 +30,9 @@ demo bench: export PYTHONPATH := $(CURDIR)/CSAMSegment
 demo: $(READY)
 	$(BIN)/python Testing/demo.py $(if $(IMAGE),--image "$(IMAGE)")
 
+# A process a core. Each holds torch, Qt and the scene, about 1 GB.
 test: $(READY)
-	$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(SUITES) --numprocesses=auto --maxprocesses=4 --dist=worksteal $(PYTEST_ARGS)
 
 # The shipped model, from the data set it was trained on: cross-validated in two stages, six trainings each.
 RECIPE = --extra out/cardiac-lv/Phantoms --card Resources/cardiac-lv/card.json --cross-validate \

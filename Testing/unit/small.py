@@ -9,15 +9,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from hypothesis import settings
 
 from csam.image.intensity import Intensity
 from csam.model import Channel, Label, Model, TrainedOn
 from csam.network.networks import CSAMUNet
-
-torch.set_num_threads(1)
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")
 
 OBLIQUE = tuple(
     (

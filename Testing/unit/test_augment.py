@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit import small  # noqa: F401 one thread
 
 from csam.training.augment import Augmenter, Example, ahead, choose_slices, crop, random_example, thicken
 

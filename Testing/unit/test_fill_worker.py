@@ -12,7 +12,7 @@ from unit.small_fill import ROD, drawn, image_of, model, rod
 from csam.errors import Cancelled, InputError, ModelError, WorkerError
 from csam.interactive.drawing import FillOptions
 from csam.interactive.fill import fill
-from csam.process.client import WorkerClient, fill_request, worker_environment
+from csam.process.client import WorkerClient, fill_request
 from csam.result import Progress
 
 LABELS = rod(9)
@@ -28,8 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worker():
-    environment = worker_environment() | {"OMP_NUM_THREADS": "1"}  # two threads on a busy machine wait for each other
-    with WorkerClient([sys.executable, "-m", "csam", "worker"], environment) as client:
+    with WorkerClient([sys.executable, "-m", "csam", "worker"]) as client:
         yield client
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from unit import small  # noqa: F401 one thread
 
 from csam.errors import InputError
 from csam.network.attention import GateDistribution

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from unit import small  # noqa: F401 one thread, no deadlines
 
 from csam.errors import ModelError
 from csam.image.intensity import Intensity

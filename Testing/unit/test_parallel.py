@@ -5,7 +5,6 @@ import time
 
 import pytest
 import torch
-from unit import small  # noqa: F401 one thread
 
 from csam.network.parallel import Threads
 

@@ -34,7 +34,7 @@ def place(tmp_path_factory):
 
 
 def start(place, out, *options, launcher=("-m", "csam")) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": str(CSAM), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(CSAM)}
     arguments = ["train", str(place / "data"), "--out", str(out), "--plan", str(place / "plan.json"), "--device", "cpu"]
     command = [sys.executable, *launcher, *arguments, *options]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from unit import small  # noqa: F401 one thread
 
 from csam.training.transforms import LowResolution, SlicesOutOfLine, transforms
 

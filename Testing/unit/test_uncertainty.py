@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
-from unit import small  # noqa: F401 one thread
 
 from csam.uncertainty.measures import (
     SampleReducer,
