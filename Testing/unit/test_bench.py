@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -239,7 +237,12 @@ def test_models_that_have_held_out_nobody_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
+def test_a_comparison_runs_once_and_then_only_tells(tmp_path, monkeypatch, capsys):
+    def compared(*options):
+        monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, options)])
+        compare.main()
+        return capsys.readouterr().out
+
     data = small.dataset(tmp_path / "Balls", patients=4, size=(20, 20, 6))
     plan = {"base_channels": 4, "num_levels": 3, "num_slices": 6, "field_of_view": [16, 16], "learning_rate": 1e-5}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
@@ -247,14 +250,12 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     begun = rivals.seeded("2d-unet", Plan.from_json(plan | {"seed": 5}), 1, 3, 8.0).state_dict()
     (place / "2d-unet" / "seed0-beginning").mkdir(parents=True)
     torch.save(begun, place / "2d-unet" / "seed0-beginning" / "weights.pt")
-    command = [sys.executable, str(BENCH / "compare.py"), str(data), "--networks", "2d-unet", "dynunet-3d", "--of", "2"]
-    command += ["--steps", "2", "--plan", str(tmp_path / "plan.json"), "--device", "cpu", "--samples", "2"]
-    command += ["--out", str(tmp_path / "out"), "--begin-on", str(data), "--begin-steps", "1", "--extra", str(data)]
-    environment = os.environ | {"PYTHONPATH": str(BENCH.parents[1] / "CSAMSegment")}
+    common = ["--of", 2, "--steps", 2, "--plan", tmp_path / "plan.json", "--device", "cpu", "--samples", 2]
+    common += ["--out", tmp_path / "out"]
+    both = [data, "--networks", "2d-unet", "dynunet-3d", *common]
     for to_run in (2, 0):
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        assert f"2 units, {to_run} to run." in done.stdout
+        said = compared(*both, "--begin-on", data, "--begin-steps", 1, "--extra", data)
+        assert f"2 units, {to_run} to run." in said
     assert (place / "dynunet-3d" / "seed0-beginning" / "weights.pt").exists()
     model = Model.load(place / "2d-unet" / "seed0-fold0of2" / "model")
     assert len(model.provenance["validation_patients"]) == 2
@@ -265,29 +266,24 @@ def test_a_comparison_runs_once_and_then_only_tells(tmp_path):
     assert str(tmp_path) not in written
 
     # A second comparison goes on from the first one's units, without a patient whose labels are wrong.
-    further = [*command[: command.index("--begin-on")], "--after", str(place), "--untaught"]
     patients = read_dataset(data).patients
     wrong = next(p for p in patients if p not in model.provenance["validation_patients"])
-    done = subprocess.run([*further, wrong], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    further = ["--after", place, "--untaught", wrong]
+    compared(*both, *further)
     place = place.with_name(f"{place.name}-then-2-steps-untaught-{wrong}")
     later = Model.load(place / "2d-unet" / "seed0-fold0of2" / "model")
     assert len(later.provenance["training_patients"]) == 1
     for name, value in later.network().state_dict().items():
         torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
-    command[command.index("--networks") + 1 : command.index("--of")] = ["csam-after-2d"]
-    further = [*command[: command.index("--begin-on")], "--after"]
-    further += [str(place.with_name("1-on-Balls-then-2-steps-with-Balls")), "--untaught"]
-    done = subprocess.run([*further, wrong], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    gated_last = [data, "--networks", "csam-after-2d", *common, *further]
+    compared(*gated_last)
     gated = Model.load(place / "csam-after-2d" / "seed0-fold0of2" / "model").network()
     assert gated.gates[0].slice
     for name, value in gated.state_dict().items():
         if name in begun:
             torch.testing.assert_close(value, begun[name], atol=1e-3, rtol=1e-2)
-    done = subprocess.run([*further, wrong, "--seeds", "1"], capture_output=True, text=True, env=environment)
-    assert done.returncode == 1
-    assert "There is no finished 2d-unet/seed1-fold0of2" in done.stderr
+    with pytest.raises(SystemExit, match="There is no finished 2d-unet/seed1-fold0of2"):
+        compared(*gated_last, "--seeds", 1)
 
 
 @pytest.mark.slow
