@@ -214,3 +214,15 @@ def test_what_pip_installs_has_every_package_and_the_shipped_model(tmp_path):
     command = [sys.executable, "-m", "csam", "models"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("cardiac-lv")
+
+
+def test_every_file_of_the_package_has_20_to_400_lines():
+    """One idea per file. ``__init__`` and ``__main__`` may be shorter."""
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in MODULE.rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
+    }
+    assert len(lengths) > 100
+    assert [name for name, count in lengths.items() if count < 20] == [], "Move these into the file that uses them"
+    assert [name for name, count in lengths.items() if count > 400] == [], "Divide these by what they do"
