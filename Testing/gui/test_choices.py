@@ -181,7 +181,7 @@ def test_corrections_are_not_lost_without_a_question(two):
 def test_no_channel_is_written_over(two):
     user = two
     before = slicer.util.arrayFromVolume(user.b).copy()
-    with pytest.raises(InputError, match='"B" is the input and the output'):
+    with pytest.raises(InputError, match='"B" is the image to segment and cannot also be'):
         user.panel.logic.start([user.a, user.b], "two", uncertainty=user.b)
     assert np.array_equal(slicer.util.arrayFromVolume(user.b), before)
 

@@ -35,7 +35,7 @@ def works_again(user) -> None:
 
 def test_no_input(user):
     user.opens()
-    assert refused(user) == "There is no input volume. Choose the image to segment."
+    assert refused(user) == "No image is chosen. Choose the image to segment."
 
 
 def test_wrong_node_type(user):
@@ -145,7 +145,7 @@ def test_corrupt_model_is_not_added(user):
         _choice, shown = user.host.dialogs.take()
         assert words in shown.text
     assert user.ui.modelSelector.count == 2
-    assert user.ui.applyButton.toolTip.startswith("There is no input volume")
+    assert user.ui.applyButton.toolTip.startswith("No image is chosen")
 
 
 @pytest.mark.parametrize("which", ["segmentation", "uncertainty"])
@@ -204,7 +204,7 @@ def test_disk_full_on_export(user, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     user.panel.result.export(user.folder / "volumes.csv")
     text = user.is_told()
-    assert "volumes.csv: No space left on device. Choose another place, or free room on the disk." in text
+    assert "volumes.csv: No space left on device. Choose another folder, or make room on the disk." in text
     assert not (user.folder / "volumes.csv").exists()
 
 

@@ -53,13 +53,13 @@ def extension(bare, monkeypatch):
 
 
 def test_apply_asks_installs_and_goes_on(bare, extension):
-    assert bare.ui.deviceLabel.text == "PyTorch 2.4 or newer is not installed yet. Apply offers to install it."
+    assert bare.ui.deviceLabel.text == "PyTorch 2.4 or newer is not installed yet. Press Apply to install it."
     bare.host.dialogs.answer(qt.QMessageBox.Ok)
     bare.ui.applyButton.click()
     bare.ends()
     [question] = bare.host.dialogs.take()
     assert "3 GB" in question.text
-    assert "No image leaves this computer" in question.text
+    assert "No image is sent" in question.text
     assert extension.calls == [(False, None, ">=2.4")]
     assert bare.ui.sliceTable.rowCount == 6
 
@@ -110,7 +110,7 @@ def test_an_extension_that_gives_up_is_an_error():
         def installTorch(self, **_arguments):
             return None
 
-    with pytest.raises(WorkerError, match="gave up"):
+    with pytest.raises(WorkerError, match="did not complete"):
         torch_install.install_torch(GivesUp())
 
 

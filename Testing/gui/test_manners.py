@@ -181,7 +181,7 @@ def test_an_output_that_cannot_be_used_is_told_before_the_run(done):
     done.parameters.uncertainty = done.volume
     done.looks()
     assert not done.ui.applyButton.enabled
-    assert "is the input and the output" in done.ui.fitLabel.text
+    assert "cannot also be the error map" in done.ui.fitLabel.text
 
 
 def test_next_goes_to_what_is_left(done):

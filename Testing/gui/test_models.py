@@ -171,7 +171,7 @@ def test_a_model_of_two_channels_asks_for_two_images(user):
     user.looks()
     [selector] = user.panel.input.channels.selectors
     assert user.ui.inputSelectorLabel.text == "T2:"
-    assert user.ui.applyButton.toolTip == "The model needs one more image: ADC"
+    assert user.ui.applyButton.toolTip == "The model needs one more image: ADC. Choose it."
     selector.setCurrentNode(second)
     user.looks()
     user.sees("9-two-channels")

@@ -477,8 +477,8 @@ def test_a_region_has_no_case_quality_in_words_or_tables_and_none_after_loading(
     region.SetSize(40, 40, 40)
     user.applies()
     said = (
-        "Inside the region the expected Dice is 0.93. Do not compare it with that of whole scans. "
-        "Segment the whole image to know more."
+        "Inside the region the expected Dice is 0.93. Do not compare it with that of a whole scan; "
+        "for that, segment the whole image."
     )
     assert user.ui.qualityLabel.text == said
     user.ui.copyButton.click()

@@ -103,7 +103,7 @@ def test_images_at_one_place_of_the_index_are_refused_before_the_run(sequence):
     user.ui.applyButton.click()
     user.ends()
     assert (
-        "image 2 (at 40) and image 1 (at 0) are nearer to each other than the tolerance of the index (50)"
+        "image 2 (at 40) and image 1 (at 0) are closer to each other than the tolerance of the index (50)"
         in user.is_told()
     )
     assert user.host.scene_host.node_ids() == before

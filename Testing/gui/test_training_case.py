@@ -112,7 +112,7 @@ def test_of_a_result_of_which_some_slices_are_reviewed_these_alone_can_be_kept(d
 
 def test_where_nothing_is_reviewed_nothing_is_known_and_that_is_told(done, tmp_path):
     done.ui.reviewedOnlyCheckBox.setChecked(True)
-    assert refuses(done).startswith("No slice is ticked as reviewed: nothing would be known.")
+    assert refuses(done).startswith("No slice is ticked as reviewed, so nothing would be known.")
 
 
 @pytest.mark.parametrize("answers", [("",), ("FOLDER", 0), ("FOLDER", typed(" "))], ids=["no folder", "no", "no name"])
@@ -140,7 +140,7 @@ def test_a_result_of_another_model_is_not_kept_as_this_ones(done):
 def test_a_result_of_another_image_is_not_kept_as_this_ones(done, monkeypatch):
     other = done.loads("other")
     monkeypatch.setattr(done.panel.input, "volumes", lambda: [other])
-    assert refuses(done) == "The model was run on: cine. Choose the same again to keep the result."
+    assert refuses(done) == "This is the result of the images: cine. Choose these again to keep it."
 
 
 def test_a_result_of_a_region_is_not_kept_as_that_of_the_whole_image(done, tmp_path):
@@ -190,7 +190,7 @@ def test_a_name_that_makes_one_patient_of_several_is_asked_about(done, tmp_path)
     done.host.dialogs.answer(str(folder), typed("other"), qt.QMessageBox.Cancel)
     done.ui.keepCaseButton.click()
     said = done.host.dialogs.take()[-1].text
-    assert said.endswith("the cases so far count as those of 1 patient(s) instead of 2. Keep this name?")
+    assert said.endswith("the cases so far count as those of 1 patient(s) instead of 2. Use this name?")
     assert not (folder / "labelsTr" / "other.nii.gz").exists()
 
 
@@ -280,7 +280,7 @@ def test_two_channels_are_kept_in_their_order_and_overlapping_segments_refused(u
     third.SetName("ADC")
     user.panel.input.channels.selectors[0].setCurrentNode(third)
     user.looks()
-    assert refuses(user) == "The model was run on: T2, ADC. Choose the same again to keep the result."
+    assert refuses(user) == "This is the result of the images: T2, ADC. Choose these again to keep it."
     check = training_case.check_case
     result, model = user.panel._find(), user.panel.input.model
     second.SetName("renamed")

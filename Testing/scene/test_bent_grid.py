@@ -87,7 +87,7 @@ def test_a_bent_grid_that_can_be_noticed_is_said_once_with_what_follows_it(host,
     acquisition(host, stack, [0, 0, 0, 0, 3, 3, 3, 3])
     said = bend_told(stack)
     assert '"acquisition transform" bends the grid of the image, by up to' in said
-    assert "Volumes in ml follow it" in said
+    assert "Volumes in ml take this into account" in said
     warnings = find_result(write_result(make_result(stack), stack, model).segmentation).warnings()
     assert warnings.count(said) == 1
 

@@ -135,7 +135,7 @@ def refusal(volume):
 
 
 def test_no_volume_is_said_to_be_none():
-    assert "no input volume" in refusal(None)
+    assert "No image is chosen" in refusal(None)
 
 
 def test_a_volume_without_voxels_is_said_to_be_empty(scene):

@@ -218,7 +218,7 @@ def test_the_number_of_volumes_must_be_that_of_the_models_channels(volume, make_
 
 def test_no_input_is_said_before_the_worker_is_asked(make_logic):
     logic, client = make_logic()
-    with pytest.raises(InputError, match="no input volume"):
+    with pytest.raises(InputError, match="No image is chosen"):
         logic.process(None, "two-chambers")
     assert not client.jobs
 

@@ -20,7 +20,7 @@ def test_without_validation_scans_the_number_itself_decides():
 def test_a_part_of_the_image_is_neither_good_nor_compared_with_whole_scans(rank):
     for extent, start in ((REGION, "Inside the region the expected"), (SLICES, "In these slices the expected")):
         said = texts.quality(0.95, rank, extent)
-        assert said.startswith(f"{start} Dice is 0.95. Do not compare it with that of whole scans.")
+        assert said.startswith(f"{start} Dice is 0.95. Do not compare it with that of a whole scan")
         assert "good" not in said
         assert "validation" not in said
 

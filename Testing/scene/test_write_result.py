@@ -227,7 +227,7 @@ def test_a_result_of_another_size_is_refused(host, volume, make_result, model):
 def test_an_output_of_the_wrong_type_is_refused(volume, make_result, model):
     with pytest.raises(InputError, match="choose a segmentation"):
         write_result(make_result(volume), volume, model, segmentation=volume)
-    with pytest.raises(InputError, match="input and the output"):
+    with pytest.raises(InputError, match="cannot also be the error map"):
         write_result(make_result(volume), volume, model, uncertainty=volume)
 
 

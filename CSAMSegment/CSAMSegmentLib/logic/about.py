@@ -23,8 +23,8 @@ correct it with Edit this segment.</li>
 </ol>
 <p>The overlay is the error probability: how likely the label of each voxel is wrong. To try it, load the CSAM cardiac
 phantom in the module Sample Data.</p>
-<p>Research software, not a medical device: do not use it to diagnose or treat. No image leaves this computer unless you
-name a worker elsewhere.</p>
+<p>Research software, not a medical device: do not use it to diagnose or treat. Your images stay on this computer,
+unless you choose a worker on another one.</p>
 <p>It needs 3D Slicer 5.10 or newer (Python 3.10 or newer).</p>
 """)
 

@@ -60,7 +60,7 @@ def bend_of(volume, own: np.ndarray) -> Bend:
     if not np.all(np.isfinite(moved)):
         raise InputError(
             f'The transform "{volume.GetParentTransformNode().GetName()}" of the volume "{volume.GetName()}" gives no '
-            "numbers for some of its voxels. Take the transform off, or replace it."
+            "place to some of its voxels. Remove the transform from the volume, or use another one."
         )
     rigid = _nearest_rigid(points, moved)
     off = moved - (points @ rigid[:3, :3].T + rigid[:3, 3])
@@ -107,7 +107,7 @@ def told(volume, bend: Bend) -> str:
         return ""
     return _(
         'The transform "{name}" bends the grid of the image, by up to {distance:.2g} mm ({share:.0%} of a voxel). '
-        "Volumes in ml follow it; areas in mm² do not."
+        "Volumes in ml take this into account; areas in mm² do not."
     ).format(name=volume.GetParentTransformNode().GetName(), distance=bend.millimetres, share=bend.share)
 
 

@@ -157,12 +157,12 @@ def plan_fill(
     if not drawn or not (update or slices[list(drawn)].any()):
         raise InputError(NOTHING_DRAWN)
     if len(drawn) == count:
-        raise InputError("Every slice counts as drawn: nothing is left to fill. Untick slices that are to be filled.")
+        raise InputError("Every slice counts as drawn: nothing is left to fill. Untick the slices to fill.")
     if closed is None:
         closed = closed_voxels(segmentation, volume, segments)
     warnings = tuple(
-        f'The segment "{segmentation.GetSegmentation().GetSegment(one).GetName()}" lay on another grid than the image '
-        f'"{volume.GetName()}". It was brought to the image\'s.'
+        f'The segment "{segmentation.GetSegmentation().GetSegment(one).GetName()}" was not on the grid of the image '
+        f'"{volume.GetName()}". It has been resampled to that grid.'
         for one in segments
         if not is_on_grid(segmentation, one, volume)
     )

@@ -11,15 +11,15 @@ NAME = "Fill the rest"
 """Not translated: scripts and other modules find the effect by it."""
 TITLE = _("Fill the rest")
 
-HELP = "<html>" + _("""Fill the slices between those that you have drawn, from the drawing and from the image.
+HELP = "<html>" + _("""Fill the slices between the drawn ones, from the drawing and the image.
 <p><ul>
 <li>Draw the structure in two to five slices, with any tool. Leave the slices between them alone.
-<li>Press Preview. The filling is shown over the image; nothing is changed yet.
-<li>Draw or correct the slice that is named, press Update, and look again.
-<li>Press Apply. The slices that you have drawn stay as they are, and Undo takes the filling back.
+<li>Press Preview. The filling is shown over the image; no segment is changed yet.
+<li>Draw or correct the slice that is named below, press Update, and look again.
+<li>Press Apply. The slices that you have drawn stay as they are. Undo takes the filling back.
 </ul><p>
-All visible segments are filled, or the selected one. Other segments, and voxels that the masking settings close, stay
-as they are. A slice in which the structure is not there can be ticked as drawn: it ends the structure.
+You can fill all visible segments or only the selected one. Other segments, and voxels that the masking settings
+exclude, stay as they are. If a slice does not show the structure, tick the empty slice: it ends the structure.
 The effect comes with the module CSAMSegment.
 <p>""")
 

@@ -192,7 +192,9 @@ class CSAMSegmentLogic:
             run.error = error
         except Exception as error:
             logging.exception("The result of a run could not be written")
-            run.error = CSAMError(f"The result could not be shown: {error}. The scene is as it was; the log has more.")
+            run.error = CSAMError(
+                f"The result could not be shown: {error}. The scene is as it was. The log has more."
+            )
         if run.finished:
             run.release()
         return run
@@ -313,5 +315,6 @@ def _check_channels(volumes: Sequence, model) -> None:
     names = ", ".join(channel.name for channel in model.channels)
     if len(volumes) != len(model.channels):
         raise InputError(
-            f'The model "{model.title}" needs {len(model.channels)} volumes ({names}); {len(volumes)} were given.'
+            f'The model "{model.title}" needs {len(model.channels)} volumes ({names}); {len(volumes)} were given. '
+            "Give one for each."
         )

@@ -38,13 +38,14 @@ def check_outputs(volumes: Sequence, segmentation=None, uncertainty=None, maps: 
             raise InputError(f'The output "{node.GetName()}" is no longer in the scene. Choose another one.')
     if any(uncertainty is image for image in volumes if image is not None):
         raise InputError(
-            f'"{uncertainty.GetName()}" is the input and the output of the error map. Choose another output volume.'
+            f'"{uncertainty.GetName()}" is the image to segment and cannot also be the error map. Choose another '
+            "volume for the error map."
         )
     role = uncertainty.GetAttribute(ROLE) if uncertainty is not None else None
     if role not in (None, ERROR_PROBABILITY.name):
         raise InputError(
             f'"{uncertainty.GetName()}" holds the {MAPS[role].title if role in MAPS else role} of a result. Choose '
-            "another output volume for the error map."
+            "another volume for the error map."
         )
     if segmentation is not None:
         content = segmentation.GetSegmentation()

@@ -73,7 +73,7 @@ def segment_labels(segmentation, values: dict[str, int], volume, where: Sequence
             other = names[int(np.moveaxis(labels, 2 - axis, 0)[crowded[0]][both[crowded[0]]][0])]
             raise InputError(
                 f'The segments "{other}" and "{content.GetSegment(identifier).GetName()}" overlap in slice '
-                f"{crowded[0] + 1}; every voxel needs one label. Erase one of them there."
+                f"{crowded[0] + 1}, but a voxel can have only one label. Erase one of them there."
             )
         labels[mask] = value
         names[value] = content.GetSegment(identifier).GetName()
@@ -98,8 +98,8 @@ def _layer(segmentation, identifier: str):
     layer = segment.GetRepresentation(LABELMAP)
     if layer is None and segment.GetNumberOfRepresentations() > 0:
         raise InputError(
-            f'The segment "{segment.GetName()}" has no voxels to be read. Make {LABELMAP} the source representation '
-            "of its segmentation (module Segmentations)."
+            f'The voxels of the segment "{segment.GetName()}" cannot be read. Make {LABELMAP} the source '
+            "representation of its segmentation (module Segmentations)."
         )
     return layer, segment.GetLabelValue()
 

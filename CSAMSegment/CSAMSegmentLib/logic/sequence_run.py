@@ -160,13 +160,13 @@ class SequenceRun:
 def _check_followed(browser, volumes) -> None:
     """Raise InputError where a volume would not follow the browser, so that every image got the result of one."""
     if browser.GetRecordingActive():
-        raise InputError(f'The browser "{browser.GetName()}" is recording. End the recording (module Sequences).')
+        raise InputError(f'The browser "{browser.GetName()}" is recording. Stop the recording (module Sequences).')
     for volume in volumes:
         sequence = browser.GetSequenceNode(volume)
         if sequence is not None and not browser.GetPlayback(sequence):
             raise InputError(
-                f'The images of "{sequence.GetName()}" do not follow the browser "{browser.GetName()}". Tick Playback '
-                "for them (module Sequences)."
+                f'The images of "{sequence.GetName()}" do not change with the browser "{browser.GetName()}". Tick '
+                "Playback for them (module Sequences)."
             )
     _check_apart(browser.GetMasterSequenceNode())
 
@@ -179,7 +179,7 @@ def _check_apart(sequence) -> None:
         if shown != item:
             raise InputError(
                 f'In the sequence "{sequence.GetName()}", image {item + 1} (at {value}) and image {shown + 1} (at '
-                f"{sequence.GetNthIndexValue(shown)}) are nearer to each other than the tolerance of the index "
+                f"{sequence.GetNthIndexValue(shown)}) are closer to each other than the tolerance of the index "
                 f"({sequence.GetNumericIndexValueTolerance():g}). Slicer shows the same image for both. Set a "
-                "smaller tolerance (SetNumericIndexValueTolerance), or other index values (module Sequences)."
+                "smaller tolerance (SetNumericIndexValueTolerance), or change the index values (module Sequences)."
             )

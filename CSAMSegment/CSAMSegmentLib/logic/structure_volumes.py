@@ -108,6 +108,6 @@ def write_csv(result: ShownResult, path: str | os.PathLike) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise InputError(
-            f"The table could not be written to {path}: {error.strerror or error}. Choose another place, or free room "
-            "on the disk."
+            f"The table could not be written to {path}: {error.strerror or error}. Choose another folder, or make "
+            "room on the disk."
         ) from error

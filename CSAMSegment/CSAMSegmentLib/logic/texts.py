@@ -36,7 +36,7 @@ def quality(value: float, rank: float | None = None, extent: str = WHOLE) -> str
     }.get(extent)
     if part is not None:
         known = part.format(dice=f"{value:.2f}")
-        return f"{known} " + _("Do not compare it with that of whole scans. Segment the whole image to know more.")
+        return f"{known} " + _("Do not compare it with that of a whole scan; for that, segment the whole image.")
     measured, good, fair = (value, GOOD, FAIR) if rank is None else (rank, GOOD_RANK, FAIR_RANK)
     if measured >= good:
         said, advice = _("Expected Dice {dice}: good"), ""

@@ -15,21 +15,22 @@ REQUIREMENT = ">=2.4"
 
 CONSENT = _(
     "The network needs PyTorch 2.4 or newer, which Slicer's Python does not have yet. The PyTorch extension will "
-    "download and install it, with torchvision and light-the-torch beside it: about 200 MB, or up to 3 GB with support "
-    "for an NVIDIA graphics card. This takes some minutes, and Slicer may not respond meanwhile. No image leaves this "
-    "computer.\n\nInstall PyTorch?"
+    "download and install it, together with torchvision and light-the-torch: about 200 MB, or up to 3 GB with support "
+    "for an NVIDIA graphics card. This takes some minutes, and Slicer may not respond meanwhile. No image is sent.\n\n"
+    "Install PyTorch?"
 )
 
 NO_EXTENSION = _(
     "The network needs PyTorch 2.4 or newer, which Slicer's Python does not have, and the PyTorch extension that "
     'installs it is not installed either. Open the Extensions Manager (menu View), find "PyTorch", install it, restart '
-    "Slicer and try again. Or name a Python that has PyTorch as the worker (Advanced, Worker)."
+    "Slicer and try again. If you have another Python with PyTorch, you can instead enter its path "
+    "under Advanced, Worker."
 )
 
 NO_WHEEL = _(
     "The network needs PyTorch 2.4 or newer, which does not exist for Intel builds of Slicer on macOS like "
-    "this one. On a Mac with an Apple processor, install Slicer for Apple processors. On any Mac, a Python on another "
-    "computer can be the worker (Advanced, Worker)."
+    "this one. If your Mac has an Apple processor, install Slicer for Apple processors. Otherwise, use a worker on "
+    "another computer (Advanced, Worker)."
 )
 
 
@@ -61,17 +62,17 @@ def install_torch(logic) -> None:
         said = _("PyTorch was not installed: {error}").format(error=error)
         raise WorkerError(f"{said}\n\n{offline_advice()}") from error
     if done is None:
-        said = _("PyTorch was not installed: the PyTorch extension gave up.")
+        said = _("PyTorch was not installed: the PyTorch extension did not complete the installation.")
         raise WorkerError(f"{said}\n\n{offline_advice()}")
 
 
 def offline_advice() -> str:
     """How to install from a file on a computer without the internet: which file, and what to do with it."""
     return _(
-        'Without the internet: 1. On another computer with the same Python version, run "pip download torch{version}". '
-        "It fetches {wheel} and the packages that it requires. 2. Copy these files to a folder of this computer. "
-        "3. Type in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER torch'). "
-        "4. Try again."
+        "If this computer has no internet connection: 1. On another computer with the same Python version, run "
+        '"pip download torch{version}". It downloads {wheel} and the packages that it requires. 2. Copy these files to '
+        "a folder on this computer. 3. Type in Slicer's Python console: "
+        "slicer.util.pip_install('--no-index --find-links FOLDER torch'). 4. Try again."
     ).format(wheel=wheel_name(), version=REQUIREMENT)
 
 

@@ -42,7 +42,7 @@ def plan_update(result: ShownResult | None, seed: int = 0, device: str = "auto",
     if report.get("sequence_item") not in (None, shown_item(result.volume)):
         raise InputError(
             f"This is the result of {report['sequence_item']}; the sequence shows {shown_item(result.volume)} now. "
-            "Go back there to update it."
+            "Go back to that image to update its result."
         )
     segments = {result.segment_id(entry.value): entry.value for entry in result.structures()}
     segments = {one: value for one, value in segments.items() if one in result.segments}
@@ -58,7 +58,7 @@ def plan_update(result: ShownResult | None, seed: int = 0, device: str = "auto",
         return Update(plan, result.model, reviewed)
     drawn = sorted({*reviewed, *corrected_slices(result)})
     if not drawn:
-        raise InputError("No slice is ticked as reviewed. Correct one or two slices, tick them, and update the rest.")
+        raise InputError("No slice is corrected or ticked as reviewed. Correct one or two slices and tick them first.")
     options = FillOptions(seed, device, axis)
     plan = plan_fill(result.volume, result.segmentation, segments, drawn, options, update=True, closed=closed)
     scene = result.volume.GetScene()

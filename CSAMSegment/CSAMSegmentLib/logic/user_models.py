@@ -60,7 +60,7 @@ def add_model(source: str | os.PathLike, library: ModelLibrary):
         replace_file(part, target)
     except OSError as error:
         raise ModelError(
-            f"The model could not be copied to {folder}: {error.strerror or error}. Free room on the disk, or choose "
+            f"The model could not be copied to {folder}: {error.strerror or error}. Make room on the disk, or choose "
             f"another folder (setting {FOLDER_SETTING})."
         ) from error
     finally:
@@ -71,7 +71,7 @@ def add_model(source: str | os.PathLike, library: ModelLibrary):
 def remove_model(path: Path) -> None:
     """Delete one of the user's models. Raises ModelError for one that ships, or that cannot be deleted."""
     if not is_users(path):
-        raise ModelError("This model comes with the extension and stays. Only models that you have added are removed.")
+        raise ModelError("This model comes with the extension. You can remove only models that you have added.")
     try:
         if path.is_dir():
             shutil.rmtree(path)

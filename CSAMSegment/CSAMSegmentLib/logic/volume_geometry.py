@@ -57,7 +57,7 @@ def raster_from_volume(volume) -> Raster:
     if not known:
         raise InputError(
             f'The volume "{volume.GetName()}" has voxels of type {data.GetScalarTypeAsString()}, which cannot be '
-            'read; change it to a usual type, say short or float (module "Cast Scalar Volume").'
+            'read. Convert it to a common type such as short or float (module "Cast Scalar Volume").'
         )
     matrix = RAS_TO_LPS @ ijk_to_world(volume)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -69,7 +69,7 @@ def raster_from_volume(volume) -> Raster:
 def check_volume(volume) -> None:
     """Raise InputError when a node is not a single, non-empty, scalar 3-D image."""
     if volume is None:
-        raise InputError("There is no input volume. Choose the volume to segment.")
+        raise InputError("No image is chosen. Choose the image to segment.")
     kind = volume.GetClassName()
     name = volume.GetName()
     if volume.IsA("vtkMRMLLabelMapVolumeNode"):
@@ -140,8 +140,8 @@ def transform_between(source, target, what: str) -> np.ndarray:
     matrix = array_from_matrix(matrix)
     if not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=TOLERANCE):
         raise InputError(
-            f"The transform {names} stretches or shears {what}: its sizes are not those of the scan. Take the "
-            "transform off. If the new sizes are meant, harden it (module Transforms); if the axes are then not at "
+            f"The transform {names} stretches or shears {what}, so its sizes are not those of the scan. Remove the "
+            "transform. If the new sizes are right, harden it instead (module Transforms); if the axes are then not at "
             f"right angles, {RESAMPLE}."
         )
     return matrix
@@ -161,7 +161,7 @@ def _check_axes(matrix: np.ndarray, what: str, remedy: str) -> None:
             angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
             raise InputError(
                 f"The axes {'IJK'[first]} and {'IJK'[second]} of {what} meet at {angle:.2f} degrees; 90 are expected "
-                f"(a tilted gantry does this). {remedy}"
+                f"(a tilted gantry causes this). {remedy}"
             )
 
 

@@ -21,13 +21,15 @@ class FillForm:
         self.sliceList = qt.QListWidget()
         self.sliceList.objectName = "fillSliceList"
         self.sliceList.setToolTip(
-            _("Ticked slices count as drawn and stay as they are. Choose a slice to go there; tick it, or not.")
+            _("Ticked slices count as drawn and stay as they are. Select a slice to go to it, tick or untick it.")
         )
         self.sliceList.setMinimumHeight(LIST_ROWS * 18)
         self.sliceList.setMaximumHeight(LIST_ROWS * 24)
         effect.addOptionsWidget(self.sliceList)
         self.markButton = _button("fillMarkButton", _("Mark or unmark the slice in view"))
-        self.markButton.setToolTip(_("Let the slice that is shown count as drawn, be it empty, or no longer."))
+        self.markButton.setToolTip(
+            _("Tick or untick the slice in view. A ticked slice counts as drawn, even if empty.")
+        )
         effect.addOptionsWidget(self.markButton)
 
         self.segmentsComboBox = qt.QComboBox()
@@ -38,7 +40,7 @@ class FillForm:
         effect.addLabeledOptionsWidget(_("Fill:"), self.segmentsComboBox)
         self.beyondCheckBox = qt.QCheckBox(_("Beyond the first and last drawn slice"))
         self.beyondCheckBox.objectName = "fillBeyondCheckBox"
-        self.beyondCheckBox.setToolTip(_("Also fill the slices before the first and behind the last drawn one."))
+        self.beyondCheckBox.setToolTip(_("Also fill the slices before the first drawn slice and behind the last."))
         effect.addOptionsWidget(self.beyondCheckBox)
 
         self.previewButton = _button("fillPreviewButton", _("Preview"))
@@ -56,16 +58,16 @@ class FillForm:
         self.opacitySlider = ctk.ctkSliderWidget()
         self.opacitySlider.objectName = "fillOpacitySlider"
         self.opacitySlider.maximum, self.opacitySlider.singleStep = 1.0, 0.05
-        self.opacitySlider.setToolTip(_("How much of the image the preview covers."))
+        self.opacitySlider.setToolTip(_("How strongly the preview covers the image."))
         effect.addLabeledOptionsWidget(_("Opacity:"), self.opacitySlider)
         self.nextLabel = _words("fillNextLabel")
         self.nextButton = _button("fillNextButton", _("Go there"))
-        self.nextButton.setToolTip(_("Show that slice, at the spot that is least sure."))
+        self.nextButton.setToolTip(_("Go to that slice, at its worst point."))
         self.nextRow = _row(self.nextLabel, self.nextButton)
         effect.addOptionsWidget(self.nextRow)
 
         self.cancelButton = _button("fillCancelButton", _("Cancel"))
-        self.cancelButton.setToolTip(_("Stop the run, or remove the preview. The segments stay as they are."))
+        self.cancelButton.setToolTip(_("Stop the filling, or remove the preview. The segments stay as they are."))
         self.applyButton = _button("fillApplyButton", _("Apply"))
         self.applyButton.setToolTip(_("Put the preview into the segments. Undo takes it back."))
         effect.addOptionsWidget(_row(self.cancelButton, self.applyButton))

@@ -21,7 +21,7 @@ from .keys_and_timers import make_timer
 
 POLL_INTERVAL = 40
 """Milliseconds between two looks at the worker."""
-NO_RESULT = _("The worker has given no filling. Is it of the same version as this program?")
+NO_RESULT = _("The worker has returned no filling. Install the same version of CSAMSegment there as here.")
 
 _own: list[CSAMSegmentLogic] = []
 """The logic of all effects while the panel has none: at most one."""

@@ -242,17 +242,17 @@ class InputView:
     def problem(self) -> str:
         """What keeps a run from starting, empty when nothing does."""
         if self._parameters is None or self._parameters.inputVolume is None:
-            return _("There is no input volume. Choose the image to segment.")
+            return _("No image is chosen. Choose the image to segment.")
         if self.model is None:
             if not self._names:
-                return _("There is no model. Add one from a file.")
+                return _("There is no model. Press Add and choose one.")
             return _('The model "{name}" is not installed here. Add it from a file, or choose another model.').format(
                 name=self._parameters.model
             )
         chosen = zip(self.channels.names, self.channels.nodes(), strict=True)
         missing = [name for name, volume in chosen if volume is None]
         if missing:
-            return _("The model needs one more image: {name}").format(name=missing[0])
+            return _("The model needs one more image: {name}. Choose it.").format(name=missing[0])
         volumes = self.volumes()
         maps = [volume.GetName() for volume in volumes if volume.GetAttribute(ROLE) is not None]
         if maps:

@@ -322,7 +322,7 @@ class Panel:
 
     def restorePrevious(self, *_arguments) -> None:
         """Put back what the last run replaced; asks first where corrections would be lost."""
-        question = _("Put back the previous result? Corrections that you made since the run will be lost.")
+        question = _("Bring back the previous result? Corrections that you have made since the run will be lost.")
         if self.result.isEdited and not slicer.util.confirmYesNoDisplay(question):
             return
         try:

@@ -123,7 +123,7 @@ class ResultView:
             slicer.util.mainWindow(), _("Export the volumes"), suggestion, _("Comma-separated values") + " (*.csv)"
         )
         whole = path if not path or path.lower().endswith(".csv") else path + ".csv"
-        question = _("{name} is there already. Write over it?").format(name=whole)
+        question = _("{name} already exists. Replace it?").format(name=whole)
         if path and (whole == path or not Path(whole).exists() or slicer.util.confirmOkCancelDisplay(question)):
             self.export(whole)
 

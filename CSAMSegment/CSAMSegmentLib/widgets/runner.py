@@ -133,7 +133,7 @@ class Runner:
             return
         if run.plan is None and self.parameters.model != run.model.name:
             run.cancel()
-            self._show(_("The model has changed. The run is being cancelled."))
+            self._show(_("You have chosen another model. The run is being cancelled."))
 
     # The run ------------------------------------------------------------------------------------------------------
 

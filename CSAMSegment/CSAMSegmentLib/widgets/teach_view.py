@@ -110,11 +110,11 @@ class TeachView:
         if self._volume is None:
             said = _("Choose the image to draw on, under Input.")
         elif not self._segments:
-            said = _("Press New structure, and draw it in two to five slices. The slices between them are filled.")
+            said = _("Press New structure and draw it in two to five slices. Then press Fill the rest.")
         elif problem:
             said = problem
         elif len(drawn) < 2:
-            said = _("Draw the structure in two to five slices. The slices between them are filled.")
+            said = _("Draw the structure in two to five slices. Then press Fill the rest.")
         else:
             text = _("Drawn slices: {drawn} (of {count}). They stay as they are.")
             said = text.format(drawn=", ".join(drawn), count=len(self._states))
@@ -167,7 +167,7 @@ class TeachView:
         """What is to be filled. Raises InputError, with a sentence for a user."""
         self.refresh()
         if self._segmentation is None or not self._segments:
-            raise InputError("There is nothing to fill yet. Press New structure, and draw it in two to five slices.")
+            raise InputError("There is nothing to fill yet. Press New structure and draw it in two to five slices.")
         parameters, chosen = self._parameters, self.chosen()
         options = FillOptions(
             parameters.seed, parameters.device, parameters.sliceAxis.value, bool(self._ui.beyondCheckBox.checked)

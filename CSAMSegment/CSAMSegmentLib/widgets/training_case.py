@@ -49,11 +49,11 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
     same = [volume is not None and _is(volume, *image) for volume, image in zip(volumes[1:], further, strict=False)]
     if volumes[0] is not result.volume or not all(same) or len(further) != len(volumes) - 1:
         names = ", ".join([result.volume.GetName(), *(name or "another image" for _identifier, name in further)])
-        raise InputError(f"The model was run on: {names}. Choose the same again to keep the result.")
+        raise InputError(f"This is the result of the images: {names}. Choose these again to keep it.")
     if report.get("sequence_item") not in (None, shown_item(result.volume)):
         raise InputError(
             f"This is the result of {report['sequence_item']}; the sequence shows {shown_item(result.volume)} now. "
-            "Go back there to keep it."
+            "Go back to that image to keep its result."
         )
     if _within(report, "provenance", "options", "region") is not None:
         raise InputError("Only a region was segmented, so the rest is unknown. Segment the whole image to keep it.")
@@ -132,8 +132,8 @@ def labels_now(result: ShownResult, model) -> np.ndarray:
         shared = np.unique(labels[mask])
         if shared.any():
             raise InputError(
-                f'The segments "{owner[int(shared.max())]}" and "{segment.GetName()}" overlap; every voxel needs one '
-                "label. Erase one of them there in the Segment Editor."
+                f'The segments "{owner[int(shared.max())]}" and "{segment.GetName()}" overlap, but a voxel can have '
+                "only one label. Erase one of them there in the Segment Editor."
             )
         labels[mask] = label.value
         owner[label.value] = segment.GetName()
@@ -199,8 +199,8 @@ class TrainingCaseView:
             question = _("The data set has a case {name} already. Replace it?").format(name=name)
         elif before != after:
             question = _(
-                "The part of a name before its last underscore stands for the patient. With {name}, the cases so far "
-                "count as those of {after} patient(s) instead of {before}. Keep this name?"
+                "In the name of a case, what stands before the last underscore names the patient. With a case {name}, "
+                "the cases so far count as those of {after} patient(s) instead of {before}. Use this name?"
             ).format(name=name, after=after, before=before)
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
@@ -217,10 +217,11 @@ def _objections(result: ShownResult, model, reviewed_only: bool) -> list[str]:
     left = sum(not row.reviewed for row in rows)
     if reviewed_only and left == len(rows):
         raise InputError(
-            "No slice is ticked as reviewed: nothing would be known. Tick the slices that are right, or keep all."
+            "No slice is ticked as reviewed, so nothing would be known. Tick the slices that are right, or untick "
+            "Reviewed only."
         )
     if left and not reviewed_only:
-        text = _("{left} of {all} slices are not ticked as reviewed. Errors in them would be learned as truth.")
+        text = _("{left} of {all} slices are not ticked as reviewed. A model would learn errors in them as truth.")
         said.append(text.format(left=left, all=len(rows)))
     for label in model.labels:
         if segment_id(result.model, label.value) not in result.segments:
@@ -234,7 +235,7 @@ def _ask_name(suggestion: str) -> str:
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
     dialog.setLabelText(
-        _("A name for the case, without the patient's name. Begin the names of one patient's scans alike: p1_1, p1_2.")
+        _("A name for the case that does not identify the patient. Scans of one patient: p1_1, p1_2; another: p2_1.")
     )
     dialog.setTextValue(suggestion)
     accepted = dialog.exec()

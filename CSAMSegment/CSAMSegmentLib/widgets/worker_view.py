@@ -84,7 +84,7 @@ class WorkerView:
         elif not status.has_torch:
             text = status.hello.get("reason") or ""
             if self.runsInSlicer() and status.installable:
-                text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Apply offers to install it.")
+                text = obstacle() or _("PyTorch 2.4 or newer is not installed yet. Press Apply to install it.")
         elif self._wanted() not in ("auto", *(device["id"] for device in status.hello.get("devices") or ())):
             text = texts.no_device(self._wanted(), self._unusable())
         else:
