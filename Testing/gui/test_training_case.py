@@ -26,7 +26,7 @@ def typed(name: str):
 
     def work(dialog) -> int:
         assert dialog.textValue()
-        assert "without the patient's name" in dialog.labelText()
+        assert "does not identify the patient" in dialog.labelText()
         dialog.setTextValue(name)
         return 1
 

@@ -192,9 +192,7 @@ class CSAMSegmentLogic:
             run.error = error
         except Exception as error:
             logging.exception("The result of a run could not be written")
-            run.error = CSAMError(
-                f"The result could not be shown: {error}. The scene is as it was. The log has more."
-            )
+            run.error = CSAMError(f"The result could not be shown: {error}. The scene is as it was. The log has more.")
         if run.finished:
             run.release()
         return run
