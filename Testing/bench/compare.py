@@ -40,10 +40,11 @@ from csam.result import Options
 from csam.training.augment import Augmenter
 from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, Dataset, read_dataset
-from csam.training.evaluate import evaluate, summarise
+from csam.training.evaluate import evaluate
 from csam.training.model_match import seen_patients
 from csam.training.plan import Plan
 from csam.training.prepare import take_over_weights
+from csam.training.summary import summarise
 from csam.training.train import load_example
 from csam.training.trained_model import assemble
 from csam.training.trainer import Trainer, read_checkpoint

@@ -14,8 +14,9 @@ from csam.model.card import MEASURES
 from csam.result import Options, Result, SliceScore, StructureVolume
 from csam.training import measures
 from csam.training.dataset import Case, read_dataset
-from csam.training.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth, summarise
+from csam.training.evaluate import CERTAIN, evaluate, measure, region_of_interest, samples_and_truth
 from csam.training.model_match import in_order_of, in_values_of
+from csam.training.summary import summarise
 
 CASE = Case("p1_0", "p1", (), None)
 

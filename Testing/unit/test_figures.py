@@ -11,7 +11,8 @@ from unit.test_evaluate import CASE, result
 
 from csam.model.card import MEASURES, rows
 from csam.training import figures
-from csam.training.evaluate import measure, summarise
+from csam.training.evaluate import measure
+from csam.training.summary import summarise
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from csam.result import Options
 from csam.training import figures, measures
 from csam.training.calibrate import apply, cross_fitted, dice_scale, few_for_intervals, fit, volume_scale
 from csam.training.dataset import Case
-from csam.training.evaluate import evaluate, measure, summarise
+from csam.training.evaluate import evaluate, measure
+from csam.training.summary import summarise
 from csam.uncertainty.slice_ranking import FACTS
 
 KNOWN = [1, 3, 4]

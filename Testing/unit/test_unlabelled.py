@@ -14,9 +14,10 @@ from csam.errors import InputError
 from csam.pipeline.sliding_window import mean_probabilities
 from csam.training.augment import Example
 from csam.training.dataset import inspect, read_dataset
-from csam.training.evaluate import measure, summarise
+from csam.training.evaluate import measure
 from csam.training.loss import cross_entropy_and_dice, merged
 from csam.training.measures import dice
+from csam.training.summary import summarise
 from csam.training.train import load_example, quick_dice
 from csam.training.trainer import Trainer
 

@@ -20,8 +20,9 @@ from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.slice_ranking import of_errors
 from . import figures, learn_ranking, measures
 from .dataset import Case, Dataset
-from .evaluate import CERTAIN, CaseMeasures, evaluate, summarise
+from .evaluate import CERTAIN, CaseMeasures, evaluate
 from .model_match import as_learned, calibrated_by, seen_patients
+from .summary import summarise
 
 NOMINAL = 0.9
 ALONE = "one patient: not assessed"
