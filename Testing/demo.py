@@ -122,7 +122,7 @@ def table(result, dices: dict[str, float], seconds: float) -> str:
         span = f"{s.low_ml:.1f} to {s.high_ml:.1f} ml"
         lines.append(f"{s.name:28s} {s.volume_ml:7.1f} ml   {span:>20s}   {known:>13s}")
     lines.append("")
-    lines.append(f"Dice to expect: {result.expected_dice}")
+    lines.append(f"Expected Dice: {result.expected_dice}")
     lines.append("Slices to look at first (the first is 1):")
     for score in result.ranked_slices()[:3]:
         lines.append(f"  slice {score.index + 1:3d}: {score.expected_wrong_area_mm2:6.0f} mm² expected to be wrong")

@@ -104,8 +104,8 @@ WHOLE, REGION, SLICES = "whole", "region", "slices"
 """What of the image a result is of: all of it, a box, or some of its slices."""
 
 NOT_OF_A_CASE = {
-    REGION: " inside the region, not comparable with that of whole scans",
-    SLICES: " in these slices, not comparable with that of whole scans",
+    REGION: " inside the region (not comparable with that of whole scans)",
+    SLICES: " in these slices (not comparable with that of whole scans)",
 }
 
 
@@ -154,7 +154,7 @@ class Result:
     def expected_dice(self) -> str:
         """The case quality in words; of a part of the image, that it is no more than that."""
         if self.is_empty:
-            return "unknown, for nothing was found"
+            return "unknown, because nothing was found"
         return f"{self.case_quality:.2f}{NOT_OF_A_CASE.get(self.extent, '')}"
 
     def ranked_slices(self) -> list[SliceScore]:

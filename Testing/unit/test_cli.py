@@ -250,7 +250,7 @@ def test_convert_writes_over_no_model(place, monkeypatch, capsys, tmp_path):
     before = (tmp_path / "mine" / "model.json").read_bytes()
     weights = str(tmp_path / "mine" / "weights.pt")
     assert run(place, monkeypatch, "convert", weights, "--out", str(tmp_path / "mine")) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (tmp_path / "mine" / "model.json").read_bytes() == before
 
 
@@ -277,7 +277,7 @@ def test_too_little_memory_is_one_line(place, monkeypatch, capsys, tmp_path, err
     monkeypatch.setattr("csam.pipeline.segment.segment", fail)
     line = ("segment", "image.nrrd", "--model", "model", "--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, *line) == 2
-    assert "memory does not suffice" in capsys.readouterr().err
+    assert "not enough memory" in capsys.readouterr().err
 
 
 def test_blanks_between_patients_are_none_of_their_names(place, monkeypatch, capsys):
@@ -433,7 +433,7 @@ def test_a_missing_library_is_told_before_anything_runs(place, monkeypatch, caps
     out = () if command == "evaluate" else ("--out", str(tmp_path / "out"))
     assert run(place, monkeypatch, command, "nowhere", *out) == 2
     said = capsys.readouterr().err
-    assert said == (f"csam {command}: Painter cannot be found and is needed. Run: pip install Painter\n")
+    assert said == (f"csam {command}: Painter must be installed first. Run: pip install Painter\n")
 
 
 def test_an_image_that_is_cut_short_is_not_segmented(place, monkeypatch, capsys):
@@ -441,14 +441,17 @@ def test_an_image_that_is_cut_short_is_not_segmented(place, monkeypatch, capsys)
     sitk.WriteImage(sitk.ReadImage(str(place / "image.nrrd")), str(whole))
     whole.write_bytes(whole.read_bytes()[:-200])
     assert run(place, monkeypatch, "segment", "image.nii.gz", "--model", "model", "--out", "out") == 2
-    assert "image.nii.gz is cut short or damaged" in capsys.readouterr().err
+    assert "image.nii.gz is incomplete or damaged" in capsys.readouterr().err
     sitk.WriteImage(sitk.ReadImage(str(place / "image.nrrd")), str(place / "pair.hdr"))
     assert run(place, monkeypatch, "segment", "pair.hdr", "--model", "model", "--samples", "2", "--out", "pair") == 0
     voxels = (place / "pair.img").read_bytes()
     (place / "pair.img").write_bytes(voxels[:-200])
     for name in ("pair.hdr", "pair.img"):
         assert run(place, monkeypatch, "segment", name, "--model", "model", "--out", "out") == 2
-        assert f"promises {len(voxels)} bytes and it holds {len(voxels) - 200}" in capsys.readouterr().err
+        assert (
+            f"should have {len(voxels)} bytes according to its header but has {len(voxels) - 200}"
+            in capsys.readouterr().err
+        )
 
 
 SEGMENT = ("segment", "image.nrrd", "--model", "model", "--out", "out")
@@ -628,7 +631,7 @@ def test_a_result_is_not_written_over_that_of_another_frame(place, monkeypatch, 
 
 def test_a_folder_is_no_place_for_the_figures(place, monkeypatch, capsys, tmp_path):
     assert run(place, monkeypatch, "evaluate", "data", "--model", "model", "--json", str(tmp_path)) == 2
-    assert "is a folder; the name of a file was expected." in capsys.readouterr().err
+    assert "is a folder; a file name was expected." in capsys.readouterr().err
 
 
 def test_an_image_is_not_written_over_by_its_own_result(place, monkeypatch, capsys, tmp_path):
@@ -636,7 +639,7 @@ def test_an_image_is_not_written_over_by_its_own_result(place, monkeypatch, caps
     sitk.WriteImage(small.image(), str(image))
     before = image.read_bytes()
     assert segments(place, monkeypatch, image, tmp_path) == 2
-    assert "would write over the image itself" in capsys.readouterr().err
+    assert "would overwrite the image itself" in capsys.readouterr().err
     assert image.read_bytes() == before
 
 
@@ -651,7 +654,7 @@ def test_a_full_disk_leaves_no_half_file(place, monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr(sitk, "WriteImage", full)
     assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 2
-    assert "could not be written; is the disk full?" in capsys.readouterr().err
+    assert "could not be written. If the disk is full" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"{name}.nrrd" for name in ("labels", "error_probability", "entropy")
     }
@@ -673,7 +676,7 @@ def test_a_folder_is_no_image(place, monkeypatch, capsys, tmp_path):
 def test_slices_are_counted_from_1_as_in_slicer(place, monkeypatch, capsys, tmp_path):
     assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 0
     first = min(json.loads((tmp_path / "out" / "report.json").read_text())["slices"], key=lambda score: score["rank"])
-    assert f"the first being 1 (area expected to be wrong): {first['index'] + 1} (" in capsys.readouterr().out
+    assert f"(counted from 1; with the expected wrong area): {first['index'] + 1} (" in capsys.readouterr().out
 
 
 def test_phantoms_are_not_put_among_other_cases(place, monkeypatch, capsys, tmp_path):

@@ -43,7 +43,7 @@ def test_an_uncalibrated_model_states_one_minus_the_probability():
 def test_a_converted_model_says_of_a_run_that_it_is_not_calibrated_and_nothing_else():
     model = convert(small.network().state_dict(), {"field_of_view": [16, 16], "in_plane_spacing": 2.0})
     [warning] = [w for w in segment(small.image(), model, Options(samples=2)).warnings if "was not found" not in w]
-    assert warning.startswith("converted is not calibrated. How reliable its interval")
+    assert warning.startswith("converted is not calibrated. Do not rely on intervals")
     assert "what it was trained on is not known" in write_out(model)
     assert "1e+06" not in write_out(model)
 

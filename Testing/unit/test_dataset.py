@@ -158,7 +158,7 @@ def test_files_that_are_cut_short_are_faults_though_itk_fills_them_with_zeros(fo
         path = folder / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     _, faults = inspect(folder)
-    assert [fault.split(" is cut short")[0] for fault in faults] == [
+    assert [fault.split(" is incomplete")[0] for fault in faults] == [
         "p00_0: p00_0_0000.nii.gz",
         "p00_0: p00_0.nii.gz",
         "p01_0: p01_0.nii.gz",
@@ -169,7 +169,11 @@ def test_a_nifti_file_is_whole_when_it_holds_what_its_header_promises(tmp_path):
     whole, packed = tmp_path / "a.nii", tmp_path / "a.nii.gz"
     sitk.WriteImage(small.image(), str(whole))
     data = whole.read_bytes()
-    for held, said in ((data, None), (data[:-1], "promises 4672 bytes and it holds 4671"), (data[:400], "holds 400")):
+    for held, said in (
+        (data, None),
+        (data[:-1], "should have 4672 bytes according to its header but has 4671"),
+        (data[:400], "but has 400"),
+    ):
         whole.write_bytes(held)
         packed.write_bytes(gzip.compress(held))
         for path in (whole, packed):
@@ -193,7 +197,7 @@ def test_the_second_version_of_nifti_is_measured_too_in_either_order_of_bytes(tm
     path.write_bytes(header + bytes(2 * 20 * 18 * 6))
     assert fault_of(path) is None
     path.write_bytes(header + bytes(2 * 20 * 18 * 6 - 1))
-    assert "promises 4864 bytes" in fault_of(path)
+    assert "should have 4864 bytes" in fault_of(path)
 
 
 def test_a_packed_file_may_have_several_members_and_padding_behind_them(tmp_path):
@@ -206,7 +210,7 @@ def test_a_packed_file_may_have_several_members_and_padding_behind_them(tmp_path
         assert fault_of(packed) is None
     for missing in (1, 9, len(members[1]) + 1):
         packed.write_bytes(b"".join(members)[:-missing])
-        assert "cut short" in fault_of(packed)
+        assert "incomplete" in fault_of(packed)
 
 
 def test_the_type_of_a_voxel_counts_and_not_its_number_of_bits(tmp_path):
@@ -217,7 +221,7 @@ def test_the_type_of_a_voxel_counts_and_not_its_number_of_bits(tmp_path):
     path.write_bytes(content)
     assert fault_of(path) is None
     path.write_bytes(content[:-1])
-    assert "cut short" in fault_of(path)
+    assert "incomplete" in fault_of(path)
 
 
 def test_what_is_no_nifti_file_is_left_to_its_reader(tmp_path):

@@ -79,7 +79,7 @@ def test_a_drawing_may_have_any_pixel_type(labels, image, kind):
     [
         (lambda v: small.placed(v, spacing=(2.0, 2.0, 9.0)), "does not lie on the image's grid"),
         (lambda v: small.placed(v[:, 1:]), r"40×47×7 voxels.*40×48×7 voxels"),
-        (lambda v: small.placed(np.where(v == 1, 7, v)), "the value 7, which is no structure's"),
+        (lambda v: small.placed(np.where(v == 1, 7, v)), "the value 7, which no structure has"),
         (lambda v: small.placed(np.where(v == 1, 0.5, v)), "the value 0.5"),
         (lambda v: small.placed(np.where(v == 1, np.nan, v)), "the value nan"),
         (lambda v: small.placed(np.where(v == 1, -1, v.astype(np.int16))), "the value -1"),
@@ -100,7 +100,7 @@ def test_a_drawing_without_named_structures_is_refused(labels, image):
 
 
 def test_two_structures_of_one_value_are_refused(labels, image):
-    with pytest.raises(InputError, match="value 1"):
+    with pytest.raises(InputError, match="value, 1"):
         read_drawing(image, drawn(labels, [1, 4]), [Structure(1, "one"), Structure(1, "other")])
 
 

@@ -92,7 +92,7 @@ def test_labels_that_lie_beside_what_they_label_are_told(slice_axis):
         else:
             ways = 2 * np.array([6, 8, 10, 10])
             assert (measured.moved_mm, measured.moved_dice) == (pytest.approx(ways.mean()), pytest.approx(1))
-            assert "Look whether its labels lie on the image" in measured.remark
+            assert "Check that they lie on the image" in measured.remark
 
 
 @pytest.mark.parametrize("slice_axis", [0, 1, 2])

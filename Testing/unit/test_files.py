@@ -74,7 +74,7 @@ def test_a_cut_file_is_refused_whatever_itk_makes_of_it(tmp_path, kind, share):
     np.testing.assert_array_equal(voxels(read_image(path)), voxels(original))
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"^a\..* is cut short.*; copy it again from where it is whole\.$"):
+    with pytest.raises(InputError, match=r"^a\..* is incomplete.*; copy it again from its source\.$"):
         read_image(path)
 
 
@@ -87,7 +87,7 @@ def test_a_whole_vtk_file_of_any_numbers_is_whole(tmp_path, kind, components):
     assert fault_of(tmp_path / "a.vtk") is None
     content = (tmp_path / "a.vtk").read_bytes()
     (tmp_path / "a.vtk").write_bytes(content[: len(content) - 8 * array.itemsize])
-    assert "cut short" in fault_of(tmp_path / "a.vtk")
+    assert "incomplete" in fault_of(tmp_path / "a.vtk")
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -98,7 +98,7 @@ def test_the_chain_of_a_tiff_files_pages_may_break_anywhere(tmp_path, big):
     last = data.rindex(struct.pack("<HH", 256, 4))  # the first entry of the last page's table
     for end in range(last - 20, last + 100, 3):
         path.write_bytes(data[:end])
-        assert "cut short" in fault_of(path)
+        assert "incomplete" in fault_of(path)
 
 
 @pytest.mark.parametrize("ending", ["mha", "nrrd"])
@@ -109,13 +109,13 @@ def test_what_a_reader_refuses_by_itself_is_not_called_missing(tmp_path, ending)
     with pytest.raises(InputError, match="cannot be read as an image") as caught:
         read_image(path)
     assert "No such file" not in str(caught.value)
-    assert str(caught.value).endswith("Give a NIfTI, NRRD or other volume that is whole.")
+    assert str(caught.value).endswith("Give a complete volume, such as NIfTI or NRRD.")
 
 
 def test_a_compressed_file_is_named_as_what_it_is(tmp_path):
     for ending, advice in (
-        ("nii", r"name it a\.nii\.gz"),
-        ("gipl", r"name it a\.gipl\.gz"),
+        ("nii", r"rename it to a\.nii\.gz"),
+        ("gipl", r"rename it to a\.gipl\.gz"),
         ("nrrd", "unpack it first"),
     ):
         path = tmp_path / f"a.{ending}"
@@ -156,8 +156,12 @@ def test_axes_that_lean_by_more_are_read_with_a_note_or_refused_with_their_angle
     said = []
     read_image(leaning(tmp_path / "a.nii", 0.5), said.append)
     assert len(said) == 1
-    assert said[0].startswith("The axes of a.nii lean by 0.5°: they are taken to be at right angles, which moves")
-    with pytest.raises(InputError, match=r"The axes of a.nii lean by 12.0°; at most 1° can be read. Load it in Slicer"):
+    assert said[0].startswith(
+        "The axes of a.nii are 0.5° off the right angle. They are treated as at right angles, which moves"
+    )
+    with pytest.raises(
+        InputError, match=r"The axes of a.nii are 12.0° off the right angle; at most 1° can be read. Load it in Slicer"
+    ):
         read_image(leaning(tmp_path / "a.nii", 12.0))
 
 
@@ -190,7 +194,7 @@ def test_a_sequence_of_slicer_is_a_series_of_volumes(tmp_path, last, monkeypatch
 def test_a_colour_image_is_no_series(tmp_path):
     colours = sitk.GetImageFromArray(np.zeros((2, 4, 5, 3), np.uint8), isVector=True)
     write_image(colours, tmp_path / "a.nrrd")
-    with pytest.raises(InputError, match=r"3 dimensions and 3 value\(s\) per voxel: it is no series of volumes"):
+    with pytest.raises(InputError, match=r"3 dimensions and 3 value\(s\) per voxel; a series of volumes was expected"):
         read_frame(str(tmp_path / "a.nrrd"), 1)
 
 
@@ -235,9 +239,9 @@ def test_where_windows_knows_no_utf8_the_letters_are_named_before_the_run(tmp_pa
     monkeypatch.setattr(files.locale, "setlocale", unknown)
     monkeypatch.setattr("csam.pipeline.segment.segment", None)  # never reached
     assert main(["segment", str(image), "--model", str(tmp_path / "model"), "--out", str(folder)]) == 2
-    assert "Or give a path without üö, which this Windows may not open." in capsys.readouterr().err
+    assert "Or use a path without üö, which this Windows may be unable to open." in capsys.readouterr().err
     there = image.rename(tmp_path / "größer.nrrd")
-    with pytest.raises(InputError, match=r"cannot be read as an image.* Or give a path without öß,"):
+    with pytest.raises(InputError, match=r"cannot be read as an image.* Or use a path without öß,"):
         read_image(there)
 
 
@@ -250,14 +254,14 @@ def test_a_reader_that_leaves_another_locale_behind_changes_nothing(tmp_path):
 
 def test_a_name_that_is_no_text_is_refused_and_does_not_end_the_process(tmp_path):
     for use in (read_image, lambda path: write_image(small.image(), path)):
-        with pytest.raises(InputError, match=r"a\\udcff.nii is not in UTF-8. Give the file another name"):
+        with pytest.raises(InputError, match=r"a\\udcff.nii is not in UTF-8. Rename the file"):
             use(f"{tmp_path}/a\udcff.nii")
 
 
 def test_trying_a_folder_leaves_nothing_in_it(tmp_path):
     check_writable(tmp_path)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match="Nothing may be written into"):
+    with pytest.raises(InputError, match="cannot be written to"):
         check_writable(tmp_path / "nowhere")
 
 

@@ -96,12 +96,12 @@ def test_fill_updates_an_earlier_result(tmp_path):
         (("image.nrrd", "--drawn", "short.nrrd"), "does not lie on the image's grid"),
         (("image.nrrd", "--drawn", "drawn.nrrd", "--structure", "rod"), "VALUE=NAME"),
         (("image.nrrd", "--drawn", "drawn.nrrd", "--structure", "255=rod"), "from 1 to 254"),
-        (("image.nrrd", "--drawn", "drawn.nrrd", "--structure", "2=rod"), "the value 1, which is no structure's"),
-        (("image.nrrd", "--drawn", "drawn.nrrd", "--unknown", "9"), "9 was given for unknown"),
+        (("image.nrrd", "--drawn", "drawn.nrrd", "--structure", "2=rod"), "the value 1, which no structure has"),
+        (("image.nrrd", "--drawn", "drawn.nrrd", "--unknown", "9"), "--unknown is 9"),
         (("image.nrrd", "--drawn", "drawn.nrrd", "--found", "short.nrrd"), "another grid"),
         (("image.nrrd", "--drawn", "drawn.nrrd", "--seed", "-1"), "The seed is -1"),
         (("image.nrrd", "--drawn", "drawn.nrrd", "--model", "nowhere"), "nowhere"),
-        (("image.nrrd", "--drawn", "drawn.nrrd", "--out", "."), "write over"),
+        (("image.nrrd", "--drawn", "drawn.nrrd", "--out", "."), "would overwrite"),
     ],
 )
 def test_fill_refuses_bad_input_in_one_line(place, tmp_path, capsys, line, said):

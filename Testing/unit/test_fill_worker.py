@@ -90,7 +90,7 @@ def test_a_cancelled_filling_ends_and_leaves_the_worker_and_the_case_as_they_wer
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
-        ({"structures": [{"value": 2, "name": "other"}]}, InputError, "no structure's"),
+        ({"structures": [{"value": 2, "name": "other"}]}, InputError, "no structure has"),
         ({"structures": [{"name": "rod"}]}, WorkerError, "structures"),
         ({"structures": 5}, WorkerError, "structures"),
         ({"options": {"colour": "red"}}, InputError, "colour"),

@@ -70,7 +70,7 @@ WARNINGS = {
     "one slice": (fitting((24, 22, 1)), {}, "The stack has 1 slice; .* 8 to 12"),
     "many slices": (fitting((24, 22, 60)), {}, "60 slices"),
     "small picture": (fitting((9, 9, 10)), {}, "covers 14×14 mm; the model sees 32×32 mm"),
-    "leaning axes": (fitting(direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8)), {}, "not at right angles, but off by 37°"),
+    "leaning axes": (fitting(direction=(1, 0, 0.6, 0, 1, 0, 0, 0, 0.8)), {}, "37° off the right angle"),
     "another plane": (fitting(direction=CORONAL), {"slice_axis": "axial"}, "in the training scans they were axial"),
 }
 
@@ -104,7 +104,8 @@ def test_the_axis_chosen_by_the_user_is_not_questioned():
 def test_what_the_fewest_samples_decided_is_said_before_the_run():
     said = input_check.check([fitting((24, 22, 10), (2.0, 2.0, 2.9))], model())
     assert any(
-        "2×2×2.9 mm does not tell along which axis the slices lie; k, which has the fewest (10)" in w for w in said
+        "2×2×2.9 mm does not tell along which axis the slices are stacked; k, which has the fewest (10)" in w
+        for w in said
     )
 
 
@@ -142,7 +143,7 @@ def test_the_same_fault_of_two_channels_is_said_once():
 def test_the_same_image_for_both_channels_is_said():
     assert input_check.check([fitting(), fitting(seed=1)], two_channels()) == ()
     [said] = input_check.check([fitting(), fitting()], two_channels())
-    assert said == "channel 0 and channel 1 are the same image; the model was trained on a different one for each."
+    assert said == "channel 0 and channel 1 are the same image; the model was trained with a different image for each."
 
 
 @pytest.mark.parametrize(("ml", "told"), [(0.0, False), (14.9, True), (15.1, False), (249.0, False), (251.0, True)])
@@ -184,7 +185,7 @@ def as_a_raster(image: sitk.Image) -> Raster:
 
 def test_another_number_of_images_than_channels_is_refused_by_their_names():
     two = small.model(small.network(input_channels=2))
-    with pytest.raises(InputError, match=r"1 image\(s\) were given; .* takes 2: channel 0, channel 1"):
+    with pytest.raises(InputError, match=r"1 image\(s\) were given; .* needs 2: channel 0, channel 1"):
         input_check.check([fitting()], two)
     with pytest.raises(InputError, match=r"0 image\(s\)"):
         input_check.check([], two)

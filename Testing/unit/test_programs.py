@@ -78,7 +78,7 @@ def test_a_batch_file_is_started_through_cmd(windows, on_path, ending):
 
 @pytest.mark.parametrize("word", ["%PATH%", 'a"b', "two\nlines", "wow!"])
 def test_a_batch_file_is_refused_with_a_word_that_cmd_would_change(on_path, word):
-    with pytest.raises(WorkerError, match=r"is a batch file, and Windows would change the word .* Name the program"):
+    with pytest.raises(WorkerError, match=r"is a batch file, and Windows would change the word .* Set the worker"):
         windows_command(["C:\\python.bat", word], SYSTEM)
 
 

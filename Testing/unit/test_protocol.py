@@ -207,7 +207,7 @@ def test_what_is_no_frame_is_shown_in_the_error(line):
 
 def test_a_line_without_end_is_refused_after_the_limit():
     stream = io.BytesIO(b"{" * (3 * protocol.HEADER_LIMIT))
-    with pytest.raises(WorkerError, match="not a frame"):
+    with pytest.raises(WorkerError, match="no frame"):
         read_frame(stream)
     assert stream.tell() == protocol.HEADER_LIMIT + 1
 
@@ -313,7 +313,7 @@ def test_a_result_with_a_part_missing_says_so(missing):
     fields, images = protocol.pack_result(a_result(False))
     fields.pop(missing, None)
     images.pop(missing, None)
-    with pytest.raises(WorkerError, match=f"not whole.*{missing}"):
+    with pytest.raises(WorkerError, match=f"incomplete.*{missing}"):
         protocol.unpack_result(fields, images)
 
 

@@ -22,7 +22,7 @@ def test_nothing_is_said_of_a_result_in_which_nothing_was_found(model):
 
 def test_a_poor_result_is_said_first_then_what_the_run_has_told(model):
     first, second = result_warnings(FOUND, model, ["The GPU failed."])
-    assert first.startswith("The result may be poor: expected Dice 0.50")
+    assert first.startswith("The result may be poor: its expected Dice is 0.50")
     assert second == "The GPU failed."
 
 
@@ -40,7 +40,7 @@ def test_what_was_left_out_is_said_only_where_it_is_much_and_the_result_is_not_k
     model, rank, share, said
 ):
     found = result_warnings(replace(FOUND, case_rank=rank, left_out=[("liver", share)]), model)
-    assert sum("30% of what looked like liver" in sentence for sentence in found) == said
+    assert sum("30% of what was found as liver" in sentence for sentence in found) == said
 
 
 @pytest.mark.parametrize(

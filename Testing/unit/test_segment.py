@@ -347,7 +347,7 @@ def test_a_spacing_that_cannot_be_meant_is_refused_before_memory_is_taken(model)
 
 
 def test_a_device_that_is_not_there_is_refused(model):
-    with pytest.raises(DeviceError, match="cuda:7 is not here; there is"):
+    with pytest.raises(DeviceError, match=r"cuda:7 is not there\. Choose auto or one of these: "):
         segment(small.image(), model, Options(device="cuda:7"))
 
 
@@ -408,7 +408,9 @@ def test_a_gpu_without_room_for_the_network_leaves_the_run_to_the_cpu(monkeypatc
     monkeypatch.setattr(type(model), "network", refuse)
     result = segment(small.image(), model, FEW)
     assert result.provenance["device"] == "cpu"
-    assert any("did not suffice (CUDA error: out of memory): the run went on on the CPU" in w for w in result.warnings)
+    assert any(
+        "too little memory (CUDA error: out of memory): the run went on on the CPU" in w for w in result.warnings
+    )
     np.testing.assert_array_equal(arrays(result)["labels"], arrays(expected)["labels"])
 
 
@@ -461,7 +463,7 @@ def test_of_a_connected_structure_the_largest_piece_is_kept(model):
     share = removed.sum() / (before == 1).sum()
     foreground = 1 - sitk.GetArrayFromImage(everything.probabilities)[..., 0]
     np.testing.assert_allclose(error[removed], foreground[removed] * share, atol=1e-5)
-    said = [warning for warning in found.warnings if "lay apart from its largest piece" in warning]
+    said = [warning for warning in found.warnings if "was not connected with its largest piece" in warning]
     assert bool(said) == (share > 0.2)
     assert found.structures[0].volume_ml < everything.structures[0].volume_ml
 
@@ -478,7 +480,7 @@ def test_what_lies_outside_its_surroundings_is_left_out(model):
     np.testing.assert_array_equal(after["labels"] == 2, before["labels"] == 2)
     removed = (before["labels"] == 1) & ~inside
     assert (after["error_probability"][removed] > 0).all()
-    assert any("lay apart" in warning for warning in found.warnings) == (
+    assert any("was not connected" in warning for warning in found.warnings) == (
         removed.sum() > 0.2 * (before["labels"] == 1).sum()
     )
 
@@ -541,9 +543,9 @@ def test_a_part_of_the_image_has_no_place_among_whole_scans(model):
     whole = segment(image, calibrated, replace(FEW, region=all_of_it))
     assert [(part.extent, part.case_rank) for part in (region, slices)] == [("region", None), ("slices", None)]
     assert (whole.extent, whole.case_rank) == ("whole", 1.0)
-    known = f"{region.case_quality:.2f} inside the region, not comparable with that of whole scans"
+    known = f"{region.case_quality:.2f} inside the region (not comparable with that of whole scans)"
     assert region.expected_dice == known
-    assert slices.expected_dice.endswith(" in these slices, not comparable with that of whole scans")
+    assert slices.expected_dice.endswith(" in these slices (not comparable with that of whole scans)")
     assert whole.expected_dice == f"{whole.case_quality:.2f}"
 
 
@@ -553,7 +555,7 @@ def test_a_result_is_said_to_be_poor_where_its_case_quality_is_below_that_of_val
         segment(small.image(), replace(model, calibration=replace(model.calibration, case_quality=q)), FEW).warnings
         for q in (high, low, ())
     ]
-    assert said[0][0].startswith("The result may be poor: expected Dice 0.")
+    assert said[0][0].startswith("The result may be poor: its expected Dice is 0.")
     assert "lower than that of each of the validation scans" in said[0][0]
     assert not any("poor" in sentence for sentence in said[1] + said[2])
 
@@ -583,7 +585,9 @@ def test_a_structure_that_was_not_found_is_said(monkeypatch):
     only = next(iter(model.labels))
     monkeypatch.setattr(native_grid.NativeGrid, "take", lambda self, slab, threads: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
-    assert f"{only.name} was not found. The expected Dice does not cover a structure that was not found." in said
+    assert (
+        f"{only.name} was not found. The expected Dice does not take it into account. Look for it in the image." in said
+    )
 
 
 def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(model):

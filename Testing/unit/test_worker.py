@@ -713,7 +713,7 @@ def test_the_worker_finds_no_modules_where_slicer_happens_to_run(tmp_path, told)
         ("os.close(0); time.sleep(30)", "closed its standard input"),
         ("""os.write(1, b'{"type": "result", "id": 1, "bytes": 100}\\nabc')""", "exit code 0"),
         ("pass", "exit code 0"),
-        ("sys.exit('No module named csam')", "exit code 1; its last words: No module named csam"),
+        ("sys.exit('No module named csam')", "exit code 1; its last line: No module named csam"),
         (
             "sys.exit('error: [/opt/Slicer/bin/python-real] exit abnormally - Report the problem.')",
             "it crashed or was killed. The computer may have run out of memory.",
@@ -743,7 +743,7 @@ def test_a_command_that_never_becomes_a_worker_is_ended_with_its_name_and_its_la
         assert type(error) is WorkerError
         assert "has not become a worker within 1 s;" in str(error)
         assert f"{sys.executable} -c" in str(error)
-        assert "Its last words: Enter the password:" in str(error)
+        assert "Its last line: Enter the password:" in str(error)
         assert "conda run" in str(error)
         eventually(lambda: is_gone(process))
 

@@ -55,13 +55,13 @@ def check_extras(modules: Sequence[str] = ()) -> None:
     """Raises InputError now, not after hours, where a library is missing: all that training and measuring need."""
     missing = [EXTRAS[module] for module in modules or EXTRAS if importlib.util.find_spec(module) is None]
     if missing:
-        raise InputError(f"{', '.join(missing)} cannot be found and is needed. Run: pip install {' '.join(missing)}")
+        raise InputError(f"{', '.join(missing)} must be installed first. Run: pip install {' '.join(missing)}")
 
 
 def check_place(path: str) -> None:
     """Raises InputError now, not after the work, where no file of this name can be written."""
     if Path(path).is_dir():
-        raise InputError(f"{path} is a folder; the name of a file was expected.")
+        raise InputError(f"{path} is a folder; a file name was expected.")
     check_folder(path)
 
 
@@ -69,6 +69,6 @@ def check_folder(place: str | Path) -> None:
     """Raises InputError now, not after the work, where nothing can be written into a folder, or in a file's place."""
     folder = Path(place) if Path(place).is_dir() else Path(place).parent
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder} to write {Path(place).name} into. Make it first.")
+        raise InputError(f"There is no folder {folder} for {Path(place).name}. Make it first.")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"Nothing may be written into {folder}. Choose another place.")
+        raise InputError(f"{folder} cannot be written to. Choose another folder.")

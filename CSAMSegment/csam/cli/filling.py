@@ -52,7 +52,7 @@ def _with_unknown(drawn, value: int):
         return drawn
     voxels = sitk.GetArrayFromImage(drawn)
     if (voxels == UNKNOWN).any():
-        raise InputError(f"The drawing has voxels of the value {UNKNOWN}, and {value} was given for unknown ones.")
+        raise InputError(f"--unknown is {value}, but the drawing also has voxels of {UNKNOWN}. Give these a label.")
     return geometry.like(np.where(voxels == value, np.asarray(UNKNOWN, np.int16), voxels), drawn)
 
 
@@ -65,7 +65,7 @@ def _structures(named: list[str], drawn) -> list[Structure]:
     for text in named:
         value, _, name = text.partition("=")
         if not (value.isdecimal() and name):
-            raise InputError(f"The structure {text!r} is not told as VALUE=NAME, such as 1=prostate.")
+            raise InputError(f"The structure {text!r} is not of the form VALUE=NAME, such as 1=prostate.")
         structures.append(Structure(int(value), name))
     if structures:
         return structures

@@ -52,12 +52,12 @@ def _in_words(error: Exception) -> str | None:
     if is_out_of_memory(error):
         first = str(error).partition("\n")[0]
         return (
-            f"The memory does not suffice ({first or 'MemoryError'}). Close other programs, or use a smaller model; a "
-            "training takes less with fewer slices, a smaller field of view or a smaller batch."
+            f"There is not enough memory ({first or 'MemoryError'}). Close other programs, or use a smaller model. A "
+            "training needs less with fewer slices, a smaller field of view or a smaller batch."
         )
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         place = Path(error.filename)
-        return f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file, no folder."
+        return f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file; a folder was expected."
     return str(error) if isinstance(error, OSError) else None
 
 
@@ -72,7 +72,7 @@ def _convert(options: argparse.Namespace) -> None:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or holds more"
         raise InputError(f"{options.weights} cannot be read as a plain state dict of tensors: {reason}.") from error
     if (Path(options.out) / "model.json").exists() or Path(options.out).is_file():
-        raise InputError(f"{options.out} is there already. Choose another --out, or remove it.")
+        raise InputError(f"{options.out} already exists. Choose another --out, or remove it.")
     model = convert(state_dict, json_object(options.card))
     model.save(options.out)
     print(f"Written to {options.out}: {model.architecture}")

@@ -25,7 +25,7 @@ def run_segment(options: argparse.Namespace) -> None:
     model = find_model(options.model)
     images = [read_image(path, options.frame) for path in options.images]
     if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
-        print(f"The 4-D image's volumes are taken for {', '.join(channel.name for channel in model.channels)}.")
+        print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
         images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
     run = Options(
         options.samples,
@@ -93,7 +93,7 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     files.check_writable(out)
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
-        raise InputError(f"A result in {out} would write over the image itself. Choose another --out.")
+        raise InputError(f"A result in {out} would overwrite the image itself. Choose another --out.")
     try:
         before = files.read_json(out / "report.json")
         of = before.get("images"), before.get("frame")
@@ -117,8 +117,8 @@ def summary(result, said: Sequence[str] = (), ask: str = "Slices to look at firs
         lines.append(f"{s.name}: {s.volume_ml:.1f} ml (90 % interval {s.low_ml:.1f} to {s.high_ml:.1f} ml)")
     open_ = [s for s in result.ranked_slices() if s.reason != "drawn"]
     first = ", ".join(f"{s.index + 1} ({s.expected_wrong_area_mm2:.0f} mm²)" for s in open_[:3])
-    lines.append(f"Dice to expect: {result.expected_dice}")
-    lines.append(f"{ask}, the first being 1 (area expected to be wrong): {first}")
+    lines.append(f"Expected Dice: {result.expected_dice}")
+    lines.append(f"{ask} (counted from 1; with the expected wrong area): {first}")
     lines.append(f"{result.provenance['device']}, {result.provenance['seconds']:.1f} s")
     return "\n".join(lines)
 

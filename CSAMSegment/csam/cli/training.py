@@ -27,7 +27,9 @@ def run_train(options: argparse.Namespace) -> None:
         _cross_validate(options, values, card)
         return
     if options.fold == "all":
-        raise InputError("A training on everyone goes with --cross-validate: others assess it.")
+        raise InputError(
+            "--fold all needs --cross-validate: only the other folds can assess a training on all patients."
+        )
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
         _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)

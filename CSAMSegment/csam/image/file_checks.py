@@ -59,7 +59,7 @@ def fault_of(path: str | Path) -> str | None:
         with path.open("rb") as file:
             header, held = _measured(_inflated(file)) if packed else (file.read(CHUNK), path.stat().st_size)
     except (EOFError, zlib.error) as error:
-        return f"{path.name} is cut short or damaged ({error}); copy it again from where it is whole"
+        return f"{path.name} is incomplete or damaged ({error}); copy it again from its source"
     found = _vtk_header(header) if name.endswith(".vtk") else None
     if found and found["coding"].upper() == b"ASCII":
         return _ends_early(path) if _numbers_in(path, found.end()) < _vtk_numbers(found) else None
@@ -79,19 +79,19 @@ def _short(path: Path, promised: int, held: int) -> str | None:
     if held >= promised:
         return None
     return (
-        f"{path.name} is cut short: its header promises {promised} bytes and it holds {held}; copy it again from "
-        "where it is whole"
+        f"{path.name} is incomplete: it should have {promised} bytes according to its header but has {held}; copy it "
+        "again from its source"
     )
 
 
 def _ends_early(path: Path) -> str:
-    return f"{path.name} is cut short: it ends before its last slice; copy it again from where it is whole"
+    return f"{path.name} is incomplete: it ends before its last slice; copy it again from its source"
 
 
 def _misnamed(path: Path) -> str:
     if path.suffix.lower() in (".nii", ".gipl"):
-        return f"{path.name} is compressed (gzip), which its name does not say; name it {path.name}.gz"
-    return f"{path.name} is compressed (gzip), which no reader of this format unpacks; unpack it first"
+        return f"{path.name} is compressed (gzip), but its name does not say so; rename it to {path.name}.gz"
+    return f"{path.name} is compressed (gzip), which its format does not allow; unpack it first"
 
 
 def _measured(parts: Iterator[bytes]) -> tuple[bytes, int]:

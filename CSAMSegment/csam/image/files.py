@@ -68,7 +68,7 @@ def write_image(image: sitk.Image, path: str | Path, compress: bool = False) -> 
             sitk.WriteImage(image, str(path), **({"useCompression": True} if compress else {}))
     except RuntimeError as error:
         raise OSError(
-            f"{path} could not be written; is the disk full? Free room on it, or choose another.{_letters(path)}"
+            f"{path} could not be written. If the disk is full, make room on it, or choose another.{_letters(path)}"
         ) from error
 
 
@@ -78,7 +78,7 @@ def check_writable(folder: str | Path) -> None:
     try:
         write_image(sitk.Image(1, 1, 1, sitk.sitkUInt8), probe)
     except OSError as error:
-        raise InputError(f"Nothing may be written into {folder}. Choose another place.{_letters(folder)}") from error
+        raise InputError(f"{folder} cannot be written to. Choose another folder.{_letters(folder)}") from error
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def _is_text(path: str | Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError as error:
         shown = str(path).encode("utf-8", "backslashreplace").decode()
-        raise InputError(f"The name {shown} is not in UTF-8. Give the file another name, of plain letters.") from error
+        raise InputError(f"The name {shown} is not in UTF-8. Rename the file; use plain letters.") from error
     return Path(path)
 
 
@@ -143,14 +143,14 @@ def _opening(path: Path) -> Iterator[None]:
 def _letters(path: str | Path) -> str:
     """A sentence on the letters of a path, where they may be the reason why it cannot be opened; nothing elsewhere."""
     odd = "".join(dict.fromkeys(letter for letter in str(path) if not letter.isascii()))
-    return f" Or give a path without {odd}, which this Windows may not open." if WINDOWS and odd else ""
+    return f" Or use a path without {odd}, which this Windows may be unable to open." if WINDOWS and odd else ""
 
 
 def _reason(error: Exception) -> str:
     """The reader's own words, of which the last line but for one about a file that is there tells most."""
     lines = [line for line in str(error).strip().splitlines() if "No such file or directory" not in line]
-    said = lines[-1].rstrip() if lines else "it is damaged or cut short."
-    return f"{said}{'' if said.endswith(('.', '!', ':')) else '.'} Give a NIfTI, NRRD or other volume that is whole."
+    said = lines[-1].rstrip() if lines else "it is damaged or incomplete."
+    return f"{said}{'' if said.endswith(('.', '!', ':')) else '.'} Give a complete volume, such as NIfTI or NRRD."
 
 
 def _axes_of(path: Path) -> np.ndarray | None:
@@ -167,8 +167,8 @@ def _read_leaning(path: Path, axes: np.ndarray, note: Callable[[str], None]) -> 
     lean = np.degrees(np.arcsin(min(1.0, np.abs(np.triu(axes.T @ axes, 1)).max())))
     if lean > LEANING:
         raise InputError(
-            f"The axes of {path.name} lean by {lean:.1f}°; at most {LEANING:g}° can be read. Load it in Slicer, "
-            'resample it (module "Resample Scalar/Vector/DWI Volume") and give what that makes.'
+            f"The axes of {path.name} are {lean:.1f}° off the right angle; at most {LEANING:g}° can be read. Load it "
+            'in Slicer, resample it (module "Resample Scalar/Vector/DWI Volume") and use the new volume.'
         )
     with _permitted():
         image = _read(path)
@@ -178,8 +178,8 @@ def _read_leaning(path: Path, axes: np.ndarray, note: Callable[[str], None]) -> 
     moved = np.linalg.norm(corners @ (axes - straight).T, axis=1).max()
     if moved > UNNOTICED * min(spacing):
         note(
-            f"The axes of {path.name} lean by {lean:.2g}°: they are taken to be at right angles, which moves the "
-            f"image's corners by up to {moved:.2g} mm."
+            f"The axes of {path.name} are {lean:.2g}° off the right angle. They are treated as at right angles, which "
+            f"moves the image's corners by up to {moved:.2g} mm."
         )
     return image
 

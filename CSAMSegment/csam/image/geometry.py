@@ -138,7 +138,7 @@ def orientation(direction: Sequence[float], axis: int) -> Orientation:
     cosines = np.asarray(direction, float).reshape(3, 3)
     if not np.all(np.isfinite(cosines)) or abs(np.linalg.det(cosines)) < 0.1:
         raise InputError(
-            f"The image's direction matrix {np.round(cosines, 3).tolist()} is singular: its axes do not span space. "
+            f"The image's direction matrix {np.round(cosines, 3).tolist()} is singular: its axes lie in one plane. "
             "Correct the header (direction cosines) and try again."
         )
     # Equal sums are settled by the axes themselves, not by where they are stored.
@@ -171,7 +171,7 @@ def check_image(image: sitk.Image | Raster, name: str = "The image") -> None:
             "Choose one of them (on the command line with --frame 0)."
         )
     if image.GetDimension() != 3:
-        raise InputError(f"{name} has {image.GetDimension()} dimensions; a stack of slices has 3.")
+        raise InputError(f"{name} has {image.GetDimension()} dimensions; 3 were expected. Give a stack of slices.")
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (a colour or vector image); "
@@ -185,7 +185,7 @@ def check_image(image: sitk.Image | Raster, name: str = "The image") -> None:
         raise InputError(f"{name} has the origin {image.GetOrigin()} mm; three numbers were expected.")
     kind = image.GetPixelIDTypeAsString()
     if kind.startswith(("complex", "label")):
-        raise InputError(f"{name} has {kind} voxels; numbers were expected. Give its magnitude, say.")
+        raise InputError(f"{name} has {kind} voxels; real numbers were expected. Give its magnitude, for example.")
 
 
 def voxel_volume(image: sitk.Image | Raster) -> float:
@@ -211,7 +211,7 @@ def frame(image: sitk.Image, index: int) -> sitk.Image:
     if image.GetDimension() != 4:
         raise InputError(
             f"The image has {image.GetDimension()} dimensions and {image.GetNumberOfComponentsPerPixel()} value(s) per "
-            f"voxel: it is no series of volumes to take volume {index} from."
+            f"voxel; a series of volumes was expected, to take volume {index} from. Leave out --frame."
         )
     size = list(image.GetSize())
     if not 0 <= index < size[3]:

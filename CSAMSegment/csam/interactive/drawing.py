@@ -118,7 +118,7 @@ def read_drawing(
     twice = [structure for structure in structures if values.count(structure.value) > 1]
     if twice:
         raise InputError(
-            f"{' and '.join(s.name for s in twice)} have the value {twice[0].value} alike. Give each its own."
+            f"{' and '.join(s.name for s in twice)} have the same value, {twice[0].value}. Give each its own."
         )
     axis = geometry.axis_for(image, slice_axis)
     oriented = geometry.orientation(image.GetDirection(), axis)
@@ -127,7 +127,7 @@ def read_drawing(
     strange = [value for value in found.tolist() if value not in {0, UNKNOWN, *values}]
     if strange:
         raise InputError(
-            f"The drawing has voxels of the value {strange[0]:g}, which is no structure's; expected are 0 for "
+            f"The drawing has voxels of the value {strange[0]:g}, which no structure has; expected are 0 for "
             f"background, {', '.join(map(str, values))}, and {UNKNOWN} for unknown."
         )
     labels = np.ascontiguousarray(voxels).astype(np.uint8)

@@ -69,7 +69,7 @@ class Filled:
         complete = len(self.wanted) + len(drawing.drawn) == shape[0]
         quality = float(np.mean([expected_dice(*sums[s.value]) for s in self.structures]))
         warnings = [text for _, part in self._parts for text in part.warnings]
-        warnings += [f"{s.name} is in no drawn slice, so that it was not filled." for s in missing]
+        warnings += [f"{s.name} was not filled: no drawn slice shows it." for s in missing]
         back = drawing.orientation.from_stack
         return Result(
             labels=geometry.like(np.ascontiguousarray(back(labels)), self.image),

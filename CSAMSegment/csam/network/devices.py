@@ -58,8 +58,8 @@ def choose_device(wanted: str = "auto") -> str:
     chosen = next(filter(is_it, there), None)
     if chosen is None:
         reason = next((device["reason"] for device in unusable if is_it(device["id"])), None)
-        fault = f"cannot be used ({reason})" if reason else "is not here"
-        raise DeviceError(f"The device {wanted} {fault}; there is {', '.join(there)}. Choose one of them, or auto.")
+        fault = f"cannot be used ({reason})" if reason else "is not there"
+        raise DeviceError(f"The device {wanted} {fault}. Choose auto or one of these: {', '.join(there)}.")
     return chosen
 
 
@@ -89,8 +89,7 @@ def check_answers(device: str, reason: str) -> None:
     """
     if device != "cpu" and why_unusable(device, tidy=True):
         raise DeviceLost(
-            f"The device {device} failed and does not answer any more ({reason}). Restart the worker, or choose the "
-            "CPU."
+            f"The device {device} failed and no longer answers ({reason}). Restart the worker, or choose the CPU."
         )
 
 

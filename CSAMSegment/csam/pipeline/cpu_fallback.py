@@ -12,7 +12,7 @@ from ..network.devices import check_answers
 
 def on_the_cpu(error: BaseException) -> str:
     """What is said of a run that a GPU has failed."""
-    fault = "The GPU's memory did not suffice" if is_out_of_memory(error) else "The GPU failed"
+    fault = "The GPU had too little memory" if is_out_of_memory(error) else "The GPU failed"
     return f"{fault} ({in_short(error)}): the run went on on the CPU, which is slower."
 
 

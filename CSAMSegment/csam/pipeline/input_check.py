@@ -35,7 +35,7 @@ def check(images: Sequence[sitk.Image | Raster], model: Model, slice_axis: str =
     if len(images) != len(model.channels):
         names = ", ".join(channel.name for channel in model.channels)
         raise InputError(
-            f"{len(images)} image(s) were given; the model {model.title} takes {len(model.channels)}: {names}."
+            f"{len(images)} image(s) were given; the model {model.title} needs {len(model.channels)}: {names}."
         )
     geometry.check_channels(images)
     samples = [_sample(image) for image in images]
@@ -51,7 +51,7 @@ def sizes(structures: Sequence[StructureVolume], model: Model) -> tuple[str, ...
     learnt = model.trained_on.volumes_ml
     return tuple(
         f"{found.name} measures {_ml(found.volume_ml)} ml. In the training scans it measured "
-        f"{' to '.join(map(_ml, learnt[found.value]))} ml. Check the image's spacing, and what was found."
+        f"{' to '.join(map(_ml, learnt[found.value]))} ml. Check the image's spacing and the segmentation."
         for found in structures
         if found.value in learnt
         and found.volume_ml
@@ -68,7 +68,7 @@ def _sample(image: sitk.Image | Raster) -> np.ndarray:
 def _twins(samples: Sequence[np.ndarray], model: Model) -> list[str]:
     named = zip((channel.name for channel in model.channels), samples, strict=True)
     return [
-        f"{first} and {second} are the same image; the model was trained on a different one for each."
+        f"{first} and {second} are the same image; the model was trained with a different image for each."
         for (first, one), (second, other) in itertools.combinations(named, 2)
         if np.array_equal(one, other)
     ]
@@ -76,14 +76,14 @@ def _twins(samples: Sequence[np.ndarray], model: Model) -> list[str]:
 
 def _intensity(sample: np.ndarray, channel) -> list[str]:
     if not np.isfinite(sample).all():
-        return ["The image holds values that are not finite; they are treated as the darkest value."]
+        return ["The image holds values that are not finite numbers; they are treated as the darkest value."]
     low, high = float(sample.min()), float(sample.max())
     if low == high:
         return [f"The image has no contrast: every value is {low:g}."]
     if _is_label_map(sample):
         return [
             f"The image looks like a label map: it holds {len(np.unique(sample))} values, whole numbers from 0 to "
-            f"{high:.0f}, and 0 most often. Give the scan itself; what is found in labels means nothing."
+            f"{high:.0f}, and 0 most often. Give the scan itself: a segmentation of labels means nothing."
         ]
     looks_like_ct = low < HOUNSFIELD_AIR and np.mean(sample < HOUNSFIELD_AIR) > 0.02
     if looks_like_ct and channel.modality != "CT":
@@ -114,8 +114,8 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     if not chosen and size[axis] > 1 and not geometry.spacing_tells(spacing, axis):
         said.append(
             f"The spacing {spacing[0]:.3g}×{spacing[1]:.3g}×{spacing[2]:.3g} mm does not tell along which axis the "
-            f"slices lie; {geometry.AXES[axis]}, which has the fewest ({size[axis]}), is assumed. Choose the slice "
-            "axis if that is wrong."
+            f"slices are stacked; {geometry.AXES[axis]}, which has the fewest ({size[axis]}), is assumed. Choose the "
+            "slice axis if that is wrong."
         )
     if not 0.75 * trained.slice_spacing[0] <= spacing[axis] <= 1.25 * trained.slice_spacing[1]:
         said.append(
@@ -133,7 +133,7 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     cosines = np.reshape(image.GetDirection(), (3, 3))
     lean = np.degrees(np.arcsin(min(1.0, np.abs(np.triu(cosines.T @ cosines, 1)).max())))
     if lean > 1:
-        said.append(f"The image's axes are not at right angles, but off by {lean:.0f}°. Distances are not exact.")
+        said.append(f"The image's axes are {lean:.0f}° off the right angle. Distances are not exact.")
     if size[axis] < 0.75 * trained.slices[0] or size[axis] > 2 * trained.slices[1]:
         said.append(f"The stack has {_slices(size[axis])}; the model was trained on {_range(trained.slices)}.")
     extent = [size[columns] * spacing[columns], size[rows] * spacing[rows]]

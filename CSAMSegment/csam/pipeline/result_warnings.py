@@ -52,21 +52,21 @@ def result_warnings(found: Findings, model: Model, said: Sequence[str] = ()) -> 
 def broken(index: int, name: str) -> str:
     """A structure is missing between two slices that show it."""
     return (
-        f"In slice {index + 1} (the first is 1) {name} is missing, between two slices that show it. Check that slice's "
+        f"In slice {index + 1} (the first is 1) {name} is missing, but both neighbours show it. Check that slice's "
         "image and its position in the stack."
     )
 
 
 def not_found(name: str) -> str:
     """A structure is nowhere in the image."""
-    return f"{name} was not found. The expected Dice does not cover a structure that was not found."
+    return f"{name} was not found. The expected Dice does not take it into account. Look for it in the image."
 
 
 def left_out(name: str, share: float) -> str:
     """A good part of a structure lay apart from its largest piece."""
     return (
-        f"{share:.0%} of what looked like {name} lay apart from its largest piece and was left out. Check that the "
-        "right piece was kept."
+        f"{share:.0%} of what was found as {name} was not connected with its largest piece and was left out. Check "
+        "that the right piece was kept."
     )
 
 
@@ -74,11 +74,11 @@ def not_calibrated(model: Model, augmented: bool) -> str:
     """The model was never calibrated for such a run."""
     how = f" {'with' if augmented else 'without'} test-time augmentation" if model.free_orientation else ""
     return (
-        f"{model.name} is not calibrated{how}. How reliable its interval, its error probability and its expected Dice "
-        "are was never measured."
+        f"{model.name} is not calibrated{how}. Do not rely on intervals, error probability and expected Dice: they "
+        "were never compared with the truth."
     )
 
 
 def one_orientation(model: Model) -> str:
     """Test-time augmentation was asked of a model that was taught one orientation."""
-    return f"{model.name} was trained in one orientation. Test-time augmentation only makes the run slower."
+    return f"{model.name} knows only one orientation. Test-time augmentation only makes the run slower: switch it off."

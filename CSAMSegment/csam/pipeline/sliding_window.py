@@ -213,14 +213,14 @@ class Sampling:
                     if not is_out_of_memory(error):
                         raise
                     raise DeviceError(
-                        "This machine's memory does not suffice for this run. Close other programs, limit the run to a "
+                        "This computer has too little memory for this run. Close other programs, limit the run to a "
                         "region, or use a smaller model."
                     ) from error
                 smaller, said, reason = smaller_pieces_may_help(error), on_the_cpu(error), in_short(error)
             check_answers(self.device, reason)  # here, where the error no longer holds on to the tensors
             if smaller and 1 < chunk < 2**31:
                 self._chunk_limit = chunk // 2
-                self._warn("The GPU's memory was short: the run went on in smaller pieces.")
+                self._warn("The GPU had too little memory free, so the run went on in smaller pieces.")
             else:
                 self._warn(said)
                 self.network = copied_to_the_cpu(self.network)  # whoever lent it finds it where it was

@@ -165,8 +165,8 @@ class Connection:
         self._fail(
             WorkerError(
                 f"The command {shlex.join(self._command)!r} has not become a worker within {START_TIMEOUT:.0f} s; it "
-                f"was ended. {f'Its last words: {words[:300]} ' if words else ''}Try it in a terminal: it must not "
-                'ask anything, such as a password, and must not keep back what it writes, as "conda run" does without '
+                f"was ended. {f'Its last line: {words[:300]} ' if words else ''}Try it in a terminal: it must not ask "
+                'for anything, such as a password, and must not hold back what it writes, as "conda run" does without '
                 "--no-capture-output. Check the worker command in the settings."
             )
         )
@@ -209,7 +209,7 @@ class Connection:
             except CSAMError as error:
                 self._fail(error)
             except Exception as error:
-                self._fail(WorkerError(f"The worker's reply is not as the protocol says ({error!r})."))
+                self._fail(WorkerError(f"The worker's reply cannot be understood ({error!r})."))
 
     def _read_log(self) -> None:
         with self._process.stderr as stream:
@@ -296,7 +296,7 @@ class Connection:
     def _lost(self, what: str) -> None:
         """A pipe broke: the worker ended, or is not a worker any more."""
         if not self._exited.wait(GRACE):
-            self._fail(WorkerError(f"The worker {what} although it still ran; it was ended. Try again."))
+            self._fail(WorkerError(f"The worker {what} while it was still running; it was ended. Try again."))
 
     def _obituary(self, code: int) -> WorkerError:
         words = [line for line in self._last_words if line.strip()]
@@ -304,6 +304,6 @@ class Connection:
         if words and words[-1].rstrip().endswith(LAUNCHER_ON_A_CRASH):
             reason, advice = "it crashed or was killed", MEMORY
         elif code >= 0:
-            reason += f"; its last words: {words[-1][:300]}" if words else ""
+            reason += f"; its last line: {words[-1][:300]}" if words else ""
         said = f"The worker ended before it had answered: {reason}"
         return WorkerError(" ".join(filter(None, [f"{said}.", advice, "The next run starts a new one."])))

@@ -8,41 +8,41 @@ from __future__ import annotations
 import signal
 
 MEMORY = "The computer may have run out of memory."
-LIBRARY = "Install that Python anew, or install the Microsoft Visual C++ Redistributable (x64) and start it again."
-CRASH = "The log has the place. A newer driver of the graphics card, or the CPU as the device, may help."
+LIBRARY = "Reinstall that Python, or install the Microsoft Visual C++ Redistributable (x64), and try again."
+CRASH = "The worker log has details. Update the graphics driver, or choose the CPU as the device."
 
 WINDOWS = {
-    0xC0000005: ("it crashed: memory that is not its own (access violation)", CRASH),
-    0xC0000006: ("a file of it could not be read (in-page error)", "Is its disk or network drive still there?"),
+    0xC0000005: ("it crashed: invalid memory access (access violation)", CRASH),
+    0xC0000006: ("one of its files could not be read (in-page error)", "Check its disk or network drive."),
     0xC0000017: ("there was not enough memory", MEMORY),
-    0xC000001D: ("this processor does not know one of its instructions", "Install PyTorch of another version."),
-    0xC000007B: ("a library of it is for another kind of processor (bad image)", LIBRARY),
+    0xC000001D: ("this processor does not know one of its instructions", "Install another version of PyTorch."),
+    0xC000007B: ("one of its libraries is for another kind of processor (bad image)", LIBRARY),
     0xC00000FD: ("it crashed: stack overflow", CRASH),
-    0xC0000135: ("a library (DLL) of it is missing", LIBRARY),
-    0xC0000138: ("a library (DLL) of it is of another version", LIBRARY),
-    0xC0000139: ("a library (DLL) of it is of another version", LIBRARY),
+    0xC0000135: ("one of its libraries (DLL) is missing", LIBRARY),
+    0xC0000138: ("one of its libraries (DLL) has the wrong version", LIBRARY),
+    0xC0000139: ("one of its libraries (DLL) has the wrong version", LIBRARY),
     0xC000013A: ("it was stopped from the keyboard (Ctrl+C)", ""),
-    0xC0000142: ("a library (DLL) of it could not begin its work", LIBRARY),
+    0xC0000142: ("one of its libraries (DLL) could not start", LIBRARY),
     0xC0000374: ("it crashed: its memory was damaged (heap corruption)", CRASH),
-    0xC0000409: ("it gave up after a fault of its own (abort)", CRASH),
-    0x40010004: ("it was ended from outside", ""),
+    0xC0000409: ("it stopped after an internal error (abort)", CRASH),
+    0x40010004: ("another program ended it", ""),
 }
 SIGNALS = {
     "SIGKILL": ("it was killed", MEMORY),
-    "SIGSEGV": ("it crashed: memory that is not its own", CRASH),
-    "SIGBUS": ("it crashed: memory that could not be reached", CRASH),
-    "SIGABRT": ("it gave up after a fault of its own", CRASH),
+    "SIGSEGV": ("it crashed: invalid memory access", CRASH),
+    "SIGBUS": ("it crashed: its memory could not be read", CRASH),
+    "SIGABRT": ("it stopped after an internal error", CRASH),
     "SIGFPE": ("it crashed in a calculation", CRASH),
-    "SIGILL": ("this processor does not know one of its instructions", "Install PyTorch of another version."),
-    "SIGTERM": ("it was ended from outside", ""),
+    "SIGILL": ("this processor does not know one of its instructions", "Install another version of PyTorch."),
+    "SIGTERM": ("another program ended it", ""),
     "SIGINT": ("it was stopped from the keyboard (Ctrl+C)", ""),
     "SIGHUP": ("its connection or terminal was closed", ""),
 }
 SHELL = {
-    126: ("its program is there but may not be run", "Check the worker command."),
+    126: ("its program was found but may not be run", "Check the worker command."),
     127: ("its program was not found", "Check the worker command."),
-    255: ("ssh, if it is one, had no connection", "Try the same command in a terminal."),
-    9009: ("its program was not found", "Check the worker command; on Windows give the whole path of python.exe."),
+    255: ("if the command is ssh, it could not connect", "Try the same command in a terminal."),
+    9009: ("its program was not found", "Check the worker command; on Windows, give the full path of python.exe."),
 }
 
 

@@ -65,8 +65,8 @@ def windows_command(command: Sequence[str], env: Mapping[str, str]) -> list[str]
     changed = next((word for word in (program, *arguments) if re.search(r'["%!\r\n]', word)), None)
     if changed is not None:
         raise WorkerError(
-            f"{program} is a batch file, and Windows would change the word {changed!r} on the way to it. Name the "
-            "program that it starts (python.exe) as the worker command."
+            f"{program} is a batch file, and Windows would change the word {changed!r} on the way to it. Set the "
+            "worker command to the program that it starts (python.exe)."
         )
     words = " ".join(f'"{word}"' for word in (program, *arguments))
     return f'"{system_program("cmd.exe", env)}" /d /s /c "{words}"'  # /s: only the outermost quotes are taken off

@@ -119,8 +119,8 @@ def _parse_header(line: bytes) -> dict[str, Any]:
         valid = False
     if not valid:
         raise WorkerError(
-            f"What came is not a frame of the CSAM protocol: {line[:80]!r}. Expected one line of JSON with "
-            '"type" and "bytes". Check the worker command: nothing else may write to its standard output.'
+            f"The other side sent {line[:80]!r}, which is no frame of the CSAM protocol: one line of JSON with "
+            '"type" and "bytes" was expected. Check the worker command: only the worker may write to standard output.'
         )
     return header
 
@@ -290,5 +290,5 @@ def unpack_result(fields: Mapping[str, Any], images: Mapping[str, sitk.Image]) -
         )
     except (KeyError, TypeError) as error:
         raise WorkerError(
-            f"The worker's result is not whole ({error}). Is the worker of the same version as this program?"
+            f"The worker's result is incomplete ({error}). Install the same version of CSAMSegment there as here."
         ) from error

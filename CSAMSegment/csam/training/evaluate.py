@@ -165,8 +165,8 @@ class CaseMeasures:
         if self.moved_mm is None:
             return ""
         return (
-            f"{self.name}: the truth would fit what was found if it lay {self.moved_mm:.0f} mm away, with a Dice of "
-            f"{self.moved_dice:.2f} for all structures together. Look whether its labels lie on the image."
+            f"{self.name}: the labels may be shifted. Moved by {self.moved_mm:.0f} mm, they would fit the result with "
+            f"a Dice of {self.moved_dice:.2f} for all structures together. Check that they lie on the image."
         )
 
 

@@ -22,10 +22,10 @@ def is_poor(rank: float | None) -> bool:
 
 def poor(quality: float, rank: float) -> str:
     """The one sentence about a result that may be poor."""
-    others = "each" if rank == 0 else f"{1 - rank:.0%}"
+    others = "every validation scan" if rank == 0 else f"{1 - rank:.0%} of the validation scans"
     return (
-        f"The result may be poor: expected Dice {quality:.2f}, lower than that of {others} of the validation "
-        "scans. Look at every slice, and whether image and orientation are what the model expects, before you use it."
+        f"The result may be poor: its expected Dice is {quality:.2f}, lower than that of {others}. Look at every slice "
+        "before you use it, and check that the image and its orientation are what the model expects."
     )
 
 

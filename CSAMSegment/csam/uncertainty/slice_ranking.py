@@ -35,17 +35,17 @@ FACTS = OF_ERRORS + OF_PICTURES
 """In the order of the columns. All rise from 0."""
 
 REASONS = {
-    "area_jumps": "the area jumps",
-    "place_jumps": "the structure jumps sideways",
-    "shape_jumps": "the shape is unlike its neighbour's",
-    "missing_between": "less than both neighbours show",
-    "alone": "more than either neighbour shows",
-    "ends_abruptly": "the structure ends abruptly",
-    "beyond_an_end": "the next slice still shows a structure",
-    "looks_like_more": "the picture looks as if a structure was missed",
+    "area_jumps": "the area does not fit the neighbours",
+    "place_jumps": "the structure is shifted against the neighbours",
+    "shape_jumps": "the shape is unlike a neighbour's",
+    "missing_between": "a part that both neighbours show is missing",
+    "alone": "a part that neither neighbour shows is marked",
+    "ends_abruptly": "the structure ends abruptly here",
+    "beyond_an_end": "nothing is marked, but the next slice shows a structure",
+    "looks_like_more": "the image looks as if something was missed",
     "leaks": "the surroundings look like the structure",
-    "faint": "the structure hardly stands out",
-    "picture_differs": "the picture is unlike its neighbours",
+    "faint": "the structure hardly stands out from its surroundings",
+    "picture_differs": "the image is unlike the neighbours",
 }
 """For a reviewer, of the facts that say something by themselves."""
 
