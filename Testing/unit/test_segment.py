@@ -556,7 +556,7 @@ def test_a_result_is_said_to_be_poor_where_its_case_quality_is_below_that_of_val
         for q in (high, low, ())
     ]
     assert said[0][0].startswith("The result may be poor: its expected Dice is 0.")
-    assert "lower than that of each of the validation scans" in said[0][0]
+    assert "lower than that of every validation scan" in said[0][0]
     assert not any("poor" in sentence for sentence in said[1] + said[2])
 
 
