@@ -168,8 +168,8 @@ def test_of_a_cross_validation_to_start_from_every_training_takes_its_own(data, 
         assert begun == Model.load(finished[0] / part / "model").sha256
     capsys.readouterr()
     assert main([*command, str(finished[0] / "model"), "--dry-run"]) == 2
-    assert "fold-0: p" in (said := capsys.readouterr().err)
-    assert "was trained on them" in said
+    assert "fold-0: Validation patients" in (said := capsys.readouterr().err)
+    assert "was trained: " in said
 
 
 def test_a_cross_validation_that_is_not_finished_is_told_whom_it_lacks(data, finished, tmp_path):
@@ -194,7 +194,7 @@ def test_who_selected_the_weights_to_start_from_does_not_assess_what_comes_of_th
         InputError, match="fold-0: p00 selected the weights of Balls, and cannot assess what starts from it"
     ):
         prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=0)
-    with pytest.raises(InputError, match="fold-1: p01, p02: to validate on, and Balls was trained on them"):
+    with pytest.raises(InputError, match="fold-1: Validation patients on whom Balls was trained: p01, p02"):
         prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=1)
     assert prepare_folds(data, PLAN, fine_tune=start, split=splits, fold=ALL)[0].keys() == {ALL}
 
@@ -205,7 +205,7 @@ def test_a_model_that_had_the_data_set_beside_its_own_is_told(data, tmp_path):
         start, labels=tuple(replace(label, name=n) for label, n in zip(start.labels, ("a", "b"), strict=True))
     )
     parts, _ = prepare_folds(data, {"patient_pattern": PATTERN}, fine_tune=start)
-    assert all(any("had a data set Balls to train on" in note for note in part.notes) for part in parts.values())
+    assert all(any("was also trained on a data set Balls" in note for note in part.notes) for part in parts.values())
 
 
 def test_calibrated_anew_it_is_no_longer_assessed_by_its_folds(data, finished, tmp_path):
@@ -337,7 +337,7 @@ def test_a_file_that_holds_no_folds_is_told_before_anything_is_written(data, tmp
 
 def test_nobody_is_left_to_measure_the_model_of_everyone_on(data, finished):
     model = Model.load(finished[0] / "model")
-    with pytest.raises(InputError, match="learned from all of its patients, and others like it assessed them"):
+    with pytest.raises(InputError, match="learned from all of its patients, so it has no validation patients"):
         chosen_cases(data, model, "validation", log=silent)
     _, cases = chosen_cases(data, model, log=silent)
     assert assessment_note(evaluate(model, cases[:1], Options(device="cpu"), silent), model).startswith(

@@ -256,8 +256,8 @@ def test_a_split_with_faults_has_all_of_them_told(tmp_path):
         "p09 (training) is neither a patient nor a case",
         "p01 is named twice for training",
         "the patient p00 is in both subsets of the split",
-        "who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "
-        '"(.*)" where every case is a patient',
+        "which cases belong to one patient was taken from their names. If that is wrong, give --patient-pattern; "
+        '"(.*)" if every case is a patient',
     ]
     for text in (
         "{}",
@@ -335,9 +335,9 @@ def test_what_a_side_does_not_show_is_told(tmp_path):
     folder = emptied(small.dataset(tmp_path / "data"), "p00_0", "p01_0", value=1)
     assert prepare(folder, split_file=split_file(tmp_path, ["p00_0", "p02_0"], ["p03_0"])).notes == ()
     notes = prepare(folder, split_file=split_file(tmp_path, ["p00_0", "p01_0"], ["p03_0"])).notes
-    assert notes == ("no training scan shows bright ball: nothing teaches it",)
+    assert notes == ("no training scan shows bright ball: it is not learned",)
     notes = prepare(folder, split_file=split_file(tmp_path, ["p02_0", "p03_0"], ["p00_0"])).notes
-    assert notes == ("no validation scan shows bright ball: how well it is found is not measured",)
+    assert notes == ("no validation scan shows bright ball: it is not measured",)
     further = small.dataset(tmp_path / "further", patients=1)
     path = split_file(tmp_path, ["p00_0", "p01_0"], ["p03_0"])
     assert prepare(folder, extra=[further], split_file=path).notes == ()
@@ -363,7 +363,7 @@ def test_where_too_few_show_a_structure_the_draw_is_among_all(tmp_path):
 
 def test_a_further_data_set_that_holds_a_validation_scan_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data")
-    with pytest.raises(InputError, match=r"p0\d_0 of Balls, to train on, and p0\d_0, to validate on, are the same"):
+    with pytest.raises(InputError, match=r"case p0\d_0 of Balls and the validation case p0\d_0 are the same"):
         prepare(folder, extra=[folder])
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(InputError, match="are the same scan"):
@@ -379,7 +379,7 @@ def test_the_same_image_under_two_names_on_both_sides_is_refused(tmp_path):
     folder = small.dataset(tmp_path / "data", scans=2)
     image = sitk.ReadImage(str(folder / "imagesTr" / "p01_1_0000.nii.gz"))
     sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32), str(folder / "imagesTr" / "p03_0_0000.nii.gz"))
-    with pytest.raises(InputError, match="p01_1 of Balls, to train on, and p03_0, to validate on, are the same scan"):
+    with pytest.raises(InputError, match="p01_1 of Balls and the validation case p03_0 are the same scan"):
         prepare(folder, split_file=split_file(tmp_path, ["p00", "p01"], ["p02", "p03"]))
     prepare(folder, split_file=split_file(tmp_path, ["p00", "p02"], ["p01", "p03"]))
 

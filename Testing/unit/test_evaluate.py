@@ -349,7 +349,7 @@ def test_labels_are_the_models_of_the_same_name_in_large_or_small_letters(tmp_pa
 def test_what_the_model_does_not_know_is_background_and_told(tmp_path):
     said = []
     assert truth_for(small.model(), tmp_path, ("cyst", "structure 1", "structure 2"), said) == [0, 0, 1, 2]
-    assert said == ["small does not know cyst: background in the truth."]
+    assert said == ["small does not know cyst: counted as background."]
 
 
 def test_labels_of_quite_other_names_are_taken_in_their_order_and_told(tmp_path):

@@ -503,13 +503,13 @@ def test_the_plans_reasons_are_written_for_people(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"), [(b"half a file", "empty or damaged"), (b"", "empty or damaged"), (None, "another version's")]
+    ("damage", "said"), [(b"half a file", "empty or damaged"), (b"", "empty or damaged"), (None, "of another version")]
 )
 def test_a_checkpoint_that_cannot_be_read_is_refused_in_words(data, tmp_path, damage, said):
     tmp_path.joinpath("out").mkdir()
     path = tmp_path / "out" / "checkpoint.pt"
     torch.save({"step": 3}, path) if damage is None else path.write_bytes(damage)
-    with pytest.raises(InputError, match=rf"cannot be gone on from: it is {said}\. Remove it to start anew"):
+    with pytest.raises(InputError, match=rf"is {said} and cannot be continued\. Remove it to start again"):
         train(data, tmp_path / "out", PLAN, device="cpu", log=silent)
 
 
@@ -552,7 +552,7 @@ def test_what_is_odd_about_the_sides_is_told_and_written(data, tmp_path):
         sitk.WriteImage(truth * (truth != 2), str(path))
     said = []
     train(folder, tmp_path / "out", replace(PLAN, steps=1), device="cpu", log=said.append)
-    assert said[0] == "Note: no training scan shows grey ball: nothing teaches it"
+    assert said[0] == "Note: no training scan shows grey ball: it is not learned"
     assert "no validation scan shows grey ball" in (tmp_path / "out" / "reasons.txt").read_text()
 
 
@@ -806,11 +806,11 @@ def test_nobody_validates_a_model_that_has_learned_from_them(data, finished, tmp
     split = tmp_path / "split.json"
     one, *others = sorted(learnt)
     split.write_text(json.dumps({"training": others, "validation": [one]}))
-    with pytest.raises(InputError, match=f"{one}: to validate on, and Balls was trained on them"):
+    with pytest.raises(InputError, match=f"on whom Balls was trained: {one}"):
         fine_tuned(data, start, tmp_path / "no", split=split)
     only = small.dataset(tmp_path / "only", patients=1)
     everybody = replace(start, provenance={**start.provenance, "training_patients": ["p00"]})
-    with pytest.raises(InputError, match="nobody is left to validate on"):
+    with pytest.raises(InputError, match="nobody is left for validation"):
         prepare(only, {"patient_pattern": PLAN.patient_pattern}, start=everybody)
 
 

@@ -126,17 +126,17 @@ def _parser() -> argparse.ArgumentParser:
             "--samples",
             type=int,
             default=Options.samples,
-            help="samples of the gates; 1 is one pass with the gates at their mean (default %(default)s)",
+            help="how many samples; more give smoother maps; with 1, nothing is random (default %(default)s)",
         )
         command.add_argument(
             "--test-time-augmentation",
             action="store_true",
-            help="take samples everywhere and over every orientation: slower, for poor images",
+            help="also segment the stack in its other orientations: slower, for poor images",
         )
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         add_device(command)
 
-    command = add("segment", run_segment, "Segment an image; writes labels, uncertainty maps and report.json.")
+    command = add("segment", run_segment, "Segment an image: writes labels, error probability, maps and report.json.")
     command.add_argument(
         "images", nargs="+", metavar="IMAGE", help="one file per channel of the model, or a 4-D file of all"
     )
@@ -147,19 +147,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
     add_run_options(command)
 
-    command = add("fill", run_fill, "Fill the slices between those that were drawn; writes what segment writes.")
+    command = add("fill", run_fill, "Fill the slices between the drawn ones: writes the same files as segment.")
     command.add_argument("image", metavar="IMAGE", help="the image that was drawn on")
-    command.add_argument("--drawn", required=True, metavar="LABELS", help="label image on its grid")
+    command.add_argument("--drawn", required=True, metavar="LABELS", help="the drawing: labels on the image's grid")
     command.add_argument(
-        "--structure", action="append", default=[], metavar="VALUE=NAME", help="what a value is; once for each"
+        "--structure", action="append", default=[], metavar="VALUE=NAME", help="name of a value; repeat for each"
     )
     command.add_argument(
-        "--unknown", type=int, default=UNKNOWN, help="value of voxels that nobody has drawn (default %(default)s)"
+        "--unknown", type=int, default=UNKNOWN, help="value of the voxels to fill (default %(default)s)"
     )
-    command.add_argument("--found", metavar="LABELS", help="an earlier result; its other slices follow the drawn ones")
-    command.add_argument("--beyond", action="store_true", help="also before the first and behind the last drawn slice")
-    command.add_argument("--no-tuning", action="store_true", help="do not learn from this case: faster, less exact")
-    command.add_argument("--model", help=f"folder of another network; {ALONE}: interpolation alone")
+    command.add_argument(
+        "--found", metavar="LABELS", help="an earlier result, whose slices are to follow the drawn ones"
+    )
+    command.add_argument(
+        "--beyond", action="store_true", help="also fill before the first and behind the last drawn slice"
+    )
+    command.add_argument("--no-tuning", action="store_true", help="do not practise on this scan: faster, less exact")
+    command.add_argument("--model", help=f"folder of another network, or {ALONE} for interpolation without a network")
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
@@ -167,23 +171,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
     add_device(command)
 
-    command = add("train-fill", run_train_fill, "Train the network of fill; goes on where it stopped.")
-    command.add_argument("--data", action="append", default=[], metavar="DATASET", help="a data set; once for each")
+    command = add("train-fill", run_train_fill, "Train the network of fill, or continue a stopped training.")
+    command.add_argument("--data", action="append", default=[], metavar="DATASET", help="a data set; repeat for each")
     command.add_argument("--phantoms", type=int, default=0, help="how many phantoms to learn from as well")
-    command.add_argument("--phantom-seed", type=int, default=1000, help="of the first phantom (default %(default)s)")
+    command.add_argument(
+        "--phantom-seed", type=int, default=1000, help="seed of the first phantom (default %(default)s)"
+    )
     command.add_argument("--split", help="JSON file of nnU-Net's folds, for --unseen-fold")
     command.add_argument(
-        "--unseen-fold", type=int, action="append", default=[], help="leave out whom this fold validates on"
+        "--unseen-fold", type=int, action="append", default=[], help="leave out the validation patients of this fold"
     )
     command.add_argument("--without", action="append", default=[], metavar="NAME", help="leave out a patient or case")
     command.add_argument("--without-label", action="append", default=[], metavar="NAME", help="leave out a structure")
     command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
     command.add_argument("--plan", help="JSON file with fields of the plan (csam.training.fill_training.FillPlan)")
-    command.add_argument("--steps", type=int, help="of the training")
+    command.add_argument("--steps", type=int, help="number of training steps")
     command.add_argument("--seed", type=int, help="same seed, same examples")
     command.add_argument("--out", required=True, help="folder for checkpoint and model")
 
-    command = add("train", run_train, "Train a model on your own cases; goes on where it stopped.")
+    command = add("train", run_train, "Train a model on your own cases, or continue a stopped training.")
     command.add_argument("dataset", help="folder in nnU-Net's raw layout or the Medical Segmentation Decathlon's")
     command.add_argument("--out", required=True, help="folder for plan, log, learning curve, checkpoint and model")
     command.add_argument("--extra", action="append", default=[], help="a further data set, for training only")
@@ -191,19 +197,19 @@ def _parser() -> argparse.ArgumentParser:
         "--fine-tune", metavar="MODEL", help="a model to start from: a shipped name, a folder or a zip"
     )
     command.add_argument(
-        "--split", help="JSON file of who is trained and validated on; nnU-Net's splits_final.json too"
+        "--split", help="JSON file that names training and validation patients, or nnU-Net's splits_final.json"
     )
     command.add_argument(
         "--fold",
         type=_fold,
-        help="which split of nnU-Net's file, from 0 (default 0); of a cross-validation the only one to train, or all",
+        help="which split of nnU-Net's file, from 0 (default 0); with --cross-validate: train only this fold, or all",
     )
     command.add_argument(
         "--cross-validate",
         action="store_true",
-        help="train on everyone, and once without each fold of the patients, which assesses and calibrates the model",
+        help="train on all patients, and once without each fold of them, which assesses and calibrates the model",
     )
-    command.add_argument("--plan", help="JSON file with fields of the plan; options given here come on top")
+    command.add_argument("--plan", help="JSON file with fields of the plan; options given here overrule it")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
     add_device(command)
@@ -211,9 +217,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_cases(command: argparse.ArgumentParser) -> None:
         command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
-        command.add_argument(
-            "--patients", help='comma-separated patients and cases, or "validation" for the model\'s own'
-        )
+        command.add_argument("--patients", help='comma-separated patients and cases, or "validation": the model\'s own')
         command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
 
     command = add(
@@ -226,14 +230,16 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("evaluate", run_evaluate, "Measure a model on a data set with known truth.")
     add_cases(command)
-    command.add_argument("--json", help="file for the figures")
-    command.add_argument("--png", help="file for a picture: reliability diagram and risk-coverage curve")
+    command.add_argument("--json", help="write the figures to this file")
+    command.add_argument("--png", help="write a reliability diagram and a risk-coverage curve to this file")
     command.add_argument(
-        "--energy-distance", action="store_true", help="also measure that of the samples, at twice the time"
+        "--energy-distance",
+        action="store_true",
+        help="also measure the energy distance of the samples; takes twice the time",
     )
     add_run_options(command)
 
-    command = add("convert", _convert, "Make a model of a bare state dict, such as one of the published code.")
+    command = add("convert", _convert, "Make a model from a bare state dict, such as one of the published code.")
     command.add_argument("weights", help="file with a plain state dict")
     command.add_argument("--card", help="JSON file: names of channels and labels, in_plane_spacing ...")
     command.add_argument("--out", required=True, help="folder, or .zip, for the model")
@@ -244,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("phantom", _phantom, "Write a data set of cardiac phantoms with exact truth.")
     command.add_argument("out", help="folder for the data set")
     command.add_argument("--count", type=int, default=10)
-    command.add_argument("--seed", type=int, default=0, help="of the first phantom; the next ones count up")
+    command.add_argument("--seed", type=int, default=0, help="seed of the first phantom; the next ones count up")
     command.add_argument(
         "--structure", choices=("all", "left-ventricle", "whole-left-ventricle"), default="left-ventricle"
     )
@@ -252,13 +258,13 @@ def _parser() -> argparse.ArgumentParser:
         "--thick-walled", action="store_true", help="left ventricles as in hypertrophic cardiomyopathy"
     )
 
-    add("worker", _worker, "Serve requests over standard input and output (see csam.process.worker).")
+    add("worker", _worker, "Run the network for another program, over standard input and output.")
     return parser
 
 
 def _fold(text: str) -> int | str:
     if text != "all" and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no fold: 0, 1, ... or all was expected")
+        raise argparse.ArgumentTypeError(f"{text} is no fold; 0, 1, ... or all was expected")
     return text if text == "all" else int(text)
 
 

@@ -152,7 +152,7 @@ def patient_pattern(names: Sequence[str]) -> tuple[str, str]:
     alike = f"{largest[0]} and {largest[1]} differ behind the last underscore only"
     if len(groups) == 1 or scans > SCANS_OF_A_PATIENT:
         why = "as all names do" if len(groups) == 1 else f"but {scans:.0f} scans are many for one patient"
-        return "(.*)", f"{alike}, {why}: every case is taken for a patient. If that is wrong, give --patient-pattern"
+        return "(.*)", f"{alike}, {why}: every case counts as a patient. If that is wrong, give --patient-pattern"
     advice = ""
     if scans > len(groups):
         advice = '. If that is a site or a series and every case a patient, give --patient-pattern "(.*)"'

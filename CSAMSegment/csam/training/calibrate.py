@@ -191,13 +191,14 @@ def assessment_note(cases: Sequence[CaseMeasures], model: Model) -> str:
     taught, selected = len(teachers), len(seen_patients(model, cases, "validation", "calibration") - teachers)
     lines = []
     if trained:
-        lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures flatter the model.")
+        lines.append(f"{trained} of the {len(patients)} patients were trained on: their figures are too good.")
     if taught:
         how = "each half of them is assessed by the calibration that the other half gives" if taught > 1 else ALONE
         lines.append(f"{taught} of the {len(patients)} patients calibrated the model: after calibration, {how}.")
     if selected:
         lines.append(
-            f"{selected} of the {len(patients)} patients selected its weights, or taught one that it came from."
+            f"{selected} of the {len(patients)} patients were used to select its weights, or to train a model that it "
+            "started from."
         )
     if not trained and not taught and not selected:
         lines.append("The model has not seen these patients, as far as their names tell.")
@@ -293,9 +294,8 @@ def calibrate_on(
     known = sorted(seen_patients(model, cases, "training"))
     if known:
         raise InputError(
-            f"{model.name} was trained on {', '.join(known[:5])}: there it is surer than it should be. Give other "
-            "patients, or validation for those it was validated on. Other people of the same names need other names of "
-            "their cases."
+            f"{model.name} was trained on {', '.join(known[:5])}, and is surer of these than of new patients. Give "
+            "other patients, or --patients validation. If these are other people of the same names, rename their cases."
         )
     patients = sorted({case.patient for case in cases})
     provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they assess no longer

@@ -42,8 +42,8 @@ def chosen_cases(
         wanted = validated
         if model.provenance.get("folds"):
             raise InputError(
-                f"{model.name} learned from all of its patients, and others like it assessed them: the figures are in "
-                "its card. Name patients whom it has not seen."
+                f"{model.name} learned from all of its patients, so it has no validation patients. The figures of its "
+                "cross-validation are in its card. Name patients whom it has not seen."
             )
         if not wanted:
             raise InputError(f"{model.name} does not say whom it was validated on. Name the patients.")

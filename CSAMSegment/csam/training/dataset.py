@@ -226,7 +226,7 @@ def read_folds(path: str | Path, data: Dataset) -> tuple[list[tuple[tuple[Case, 
         if (validated[name], taught[name]) != (1, len(folds) - 1):
             faults.append(
                 f"{path}: {name} is validated on in {validated[name]} and trained on in {taught[name]} of the "
-                f"{len(folds)} splits; in a cross-validation it is one and all others"
+                f"{len(folds)} splits; a cross-validation needs 1 and {len(folds) - 1}"
             )
     return [tuple(subsets) for *subsets, _ in found], faults
 
@@ -260,7 +260,7 @@ def _subsets(path: str | Path, given: Mapping, data: Dataset) -> tuple[tuple[Cas
     faults += [f"{path}: the patient {patient} is in both subsets of the split" for patient in both]
     if any(len(data.of([patient])) > 1 for patient in both):
         faults.append(
-            f"{path}: who is one patient was told by the names of the cases; if that is wrong, give --patient-pattern, "
-            '"(.*)" where every case is a patient'
+            f"{path}: which cases belong to one patient was taken from their names. If that is wrong, give "
+            '--patient-pattern; "(.*)" if every case is a patient'
         )
     return cases["training"], cases["validation"], faults

@@ -83,8 +83,8 @@ def in_order_of(
     found = places(ours, names)
     if None in found:
         raise InputError(
-            f"The data set has the channels {', '.join(names)}; {model.name} takes {', '.join(ours)}. Name the data "
-            "set's channels, in dataset.json, as the model's."
+            f"The data set has the channels {', '.join(names)}; {model.name} takes {', '.join(ours)}. Give the data "
+            "set's channels the model's names in dataset.json."
         )
     if by_order(ours, names):
         log(
@@ -117,12 +117,12 @@ def in_values_of(
         values = in_order
     if sorted(filter(None, values)) != in_order:
         raise InputError(
-            f"The data set has the labels {', '.join(names)}; {model.name} has {', '.join(ours)}. Each of the model's "
-            "needs one of the same name: name them so in dataset.json."
+            f"The data set has the labels {', '.join(names)}; {model.name} has {', '.join(ours)}. Give the data "
+            "set's labels the model's names in dataset.json."
         )
     unknown = [name for name, value in zip(names, values, strict=True) if not value]
     if unknown:
-        log(f"{model.name} does not know {', '.join(unknown)}: background in the truth.")
+        log(f"{model.name} does not know {', '.join(unknown)}: counted as background.")
     if values == [*range(1, len(names) + 1)]:
         return list(cases)
     return [Relabelled(**vars(case), values=(0, *values)) for case in cases]

@@ -52,7 +52,7 @@ class Preparation:
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
         assemble(network, self.data, self.plan, self.training_cases[:1], card, self.start).check()
         anew = take_over_weights(self.start, network, self.data.channels, self.data.labels) if self.start else []
-        return network, [f"Begins anew, for it does not fit {self.start.name}: {part}" for part in anew]
+        return network, [f"Learned from scratch, because it does not fit {self.start.name}: {part}" for part in anew]
 
     @property
     def training_cases(self) -> tuple[Case, ...]:
@@ -150,8 +150,8 @@ def preparation_of(
     spoilt = sorted(seen_patients(start, validation, "training"))
     if spoilt:
         raise InputError(
-            f"{', '.join(spoilt[:5])}: to validate on, and {start.name} was trained on them. Give others with --split, "
-            "or start from another model. Other people of the same names need other names of their cases."
+            f"Validation patients on whom {start.name} was trained: {', '.join(spoilt[:5])}. Give others with --split, "
+            "or start from another model. If these are other people of the same names, rename their cases."
         )
     plan = plan_from(decisions)
     odd = check_split(data, training, validation, further, choosing=plan.weights == "best")
@@ -176,8 +176,8 @@ def _further_before(data: Dataset, start: Model | None) -> list[str]:
     if not any(data.name in (training.get("extra_data") or ()) for training in trainings_of(start)):
         return []
     return [
-        f"{start.name}, or a model that it came from, had a data set {data.name} to train on beside its own: if those "
-        "are these scans, what is measured on them flatters"
+        f"{start.name}, or a model that it started from, was also trained on a data set {data.name}: if its scans are "
+        "these, the figures measured on them are too good"
     ]
 
 

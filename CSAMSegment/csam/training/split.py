@@ -23,8 +23,8 @@ def random_split(data: Dataset, plan: Plan, learnt: Collection[str] = ()) -> tup
     if learnt and len(others) <= plan.validation_patients:
         if not others:
             raise InputError(
-                "The model to start from was trained on every patient of this data set: nobody is left to validate on. "
-                "Start from another model, or add patients. Other people of the same names need other names of their "
+                "The model to start from was trained on every patient of this data set: nobody is left for validation. "
+                "Start from another model, or add patients. If these are other people of the same names, rename their "
                 "cases."
             )
         validation = others
@@ -65,7 +65,7 @@ def check_split(
     }
     found["training"] += [other.facts[case.name].voxels for other in further for case in other.cases]
     notes = []
-    for subset, meaning in (("training", "nothing teaches it"), ("validation", "how well it is found is not measured")):
+    for subset, meaning in (("training", "it is not learned"), ("validation", "it is not measured")):
         if subset == "validation" and not validation:
             continue
         if not any(found[subset]):
@@ -75,19 +75,21 @@ def check_split(
             )
         missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[subset])]
         notes += [f"no {subset} scan shows {name}: {meaning}" for name in missing]
-    notes += _known_in_part(data, training, "training", "what is unknown in them teaches nothing")
-    notes += _known_in_part(data, validation, "validation", "they have a Dice where they are known, and no volume")
+    notes += _known_in_part(data, training, "training", "nothing is learned from the unknown voxels")
+    notes += _known_in_part(
+        data, validation, "validation", "their Dice is measured on known voxels, their volume is not"
+    )
     empty = sum(not voxels for voxels in found["validation"])
     if empty and choosing:
         notes.append(
-            f"{empty} of {len(validation)} validation scans show no structure: in the choice of the weights, each "
+            f"{empty} of {len(validation)} validation scans show no structure: when the weights are chosen, each "
             "counts as a Dice of 1 if nothing is found in it, and of 0 otherwise"
         )
     twins = sorted({case.name for case in more} & {case.name for case in validation})
     if twins:
         notes.append(
-            f"further cases, to train on, have the names of validation cases ({', '.join(twins[:5])}): make sure that "
-            "they are other scans"
+            f"cases of --extra have the names of validation cases ({', '.join(twins[:5])}): make sure that they are "
+            "other scans"
         )
     return tuple(notes)
 
@@ -107,9 +109,9 @@ def _check_apart(
             twin = next((validated[mark] for mark in _marks(other, case) if mark in validated), None)
             if twin is not None:
                 raise InputError(
-                    f"{case.name} of {other.name}, to train on, and {twin}, to validate on, are the same scan: the "
-                    "validation would find what was learned by heart. Leave one of them out, or put both into one "
-                    "subset with --split."
+                    f"The training case {case.name} of {other.name} and the validation case {twin} are the same scan, "
+                    "so the validation would look too good. Leave one of them out, or put both into one subset with "
+                    "--split."
                 )
 
 

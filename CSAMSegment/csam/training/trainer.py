@@ -153,7 +153,7 @@ class Trainer:
             reason = str(error).partition("\n")[0]
             raise InputError(
                 f"The checkpoint {path} of step {self.step} cannot be written ({reason}). Where its disk is full, "
-                "make room; the same command then goes on from the checkpoint before."
+                "make room; the same command then continues from the checkpoint before."
             ) from error
 
     def restore(self, path: Path) -> None:
@@ -166,7 +166,7 @@ class Trainer:
             [len(g["params"]) for g in o["param_groups"]] for o in (self.optimizer.state_dict(), state["optimizer"])
         )
         if ours != theirs:
-            raise InputError("The checkpoint cannot be gone on from: it is another version's. Remove it to start anew.")
+            raise InputError("The checkpoint is of another version and cannot be continued. Remove it to start again.")
         for part in self._PARTS:
             getattr(self, part).load_state_dict(state[part])
         for name in self._VALUES:
@@ -180,9 +180,9 @@ def read_checkpoint(path: Path) -> dict:
     except OSError:
         raise
     except Exception as error:  # torch.load raises whatever its reader met, and advises to trust the file
-        raise InputError(f"{path} cannot be gone on from: it is empty or damaged. Remove it to start anew.") from error
+        raise InputError(f"{path} is empty or damaged and cannot be continued. Remove it to start again.") from error
     if not isinstance(state, dict) or not {*Trainer._PARTS, *Trainer._VALUES} <= state.keys():
-        raise InputError(f"{path} cannot be gone on from: it is another version's. Remove it to start anew.")
+        raise InputError(f"{path} is of another version and cannot be continued. Remove it to start again.")
     return state
 
 
