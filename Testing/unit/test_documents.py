@@ -31,7 +31,6 @@ ALLOWED_IN_SOURCES = {
     ("views", "process/protocol.py"): "memoryviews of a buffer",
     ("sides", "uncertainty/continuity.py"): "before and behind a slice",
     ("sides", "uncertainty/slice_ranking.py"): "left and right of an image",
-    ("held out", "model/card.py"): "the card of a model that is published",
 }
 
 

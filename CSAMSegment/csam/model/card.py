@@ -13,7 +13,7 @@ NOT_A_DEVICE = "Research software, not a medical device: it must not be used to 
 def card(model: Model) -> str:
     """What a user should know before trusting the model: what it does, what it learned from, how good it was."""
     where, trained = model.provenance, model.trained_on
-    lines = [f"# {model.title}", "", model.about, "", f"**{NOT_A_DEVICE}**", "", "## What it takes and gives", ""]
+    lines = [f"# {model.title}", "", model.about, "", f"**{NOT_A_DEVICE}**", "", "## Input and output", ""]
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
     lines += [
@@ -22,7 +22,7 @@ def card(model: Model) -> str:
         f"field of view {model.field_of_view[0]}×{model.field_of_view[1]} pixels",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
         f"{model.architecture['base_channels']}",
-        "- Orientation: " + ("any" if model.free_orientation else "stacks are brought to that of the model"),
+        f"- Orientation of the stack: {'any' if model.free_orientation else 'one; stacks are turned to it'}",
         f"- Licence: {model.licence or 'not stated'}",
         "",
         "## What it learned from",
@@ -30,7 +30,7 @@ def card(model: Model) -> str:
         f"- {where.get('data', 'unknown data')} ({where.get('data_licence') or 'licence not stated'}): "
         + (
             f"{trained.patients} training patients; slices {_range(trained.slice_spacing)} mm apart, pixels "
-            f"{_range(trained.in_plane_spacing)} mm, {_range(trained.slices)} slices a stack"
+            f"{_range(trained.in_plane_spacing)} mm, {_range(trained.slices)} slices per stack"
             if trained.patients
             else "what it was trained on is not known"
         ),
@@ -43,8 +43,8 @@ def card(model: Model) -> str:
     lines += _ancestors(model)
     if where.get("folds"):
         lines.append(
-            f"- Calibrated and measured by cross-validation in {len(where['folds'])} folds, see below: no other scans "
-            "were held out"
+            f"- Calibrated and measured by cross-validation in {len(where['folds'])} folds, see below; no other scans "
+            "were tested"
         )
     never = ", never trained on" if where.get("training_patients") else ""
     of = f" of {where.get('calibrated_on')}"
@@ -64,7 +64,7 @@ def card(model: Model) -> str:
 MEASURES = {
     "cases": ("Scans", ""),
     "patients": ("Patients", ""),
-    "cases_known_whole": ("Scans that are known whole, for volumes, HD95 and expected Dice", ""),
+    "cases_known_whole": ("Scans labelled in all slices, for volumes, HD95 and expected Dice", ""),
     "dice": ("Dice", "1 is best"),
     "dice_mean": ("Dice, mean of the structures", "1 is best"),
     "dice_lowest": ("Dice of the poorest scan", ""),
@@ -76,7 +76,7 @@ MEASURES = {
     "roi_adaptive_calibration_error": ("... in bins of equally many voxels (ACE)", "0 is best"),
     "roi_brier_score": ("Brier score of the error probability", "0 is best"),
     "roi_log_loss": ("Negative log-likelihood of the error probability", "0 is best"),
-    "roi_share_wrong": ("Share of the region's voxels that are wrong", ""),
+    "roi_share_wrong": ("Share of wrong voxels within 10 mm of result or truth", ""),
     "voxel_error_auroc": ("Wrong voxels found by the error probability, AUROC", "1 is best, 0.5 is chance"),
     "voxel_error_aupr": (
         "Wrong voxels found by the error probability, AUPR",
@@ -84,14 +84,17 @@ MEASURES = {
     ),
     "qu_brats_score": ("QU-BraTS score of the error probability", "1 is best"),
     "case_quality_spearman": ("Expected Dice against true Dice, Spearman", "1 is best, 0 is chance"),
-    "case_quality_aurc": ("Risk when poor scans are set aside by expected Dice (AURC)", "between the next two"),
-    "aurc_of_perfect_order": ("... if the true Dice were known", ""),
-    "aurc_of_no_order": ("... if nothing were known", ""),
+    "case_quality_aurc": (
+        "Mean of 1 − Dice, scans set aside by expected Dice (AURC)",
+        "low is good; between the next two",
+    ),
+    "aurc_of_perfect_order": ("... set aside by true Dice", ""),
+    "aurc_of_no_order": ("... set aside at random", ""),
     "worst_slice_first": ("Slice with the largest error is ranked first", "1 is best"),
     "worst_slice_in_first_three": ("... is among the first three", "1 is best"),
     "slice_spearman": ("Order of the slices against their true errors, Spearman", "1 is best, 0 is chance"),
     "interval_coverage": ("True volumes inside their 90 % interval", "0.9 is promised"),
-    "interval_relative_width": ("Width of the interval, share of the volume (median)", "narrow is good"),
+    "interval_relative_width": ("Width of the interval, share of the volume (median)", "low is good"),
     "energy_distance": ("Generalised energy distance of the samples", "0 is best"),
 }
 """What the figures of ``csam evaluate`` mean, in the order in which they are shown: words, and how to read them."""
