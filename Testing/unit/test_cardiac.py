@@ -6,7 +6,6 @@ import pytest
 from csam.cardiac import (
     body_surface_area,
     curve_of,
-    ejection_fraction,
     myocardial_mass,
     order,
     ventricular_function,
@@ -32,55 +31,55 @@ def test_end_diastole_and_end_systole_are_found_wherever_the_series_begins(frame
     curve = curve_of(volumes)
     assert volumes[curve.end_diastole] >= 0.985 * volumes.max()
     assert volumes[curve.end_systole] <= 1.02 * volumes.min()
-    assert curve.doubted == ()
+    assert curve.implausible == ()
     assert curve.cyclic
 
 
 @pytest.mark.parametrize("frames", range(12, 41))
-def test_no_frame_of_a_whole_beat_is_doubted(frames):
+def test_no_frame_of_a_whole_beat_is_implausible(frames):
     for fraction in (0.2, 0.5, 0.7):
         for start in np.linspace(0, 1 / frames, 5):
             volumes = beat(frames, fraction, start)
             assert np.abs(volumes - _told_by_neighbours(volumes, True)).max() < LIMIT * volumes.max()
-            assert curve_of(volumes).doubted == ()
+            assert curve_of(volumes).implausible == ()
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.6, 1.4])
-def test_a_frame_that_jumps_is_doubted_and_is_neither_phase(factor):
+def test_a_frame_that_jumps_is_implausible_and_is_neither_phase(factor):
     for frame in range(25):
         volumes = beat(25, 0.5)
         volumes[frame] *= factor
         curve = curve_of(volumes)
-        assert curve.doubted == (frame,)
+        assert curve.implausible == (frame,)
         assert frame not in (curve.end_diastole, curve.end_systole)
         assert abs(curve.volumes_ml[curve.end_diastole] - 140) < 3
         assert abs(curve.volumes_ml[curve.end_systole] - 70) < 3
 
 
-def test_frames_beside_one_that_jumps_are_not_doubted_for_it():
+def test_frames_beside_one_that_jumps_are_not_implausible_for_it():
     volumes = beat(20, 0.5)
     volumes[7] = 250
-    assert curve_of(volumes).doubted == (7,)
+    assert curve_of(volumes).implausible == (7,)
 
 
 def test_a_series_that_ends_in_mid_beat_is_no_circle():
     volumes = beat(40, 0.6)[:16]  # to end systole
     curve = curve_of(volumes)
     assert not curve.cyclic
-    assert (curve.end_diastole, curve.doubted) == (0, ())
+    assert (curve.end_diastole, curve.implausible) == (0, ())
     assert volumes[curve.end_systole] == volumes.min()
 
 
-def test_noise_alone_makes_no_doubt_and_where_all_jump_nobody_is_singled_out():
+def test_noise_alone_makes_no_jump_and_where_all_jump_nobody_is_singled_out():
     rng = np.random.default_rng(0)
-    doubted = [len(curve_of(beat(25, 0.5) * np.exp(rng.normal(0, 0.025, 25))).doubted) for _ in range(200)]
-    assert sum(doubted) <= 5
-    assert curve_of(np.where(np.arange(20) % 2, 10.0, 120.0)).doubted == ()
+    implausible = [len(curve_of(beat(25, 0.5) * np.exp(rng.normal(0, 0.025, 25))).implausible) for _ in range(200)]
+    assert sum(implausible) <= 5
+    assert curve_of(np.where(np.arange(20) % 2, 10.0, 120.0)).implausible == ()
 
 
 def test_two_frames_are_a_curve_and_worse_input_is_refused():
     curve = curve_of([60, 130])
-    assert (curve.end_diastole, curve.end_systole, curve.doubted) == (1, 0, ())
+    assert (curve.end_diastole, curve.end_systole, curve.implausible) == (1, 0, ())
     for volumes in ([100], [], [100, float("nan")], [100, -1], [0, 0, 0]):
         with pytest.raises(InputError):
             curve_of(volumes)

@@ -46,15 +46,13 @@ def test_patients_with_one_scan_an_unknown_truth_or_no_cavity_do_not_count():
 
 
 def test_intervals_of_cross_fitted_patients_cover_what_they_promise_and_are_narrow():
-    cases = hearts(200)
+    cases = hearts(100)
     after = cross_fitted(cases, [1], OFFERED)
     figures = summary(after, MODEL)
     coverage, width = figures["function_interval_coverage"], figures["function_interval_width"]
     for name in ("EF, points", "SV, ml"):
         assert 0.85 <= coverage[name] <= 0.95
-    ends = [
-        100 * (b.es.high_ml / max(b.ed.low_ml, 1) - b.es.low_ml / b.ed.high_ml) for b in beats(after, [1], OFFERED)
-    ]
+    ends = [100 * (b.es.high_ml / max(b.ed.low_ml, 1) - b.es.low_ml / b.ed.high_ml) for b in beats(after, [1], OFFERED)]
     assert width["EF, points"] < 0.4 * np.median(ends)
 
 

@@ -46,7 +46,7 @@ def test_ventricular_function_of_a_series():
 
 def test_a_frame_that_jumps_is_said_and_left_out():
     [one] = measured(frames(20, jump=13), [FUNCTION])
-    assert one.doubted == (13,)
+    assert one.implausible == (13,)
     assert "jumps in frame 14 (the first is 1)" in one.warnings[0]
     assert one.marks["ED"] == 0
 
@@ -75,13 +75,13 @@ def test_every_kind_that_a_model_may_offer_is_computed():
     assert given_names([FUNCTION, DENSITY]) == ("height", "weight", "PSA")
 
 
-def test_tables_tell_frames_phases_and_doubt():
+def test_tables_tell_frames_phases_and_jumps():
     series = frames(20, jump=13)
     found = measured(series, [FUNCTION], {"EF": 0.5, "SV": 0.3})
     rows = [*csv.DictReader(io.StringIO(csv_text(VOLUMES, volume_rows(series, found))))]
     assert len(rows) == 40
     assert (rows[0]["frame"], rows[0]["time"], rows[0]["mark"], rows[0]["volume (ml)"]) == ("1", "0 ms", "ED", "120")
-    assert [row["frame"] for row in rows if row["doubted"]] == ["14"]
+    assert [row["frame"] for row in rows if row["implausible"]] == ["14"]
     assert [row["structure"] for row in rows if row["mark"] == "ES"] == ["Cavity"]
     figures = {row["figure"]: row for row in csv.DictReader(io.StringIO(csv_text(FIGURES, figure_rows(found))))}
     assert float(figures["EF"]["low"]) < float(figures["EF"]["value"]) < float(figures["EF"]["high"])

@@ -1,8 +1,8 @@
-"""A chamber's volume over one heartbeat: which frames are end diastole and end systole, and which to doubt.
+"""A chamber's volume over one heartbeat: which frames are end diastole and end systole, and which jump.
 
 End diastole is the frame with the largest volume, end systole that with the smallest, of the left ventricle's cavity
 (Schulz-Menger et al., J Cardiovasc Magn Reson 2020;22:19). One frame that was segmented badly must not become either:
-a frame is doubted whose volume is far from what the frames before and after it tell.
+a frame is implausible if its volume is far from what the frames before and after it tell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIMIT = 0.12
 """Share of the largest volume that a frame may differ from what its neighbours tell. Of beats with 12 to 40 frames and
 an ejection fraction up to 70 %, none differs as much (Testing/unit/test_cardiac.py)."""
 NOISE = 5.0
-"""How many times the usual difference of a frame, by its median, a doubted one differs at least."""
+"""How many times the usual difference of a frame, by its median, a implausible one differs at least."""
 MOST = 0.25
 """Share of the frames beyond which it is the curve that is poor, and no frame that is."""
 RETURN = 2.0
@@ -31,14 +31,14 @@ RETURN = 2.0
 class Curve:
     """Volumes of the frames in their order, in millilitres.
 
-    volumes_ml: as segmented. smooth_ml: doubted frames replaced by what their neighbours tell, then a running mean of
-    three (1, 2, 1). doubted: frames, from 0. end_diastole, end_systole: frames, from 0, none of them doubted. cyclic:
+    volumes_ml: as segmented. smooth_ml: implausible frames replaced by what their neighbours tell, then a running mean of
+    three (1, 2, 1). implausible: frames, from 0. end_diastole, end_systole: frames, from 0, none of them implausible. cyclic:
     whether the first frame follows the last.
     """
 
     volumes_ml: tuple[float, ...]
     smooth_ml: tuple[float, ...]
-    doubted: tuple[int, ...]
+    implausible: tuple[int, ...]
     end_diastole: int
     end_systole: int
     cyclic: bool
@@ -57,13 +57,13 @@ def curve_of(volumes_ml: Sequence[float]) -> Curve:
     if not volumes.any():
         raise InputError("No frame shows the structure: it has no curve.")
     cyclic = _is_cyclic(volumes)
-    clean, doubted = _without_jumps(volumes, cyclic)
+    clean, implausible = _without_jumps(volumes, cyclic)
     smooth = _running_mean(clean, cyclic)
-    trusted = [frame for frame in range(len(volumes)) if frame not in doubted]
+    trusted = [frame for frame in range(len(volumes)) if frame not in implausible]
     return Curve(
         tuple(volumes.tolist()),
         tuple(smooth.tolist()),
-        tuple(sorted(doubted)),
+        tuple(sorted(implausible)),
         max(trusted, key=lambda frame: smooth[frame]),
         min(trusted, key=lambda frame: smooth[frame]),
         cyclic,
@@ -88,20 +88,20 @@ def _is_cyclic(volumes: np.ndarray) -> bool:
 
 
 def _without_jumps(volumes: np.ndarray, cyclic: bool) -> tuple[np.ndarray, set[int]]:
-    """The volumes with those of doubted frames replaced, and these frames: the one that stands out most, again and
+    """The volumes with those of implausible frames replaced, and these frames: the one that stands out most, again and
     again; a frame beside one looks odd only until that one is replaced."""
-    clean, doubted = volumes.copy(), set()
+    clean, implausible = volumes.copy(), set()
     if len(volumes) < FEWEST:
-        return clean, doubted
-    while len(doubted) < MOST * len(volumes):
+        return clean, implausible
+    while len(implausible) < MOST * len(volumes):
         difference = np.abs(clean - _told_by_neighbours(clean, cyclic))
-        difference[[*doubted]] = 0
+        difference[[*implausible]] = 0
         worst = int(difference.argmax())
         limit = max(LIMIT * np.sort(clean)[-2], NOISE * float(np.median(difference)))
         if difference[worst] <= limit:
-            return clean, doubted
-        doubted.add(worst)
-        clean = _filled(clean, doubted, cyclic)
+            return clean, implausible
+        implausible.add(worst)
+        clean = _filled(clean, implausible, cyclic)
     return volumes.copy(), set()
 
 

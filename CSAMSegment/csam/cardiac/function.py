@@ -92,8 +92,8 @@ def body_surface_area(height_cm: float, weight_kg: float) -> float:
 def prior_half_width(name: str, ed: StructureVolume, es: StructureVolume) -> float:
     """What a factor makes the half-width of the interval of SV (ml) or EF (a share) of.
 
-    Of EF: how much both volumes are in doubt, against EDV. Of SV: SV itself; its error goes with its size, and hardly
-    with the doubt (measured by cross-validation on 29 patients, Resources/docs/cardiac-function.md).
+    Of EF: the half-widths of both volumes, against EDV. Of SV: SV itself; its error goes with its size, and hardly
+    with these half-widths (measured by cross-validation on 29 patients, Resources/docs/cardiac-function.md).
     """
     if name == SV:
         return abs(stroke_volume(ed.volume_ml, es.volume_ml))

@@ -43,7 +43,8 @@ def beating_heart(
     """The stacks of a beat in their order, the first at end diastole; the other arguments are those of ``cine_stack``.
 
     ejection_fraction: of the shapes, 0.1 to 0.75. What a perfect segmentation has is that of the labels: in slices of
-    8 mm up to 3 points more, for they round the ventricle's ends; in slices of 2 mm within a point. Raises InputError if an argument is out of range.
+    8 mm up to 3 points more, for they round the ventricle's ends; in slices of 2 mm within a point.
+    Raises InputError if an argument is out of range.
     """
     if not 0.1 <= ejection_fraction <= 0.75:
         raise InputError(f"The phantom's ejection fraction is {ejection_fraction!r}; give a number from 0.1 to 0.75.")

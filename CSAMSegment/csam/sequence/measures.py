@@ -46,14 +46,14 @@ class Frame:
 class Measured:
     """What a measure has found.
 
-    marks: frames, from 0, by what they are, as {"ED": 0, "ES": 7}. doubted: frames that jump, from 0. curve: of the
+    marks: frames, from 0, by what they are, as {"ED": 0, "ES": 7}. implausible: frames that jump, from 0. curve: of the
     structure ``structure``, its label value; None for a kind that takes one frame. warnings: sentences for a user.
     """
 
     kind: str
     figures: tuple[Figure, ...]
     marks: Mapping[str, int]
-    doubted: tuple[int, ...] = ()
+    implausible: tuple[int, ...] = ()
     curve: Curve | None = None
     structure: int | None = None
     warnings: tuple[str, ...] = ()
@@ -104,24 +104,24 @@ def _function(frames, measure: Measure, factors, given) -> Measured | None:
     surface = None
     if HEIGHT in given and WEIGHT in given:
         surface = body_surface_area(given[HEIGHT], given[WEIGHT])
-    doubted = tuple(frames[place].index for place in curve.doubted)
+    implausible = tuple(frames[place].index for place in curve.implausible)
     return Measured(
         measure.kind,
         ventricular_function(volumes[ed], volumes[es], myocardium, factors, surface),
         {END_DIASTOLE: frames[ed].index, END_SYSTOLE: frames[es].index},
-        doubted,
+        implausible,
         curve,
         cavity,
-        _said(volumes[ed].name, doubted, volumes[ed].volume_ml == volumes[es].volume_ml),
+        _said(volumes[ed].name, implausible, volumes[ed].volume_ml == volumes[es].volume_ml),
         CONVENTION,
     )
 
 
-def _said(name: str, doubted: Sequence[int], same: bool) -> tuple[str, ...]:
+def _said(name: str, implausible: Sequence[int], same: bool) -> tuple[str, ...]:
     said = []
-    if doubted:
-        which = ", ".join(str(index + 1) for index in doubted)
-        one = len(doubted) == 1
+    if implausible:
+        which = ", ".join(str(index + 1) for index in implausible)
+        one = len(implausible) == 1
         said.append(
             f"The volume of {name} jumps in frame{'' if one else 's'} {which} (the first is 1), against the frames "
             f"beside {'it' if one else 'them'}. Look at the segmentation there; {'it is' if one else 'they are'} "

@@ -29,7 +29,7 @@ figure img{width:100%;display:block}figcaption{font-size:12px}.warn{background:#
 class Page:
     """What a page shows. title: of the page. about: lines below it: image, model, date. frames, found: of the series.
 
-    pictures: of the slices that carry the most doubt. warnings: sentences for a user.
+    pictures: of the slices to look at first. warnings: sentences for a user.
     """
 
     title: str
@@ -61,7 +61,7 @@ def html_of(page: Page) -> str:
 
 
 def curve_svg(frames: Sequence[Frame], measured: Measured) -> str:
-    """The volume of each frame with its 90 % interval as a band; ED and ES marked, doubted frames as crosses."""
+    """The volume of each frame with its 90 % interval as a band; ED and ES marked, implausible frames as crosses."""
     volumes = [frame.structure(measured.structure) for frame in frames]
     top = 1.05 * max(one.high_ml for one in volumes) or 1.0
     last = max(1, len(frames) - 1)
@@ -96,7 +96,7 @@ def curve_svg(frames: Sequence[Frame], measured: Measured) -> str:
     parts.append(_text(4, 12, f"{volumes[0].name} (ml)", "start"))
     for place, (frame, volume) in enumerate(zip(frames, volumes, strict=True)):
         cx, cy = x(place), y(volume.volume_ml)
-        if frame.index in measured.doubted:
+        if frame.index in measured.implausible:
             parts.append(f'<path d="M{cx - 5:.1f} {cy - 5:.1f}l10 10m0 -10l-10 10" stroke="{MARK}" stroke-width="2"/>')
         for mark in (name for name, index in measured.marks.items() if index == frame.index):
             parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="5" fill="{MARK}"/>')
@@ -106,8 +106,8 @@ def curve_svg(frames: Sequence[Frame], measured: Measured) -> str:
 
 
 def _curve_part(frames: Sequence[Frame], measured: Measured) -> str:
-    doubt = " Crosses: frames whose volume jumps." if measured.doubted else ""
-    return f"<div>{curve_svg(frames, measured)}<p class=quiet>Band: 90 % interval of each frame.{doubt}</p></div>"
+    crosses = " Crosses: frames whose volume jumps." if measured.implausible else ""
+    return f"<div>{curve_svg(frames, measured)}<p class=quiet>Band: 90 % interval of each frame.{crosses}</p></div>"
 
 
 def _axis(frames: Sequence[Frame]) -> str:

@@ -12,7 +12,7 @@ from .measures import Frame, Measured
 
 VOLUMES = (
     *("frame", "time", "structure", "volume (ml)", "low (ml)", "high (ml)", "expected dice"),
-    *("mark", "doubted"),
+    *("mark", "implausible"),
 )
 FIGURES = ("figure", "value", "unit", "low", "high", "words")
 
@@ -20,7 +20,7 @@ FIGURES = ("figure", "value", "unit", "low", "high", "words")
 def volume_rows(frames: Sequence[Frame], found: Sequence[Measured] = ()) -> list[tuple]:
     """A row for each frame and structure, by ``VOLUMES``; frames count from 1, as people do."""
     marks = {(one.structure, index): mark for one in found for mark, index in one.marks.items()}
-    doubted = {(one.structure, index) for one in found for index in one.doubted}
+    implausible = {(one.structure, index) for one in found for index in one.implausible}
     return [
         (
             frame.index + 1,
@@ -31,7 +31,7 @@ def volume_rows(frames: Sequence[Frame], found: Sequence[Measured] = ()) -> list
             one.high_ml,
             frame.case_quality,
             marks.get((one.value, frame.index), ""),
-            "yes" if (one.value, frame.index) in doubted else "",
+            "yes" if (one.value, frame.index) in implausible else "",
         )
         for frame in frames
         for one in frame.structures
