@@ -11,11 +11,12 @@ import SimpleITK as sitk
 from unit import small
 
 from csam.cli import main
-from csam.cli.sequences import files_in, gathered
+from csam.cli.sequences import files_in
 from csam.model import Calibration, Measure
 from csam.phantom.beat import contraction_at
 from csam.pipeline.segment import segment
 from csam.result import Options
+from csam.sequence.record import gathered
 
 FRAMES = 7
 MEASURES = (Measure("ventricular function", {"cavity": 1}), Measure("volume density", {"structure": 1}, "PSA", "ng/ml"))

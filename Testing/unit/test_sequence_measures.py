@@ -16,7 +16,8 @@ from csam.phantom.beat import contraction_at
 from csam.result import StructureVolume
 from csam.sequence.measures import KINDS, Frame, given_names, measured
 from csam.sequence.page import Page, curve_svg, html_of
-from csam.sequence.pictures import OUTLINES, WIDTH, png_of, slice_pictures
+from csam.sequence.pictures import OUTLINES, WIDTH, SlicePicture, png_of, slice_pictures
+from csam.sequence.record import Record, from_json, to_json
 from csam.sequence.tables import FIGURES, VOLUMES, csv_text, described, figure_rows, volume_rows
 
 FUNCTION = Measure("ventricular function", {"cavity": 1, "myocardium": 2})
@@ -97,7 +98,8 @@ def test_the_page_shows_figures_curve_pictures_and_warnings_and_loads_nothing():
     labels = np.zeros_like(image)
     labels[:, 10:20, 10:20] = 1
     error = np.zeros(image.shape)
-    pictures = slice_pictures(image, labels, error, (2, 2, 8), DIRECTION, 2, [1], ["<slice> 2"])
+    [pixels] = slice_pictures(image, labels, error, (2, 2, 8), DIRECTION, 2, [1])
+    pictures = [SlicePicture("<slice> 2", png_of(pixels))]
     page = html_of(Page("Heart & more", ["cine"], series, found, pictures, ["Look."]))
     assert "Heart &amp; more" in page
     assert "&lt;slice&gt; 2" in page
@@ -121,15 +123,15 @@ def test_a_picture_shows_the_slice_with_its_outline_and_its_error(flip):
     error = np.zeros(image.shape, np.float32)
     error[2, 12:18, 12:18] = 0.5
     direction = (1.0, 0, 0, 0, 1.0, 0, 0, 0, flip)
-    [shown] = slice_pictures(image, labels, error, (1.0, 2.0, 8.0), direction, 2, [2], ["a"])
-    assert shown.pixels.shape[1] == WIDTH
-    outline = (shown.pixels == OUTLINES[1]).all(2)
+    [shown] = slice_pictures(image, labels, error, (1.0, 2.0, 8.0), direction, 2, [2])
+    assert shown.shape[1] == WIDTH
+    outline = (shown == OUTLINES[1]).all(2)
     rows, columns = np.nonzero(outline)
     assert (rows.max() - rows.min()) / (columns.max() - columns.min()) == pytest.approx(2, rel=0.05)
-    middle = shown.pixels[(rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2]
+    middle = shown[(rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2]
     assert middle[0] > middle[2] + 50
-    [other] = slice_pictures(image, labels, error, (1.0, 2.0, 8.0), direction, 2, [1], ["b"])
-    assert not (other.pixels == OUTLINES[1]).all(2).any()
+    [other] = slice_pictures(image, labels, error, (1.0, 2.0, 8.0), direction, 2, [1])
+    assert not (other == OUTLINES[1]).all(2).any()
 
 
 def test_a_png_holds_the_pixels():
@@ -139,3 +141,16 @@ def test_a_png_holds_the_pixels():
     length = struct.unpack(">I", data[33:37])[0]
     lines = np.frombuffer(zlib.decompress(data[41 : 41 + length]), np.uint8).reshape(2, 10)
     np.testing.assert_array_equal(lines[:, 1:].reshape(2, 3, 3), pixels)
+
+
+def test_a_record_comes_back_as_it_was_and_a_strange_one_is_refused():
+    picture = SlicePicture("slice", png_of(np.zeros((2, 2, 3), np.uint8)))
+    pictures = dict.fromkeys(range(20), (picture,))
+    kept = Record("Heart", ("cine",), tuple(frames(20, 13)), (FUNCTION,), {"EF": 0.5}, {}, pictures, ("Look.",))
+    fewer = kept.with_pictures_of_marks()
+    assert [*fewer.pictures] == [0, fewer.found[0].marks["ES"], 13]
+    assert from_json(to_json(fewer)) == fewer
+    assert fewer.said[-1] == "Look."
+    for text in ("", "{}", "[1]", to_json(fewer).replace('"cavity"', '"hole"')):
+        with pytest.raises(InputError, match="Segment the series again"):
+            from_json(text)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
 from ..result import Options, Progress
-from ..sequence.measures import Frame, Measured, frame_of, given_names, measured
-from ..sequence.page import Page, html_of
-from ..sequence.pictures import SlicePicture, slice_pictures
+from ..sequence.measures import Frame, Measured, frame_of, given_names
+from ..sequence.pictures import pictures_of
+from ..sequence.record import Record, gathered
 from ..sequence.tables import FIGURES, VOLUMES, csv_text, described, figure_rows, volume_rows
 
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz", ".vtk", ".hdr", ".tif", ".tiff")
-PICTURED = 3
-"""Slices of a frame that the page shows."""
 
 
 @dataclass(frozen=True)
@@ -78,34 +76,22 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
         folder.mkdir(exist_ok=True)
         write_result(result, folder, {**about, "frame": index})
         found[index], labels[index] = frame_of(result, index), result.labels
-        pictures[index] = _pictures(images[0], result, index)
+        pictures[index] = pictures_of(images[0], result, index)
         warnings[index] = result.warnings
         volumes = ", ".join(f"{one.name} {one.volume_ml:.1f} ml" for one in result.structures)
         print(f"Frame {index + 1} of {series.count}: {volumes}")
-    frames = [found[index] for index in range(series.count)]
-    measures = measured(frames, model.measures, model.calibration_for(run).figure_scale, given)
     files.write_image(sitk.JoinSeries([labels[index] for index in range(series.count)]), out / "labels.nrrd", True)
-    told = [*(sentence for one in measures for sentence in one.warnings), *gathered(warnings)]
-    write_tables(out, frames, measures)
-    marked = dict.fromkeys(index for one in measures for index in one.marks.values())
-    shown = [picture for index in marked or (0,) for picture in pictures[index]]
-    page = Page(f"{model.title}: {name}", _lines(model, series.count), frames, measures, shown, told)
-    (out / "report.html").write_text(html_of(page), encoding="utf-8")
-    report = {**about, "frame": None, "warnings": told, "given": given, **described(frames, measures)}
+    about_page = (f"{series.count} frames, segmented with {model.name} {model.version}.",)
+    frames = tuple(found[index] for index in range(series.count))
+    factors = model.calibration_for(run).figure_scale
+    title = f"{model.title}: {name}"
+    kept = Record(title, about_page, frames, model.measures, factors, given, pictures, tuple(gathered(warnings)))
+    kept = kept.with_pictures_of_marks()
+    write_tables(out, frames, kept.found)
+    (out / "report.html").write_text(kept.html(), encoding="utf-8")
+    report = {**about, "frame": None, "warnings": kept.said, "given": given, **described(frames, kept.found)}
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    print("\n".join([*(f"Note: {sentence}" for sentence in told), *figure_lines(measures), f"Written to {out}."]))
-
-
-def gathered(warnings: Mapping[int, Sequence[str]]) -> list[str]:
-    """Warnings of all frames, by frame, once each where they differ in their numbers alone."""
-    kinds: dict[str, list[tuple[int, str]]] = {}
-    for index in sorted(warnings):
-        for sentence in warnings[index]:
-            kinds.setdefault(re.sub(r"[\d.]+", "", sentence), []).append((index, sentence))
-    return [
-        f"Frame {of[0][0] + 1}: {of[0][1]}" + (f" So it is in {len(of) - 1} more." if len(of) > 1 else "")
-        for of in kinds.values()
-    ]
+    print("\n".join([*(f"Note: {said}" for said in kept.said), *figure_lines(kept.found), f"Written to {out}."]))
 
 
 def write_tables(out: Path, frames: Sequence[Frame], measures: Sequence[Measured]) -> None:
@@ -136,24 +122,6 @@ def given_numbers(texts: Sequence[str], model) -> dict[str, float]:
         except ValueError as error:
             raise InputError(f"{text!r} holds no number; {name}=VALUE was expected.") from error
     return found
-
-
-def _pictures(image, result, index: int) -> list[SlicePicture]:
-    import SimpleITK as sitk
-
-    first = result.ranked_slices()[:PICTURED]
-    return slice_pictures(
-        *(sitk.GetArrayViewFromImage(one) for one in (image, result.labels, result.error_probability)),
-        image.GetSpacing(),
-        image.GetDirection(),
-        result.slice_axis,
-        [score.index for score in first],
-        [f"Frame {index + 1}, slice {s.index + 1}: {s.expected_wrong_area_mm2:.0f} mm² expected wrong" for s in first],
-    )
-
-
-def _lines(model, count: int) -> list[str]:
-    return [f"{count} frames, segmented with {model.name} {model.version}."]
 
 
 def _share(bar, number: int, of: int):

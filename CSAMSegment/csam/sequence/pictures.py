@@ -13,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..image.geometry import orientation
+from ..image.raster import voxels_of
+from ..result import Result
 
 WIDTH = 260
 """Pixels of a picture."""
+FIRST = 3
+"""Slices of a frame that are shown."""
 MARGIN_MM = 25.0
 SHOWN_FROM = 0.1
 """Error probability from which on a pixel is tinted."""
@@ -28,14 +32,26 @@ BRIGHT = (1.0, 99.5)
 
 @dataclass(frozen=True)
 class SlicePicture:
-    """One slice, RGB (rows, columns, 3) of uint8, with what it is, in words."""
+    """One slice as a PNG file, with what it is, in words."""
 
     title: str
-    pixels: np.ndarray
+    png: bytes
 
-    @property
-    def png(self) -> bytes:
-        return png_of(self.pixels)
+
+def pictures_of(image, result: Result, frame: int) -> tuple[SlicePicture, ...]:
+    """Pictures of the slices of a frame, from 0, that are to be looked at first. image: its first channel."""
+    first = result.ranked_slices()[:FIRST]
+    pixels = slice_pictures(
+        *(voxels_of(one) for one in (image, result.labels, result.error_probability)),
+        image.GetSpacing(),
+        image.GetDirection(),
+        result.slice_axis,
+        [score.index for score in first],
+    )
+    titles = [
+        f"Frame {frame + 1}, slice {s.index + 1}: {s.expected_wrong_area_mm2:.0f} mm² expected wrong" for s in first
+    ]
+    return tuple(SlicePicture(title, png_of(one)) for title, one in zip(titles, pixels, strict=True))
 
 
 def slice_pictures(
@@ -46,12 +62,11 @@ def slice_pictures(
     direction: Sequence[float],
     axis: int,
     chosen: Sequence[int],
-    titles: Sequence[str],
-) -> list[SlicePicture]:
-    """Pictures of some slices of a result, all of one part of the slices: round what was found.
+) -> list[np.ndarray]:
+    """Some slices of a result as RGB (rows, columns, 3), uint8, all of one part of them: round what was found.
 
     image, labels, error: voxels (k, j, i), the last the error probability. spacing, direction: of the image, as
-    SimpleITK has them. axis: along which the slices are stacked. chosen: indices along it. titles: one for each.
+    SimpleITK has them. axis: along which the slices are stacked. chosen: indices along it.
     """
     oriented = orientation(direction, axis)
     stacks = [oriented.to_stack(array) for array in (image, labels, error)]
@@ -59,11 +74,11 @@ def slice_pictures(
     rows, columns = _window((stacks[1] > 0).any(0), pixel)
     low, high = np.percentile(stacks[0][:, rows, columns], BRIGHT)
     found = []
-    for index, title in zip(chosen, titles, strict=True):
+    for index in chosen:
         place = len(stacks[0]) - 1 - index if oriented.flips[0] else index
         picture, values, wrong = (stack[place, rows, columns].astype(float) for stack in stacks)
         grey = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
-        found.append(SlicePicture(title, _painted(grey, values, wrong, pixel)))
+        found.append(_painted(grey, values, wrong, pixel))
     return found
 
 
