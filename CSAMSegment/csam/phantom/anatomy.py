@@ -43,8 +43,12 @@ class Ventricles:
 
     @staticmethod
     def at_random(
-        random: np.random.Generator, extent: float, thickness: float, contraction: float,
-        fraction: float | None = None, thick_walled: bool = False,
+        random: np.random.Generator,
+        extent: float,
+        thickness: float,
+        contraction: float,
+        fraction: float | None = None,
+        thick_walled: bool = False,
     ) -> Ventricles:
         """contraction: from 0, end diastole, to 1, end systole. fraction: ejection fraction; None for one at random."""
 
@@ -164,8 +168,12 @@ class Anatomy:
 
     @staticmethod
     def at_random(
-        random: np.random.Generator, extent: float, thickness: float, contraction: float,
-        fraction: float | None = None, thick_walled: bool = False,
+        random: np.random.Generator,
+        extent: float,
+        thickness: float,
+        contraction: float,
+        fraction: float | None = None,
+        thick_walled: bool = False,
     ) -> Anatomy:
         def u(*bounds):
             """Uniform numbers, one for each pair of bounds; a single one as a number."""
