@@ -125,7 +125,8 @@ def _places(record: Record) -> tuple[list[float], str]:
     parts = [frame.time.split(" ") for frame in record.frames]
     try:
         unit = parts[0][1] if len(parts[0]) > 1 else ""
-        return [float(part[0]) for part in parts], f"{_('time')} ({unit})" if unit else _("time")
+        name = _("time ({unit})").format(unit=unit) if unit else _("time")
+        return [float(part[0]) for part in parts], name
     except ValueError:
         return [frame.index + 1.0 for frame in record.frames], _("frame")
 

@@ -19,5 +19,5 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise InputError(
-            f"{path} could not be written: {error.strerror or error}. Choose another place, or free room on the disk."
+            f"{path} could not be written: {error.strerror or error}. Choose another folder, or make room on the disk."
         ) from error

@@ -4,7 +4,7 @@ Formulas: Schulz-Menger et al., Standardized image interpretation and post-proce
 resonance, 2020 update, J Cardiovasc Magn Reson 2020;22:19. Papillary muscles and trabeculae count as cavity, as in the
 contours that the shipped models learned from; a convention that leaves them out has smaller volumes and a larger mass.
 
-**Intervals.** The errors of one patient's two volumes go together: who draws the border further out does it in both. An
+**Intervals.** The errors of one patient's two volumes go together: a border set further out is so in both. An
 interval of their ratio put together from the ends of both intervals is far too wide. So the interval of EF and SV is
 conformal by itself: the ``factor`` on a prior half-width that held the true figure of 9 in 10 patients of the
 calibration (Lei et al., J Am Stat Assoc 2018;113:1094, section 2.2 and 5.2: locally weighted residuals).

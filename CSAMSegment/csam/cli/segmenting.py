@@ -48,7 +48,7 @@ def run_segment(options: argparse.Namespace) -> None:
     series = series_of(images, folders, read_image)
     if series is not None:
         if options.png:
-            raise InputError("--png draws one image; a series gets report.html. Leave it out, or give --frame.")
+            raise InputError("--png shows one image; a series gets report.html. Leave it out, or give --frame.")
         images = series.read(0)
     misfits = check(images, model, options.slice_axis)
     for sentence in misfits:

@@ -77,7 +77,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from ..training.case_choice import chosen_cases
     from ..training.evaluate import evaluate
     from ..training.model_match import as_learned
-    from ..training.summary import summarise
 
     check_extras()
     for place in filter(None, (options.json, options.png)):
