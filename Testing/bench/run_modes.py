@@ -25,10 +25,10 @@ from csam.model import Calibration, Model
 from csam.pipeline.segment import segment
 from csam.pipeline.sliding_window import Sampling
 from csam.result import Options, Result
-from csam.training.calibrate import NOMINAL, cross_fitted
+from csam.training.calibrate import cross_fitted
 from csam.training.dataset import Case, read_dataset, read_folds
 from csam.training.evaluate import CaseMeasures, measure
-from csam.training.measures import mean
+from csam.training.measures import NOMINAL, mean
 from csam.training.summary import summarise
 
 WAYS = ("full-4", "focused-4", "augmented-8")

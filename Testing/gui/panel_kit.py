@@ -16,7 +16,7 @@ SEGMENT = "CSAMSegment_tiny_1"
 MAPS = ("error_probability", "entropy", "mutual_information")
 
 
-def make_model(name: str, channels=("cine",), labels=("Left ventricle cavity",), title: str = ""):
+def make_model(name: str, channels=("cine",), labels=("Left ventricle cavity",), title: str = "", **more):
     """A model whose description is whole and whose weights nobody reads."""
     from csam.image.intensity import Intensity
     from csam.model import Channel, Label, Model, TrainedOn, Weights
@@ -42,6 +42,7 @@ def make_model(name: str, channels=("cine",), labels=("Left ventricle cavity",),
         licence="CC0",
         sha256=hashlib.sha256(data).hexdigest(),
         weights=Weights(data=data),
+        **more,
     )  # fmt: skip
 
 

@@ -4,6 +4,9 @@ import importlib.util
 from pathlib import Path
 
 import slicer
+from gui.panel_kit import make_model
+
+from csam.model import Measure
 
 SCRIPT = Path(__file__).parents[1] / "slicer" / "drive_panel.py"
 
@@ -13,6 +16,8 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
     drive_panel = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(drive_panel)
     driver = drive_panel.Driver(tmp_path / "pictures")
+    function = (Measure("ventricular function", {"cavity": 1}),)
+    make_model("tiny", title="Tiny heart", measures=function).save(tmp_path / "shipped/tiny")
 
     def with_mode(step, *modes):
         """The fake worker is slow while a step needs to act in the middle of a run."""
@@ -47,6 +52,7 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "the rest updated: Done.",
         "filled: Done. Look at slice",
         "taken back",
+        "function: EF 0.0 %",  # the fake worker finds the same everywhere
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said

@@ -47,6 +47,7 @@ class Driver:
         self.save_and_load()
         self.edit()
         self.teach()
+        self.function()
 
     def apply(self) -> None:
         self.ui.applyButton.click()
@@ -273,6 +274,51 @@ class Driver:
         back = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
         assert (back == voxels).all(), "The filling was not taken back."
         self.step("taken back")
+
+    def function(self) -> None:
+        """A beating phantom: its figures, its curve, the way to ED and ES, 3D, and back."""
+        from csam.phantom.beat import beating_heart
+        from CSAMSegmentLib.logic import function_nodes
+        from CSAMSegmentLib.logic.sample_data import volume_of
+        from CSAMSegmentLib.logic.thick_slice_layout import SOLID_IDS
+
+        sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
+        sequence.SetIndexName("time")
+        sequence.SetIndexUnit("ms")
+        for number, phantom in enumerate(beating_heart(7, 6, 0.55, size=128, spacing=(2.5, 2.5, 8.0))):
+            volume = volume_of(phantom.image)
+            sequence.SetDataNodeAtValue(volume, f"{150 * number}")
+            slicer.mrmlScene.RemoveNode(volume)
+        browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "beat browser")
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+        self.panel.parameters.inputVolume = browser.GetProxyNode(sequence)
+        self.panel.parameters.wholeSequence = True
+        self.settle()
+        self.ui.applyButton.click()
+        self.until(lambda: not self.panel.isRunning, "the results of the sequence", 600)
+        self.settle()
+        assert self.ui.functionTable.rowCount >= 4, self.ui.stageLabel.text
+        segmentation = self.panel.parameters.segmentation
+        chart = function_nodes.find(segmentation, function_nodes.CHART)
+        assert slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+        row = next(r for r in range(4) if "(EF)" in self.ui.functionTable.item(r, 0).text())
+        self.step("function: EF " + self.ui.functionTable.item(row, 1).text())
+        self.ui.endSystoleButton.click()
+        self.settle()
+        wanted = self.ui.endSystoleButton.text.rpartition(" ")[2]
+        assert browser.GetSelectedItemNumber() + 1 == int(wanted), f"Image {wanted} was to be shown"
+        self.step(self.ui.endSystoleButton.text)
+        self.ui.show3DCheckBox.click()
+        self.settle()
+        assert slicer.app.layoutManager().layout in SOLID_IDS.values()
+        self.step("3D")
+        self.ui.show3DCheckBox.click()
+        self.panel.function.report(self.folder / "report.html")
+        assert "Ejection fraction" in (self.folder / "report.html").read_text(encoding="utf-8")
+        self.ui.curveCheckBox.click()
+        self.settle()
+        self.step("the chart of the slices again")
 
     # What the steps are made of ---------------------------------------------------------------------------------------
 

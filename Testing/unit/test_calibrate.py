@@ -186,7 +186,7 @@ def test_scans_of_one_patient_stay_in_one_half():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "csam.training.calibrate.fit",
-            lambda cases, values: seen.append({c.patient for c in cases}) or Calibration(),
+            lambda cases, values, offered: seen.append({c.patient for c in cases}) or Calibration(),
         )
         assert len(cross_fitted(cases, [1])) == 6
     assert seen == [{"b"}, {"a", "c"}]

@@ -458,7 +458,6 @@ SEGMENT = ("segment", "image.nrrd", "--model", "model", "--out", "out")
 BAD = {
     "no such image": ("segment", "nowhere.nrrd", "--model", "model", "--out", "out"),
     "no image": ("segment", "odd.txt", "--model", "model", "--out", "out"),
-    "series": ("segment", "series.nii.gz", "--model", "model", "--out", "out"),
     "no such frame": ("segment", "series.nii.gz", "--frame", "2", "--model", "model", "--out", "out"),
     "frame of a volume": (*SEGMENT, "--frame", "0"),
     "two images": ("segment", "image.nrrd", "image.nrrd", "--model", "model", "--out", "out"),

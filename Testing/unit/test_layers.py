@@ -16,7 +16,8 @@ PUBLIC = {"attention", "client", "networks", "posterior", "segment"}
 LAYERS = (
     {"errors", "result"},
     {"image", "network", "uncertainty"},
-    {"model", "phantom"},
+    {"model", "phantom", "cardiac"},
+    {"sequence"},
     {"pipeline"},
     {"interactive"},
     {"training"},

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from unit import small
 
 import csam.model
 from csam.errors import ModelError
-from csam.model import Calibration, Label, Model, Weights
+from csam.model import Calibration, Label, Measure, Model, Weights
 from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus
 from csam.result import Options
 
@@ -31,8 +32,12 @@ def full_model(net=None):
     return small.model(
         net,
         labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True, inside=2), Label(2, "zwei", (4, 5, 6))),
-        calibration=Calibration(((0.0, 0.0), (0.5, 0.25), (1.0, 1.0)), {1: 1.5, 2: 0.75}),
+        calibration=Calibration(((0.0, 0.0), (0.5, 0.25), (1.0, 1.0)), {1: 1.5, 2: 0.75}, figure_scale={"EF": 0.5}),
         augmented_calibration=Calibration(((0.0, 0.0), (0.4, 0.3), (1.0, 1.0)), {1: 1.25, 2: 0.5}),
+        measures=(
+            Measure("ventricular function", {"cavity": 1, "myocardium": 2}),
+            Measure("volume density", {"structure": 2}, "PSA", "ng/ml"),
+        ),
         licence="CC0-1.0",
         slice_axis="axial",
         provenance={"data": "Bälle", "plan": {"steps": 3}},
@@ -464,3 +469,28 @@ def test_the_calibration_of_an_older_model_is_that_of_the_runs_it_was_measured_w
     assert model.calibration.dice_scale == (1.0 if free else 2.0)
     assert model.augmented_calibration.dice_scale == (2.0 if free else 1.0)
     assert model.calibration_for(Options(test_time_augmentation=True)).dice_scale == 2.0
+
+
+def test_a_model_from_before_there_were_measures_offers_none(folder):
+    def before(values):
+        del values["measures"]
+        for name in ("calibration", "augmented_calibration"):
+            del values[name]["figure_scale"]
+
+    model = Model.load(rewrite(folder, before))
+    assert model.measures == ()
+    assert model.calibration.figure_scale == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "heart function"}, "kind is 'heart function'; one of ventricular function, volume density"),
+        ({"structures": {"myocardium": 2}}, "the field cavity is missing"),
+        ({"structures": {"cavity": 3}}, "the field cavity is 3; a whole number from 1 to 2"),
+        ({"structures": {"cavity": 1, "muscle": 2}}, "ventricular function has no 'muscle', but cavity, myocardium"),
+    ],
+)
+def test_a_measure_that_cannot_be_computed_is_refused_by_name(folder, change, said):
+    with pytest.raises(ModelError, match=re.escape(said)):
+        Model.load(rewrite(folder, lambda values: values["measures"][0].update(change)))

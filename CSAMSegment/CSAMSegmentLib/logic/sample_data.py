@@ -73,7 +73,13 @@ def make_phantom_nodes(seed: int = 0, **arguments):
     import SimpleITK as sitk
 
     phantom = _stack(seed, **arguments)
-    image = phantom.image
+    return volume_of(phantom.image), sitk.GetArrayFromImage(phantom.labels)
+
+
+def volume_of(image):
+    """A phantom's image as a volume node, with a window that suits it."""
+    import SimpleITK as sitk
+
     to_lps = np.eye(4)
     to_lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     to_lps[:3, 3] = image.GetOrigin()
@@ -83,7 +89,7 @@ def make_phantom_nodes(seed: int = 0, **arguments):
     low, high = np.percentile(voxels[:: max(1, len(voxels) // 4)], [1, 99.5])
     volume.GetDisplayNode().AutoWindowLevelOff()
     volume.GetDisplayNode().SetWindowLevelMinMax(float(low), float(high))
-    return volume, sitk.GetArrayFromImage(phantom.labels)
+    return volume
 
 
 @lru_cache(maxsize=1)

@@ -6,13 +6,19 @@ import logging
 
 import slicer
 
+from csam.cardiac import order
 from csam.errors import Cancelled, CSAMError, InputError
 from csam.result import Progress
+from csam.sequence.measures import Frame, frame_of
+from csam.sequence.pictures import pictures_of
+from csam.sequence.record import Record, gathered
 
+from .function_nodes import write_record
 from .result_nodes import Output
 from .run import Changed, Run
 from .texts import tr as _
 from .transaction import Transaction
+from .volume_geometry import raster_from_volume
 
 ATTEMPTS = 3
 """How often an image is segmented that somebody browsed away from meanwhile."""
@@ -23,6 +29,7 @@ class SequenceRun:
 
     logic: a CSAMSegmentLogic. browser: the vtkMRMLSequenceBrowserNode that the first volume is a proxy of. volumes,
     model, options, maps: as for ``logic.start``; each volume that is a proxy steps through its sequence, others stay.
+    A model that offers measures gets their figures and the curve over time beside the results (``function_nodes``).
     While it is under way the browser stays on the image that is being segmented; it returns to where it was.
     """
 
@@ -34,7 +41,11 @@ class SequenceRun:
         self._before = logic.lastOutput, logic.lastItem
         self._attempts = 0
         self._count = browser.GetNumberOfItems()
-        self._item = 0
+        self._order = order(self._count)  # end diastole and end systole first
+        self._done = 0
+        self._frames: dict[int, Frame] = {}
+        self._pictures: dict = {}
+        self._warnings: dict[int, tuple[str, ...]] = {}
         self._output: Output | None = None
         self._recorded: dict = {}
         self._run: Run | None = None
@@ -47,11 +58,15 @@ class SequenceRun:
         except BaseException:
             browser.SetSelectedItemNumber(self._selected)
             raise
-        self.model = self._run.model
 
     @property
     def finished(self) -> bool:
         return self.output is not None or self.error is not None
+
+    @property
+    def _item(self) -> int:
+        """The place in the sequence of the image that is being segmented."""
+        return self._order[min(self._done, self._count - 1)]
 
     @property
     def writing(self) -> bool:
@@ -64,11 +79,11 @@ class SequenceRun:
         inner = self._run.progress
         left = inner.seconds_left
         if left is not None and inner.fraction < 1:
-            left += (self._count - self._item - 1) * left / (1 - inner.fraction)
+            left += (self._count - self._done - 1) * left / (1 - inner.fraction)
         stage = _("Image {number} of {count}: {stage}").format(
             number=self._item + 1, count=self._count, stage=inner.stage
         )
-        return Progress((self._item + inner.fraction) / self._count, stage, left)
+        return Progress((self._done + inner.fraction) / self._count, stage, left)
 
     def cancel(self) -> None:
         self.cancelling = True
@@ -96,8 +111,8 @@ class SequenceRun:
         try:
             if not again:
                 self._record(self._run.output)
-                self._item, self._attempts = self._item + 1, 0
-            if self._item < self._count:
+                self._done, self._attempts = self._done + 1, 0
+            if self._done < self._count:
                 self._next()
             else:
                 self._publish()
@@ -115,6 +130,7 @@ class SequenceRun:
         self._browser.SetSelectedItemNumber(self._item)
         outputs = (self._output.segmentation, self._output.uncertainty) if self._output is not None else (None, None)
         self._run = self._logic.start(self._volumes, model, *outputs, options, maps)
+        self.model = self._run.model
 
     def _record(self, output: Output) -> None:
         """Copy the output nodes into sequences of their own, which join the scene at the end."""
@@ -129,6 +145,11 @@ class SequenceRun:
                     getattr(sequence, f"Set{name}")(getattr(master, f"Get{name}")())
                 self._recorded[node] = sequence
             self._recorded[node].SetDataNodeAtValue(node, value)
+        time = " ".join(filter(None, (value, master.GetIndexUnit())))
+        self._frames[self._item] = frame_of(output.result, self._item, time)
+        self._warnings[self._item] = output.result.warnings
+        if self.model.measures:
+            self._pictures[self._item] = pictures_of(raster_from_volume(self._volumes[0]), output.result, self._item)
 
     def _publish(self) -> None:
         scene = self._browser.GetScene()
@@ -140,8 +161,26 @@ class SequenceRun:
             self._browser.SetSaveChanges(sequence, True)  # corrections and ticks stay with their image
         self._browser.SetSelectedItemNumber(self._selected)
         self._browser.EndModify(was_modifying)
+        self._writeRecord()
         self._logic.lastOutput = None  # what its last image replaced is another image's
         self.output = Output(self._output.segmentation, self._output.segment_ids, self._output.nodes, None, None)
+
+    def _writeRecord(self) -> None:
+        """What the model's measures make of the images, beside the results; these stay whatever becomes of it."""
+        model, calibration = self.model, self.model.calibration_for(self._arguments[1])
+        name = self._browser.GetMasterSequenceNode().GetName()
+        about = _("{count} images, segmented with {model}.").format(
+            count=self._count, model=f"{model.name} {model.version}"
+        )
+        frames = tuple(self._frames[item] for item in range(self._count))
+        record = Record(
+            f"{model.title}: {name}", (about,), frames, tuple(model.measures), calibration.figure_scale,
+            pictures=self._pictures, warnings=tuple(gathered(self._warnings)),
+        )  # fmt: skip
+        try:
+            write_record(record.with_pictures_of_marks(), self._output.segmentation)
+        except Exception:
+            logging.exception("The measures of a sequence could not be written")
 
     def _end(self, error: CSAMError) -> None:
         """Leave the scene as it was: the outputs of the images that were done go again."""

@@ -53,7 +53,7 @@ def ensure_chart(slices, name: str):
     chart.SetXAxisTitle(_("slice"))
     chart.SetYAxisTitle(_("expected wrong area (mm²)"))
     chart.SetLegendVisibility(False)
-    _place_beside(slices, chart, series)
+    place_beside(slices, chart, series)
     return chart
 
 
@@ -103,7 +103,8 @@ def show_chart(chart) -> None:
         selection.SetActivePlotChartID(chart.GetID())
 
 
-def _place_beside(neighbour, *nodes) -> None:
+def place_beside(neighbour, *nodes) -> None:
+    """Move nodes to the place of another in the subject hierarchy."""
     hierarchy = neighbour.GetScene().GetSubjectHierarchyNode()
     theirs = hierarchy.GetItemByDataNode(neighbour) if hierarchy else 0
     for node in nodes:

@@ -11,18 +11,16 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from vtk.util.numpy_support import vtk_to_numpy
 
-from csam.errors import InputError
-from csam.image.files import replace_file
 from csam.result import REGION, SLICES
 
 from .result_tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
 from .segments import LABELMAP
 from .shown_result import ShownResult
+from .text_file import write_text
 
 PART = 2_000_000
 """Voxels that are counted in one turn of the event loop."""
@@ -100,14 +98,4 @@ def table_text(result: ShownResult, separator: str = ",") -> str:
 
 def write_csv(result: ShownResult, path: str | os.PathLike) -> None:
     """Write the table to a file, whole or not at all. Raises InputError when the disk is full or not writable."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(table_text(result), encoding="utf-8", newline="")
-        replace_file(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(
-            f"The table could not be written to {path}: {error.strerror or error}. Choose another folder, or make "
-            "room on the disk."
-        ) from error
+    write_text(path, table_text(result))

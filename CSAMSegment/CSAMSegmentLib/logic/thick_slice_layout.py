@@ -13,19 +13,26 @@ FIRST = 5760
 """The number of our first layout; Slicer's own end at 100."""
 IDS = {(name, chart): FIRST + 2 * n + chart for n, name in enumerate(VIEWS) for chart in (False, True)}
 """The number of each of our layouts, by its large view and whether it has the chart."""
+SOLID_IDS = {key: number + len(IDS) for key, number in IDS.items()}
+"""The same with a 3D view in place of the two small slice views."""
+OURS = frozenset((*IDS.values(), *SOLID_IDS.values()))
 
 
 def add_layouts() -> None:
     """Make our layouts known to Slicer, also for scenes that were saved with one: without it the window is empty."""
     manager = slicer.app.layoutManager()
     if manager is not None:
-        for (large, chart), number in IDS.items():
-            manager.layoutLogic().GetLayoutNode().AddLayoutDescription(number, layout_xml(large, chart))
+        for ids, solid in ((IDS, False), (SOLID_IDS, True)):
+            for (large, chart), number in ids.items():
+                manager.layoutLogic().GetLayoutNode().AddLayoutDescription(number, layout_xml(large, chart, solid))
 
 
-def layout_xml(large: str, chart: bool) -> str:
-    """A layout as Slicer describes it. large: the slice view that gets two thirds."""
+def layout_xml(large: str, chart: bool, solid: bool = False) -> str:
+    """A layout as Slicer describes it. large: the slice view that gets two thirds. solid: with a 3D view."""
     small = [_slice_view(name) for name in VIEWS if name != large]
+    if solid:
+        label = '<property name="viewlabel" action="default">1</property>'
+        small = [f'<view class="vtkMRMLViewNode" singletontag="1">{label}</view>']
     if chart:
         plot = '<property name="viewlabel" action="default">P</property>'
         small.append(f'<view class="vtkMRMLPlotViewNode" singletontag="PlotView1">{plot}</view>')
@@ -59,15 +66,16 @@ class ThickSliceLayout:
         """The user opens the module, or a run has ended in it."""
         self._sceneCame = False
 
-    def enter(self, large: str, chart: bool, asked: bool = False) -> None:
+    def enter(self, large: str, chart: bool, asked: bool = False, solid: bool = False) -> None:
         """Show our layout, unless the user has chosen another one since it was shown.
 
-        large: the slice view of the plane of acquisition. asked: the user asks for it now, by showing the chart.
+        large: the slice view of the plane of acquisition. asked: the user asks for it now, by showing the chart or 3D.
+        solid: with a 3D view.
         """
         manager = slicer.app.layoutManager()
         if manager is None:
             return
-        ours, wanted = manager.layout in IDS.values(), IDS[large, chart]
+        ours, wanted = manager.layout in OURS, (SOLID_IDS if solid else IDS)[large, chart]
         if self._before is not None and not ours:
             self._before, self._declined = None, True
         if not (asked or ours) and (self._declined or self._sceneCame):
@@ -86,7 +94,7 @@ class ThickSliceLayout:
         if manager is None or before is None:
             return
         self._before = None
-        if manager.layout not in IDS.values():
+        if manager.layout not in OURS:
             self._declined = True
             return
         manager.setLayout(before)

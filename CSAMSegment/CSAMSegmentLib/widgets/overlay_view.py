@@ -23,11 +23,14 @@ RESIZED = 60
 class OverlayView:
     """Keeps the slice views and the chart as the parameter node says; touches them only when that has changed.
 
-    onSlice: called with the index of a slice, from 0, whose point in the chart was clicked.
+    onSlice: called with the index of a slice, from 0, whose point in the chart was clicked. onOther: called with the
+    series and the row of a point that was clicked in another chart.
     """
 
-    def __init__(self, onSlice):
-        self._onSlice = onSlice
+    def __init__(self, onSlice, onOther):
+        self._onSlice, self._onOther = onSlice, onOther
+        self._other = None  # a chart in place of that of the slices
+        self._solid = self._solidAsked = False
         self._shown: tuple | None = None
         self._look: tuple | None = None
         self._chart: tuple | None = None
@@ -85,6 +88,11 @@ class OverlayView:
             self._showLegend(result, kind if parameters.legendVisible and parameters.overlayVisible else None)
         self._showChart(result, parameters.chartVisible)
 
+    def setView(self, chart, solid: bool) -> None:
+        """Have ``show`` show another chart in place of that of the slices, None for the latter. solid: with 3D."""
+        self._solidAsked = self._solidAsked or (solid and not self._solid)
+        self._other, self._solid = chart, solid
+
     def bringBack(self, result: ShownResult, parameters) -> None:
         """Show image and map again where nothing is drawn over anything: Slicer takes both off for a new volume."""
         volume = result.nodes.get(parameters.overlayKind.value)
@@ -134,7 +142,8 @@ class OverlayView:
         """Give the plane of acquisition room, while the module is open."""
         view = self._planeOf(result)
         if self._isOpen and view is not None:
-            self._layout.enter(view.GetLayoutName(), chart, asked)
+            self._layout.enter(view.GetLayoutName(), chart, asked or self._solidAsked, self._solid)
+            self._solidAsked = False
 
     def _planeOf(self, result: ShownResult):
         """The slice view of the plane of acquisition; it stays the same when a user then turns the views."""
@@ -151,13 +160,14 @@ class OverlayView:
     # The chart ----------------------------------------------------------------------------------------------------
 
     def _showChart(self, result: ShownResult, visible: bool) -> None:
-        state = (result.slices, visible)
+        state = (result.slices, visible, self._other)
         asked = visible and self._charting is False
         if state != self._chart:
             self._chart, self._charting = state, visible
             if visible:
                 name = result.volume.GetName() if result.volume is not None else result.model
-                show_chart(ensure_chart(result.slices, name))
+                own = ensure_chart(result.slices, name)
+                show_chart(own if self._other is None else self._other)
         drawn = (result.slices, points(result.slices))
         if visible and drawn != self._drawn:  # only then: a user may have zoomed in
             self._drawn = drawn
@@ -181,12 +191,14 @@ class OverlayView:
         table = slices.GetTable()
         for number in range(selections.GetNumberOfItems()):
             points, clicked = selections.GetItemAsObject(number), slicer.mrmlScene.GetNodeByID(series.GetValue(number))
-            ours = clicked is not None and clicked.GetTableNodeID() == slices.GetID()  # the view may show another chart
-            if ours and points is not None and points.GetNumberOfTuples():
-                row = int(points.GetTuple1(0))
-                if 0 <= row < table.GetNumberOfRows():
-                    self._onSlice(table.GetValueByName(row, SLICE).ToInt() - 1)
-                return
+            if clicked is None or points is None or not points.GetNumberOfTuples():
+                continue
+            row = int(points.GetTuple1(0))
+            if clicked.GetTableNodeID() != slices.GetID():  # the view may show another chart
+                self._onOther(clicked, row)
+            elif 0 <= row < table.GetNumberOfRows():
+                self._onSlice(table.GetValueByName(row, SLICE).ToInt() - 1)
+            return
 
     def close(self) -> None:
         """Stop listening to the chart, and let go of the result."""

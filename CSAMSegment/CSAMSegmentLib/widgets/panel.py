@@ -10,7 +10,7 @@ import vtk
 
 from csam.errors import CSAMError
 
-from ..logic import slice_views
+from ..logic import function_nodes, slice_views
 from ..logic.map_display import ERROR_PROBABILITY
 from ..logic.node_watch import CHANGED, NodeWatch
 from ..logic.result_nodes import INPUT, SEGMENTATION
@@ -19,6 +19,7 @@ from ..logic.slice_chart import remove_orphans
 from ..logic.texts import tr as _
 from .correction_watch import EditWatch
 from .filling import Filling
+from .function_view import FunctionView
 from .input_view import InputView
 from .keys_and_timers import drop_shortcuts, make_shortcuts, make_timer
 from .overlay_view import OverlayView
@@ -59,7 +60,8 @@ class Panel:
         ui.undoFillButton.clicked.connect(self.restorePrevious)
         ui.nextSliceButton.clicked.connect(self.review.first)
         self.trainingCase = TrainingCaseView(ui, self._find, self.input)
-        self.overlay = OverlayView(self.review.goToSlice)
+        self.function = FunctionView(ui, self._onView)
+        self.overlay = OverlayView(self.review.goToSlice, self.function.onPoint)
         # What follows a change is done in steps, so that the application can draw and react in between.
         self._refreshTimer = make_timer(0, self._refreshStep)
         self._steps = iter(())
@@ -205,6 +207,7 @@ class Panel:
             yield
         result = self._find()
         self.result.show(result, self._canRestore(result), self.parameters.model if self.parameters is not None else "")
+        self.function.show(result)
         self.edits.follow(result)
         self._tables.follow([result.volumes, result.slices] if result is not None else [])
         yield
@@ -243,7 +246,14 @@ class Panel:
             self._state.views = ViewTask.NONE
             self._overlayTimer.start()
             return
+        self.overlay.setView(self.function.chart, self.function.solid)
         self.overlay.show(result, self.parameters)
+
+    def _onView(self) -> None:
+        """Another chart, or 3D, is to be shown: what cannot be seen is asked for."""
+        if self.parameters is not None and self.function.chart is not None:
+            self.parameters.chartVisible = True
+        self._overlayTimer.start()
 
     def _onEdits(self, volumes: dict[int, float]) -> None:
         self.result.showEdits(volumes)
@@ -310,6 +320,8 @@ class Panel:
             self._state.views = ViewTask.ARRANGE
             parameters.segmentation, parameters.uncertainty = output.segmentation, output.uncertainty
             self.choose(output.segmentation)
+            if output.result is None:  # of a sequence
+                self.function.onNew()
         elif parameters is not None:  # outputs that were chosen for the image before are not for this one
             if parameters.segmentation is output.segmentation:
                 parameters.segmentation = None
@@ -332,6 +344,7 @@ class Panel:
         self._state.corrections.replaced = None
         self.runner.clear()
         remove_orphans(slicer.mrmlScene)
+        function_nodes.remove_orphans(slicer.mrmlScene)
         self.review.restart()
         self._onModified()
 

@@ -138,12 +138,22 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("segment", run_segment, "Segment an image: writes labels, error probability, maps and report.json.")
     command.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="one file per channel of the model, or a 4-D file of all"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="one file per channel of the model, or a 4-D file of all; a series: 4-D files, or folders of frames",
     )
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
     command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
+    command.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a number for the model's measures, such as height=178 (cm), weight=80 (kg); once for each",
+    )
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
     add_run_options(command)
 

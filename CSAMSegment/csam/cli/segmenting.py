@@ -1,4 +1,4 @@
-"""csam segment: an image in; labels, maps, report.json and a page out."""
+"""csam segment: an image in; labels, maps, report.json and a page out. A series goes to ``sequences``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import DeviceLost, InputError
 from ..process.protocol import pack_result
 from ..result import Options
+from ..sequence.measures import frame_of, measured
 from .files import check_extras, check_place, find_model, read_image
 
 
@@ -19,11 +20,16 @@ def run_segment(options: argparse.Namespace) -> None:
     from ..image import geometry
     from ..pipeline.input_check import check
     from ..pipeline.segment import segment
+    from .sequences import figure_lines, given_numbers, segment_series, series_of
 
     if options.png:
         check_extras(["matplotlib"])
     model = find_model(options.model)
-    images = [read_image(path, options.frame) for path in options.images]
+    given = given_numbers(options.given, model)
+    folders = [path for path in options.images if Path(path).is_dir()] if options.frame is None else []
+    if folders and len(folders) < len(options.images):
+        raise InputError("Folders of frames and files were given. Give folders, one for each channel, or files.")
+    images = [] if folders else [read_image(path, options.frame) for path in options.images]
     if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
         print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
         images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
@@ -39,16 +45,26 @@ def run_segment(options: argparse.Namespace) -> None:
     out = folder_for(sources, options.frame, Path(options.out))
     if options.png:
         check_place(options.png)
+    series = series_of(images, folders, read_image)
+    if series is not None:
+        if options.png:
+            raise InputError("--png shows one image; a series gets report.html. Leave it out, or give --frame.")
+        images = series.read(0)
     misfits = check(images, model, options.slice_axis)
     for sentence in misfits:
         print(f"Note: {sentence}")
+    about = {"images": sources, "frame": options.frame}
+    if series is not None:
+        segment_series(series, model, run, out, about, given, Path(options.images[0]).name)
+        return
     result = on_cpu_if_lost(lambda run: segment(images, model, run, progress=progress_bar()), run)
-    write_result(result, out, {"images": sources, "frame": options.frame})
+    measures = measured([frame_of(result)], model.measures, given=given)
+    write_result(result, out, about | ({"measures": [asdict(one) for one in measures]} if measures else {}))
     if options.png:
         from ..pipeline.report import draw
 
         draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
-    print(summary(result, misfits))
+    print("\n".join([summary(result, misfits), *figure_lines(measures)]))
     print(f"Written to {out}.")
 
 

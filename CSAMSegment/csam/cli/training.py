@@ -73,11 +73,10 @@ def _tell(prepared, card: dict) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     from ..model import Calibration
     from ..training import figures
-    from ..training.calibrate import assessment_note, calibrated
+    from ..training.calibrate import assessment_note, calibrated, summary
     from ..training.case_choice import chosen_cases
     from ..training.evaluate import evaluate
     from ..training.model_match import as_learned
-    from ..training.summary import summarise
 
     check_extras()
     for place in filter(None, (options.json, options.png)):
@@ -88,12 +87,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     run = Options(options.samples, options.seed, options.device, test_time_augmentation=options.test_time_augmentation)
     plain = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
     before = evaluate(plain, cases, run, energy_distance=options.energy_distance)
-    after, names, note = (
-        calibrated(before, model, run),
-        [label.name for label in model.labels],
-        assessment_note(before, model),
-    )
-    summaries = summarise(before, names), summarise(after, names)
+    after, note = calibrated(before, model, run), assessment_note(before, model)
+    summaries = summary(before, model), summary(after, model)
     print(figures.table(*summaries, note))
     about = {"model": model.name, "sha256": model.sha256, "data": data.name, "samples": run.samples, "note": note}
     if options.json:

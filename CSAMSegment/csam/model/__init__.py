@@ -3,7 +3,7 @@
 Reading a model's description does not import torch.
 """
 
-from .description import COLORS, FORMAT, SLICE_AXES, Calibration, Channel, Label, Model, TrainedOn
+from .description import COLORS, FORMAT, SLICE_AXES, Calibration, Channel, Label, Measure, Model, TrainedOn
 from .weights import Weights
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Calibration",
     "Channel",
     "Label",
+    "Measure",
     "Model",
     "TrainedOn",
     "Weights",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .description import Model
+from .description import Measure, Model
 
 AXIS_WORDS = {"auto": "the axis with the largest spacing", **{axis: f"the image's axis {axis}" for axis in "ijk"}}
 NOT_A_DEVICE = "Research software, not a medical device: it must not be used to diagnose or treat."
@@ -16,6 +16,7 @@ def card(model: Model) -> str:
     lines = [f"# {model.title}", "", model.about, "", f"**{NOT_A_DEVICE}**", "", "## Input and output", ""]
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
+    lines += [f"- Measure: {_measure(model, measure)}" for measure in model.measures]
     lines += [
         f"- Slices: along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}, {model.num_slices} at a time; "
         f"{model.in_plane_spacing:g} mm pixels, "
@@ -95,6 +96,12 @@ MEASURES = {
     "slice_spearman": ("Order of the slices against their true errors, Spearman", "1 is best, 0 is chance"),
     "interval_coverage": ("True volumes inside their 90 % interval", "0.9 is promised"),
     "interval_relative_width": ("Width of the interval, share of the volume (median)", "low is good"),
+    "function_patients": ("Patients with both phases, for ventricular function", ""),
+    "function_error": ("Ventricular function, mean absolute error", "0 is best"),
+    "function_error_of_guessing": ("... of guessing the mean of the others", "what the error is measured against"),
+    "function_bias": ("... bias", "0 is best; + is too large"),
+    "function_interval_coverage": ("... true figures inside their 90 % interval", "0.9 is promised"),
+    "function_interval_width": ("... width of the interval (median)", "low is good"),
     "energy_distance": ("Generalised energy distance of the samples", "0 is best"),
 }
 """What the figures of ``csam evaluate`` mean, in the order in which they are shown: words, and how to read them."""
@@ -111,6 +118,13 @@ def rows(before: dict, after: dict) -> list[tuple[str, str, str, str]]:
             pairs = [(f"{words}: {part}", first.get(part), value) for part, value in after[name].items()]
         found += [(w, _text(b), _text(a), hint) for w, b, a in pairs if (b, a) != (None, None)]
     return found
+
+
+def _measure(model: Model, measure: Measure) -> str:
+    """A kind and what of, as "ventricular function (cavity: Left ventricle)"."""
+    names = {label.value: label.name for label in model.labels}
+    parts = [f"{part}: {names.get(value, value)}" for part, value in measure.structures.items()]
+    return f"{measure.kind} ({', '.join([*parts, *filter(None, [measure.given])])})"
 
 
 def _ancestors(model: Model) -> list[str]:

@@ -31,7 +31,8 @@ from . import weights as stored
 from .weights import OF_TRAINING, Weights, open_zip, read_bounded
 
 FORMAT = 2
-"""Before format 2 a model had one calibration, measured over every orientation that it was taught."""
+"""Before format 2 a model had one calibration, measured over every orientation that it was taught. What came since may
+be missing, and a program that does not know it leaves it aside: measures, and figure_scale of a calibration."""
 COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
 """For structures to which nobody gave a colour."""
 SLICE_AXES = ("auto", *PLANES)
@@ -85,6 +86,8 @@ class Calibration:
     dice_scale: the factor on 1 - expected Dice that makes it true on average.
     case_quality: that of every validation scan: where a case stands among them says more than the number alone.
     slice_risk: how the expected wrong area is shared out among the slices; None leaves it where the voxels expect it.
+    figure_scale: by the name of a figure that takes several scans, such as "EF", the factor on its prior half-width
+      that makes an interval of nominal coverage (``csam.cardiac.function``).
     """
 
     error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
@@ -92,6 +95,26 @@ class Calibration:
     dice_scale: float = 1.0
     case_quality: tuple[float, ...] = ()
     slice_risk: SliceRisk | None = None
+    figure_scale: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is to be made of a model's volumes; ``MEASURE_KINDS`` has the kinds and the structures that each takes.
+
+    structures: label value by part, such as {"cavity": 1, "myocardium": 2}. given, unit: of a kind that takes a number
+    from the user, what it is and its unit, such as "PSA" and "ng/ml".
+    """
+
+    kind: str
+    structures: Mapping[str, int]
+    given: str = ""
+    unit: str = ""
+
+
+VENTRICULAR_FUNCTION, VOLUME_DENSITY = "ventricular function", "volume density"
+MEASURE_KINDS = {VENTRICULAR_FUNCTION: (("cavity",), ("myocardium",)), VOLUME_DENSITY: (("structure",), ())}
+"""By kind: the parts that it needs, and those that it can use. ``csam.sequence.measures`` computes them."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +126,7 @@ class Model:
     free_orientation: it was taught to take a stack any way up; then test-time augmentation takes its samples over
     the ``orientations``.
     calibration: of the default run. augmented_calibration: of a run with test-time augmentation.
+    measures: what its volumes are good for beside themselves.
     """
 
     name: str
@@ -120,6 +144,7 @@ class Model:
     free_orientation: bool = False
     calibration: Calibration = Calibration()
     augmented_calibration: Calibration = Calibration()
+    measures: tuple[Measure, ...] = ()
     licence: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from ..errors import ModelError
 from ..image.intensity import Intensity
 from ..uncertainty.slice_ranking import FACTS, SliceRisk
-from .description import FORMAT, SLICE_AXES, Calibration, Channel, Label, Model, TrainedOn
+from .description import FORMAT, MEASURE_KINDS, SLICE_AXES, Calibration, Channel, Label, Measure, Model, TrainedOn
 from .json_fields import Fields
 
 LARGEST_WINDOW = 2**32
@@ -69,11 +69,30 @@ def model_from_json(json_: Fields) -> Model:
         free_orientation=free_orientation,
         calibration=calibration,
         augmented_calibration=augmented,
+        measures=measures_of(json_, classes),
         licence=json_.text("licence", ""),
         provenance=_provenance(json_),
         metrics=_metrics(json_),
         sha256=json_.text("sha256", limit=64),
     )
+
+
+def measures_of(json_: Fields, classes: int) -> tuple[Measure, ...]:
+    """The field measures of a model.json or a training's card; nothing where it is missing."""
+    if not json_.values.get("measures"):
+        return ()
+    found = []
+    for item in json_.items("measures", 16):
+        kind = item.text("kind", choices=tuple(MEASURE_KINDS))
+        needed, possible = MEASURE_KINDS[kind]
+        parts = Fields(item.mapping("structures"), f"{item.where}: structures")
+        strange = sorted(parts.values.keys() - {*needed, *possible})
+        if strange:
+            raise ModelError(f"{parts.where}: {kind} has no {strange[0]!r:.40}, but {', '.join(needed + possible)}.")
+        there = [part for part in (*needed, *possible) if part in needed or part in parts.values]
+        values = {part: parts.integer(part, 1, classes - 1) for part in there}
+        found.append(Measure(kind, values, item.text("given", "", limit=40), item.text("unit", "", limit=40)))
+    return tuple(found)
 
 
 def _volumes(trained: Fields, classes: int) -> dict[int, tuple[float, float]]:
@@ -169,7 +188,13 @@ def _calibration(item: Fields, classes: int) -> Calibration:
         item.number("dice_scale", 0, 1e6, 1.0),
         Fields(table, item.where).numbers("case_quality", len(qualities), 0, 1),
         _slice_risk(item),
+        _figure_scale(item),
     )
+
+
+def _figure_scale(item: Fields) -> dict[str, float]:
+    found = Fields(item.mapping("figure_scale", {}), f"{item.where}: figure_scale")
+    return {str(name): found.number(name, 0, 1e6) for name in found.values}
 
 
 def _slice_risk(item: Fields) -> SliceRisk | None:

@@ -43,8 +43,15 @@ class Ventricles:
 
     @staticmethod
     def at_random(
-        random: np.random.Generator, extent: float, thickness: float, phase: str, thick_walled: bool = False
+        random: np.random.Generator,
+        extent: float,
+        thickness: float,
+        contraction: float,
+        fraction: float | None = None,
+        thick_walled: bool = False,
     ) -> Ventricles:
+        """contraction: from 0, end diastole, to 1, end systole. fraction: ejection fraction; None for one at random."""
+
         def u(low, high):
             return float(random.uniform(low, high))
 
@@ -55,18 +62,19 @@ class Ventricles:
         ejected = min(max(random.normal(0.57, 0.1), 0.25), 0.72)
         if thick_walled:  # as in hypertrophic cardiomyopathy: a small cavity that all but closes in systole
             volume, wall, ejected = 0.75 * volume, min(1.8 * wall, 22), min(ejected + 0.12, 0.8)
+        ejected = contraction * (ejected if fraction is None else fraction)
         right_depth, above = u(27, 37), u(0.72, 1.12) * thickness
         integral = float(np.mean(profile(np.linspace(0, 1, 400), taper) ** 2))
         radius = math.sqrt(volume * 1000 / (math.pi * length * integral))
         spare = extent - length - 8
         base = max(above, spare / 3) if spare > above else spare / 2
         right_length = u(0.82, 0.93)
-        if phase == "systole":  # the base descends towards the apex; the muscle keeps its volume
+        if contraction:  # the base descends towards the apex; the muscle keeps its volume
             shorter = length * (1 - 0.36 * ejected)
             muscle = ((radius + wall) ** 2 - radius**2) * length / shorter
             radius *= math.sqrt((1 - ejected) * length / shorter)
             wall = math.sqrt(radius**2 + muscle) - radius
-            base, length, right_depth = base + length - shorter, shorter, right_depth * 0.75
+            base, length, right_depth = base + length - shorter, shorter, right_depth * (1 - 0.25 * contraction)
         base = _clear_of_the_middle(base, thickness)
         lag = _clear_of_the_middle(base + u(0, 4), thickness) - base
         return Ventricles(
@@ -160,7 +168,12 @@ class Anatomy:
 
     @staticmethod
     def at_random(
-        random: np.random.Generator, extent: float, thickness: float, phase: str, thick_walled: bool = False
+        random: np.random.Generator,
+        extent: float,
+        thickness: float,
+        contraction: float,
+        fraction: float | None = None,
+        thick_walled: bool = False,
     ) -> Anatomy:
         def u(*bounds):
             """Uniform numbers, one for each pair of bounds; a single one as a number."""
@@ -170,8 +183,8 @@ class Anatomy:
 
         seed = int(random.integers(2**32))
         diastole, ventricles = (
-            Ventricles.at_random(np.random.default_rng(seed), extent, thickness, p, thick_walled)
-            for p in ("diastole", phase)
+            Ventricles.at_random(np.random.default_rng(seed), extent, thickness, part, fraction, thick_walled)
+            for part in (0.0, contraction)
         )
         chest, wall, approach = u(10, 32, 46, 66, 155, 182, 142, 162, -0.65, -0.2), u(8, 24, 11, 22), u(0.35, 0.58)
         return Anatomy(

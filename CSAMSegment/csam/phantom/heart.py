@@ -68,10 +68,32 @@ def cine_stack(
     thick_walled: a left ventricle as in hypertrophic cardiomyopathy.
     Raises InputError if an argument is out of range.
     """
-    spacing = _check(seed, slices, size, spacing, phase)
+    if phase not in PHASES:
+        raise InputError(f"The phantom's phase is {phase!r}; choose {' or '.join(PHASES)}.")
+    return stack_at(float(PHASES.index(phase)), seed, slices, size, spacing, direction, thick_walled=thick_walled)
+
+
+def stack_at(
+    contraction: float,
+    seed: int,
+    slices: int,
+    size: int,
+    spacing: Sequence[float],
+    direction: Sequence[float] | None,
+    fraction: float | None = None,
+    frame: int = 0,
+    thick_walled: bool = False,
+) -> Phantom:
+    """As ``cine_stack``, at a contraction from 0, end diastole, to 1, end systole.
+
+    fraction: ejection fraction, None for the seed's own. frame: of a beat; noise differs from frame to frame.
+    """
+    spacing = _check(seed, slices, size, spacing)
     cosines = None if direction is None else _check_direction(direction)
     random, texture = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], phase, thick_walled)
+    if frame:
+        texture = np.random.default_rng([seed, frame])
+    anatomy = Anatomy.at_random(random, slices * spacing[2], spacing[2], contraction, fraction, thick_walled)
     appearance = Appearance.at_random(random)
     oblique = _oblique(random)
     grid = Grid.over(size, spacing, anatomy.heart)
@@ -100,7 +122,7 @@ def cine_stack(
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
-def _check(seed, slices, size, spacing, phase) -> tuple[float, float, float]:
+def _check(seed, slices, size, spacing) -> tuple[float, float, float]:
     def whole(value, name, low, high):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise InputError(f"The {name} is {value!r}; give a whole number from {low} to {high}.")
@@ -120,8 +142,6 @@ def _check(seed, slices, size, spacing, phase) -> tuple[float, float, float]:
             f"The phantom's field of view is {field:g} mm ({size} pixels); a heart needs at least "
             f"{SMALLEST_FIELD:g} mm. Give more pixels or a larger in-plane spacing."
         )
-    if phase not in PHASES:
-        raise InputError(f"The phantom's phase is {phase!r}; choose {' or '.join(PHASES)}.")
     return numbers
 
 

@@ -5,26 +5,26 @@ Step: calibrate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..model import Calibration, Model
+from ..model import Calibration, Measure, Model
 from ..model.card import write_card
+from ..model.description import VENTRICULAR_FUNCTION
 from ..result import Options
 from ..uncertainty.expected_error import case_quality, volume_interval
 from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.slice_ranking import of_errors
-from . import figures, learn_ranking, measures
+from . import figures, function_figures, learn_ranking, measures
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate
 from .model_match import as_learned, calibrated_by, seen_patients
 from .summary import summarise
 
-NOMINAL = 0.9
 ALONE = "one patient: not assessed"
 KNOTS = 24
 
@@ -59,18 +59,14 @@ def error_map(error_probability: np.ndarray, wrong: np.ndarray) -> tuple[tuple[f
 
 
 def volume_scale(cases: Sequence[CaseMeasures], structure: int) -> float:
-    """The factor on the intervals' half-widths that covers the truth of NOMINAL of the cases (split conformal)."""
+    """The factor on the intervals' half-widths that covers the truth of ``measures.NOMINAL`` of the cases."""
     needed = []
     for case in cases:
         true, volume, (_, _, high) = (part[structure] for part in (case.truth_ml, case.volume_ml, case.intervals_ml))
-        half = high - volume  # up and down the same, but for what would lie below 0
         if true:
-            needed.append(abs(true - volume) / half if half > 0 else np.inf)
-    if not needed:
-        return 1.0
-    rank = min(len(needed), int(np.ceil((len(needed) + 1) * NOMINAL)))
-    found = float(np.sort(needed)[rank - 1])
-    return round(found, 4) if np.isfinite(found) else 1.0
+            # Down it is the same, but for what would lie below 0.
+            needed.append(measures.needed_factor(true - volume, high - volume))
+    return measures.conformal_factor(needed)
 
 
 def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
@@ -79,7 +75,7 @@ def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
     Among n exchangeable cases and a new one, the largest of the n factors covers the new one with n / (n + 1).
     """
     count = sum(any(case.truth_ml) for case in cases)
-    needed = round(1 / (1 - NOMINAL)) - 1
+    needed = round(1 / (1 - measures.NOMINAL)) - 1
     if count >= needed:
         return ""
     if not any(case.whole for case in cases):
@@ -87,7 +83,24 @@ def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
     scans = "1 scan" if count == 1 else f"{count} scans"
     return (
         f"Intervals fitted on {scans} with structures cover {count / (count + 1):.0%} of new ones at best, not "
-        f"{NOMINAL:.0%}; that takes {needed}."
+        f"{measures.NOMINAL:.0%}; that takes {needed}."
+    )
+
+
+def few_for_function(cases: Sequence[CaseMeasures], model: Model) -> str:
+    """The same of the intervals of stroke volume and ejection fraction, which a patient with both phases teaches."""
+    if not any(measure.kind == VENTRICULAR_FUNCTION for measure in model.measures):
+        return ""
+    values = [label.value for label in model.labels]
+    count, needed = len(function_figures.beats(cases, values, model.measures)), round(1 / (1 - measures.NOMINAL)) - 1
+    if count == 0:
+        return "No patient has a scan at both phases: the intervals of SV and EF are not calibrated."
+    if count >= needed:
+        return ""
+    people = "1 patient" if count == 1 else f"{count} patients"
+    return (
+        f"Intervals of SV and EF fitted on {people} cover {count / (count + 1):.0%} of new ones at best; "
+        f"{measures.NOMINAL:.0%} takes {needed}."
     )
 
 
@@ -98,8 +111,8 @@ def dice_scale(cases: Sequence[CaseMeasures]) -> float:
     return round(sum(1 - case.mean_dice for case in whole) / expected, 4) if expected > 0 else 1.0
 
 
-def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
-    """A calibration from cases measured with an identity calibration."""
+def fit(cases: Sequence[CaseMeasures], values: Sequence[int], offered: Sequence[Measure] = ()) -> Calibration:
+    """A calibration from cases measured with an identity calibration. offered: the model's measures."""
     error_probability, wrong = (
         np.concatenate([getattr(case, part) for case in cases]) for part in ("error_probability", "wrong")
     )
@@ -116,13 +129,25 @@ def fit(cases: Sequence[CaseMeasures], values: Sequence[int]) -> Calibration:
         for case in cases
         if case.slice_facts is not None
     ]
+    of_volumes = {v: volume_scale(cases, i) for i, v in enumerate(values)}
+    scaled = [replace(case, intervals_ml=_intervals(case, of_volumes, values)) for case in cases]
     return Calibration(
         of_voxels,
-        {v: volume_scale(cases, i) for i, v in enumerate(values)},
+        of_volumes,
         scale,
         tuple(sorted(round(case_quality(case.case_quality, scale), 5) for case in cases)),
         learn_ranking.fit(stacks),
+        function_figures.factors(function_figures.beats(scaled, values, offered)),
     )
+
+
+def _intervals(case: CaseMeasures, of_volumes: Mapping[int, float], values: Sequence[int]) -> tuple:
+    """The intervals of an identity calibration, with the factors on their half-widths."""
+    found = []
+    for value, volume, (_, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
+        low, high = volume_interval(volume, high - volume, of_volumes.get(value, 1.0))
+        found.append((low, mean, high))
+    return tuple(found)
 
 
 def all_facts(case: CaseMeasures, error: np.ndarray) -> np.ndarray:
@@ -137,11 +162,6 @@ def all_facts(case: CaseMeasures, error: np.ndarray) -> np.ndarray:
 
 def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -> CaseMeasures:
     """The case as it would have been measured with this calibration."""
-    intervals = []
-    for value, volume, (_, mean, high) in zip(values, case.volume_ml, case.intervals_ml, strict=True):
-        scale = calibration.volume_scale.get(value, 1.0)
-        low, high = volume_interval(volume, high - volume, scale)
-        intervals.append((low, mean, high))
     error_probability = calibrated_error_probability(1 - case.voxels.error_probability, calibration.error_map)
     wrong_area = np.bincount(case.voxels.slice, error_probability, len(case.slice_scores)) * case.pixel_mm2
     if calibration.slice_risk and case.slice_facts is not None and case.slice_facts.any():
@@ -149,13 +169,16 @@ def apply(case: CaseMeasures, calibration: Calibration, values: Sequence[int]) -
     return replace(
         case,
         case_quality=case_quality(case.case_quality, calibration.dice_scale),
-        intervals_ml=tuple(intervals),
+        intervals_ml=_intervals(case, calibration.volume_scale, values),
+        figure_scale=calibration.figure_scale,
         slice_scores=tuple(wrong_area.tolist()),
         voxels=replace(case.voxels, error_probability=error_probability),
     )
 
 
-def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[CaseMeasures]:
+def cross_fitted(
+    cases: Sequence[CaseMeasures], values: Sequence[int], offered: Sequence[Measure] = ()
+) -> list[CaseMeasures]:
     """Every case with the calibration that the other half of the patients gave: figures nobody has fitted.
 
     But for the factor on the case quality, which is that of all of them: a model has one, which leaves the order of
@@ -168,7 +191,8 @@ def cross_fitted(cases: Sequence[CaseMeasures], values: Sequence[int]) -> list[C
         return [replace(case, assessed=False) for case in cases]
     out, scale = [], dice_scale(cases)
     for half in halves:
-        other = replace(fit([case for case in cases if case.patient not in half], values), dice_scale=scale)
+        other = fit([case for case in cases if case.patient not in half], values, offered)
+        other = replace(other, dice_scale=scale)
         out += [apply(case, other, values) for case in cases if case.patient in half]
     return out
 
@@ -180,8 +204,16 @@ def calibrated(cases: Sequence[CaseMeasures], model: Model, options: Options = O
     """
     values = [label.value for label in model.labels]
     teachers = calibrated_by(model, cases)
-    crossed = {case.name: case for case in cross_fitted([c for c in cases if c.patient in teachers], values)}
+    taught = cross_fitted([case for case in cases if case.patient in teachers], values, model.measures)
+    crossed = {case.name: case for case in taught}
     return [crossed.get(case.name) or apply(case, model.calibration_for(options), values) for case in cases]
+
+
+def summary(cases: Sequence[CaseMeasures], model: Model) -> dict:
+    """Figures over all cases, by name, with those of the model's measures."""
+    values, names = [label.value for label in model.labels], [label.name for label in model.labels]
+    assessed = [case for case in cases if case.assessed] or cases
+    return summarise(cases, names) | function_figures.summary(function_figures.beats(assessed, values, model.measures))
 
 
 def assessment_note(cases: Sequence[CaseMeasures], model: Model) -> str:
@@ -251,29 +283,29 @@ def calibrated_from(
     """The model with a calibration and metrics of cases measured with an identity calibration, by itself or by others
     that learned as it did; written as ``calibrate`` says. whose: the first sentence of the note on the figures.
     augmented: the cases with test-time augmentation, which has a calibration of its own."""
-    values, names = [label.value for label in model.labels], [label.name for label in model.labels]
-    after = cross_fitted(before, values)
+    values = [label.value for label in model.labels]
+    after = cross_fitted(before, values, model.measures)
     how = (
         'For the column "after", the calibration was fitted on one half of the patients and measured on the other, '
         "then the reverse. The calibration that is stored with the model was fitted on all."
     )
     if not all(case.assessed for case in after):
         how = f"After calibration, {ALONE}."
-    few = few_for_intervals(before)
+    few = " ".join(filter(None, (few_for_intervals(before), few_for_function(before, model))))
     if few:
         log(f"Note: {few}")
     note = f"{whose} {how} {few}".rstrip()
-    summaries = summarise(before, names), summarise(after, names)
+    first, last = (summary(cases, model) for cases in (before, after))
     metrics = {
-        "before_calibration": summaries[0],
-        "validation": summaries[1],
+        "before_calibration": first,
+        "validation": last,
         "note": note,
         "cases": {case.name: round(case.mean_dice, 4) for case in sorted(after, key=lambda case: case.name)},
     }
-    own = fit(augmented, values) if augmented else Calibration()
-    model = replace(model, calibration=fit(before, values), augmented_calibration=own, metrics=metrics)
+    plain, own = (fit(some, values, model.measures) if some else Calibration() for some in (before, augmented))
+    model = replace(model, calibration=plain, augmented_calibration=own, metrics=metrics)
     model = save(model, out / "model", log)
-    figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, *summaries, after)
+    figures.write_json(out / "evaluation.json", {"model": model.name, "note": note}, first, last, after)
     figures.draw(out / "evaluation.png", f"{model.title}: {len(after)} scans", before, after)
     return model
 

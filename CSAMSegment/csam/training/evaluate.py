@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
@@ -70,7 +70,7 @@ class CaseMeasures:
     the error probability is one to assess the model by; if not, the figures of uncertainty are None. slice_facts: what
     the slices' labels and pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was
     given. known_slices: whether each slice is known whole, None for a case that is; truth_ml and hausdorff_mm are None
-    in all others.
+    in all others. figure_scale: of the calibration that the case is assessed with.
     """
 
     name: str
@@ -93,6 +93,7 @@ class CaseMeasures:
     assessed: bool = True
     slice_facts: np.ndarray | None = None
     known_slices: tuple[bool, ...] | None = None
+    figure_scale: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean_dice(self) -> float:

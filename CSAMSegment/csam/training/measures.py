@@ -16,6 +16,8 @@ import numpy as np
 
 BINS = 15
 FEWEST_VOXELS = 50
+NOMINAL = 0.9
+"""What an interval promises to hold."""
 SMALLEST_CHANCE = 1e-6
 """The negative log-likelihood takes no stated chance to be nearer to 0 or 1: one voxel would decide it."""
 
@@ -221,3 +223,17 @@ def mean(values: Sequence[float | None]) -> float | None:
     """The mean of those values that are defined."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def needed_factor(error: float, half_width: float) -> float:
+    """What a half-width has to be multiplied with to reach over an error; infinite for one of 0."""
+    return abs(error) / half_width if half_width > 0 else np.inf
+
+
+def conformal_factor(needed: Sequence[float]) -> float:
+    """The factor that covers NOMINAL of those needed, and as many of new ones (split conformal); 1 where none is."""
+    if not len(needed):
+        return 1.0
+    rank = min(len(needed), int(np.ceil((len(needed) + 1) * NOMINAL)))
+    found = float(np.sort(needed)[rank - 1])
+    return round(found, 4) if np.isfinite(found) else 1.0

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import InputError
 from ..image.geometry import AXES, axis_of, volume_of_voxel
-from ..model import COLORS, Channel, Label, Model, TrainedOn
-from ..model.json_fields import refuse_unknown
+from ..model import COLORS, Channel, Label, Measure, Model, TrainedOn
+from ..model.from_json import measures_of
+from ..model.json_fields import Fields, refuse_unknown
 from .dataset import Case, Dataset
 from .model_match import values_by_name
 from .plan import Plan
 
-CARD = ("name", "version", "title", "about", "modality", "licence", "labels")
+CARD = ("name", "version", "title", "about", "modality", "licence", "labels", "measures")
 LABEL = ("name", "title", "color", "terminology", "connected", "inside")
 
 
@@ -75,6 +76,7 @@ def assemble(
         intensity=plan.normalisation,
         trained_on=learnt_from(data, plan, training, start),
         free_orientation=plan.free_orientation,
+        measures=measures_of(Fields(card, "The card"), len(labels) + 1) or _measures(labels, start),
         licence=card.get("licence", ""),
     ).with_weights(network.state_dict())
 
@@ -113,6 +115,18 @@ def _value_of(name: str | None, names: Sequence[str]) -> int:
     if name not in names:
         raise InputError(f'The card says "inside": {name!r}; one of {", ".join(names)} was expected.')
     return names.index(name) + 1
+
+
+def _measures(labels: Sequence[Label], start: Model | None) -> tuple[Measure, ...]:
+    """Those of the model started from whose structures are there again."""
+    ours = {label.name.casefold(): label.value for label in labels}
+    theirs = {label.value: label.name.casefold() for label in start.labels} if start is not None else {}
+    kept = []
+    for measure in start.measures if start is not None else ():
+        values = {part: ours.get(theirs[value]) for part, value in measure.structures.items()}
+        if None not in values.values():
+            kept.append(replace(measure, structures=values))
+    return tuple(kept)
 
 
 def learnt_from(data: Dataset, plan: Plan, training: Sequence[Case], start: Model | None = None) -> TrainedOn:

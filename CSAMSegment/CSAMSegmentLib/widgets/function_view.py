@@ -1,0 +1,180 @@
+"""The Function part of the panel: figures of a sequence, its curve, the way to ED and ES, 3D, tables and report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import qt
+import slicer
+
+from csam.errors import CSAMError, InputError
+from csam.sequence.measures import HEIGHT, WEIGHT, given_names
+from csam.sequence.record import Record
+from csam.sequence.tables import FIGURES, VOLUMES, csv_text, figure_rows, volume_rows
+
+from ..logic import function_nodes, texts
+from ..logic.sequence_browser import sequence_browser
+from ..logic.shown_result import ShownResult
+from ..logic.surface import hide_surface, show_surface
+from ..logic.text_file import write_text
+from ..logic.texts import tr as _
+
+
+class FunctionView:
+    """Shows what a model's measures make of a sequence. onView: called when another chart, or 3D, is to be shown."""
+
+    def __init__(self, ui, onView):
+        self._ui, self._onView = ui, onView
+        self._result: ShownResult | None = None
+        self._record: Record | None = None
+        self._text = ""
+        table = ui.functionTable
+        table.verticalHeader().hide()
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for button, mark in ((ui.endDiastoleButton, 0), (ui.endSystoleButton, 1)):
+            button.clicked.connect(lambda *_a, mark=mark: self._goToMark(mark))
+        for box in (ui.heightSpinBox, ui.weightSpinBox):
+            box.valueChanged.connect(self._onBody)
+        ui.curveCheckBox.toggled.connect(self._onToggled)
+        ui.show3DCheckBox.toggled.connect(self._onToggled)
+        ui.functionExportButton.clicked.connect(self._onExport)
+        ui.functionReportButton.clicked.connect(self._onReport)
+        self.show(None)
+
+    @property
+    def chart(self):
+        """The chart to be shown in place of that of the slices, None for the latter."""
+        wanted = self._record is not None and self._ui.curveCheckBox.checked
+        return function_nodes.find(self._result.segmentation, function_nodes.CHART) if wanted else None
+
+    @property
+    def solid(self) -> bool:
+        """Whether a 3D view is to be shown."""
+        return self._record is not None and self._ui.show3DCheckBox.checked
+
+    def show(self, result: ShownResult | None) -> None:
+        """Show the measures beside a result; nothing where there are none."""
+        self._result = result
+        node = function_nodes.find(result.segmentation, function_nodes.RECORD) if result is not None else None
+        text = node.GetText() if node is not None else ""
+        if text != self._text:
+            self._text = text
+            self._record = function_nodes.read_record(result.segmentation) if text else None
+            self._fill()
+            self._onView()
+        self._ui.functionCollapsibleButton.setVisible(self._record is not None)
+        if self.solid:
+            show_surface(result.segmentation)  # of the image that the sequence shows now
+
+    def onNew(self) -> None:
+        """A run over a sequence has ended: its curve is to be seen."""
+        self._ui.curveCheckBox.checked = True
+
+    def onPoint(self, series, row: int) -> None:
+        """A point of a chart was clicked: to its frame."""
+        frame = function_nodes.frame_of_point(series, row)
+        if frame is not None:
+            self._go(frame)
+
+    def _fill(self) -> None:
+        record, table = self._record, self._ui.functionTable
+        found = record.found if record is not None else ()
+        figures = [figure for one in found for figure in one.figures]
+        table.setRowCount(len(figures))
+        for row, figure in enumerate(figures):
+            value = "–" if figure.value is None else f"{figure.value:.1f} {figure.unit}"
+            inside = "–" if figure.low is None else texts.interval(figure.low, figure.high)
+            for column, text in enumerate((figure.words, value, inside)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(f"{figure.words}: {figure.text}")
+                table.setItem(row, column, item)
+        table.resizeRowsToContents()
+        height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(figures))) + 4
+        table.setFixedHeight(min(height, 260))
+        said = texts.bullets(record.said) if record is not None else ""
+        self._ui.functionLabel.text = said
+        self._ui.functionLabel.setVisible(bool(said))
+        body = record is not None and HEIGHT in given_names(record.measures)
+        for box, name in ((self._ui.heightSpinBox, HEIGHT), (self._ui.weightSpinBox, WEIGHT)):
+            box.setVisible(body)
+            box.blockSignals(True)
+            box.value = record.given.get(name, 0.0) if record is not None else 0.0
+            box.blockSignals(False)
+        marks = [*self._marks().items()]
+        for button, position in ((self._ui.endDiastoleButton, 0), (self._ui.endSystoleButton, 1)):
+            button.setVisible(position < len(marks))
+            if position < len(marks):
+                mark, frame = marks[position]
+                button.text = _("{mark}: image {number}").format(mark=mark, number=frame + 1)
+
+    def _marks(self) -> dict[str, int]:
+        return {mark: frame for one in self._record.found for mark, frame in one.marks.items()} if self._record else {}
+
+    def _goToMark(self, position: int) -> None:
+        self._go([*self._marks().values()][position])
+
+    def _go(self, frame: int) -> None:
+        """Have the sequence show a frame, from 0."""
+        browser = sequence_browser(self._result.segmentation) if self._result is not None else None
+        if browser is not None:
+            browser.SetSelectedItemNumber(frame)
+
+    def _onBody(self, *_arguments) -> None:
+        """Height or weight were given: the figures by body surface area follow."""
+        if self._record is None:
+            return
+        numbers = {HEIGHT: self._ui.heightSpinBox.value, WEIGHT: self._ui.weightSpinBox.value}
+        record = replace(self._record, given={name: value for name, value in numbers.items() if value > 0})
+        try:
+            function_nodes.write_record(record, self._result.segmentation)
+        except InputError:  # while it is being typed
+            return
+        self.show(self._result)
+
+    def _onToggled(self, *_arguments) -> None:
+        if self._result is not None and self._record is not None:
+            (show_surface if self.solid else hide_surface)(self._result.segmentation)
+        self._onView()
+
+    def _onExport(self, *_arguments) -> None:
+        path = self._ask(_("Export the figures"), "csv", _("Comma-separated values"))
+        if path:
+            self.export(path)
+
+    def _onReport(self, *_arguments) -> None:
+        path = self._ask(_("Save the report"), "html", _("Web page"))
+        if path:
+            self.report(path)
+
+    def export(self, path) -> None:
+        """Write the figures to a file, and every image's volumes beside it; an error is shown."""
+        path, found = Path(path), self._record.found
+        frames = path.with_name(f"{path.stem} volumes{path.suffix}")
+        self._write(path, csv_text(FIGURES, figure_rows(found)))
+        self._write(frames, csv_text(VOLUMES, volume_rows(self._record.frames, found)))
+
+    def report(self, path) -> None:
+        """Write the page to a file; an error is shown."""
+        self._write(Path(path), self._record.html())
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_text(path, text)
+        except CSAMError as error:
+            slicer.util.errorDisplay(str(error))
+
+    def _ask(self, title: str, ending: str, kind: str) -> str:
+        name = re.sub(r'[\\/:*?"<>|]', "_", self._record.title.rpartition(": ")[2])
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), title, f"{name} function.{ending}", f"{kind} (*.{ending})"
+        )
+        whole = path if not path or path.lower().endswith(f".{ending}") else f"{path}.{ending}"
+        question = _("{name} is there already. Write over it?").format(name=whole)
+        if whole != path and Path(whole).exists() and not slicer.util.confirmOkCancelDisplay(question):
+            return ""
+        return whole

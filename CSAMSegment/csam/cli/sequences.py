@@ -1,0 +1,138 @@
+"""csam segment on a series: every frame of a 4-D file or of a folder, and what the model's measures make of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..result import Options, Progress
+from ..sequence.measures import Frame, Measured, frame_of, given_names
+from ..sequence.pictures import pictures_of
+from ..sequence.record import Record, gathered
+from ..sequence.tables import FIGURES, VOLUMES, csv_text, described, figure_rows, volume_rows
+
+IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz", ".vtk", ".hdr", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Frames with a channel or more each. read: gives the channels of a frame by its number, from 0."""
+
+    count: int
+    read: Callable[[int], list]
+
+
+def series_of(images: Sequence, folders: Sequence[str], read_image: Callable[[str], object]) -> Series | None:
+    """The series that a command's images are, one for each channel: 4-D images, or folders of images; else None.
+
+    images: those read, empty for folders. Raises InputError where the channels have not as many frames.
+    """
+    from ..image import geometry
+
+    if folders:
+        files = [files_in(folder) for folder in folders]
+        _check_counts([len(one) for one in files])
+        return Series(len(files[0]), lambda frame: [read_image(str(one[frame])) for one in files])
+    if not images or any(image.GetDimension() != 4 for image in images):
+        return None
+    _check_counts([image.GetSize()[3] for image in images])
+    return Series(images[0].GetSize()[3], lambda frame: [geometry.frame(image, frame) for image in images])
+
+
+def files_in(folder: str) -> list[Path]:
+    """The images of a folder, frame 2 before frame 10."""
+    found = [path for path in Path(folder).iterdir() if path.name.lower().endswith(IMAGES)]
+    if not found:
+        raise InputError(f"The folder {folder} holds no image. Give one with a file for each frame, or a 4-D file.")
+    return sorted(found, key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", path.name.lower())])
+
+
+def _check_counts(counts: Sequence[int]) -> None:
+    if len({*counts}) > 1:
+        raise InputError(f"The channels have {', '.join(map(str, counts))} frames; each needs as many.")
+
+
+def segment_series(series: Series, model, run: Options, out: Path, about: dict, given: dict, name: str) -> None:
+    """Segments every frame, end diastole and end systole first, and writes frames, tables and page into a folder."""
+    import SimpleITK as sitk
+
+    from ..cardiac import order
+    from ..image import files
+    from ..pipeline.segment import segment
+    from .segmenting import on_cpu_if_lost, progress_bar, write_result
+
+    (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
+    found: dict[int, Frame] = {}
+    labels, pictures, warnings = {}, {}, {}
+    for number, index in enumerate(order(series.count)):
+        images = series.read(index)
+        bar = _share(progress_bar(), number, series.count)
+        result = on_cpu_if_lost(lambda run, images=images, bar=bar: segment(images, model, run, progress=bar), run)
+        folder = out / f"frame-{index + 1:03d}"
+        folder.mkdir(exist_ok=True)
+        write_result(result, folder, {**about, "frame": index})
+        found[index], labels[index] = frame_of(result, index), result.labels
+        pictures[index] = pictures_of(images[0], result, index)
+        warnings[index] = result.warnings
+        volumes = ", ".join(f"{one.name} {one.volume_ml:.1f} ml" for one in result.structures)
+        print(f"Frame {index + 1} of {series.count}: {volumes}")
+    files.write_image(sitk.JoinSeries([labels[index] for index in range(series.count)]), out / "labels.nrrd", True)
+    about_page = (f"{series.count} frames, segmented with {model.name} {model.version}.",)
+    frames = tuple(found[index] for index in range(series.count))
+    factors = model.calibration_for(run).figure_scale
+    title = f"{model.title}: {name}"
+    kept = Record(title, about_page, frames, model.measures, factors, given, pictures, tuple(gathered(warnings)))
+    kept = kept.with_pictures_of_marks()
+    write_tables(out, frames, kept.found)
+    (out / "report.html").write_text(kept.html(), encoding="utf-8")
+    report = {**about, "frame": None, "warnings": kept.said, "given": given, **described(frames, kept.found)}
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print("\n".join([*(f"Note: {said}" for said in kept.said), *figure_lines(kept.found), f"Written to {out}."]))
+
+
+def write_tables(out: Path, frames: Sequence[Frame], measures: Sequence[Measured]) -> None:
+    """volumes.csv, and figures.csv where there are any."""
+    (out / "volumes.csv").write_text(csv_text(VOLUMES, volume_rows(frames, measures)), encoding="utf-8", newline="")
+    (out / "figures.csv").unlink(missing_ok=True)
+    if measures:
+        (out / "figures.csv").write_text(csv_text(FIGURES, figure_rows(measures)), encoding="utf-8", newline="")
+
+
+def figure_lines(measures: Sequence[Measured]) -> list[str]:
+    """The figures in words, and which frames they are of."""
+    lines = [f"{figure.words}: {figure.text}" for one in measures for figure in one.figures]
+    marks = [f"{mark} is frame {index + 1}" for one in measures for mark, index in one.marks.items()]
+    return [*lines, *([f"{', '.join(marks)} (the first is 1)."] if marks else [])]
+
+
+def given_numbers(texts: Sequence[str], model) -> dict[str, float]:
+    """Numbers from the command line, each as NAME=VALUE. Raises InputError for a name that the model has no use for."""
+    names, found = given_names(model.measures), {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        known = f"{model.name} takes {', '.join(names)}" if names else f"{model.name} takes none"
+        if name not in names:
+            raise InputError(f"The number {name!r} is not known; {known}.")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise InputError(f"{text!r} holds no number; {name}=VALUE was expected.") from error
+    return found
+
+
+def _share(bar, number: int, of: int):
+    """The progress of one of several frames, as that of all."""
+    if bar is None:
+        return None
+
+    def show(part: Progress) -> None:
+        left = part.seconds_left
+        if left is not None and part.fraction < 1:
+            left += (of - number - 1) * left / (1 - part.fraction)
+        bar(Progress((number + part.fraction) / of, f"Frame {number + 1} of {of}: {part.stage}", left))
+
+    return show

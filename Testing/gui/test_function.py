@@ -1,0 +1,209 @@
+"""Cardiac function in the panel: a beating phantom of known ejection fraction, segmented by an oracle."""
+
+import csv
+import functools
+import math
+import re
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+from gui.panel_kit import make_model
+
+from csam.model import Calibration, Measure
+from csam.phantom.beat import beating_heart
+from CSAMSegmentLib.logic import function_nodes
+from CSAMSegmentLib.logic.segments import SURFACE
+from CSAMSegmentLib.logic.thick_slice_layout import SOLID_IDS
+from CSAMSegmentLib.logic.volume_geometry import matrix_from_array
+
+FRAMES, STEP = 8, 40
+FUNCTION = (Measure("ventricular function", {"cavity": 1}),)
+
+
+@functools.cache
+def beat():
+    return beating_heart(1, FRAMES, 0.55, 8, 48, (5.0, 5.0, 12.0))
+
+
+@pytest.fixture
+def heart(user):
+    """A user in front of a beating phantom; the model offers ventricular function."""
+    calibration = Calibration(figure_scale={"EF": 0.4, "SV": 0.3})
+    make_model("heart", title="Heart", measures=FUNCTION, calibration=calibration).save(user.folder / "shipped/heart")
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    truth, user.truth_ml = {}, []
+    for n, phantom in enumerate(beat()):
+        voxels = sitk.GetArrayFromImage(phantom.image).astype(np.int32)
+        labels = (sitk.GetArrayFromImage(phantom.labels) == 1).astype(np.uint8)
+        truth[str(int(voxels.sum(dtype=np.int64)))] = labels
+        user.truth_ml.append(float(labels.sum() * 0.3))
+        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"phase {n}")
+        slicer.util.updateVolumeFromArray(volume, voxels)
+        volume.SetIJKToRASMatrix(matrix_from_array(np.diag([5.0, 5.0, 12.0, 1.0])))
+        sequence.SetDataNodeAtValue(volume, f"{STEP * n}")
+        slicer.mrmlScene.RemoveNode(volume)
+    assert len(truth) == FRAMES
+    np.savez(user.folder / "truth.npz", **truth)
+    user.browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    user.browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(user.browser)
+    user.opens()
+    user.parameters.model = "heart"
+    user.parameters.inputVolume = user.browser.GetProxyNode(sequence)
+    user.parameters.wholeSequence = True
+    user.looks()
+    return user
+
+
+def figures(user) -> dict[str, str]:
+    table = user.ui.functionTable
+    cells = ((table.item(row, column).text() for column in range(3)) for row in range(table.rowCount))
+    return {
+        re.search(r"\((\w+)\)", name).group(1) + ("/BSA" if "surface" in name else ""): value
+        for name, value, _ in cells
+    }
+
+
+def test_a_beating_phantom_has_its_ejection_fraction_and_its_phases(heart):
+    heart.applies("oracle")
+    truth = heart.truth_ml
+    fraction = 100 * (max(truth) - min(truth)) / max(truth)
+    shown = figures(heart)
+    assert abs(float(shown["EF"].split()[0]) - fraction) < 2
+    assert abs(fraction - 55) < 5  # slices of 12 mm
+    assert float(shown["EDV"].split()[0]) == pytest.approx(max(truth), abs=0.1)
+    assert heart.ui.endDiastoleButton.text == "ED: image 1"
+    assert heart.ui.endSystoleButton.text == f"ES: image {int(np.argmin(truth)) + 1}"
+    heart.sees("12-function")
+
+
+def test_end_diastole_and_end_systole_are_segmented_first(heart, monkeypatch):
+    start, places = heart.panel.logic.start, []
+    monkeypatch.setattr(
+        heart.panel.logic,
+        "start",
+        lambda *more: places.append(heart.browser.GetSelectedItemNumber()) or start(*more),
+    )
+    heart.applies("oracle")
+    assert places == [0, 3, 1, 2, 4, 5, 6, 7]
+    masters = heart.browser.GetMasterSequenceNode()
+    for sequence in slicer.util.getNodesByClass("vtkMRMLSequenceNode"):
+        values = [sequence.GetNthIndexValue(n) for n in range(FRAMES)]
+        assert values == [masters.GetNthIndexValue(n) for n in range(FRAMES)]
+
+
+def test_the_curve_is_in_the_chart_and_a_click_shows_its_image(heart):
+    heart.applies("oracle")
+    assert heart.ui.curveCheckBox.checked
+    segmentation = heart.parameters.segmentation
+    chart = function_nodes.find(segmentation, function_nodes.CHART)
+    [view] = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNodeID() == chart.GetID()
+    table = function_nodes.find(segmentation, function_nodes.CURVE).GetTable()
+    column = {
+        name: [table.GetValueByName(r, name).ToDouble() for r in range(FRAMES)]
+        for name in ("time", "volume (ml)", "high (ml)", "ED")
+    }
+    assert column["time"] == [STEP * n for n in range(FRAMES)]
+    assert column["volume (ml)"] == pytest.approx(heart.truth_ml, abs=1e-6)
+    assert [math.isnan(value) for value in column["ED"]] == [False, *[True] * (FRAMES - 1)]
+    assert chart.GetYAxisRange()[1] > max(column["high (ml)"])
+    assert chart.GetXAxisTitle() == "time (ms)"
+    series = chart.GetNthPlotSeriesNode(2)
+    names, selection, points = vtk.vtkStringArray(), vtk.vtkCollection(), vtk.vtkIdTypeArray()
+    names.InsertNextValue(series.GetID())
+    points.InsertNextValue(5)
+    selection.AddItem(points)
+    slicer.app.layoutManager().plotWidget(0).plotView().dataSelected.emit(names, selection)
+    heart.looks()
+    assert heart.browser.GetSelectedItemNumber() == 5
+    heart.ui.endSystoleButton.click()
+    assert heart.browser.GetSelectedItemNumber() == int(np.argmin(heart.truth_ml))
+    heart.ui.curveCheckBox.click()
+    heart.looks()
+    assert view.GetPlotChartNodeID() != chart.GetID()
+
+
+def test_height_and_weight_give_figures_by_body_surface_area(heart):
+    heart.applies("oracle")
+    assert "EDV/BSA" not in figures(heart)
+    heart.ui.heightSpinBox.value = 180
+    heart.ui.weightSpinBox.value = 80
+    heart.looks()
+    shown = figures(heart)
+    assert float(shown["EDV/BSA"].split()[0]) == pytest.approx(max(heart.truth_ml) / 2, abs=0.1)
+    heart.ui.heightSpinBox.value = 0
+    heart.looks()
+    assert "EDV/BSA" not in figures(heart)
+
+
+def test_structures_are_shown_in_3d_also_where_the_sequence_shows_another_image(heart):
+    heart.applies("oracle")
+    heart.ui.show3DCheckBox.click()
+    heart.looks()
+    assert slicer.app.layoutManager().layout in SOLID_IDS.values()
+    segmentation = heart.parameters.segmentation
+    assert segmentation.GetSegmentation().ContainsRepresentation(SURFACE)
+    assert segmentation.GetDisplayNode().GetVisibility3D()
+    heart.ui.endSystoleButton.click()
+    heart.looks()
+    assert heart.parameters.segmentation.GetSegmentation().ContainsRepresentation(SURFACE)
+    heart.ui.show3DCheckBox.click()
+    heart.looks()
+    assert not segmentation.GetDisplayNode().GetVisibility3D()
+    assert slicer.app.layoutManager().layout not in SOLID_IDS.values()
+
+
+def test_tables_and_page_are_written(heart, tmp_path):
+    heart.applies("oracle")
+    heart.panel.function.export(tmp_path / "heart.csv")
+    with (tmp_path / "heart.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["figure"] for row in csv.DictReader(file)} == {"EDV", "ESV", "SV", "EF"}
+    with (tmp_path / "heart volumes.csv").open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [row["time"] for row in rows] == [f"{STEP * n} ms" for n in range(FRAMES)]
+    heart.panel.function.report(tmp_path / "heart.html")
+    page = (tmp_path / "heart.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 6
+    heart.panel.function.report(tmp_path / "nowhere" / "heart.html")
+    assert "could not be written" in heart.is_told()
+
+
+def test_a_saved_scene_has_it_all_again(heart, tmp_path):
+    heart.applies("oracle")
+    before = figures(heart)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    heart.looks()
+    assert not heart.ui.functionCollapsibleButton.isVisible()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    heart.looks()
+    assert figures(heart) == before
+    assert len(heart.panel.function._record.pictures) == 2
+
+
+def test_another_model_and_a_single_image_show_no_function(heart):
+    heart.parameters.wholeSequence = False
+    heart.applies("oracle")
+    assert not heart.ui.functionCollapsibleButton.isVisible()
+    heart.parameters.wholeSequence = True
+    heart.parameters.model = "tiny"
+    heart.looks()
+    heart.applies("oracle")
+    assert not heart.ui.functionCollapsibleButton.isVisible()
+    assert slicer.util.getNodesByClass("vtkMRMLTextNode") == []
+
+
+def test_what_belongs_to_a_segmentation_goes_with_it(heart):
+    heart.applies("oracle")
+    assert function_nodes.find(heart.parameters.segmentation, function_nodes.CHART) is not None
+    slicer.mrmlScene.RemoveNode(heart.parameters.segmentation)
+    heart.looks()
+    function_nodes.remove_orphans(slicer.mrmlScene)
+    roles = {node.GetAttribute("CSAMSegment.Role") for node in slicer.util.getNodesByClass("vtkMRMLNode")}
+    assert not {role for role in roles if role and role.startswith("function")}
