@@ -1,32 +1,26 @@
-"""csam segment: an image in; labels, maps, report.json and a page out."""
+"""csam segment: an image in; labels, maps, report.json and a page out. A folder in: see batching."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DeviceLost, InputError
-from ..process.protocol import pack_result
+from ..batch.run import channels_of
+from ..batch.saved import MAPS, REPORT, write_result
+from ..errors import InputError
 from ..result import Options
+from .batching import run_batch
 from .files import check_extras, check_place, find_model, read_image
 
 
-def run_segment(options: argparse.Namespace) -> None:
-    from ..image import geometry
+def run_segment(options: argparse.Namespace) -> int:
+    """One image; every case of a folder."""
+    from ..pipeline.cpu_fallback import on_cpu_if_lost
     from ..pipeline.input_check import check
     from ..pipeline.segment import segment
 
-    if options.png:
-        check_extras(["matplotlib"])
-    model = find_model(options.model)
-    images = [read_image(path, options.frame) for path in options.images]
-    if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
-        print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
-        images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
     run = Options(
         options.samples,
         options.seed,
@@ -35,6 +29,16 @@ def run_segment(options: argparse.Namespace) -> None:
         keep_probabilities=options.probabilities,
         test_time_augmentation=options.test_time_augmentation,
     )
+    if len(options.images) == 1 and Path(options.images[0]).is_dir():
+        return run_batch(options, run)
+    if options.scheduler:
+        raise InputError("--scheduler is for a folder of cases; one image runs in this process.")
+    if options.png:
+        check_extras(["matplotlib"])
+    model = find_model(options.model)
+    images = channels_of([read_image(path, options.frame) for path in options.images], len(model.channels))
+    if len(images) > len(options.images):
+        print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
     sources = [str(Path(path).resolve()) for path in options.images]
     out = folder_for(sources, options.frame, Path(options.out))
     if options.png:
@@ -50,37 +54,7 @@ def run_segment(options: argparse.Namespace) -> None:
         draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
     print(summary(result, misfits))
     print(f"Written to {out}.")
-
-
-def write_result(result, out: Path, about: dict) -> None:
-    """Writes maps and report.json into a folder. about: what the report tells beside the result."""
-    from ..image import files
-
-    (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
-    for name in MAPS:
-        image, path = getattr(result, name), out / f"{name}.nrrd"
-        path.unlink(missing_ok=True)
-        if image is None:
-            continue
-        try:
-            files.write_image(image, path, compress=True)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-    (out / "report.json").write_text(json.dumps(about | describe(result), indent=2) + "\n")
-
-
-MAPS = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
-
-
-def on_cpu_if_lost(attempt, run):
-    """The result of an attempt with these options; on the CPU, and said, where a GPU answers this process no more."""
-    try:
-        return attempt(run)
-    except DeviceLost as error:
-        said = f"{error} The run was on the CPU, which is slower."
-        result = attempt(replace(run, device="cpu"))
-        return replace(result, warnings=(*result.warnings, said))
+    return 0
 
 
 def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
@@ -95,7 +69,7 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
         raise InputError(f"A result in {out} would overwrite the image itself. Choose another --out.")
     try:
-        before = files.read_json(out / "report.json")
+        before = files.read_json(out / REPORT)
         of = before.get("images"), before.get("frame")
     except (OSError, ValueError, AttributeError):
         of = None, None
@@ -103,11 +77,6 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
         one = "" if of[1] is None else f", frame {of[1]}"
         raise InputError(f"{out} holds the result of {', '.join(map(str, of[0]))}{one}. Choose another --out.")
     return out
-
-
-def describe(result) -> dict:
-    """A result without its images, as JSON has it."""
-    return pack_result(result)[0]
 
 
 def summary(result, said: Sequence[str] = (), ask: str = "Slices to look at first") -> str:

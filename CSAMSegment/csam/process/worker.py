@@ -47,7 +47,7 @@ from typing import Any, BinaryIO
 
 import csam
 
-from ..errors import Cancelled, CSAMError, DeviceError, DeviceLost, WorkerError, in_short, is_out_of_memory
+from ..errors import Cancelled, CSAMError, DeviceLost, WorkerError, in_short, is_out_of_memory, told_of
 from ..result import Progress
 from .model_cache import ModelCache
 from .protocol import (
@@ -361,13 +361,7 @@ def _lost_device(error: Exception, device: str) -> DeviceLost | None:
 def _describe(error: Exception) -> dict[str, str]:
     """The fields of an error frame for any exception."""
     detail = "".join(traceback.format_exception(error))
-    if isinstance(error, CSAMError):
-        return pack_error(error, detail)
-    what = f"{type(error).__name__}: {str(error)[:300]}".rstrip(": ")
-    if is_out_of_memory(error):
-        advice = "Close other programs, limit the run to a region, or choose another device."
-        return pack_error(DeviceError(f"There was not enough memory ({what}). {advice}"), detail)
-    return pack_error(CSAMError(f"Something unexpected went wrong ({what}). The log has the details."), detail)
+    return pack_error(told_of(error), detail)
 
 
 def _leave(code: int) -> None:
