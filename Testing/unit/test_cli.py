@@ -20,7 +20,21 @@ from csam.model import Label, Model
 from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen_cases
 
-COMMANDS = ("segment", "fill", "train", "train-fill", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
+COMMANDS = (
+    *("segment", "cohort", "fill", "train", "train-fill", "calibrate", "evaluate", "convert", "models", "phantom", "worker"),
+)
+    "segment",
+    "cohort",
+    "fill",
+    "train",
+    "train-fill",
+    "calibrate",
+    "evaluate",
+    "convert",
+    "models",
+    "phantom",
+    "worker",
+)
 
 
 @pytest.fixture(scope="module")

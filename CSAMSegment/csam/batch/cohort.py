@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .row import DONE, FAULT, Row
+from .row import DONE, FAULT, Row, counted
 
 NUMBER = re.compile(r"[-−]?\d+(?:\.\d+)?")
 FIGURES = ("mean", "standard deviation", "lowest", "5 %", "median", "95 %", "highest")
@@ -29,13 +29,14 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Cohort:
-    """distributions: of each structure's volume in ml, and of the expected Dice. empty: cases without any structure.
+    """All of them together.
 
-    warnings: sentences with "…" for their numbers, and how many cases have them, most frequent first. faults: case and
-    sentence.
+    counts: of results and faults, in words. empty: cases without any structure. distributions: of each structure's
+    volume in ml, and of the expected Dice. warnings: sentences with "…" for their numbers, and how many cases have
+    them, most frequent first. faults: case and sentence.
     """
 
-    results: int
+    counts: str
     empty: tuple[str, ...]
     distributions: tuple[Distribution, ...]
     warnings: tuple[tuple[str, int], ...]
@@ -55,7 +56,7 @@ def summed_up(rows: Iterable[Row]) -> Cohort:
     distributions += [_distribution("expected Dice", dice)] if dice else []
     kinds = Counter(kind for row in done for kind in {NUMBER.sub("…", warning) for warning in row.warnings})
     return Cohort(
-        len(done),
+        counted(rows),
         tuple(row.case for row in done if row.expected_dice is None),
         tuple(distributions),
         tuple(sorted(kinds.items(), key=lambda one: (-one[1], one[0]))),
@@ -74,7 +75,7 @@ def _distribution(what: str, values: Sequence[float]) -> Distribution:
 def in_text(cohort: Cohort) -> str:
     """The cohort as lines for a terminal."""
     width = max([len(one.what) for one in cohort.distributions], default=0)
-    lines = [f"{cohort.results} results, {len(cohort.faults)} faults"]
+    lines = [cohort.counts]
     if cohort.distributions:
         head = "".join(f"{name:>{WIDTHS[name]}}" for name in FIGURES)
         lines += ["", f"{'':{width}}  cases{head}"]

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -161,24 +161,18 @@ class BatchFolder:
             raise _full(self.path, error) from error
         return Row(case, FAULT, tuple(images), fault=fault)
 
-    def forget_faults(self, but: Collection[str]) -> None:
-        """Removes the faults of all cases but these: their files have gone."""
-        for path in self.faults.glob("[!.]*.json"):
-            if path.stem not in but:
-                path.unlink(missing_ok=True)
+    def forget_faults(self, cases: Iterable[str]) -> None:
+        """Removes the faults of cases whose files have gone."""
+        for case in cases:
+            (self.faults / f"{case}.json").unlink(missing_ok=True)
 
-    def rows(self) -> list[Row]:
-        """All that is done or has failed, in no order. Raises InputError where this is no folder of a batch."""
+    def rows(self) -> Iterator[Row]:
+        """All that is done or has failed, in no order, read one by one. Raises InputError where there is no batch."""
         if self.description() is None:
             raise InputError(f"{self.path} holds no batch: it has no {DESCRIPTION}. Choose a folder of results.")
-        return [*self._results(), *self._faults()]
-
-    def _results(self) -> Iterator[Row]:
         for path in sorted(self.results.glob(f"[!.]*/{REPORT}")):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 yield row_of(path.parent.name, files.read_json(path))
-
-    def _faults(self) -> Iterator[Row]:
         for path in sorted(self.faults.glob("[!.]*.json")):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 told = files.read_json(path)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ..image.files import write_text
 from ..model.card import NOT_A_DEVICE
 from .folder import BatchFolder
-from .row import DONE, FAULT, Row, worst_first
+from .row import FAULT, Row, counted, worst_first
 
 TABLE, PAGE = "cases.csv", "index.html"
 INTERVAL = 10.0
@@ -41,6 +41,10 @@ class Pages:
         self._rows[row.case] = row
         if time.monotonic() - self._written > INTERVAL:
             self.write()
+
+    def drop(self, row: Row) -> None:
+        """Forgets a row."""
+        self._rows.pop(row.case, None)
 
     def write(self) -> None:
         """Writes both, whole or not at all."""
@@ -90,7 +94,7 @@ def page(out: BatchFolder, rows: Sequence[Row]) -> str:
     said = out.description() or {}
     model = said.get("model", {})
     about = f"{said.get('folder', '')} · model {model.get('name', '')} {model.get('version', '')}"
-    counts = f"{_count(rows, DONE, 'result')}, {_count(rows, FAULT, 'fault')}"
+    counts = counted(rows)
     lines = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f"<title>{escape(out.path.resolve().name)}: {counts}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
@@ -130,11 +134,6 @@ def _picture(out: BatchFolder, row: Row) -> str:
         return ""
     first = f"slice {row.first_slices[0] + 1}" if row.first_slices else "middle slice"
     return f'<img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{first}" title="{first}">'
-
-
-def _count(rows: Iterable[Row], state: str, word: str) -> str:
-    number = sum(row.state == state for row in rows)
-    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 def _number(value: float | None, digits: int) -> str:

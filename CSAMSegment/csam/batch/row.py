@@ -65,6 +65,13 @@ def unpack_row(fields: Mapping[str, Any]) -> Row:
     return Row(**{**fields, **lists, "structures": tuple(StructureVolume(**one) for one in fields["structures"])})
 
 
+def counted(rows: Iterable[Row]) -> str:
+    """How many results and faults there are, in words."""
+    states = [row.state for row in rows]
+    numbers = ((states.count(state), word) for state, word in ((DONE, "result"), (FAULT, "fault")))
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in numbers)
+
+
 def worst_first(rows: Iterable[Row]) -> list[Row]:
     """Faults, results in which nothing was found, results by their expected Dice, then what is not done."""
 

@@ -75,8 +75,8 @@ def _check_even(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path)
     off = np.abs(steps - np.median(steps)).max(initial=0.0)
     if off > TOLERANCE * image.GetSpacing()[2]:
         raise InputError(
-            f"The {count} slices of the DICOM series in {folder} are not evenly spaced, but {steps.min():.1f} to "
-            f"{steps.max():.1f} mm apart. A slice is missing, or there are several at one place, as in a series in time. "
+            f"The {count} slices of the DICOM series in {folder} are {steps.min():.1f} to {steps.max():.1f} mm "
+            "apart, not evenly spaced. A slice is missing, or there are several at one place, as in a series in time. "
             "Load it in Slicer, and save the volume that is to be segmented."
         )
 
