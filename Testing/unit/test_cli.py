@@ -21,19 +21,8 @@ from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen_cases
 
 COMMANDS = (
-    *("segment", "cohort", "fill", "train", "train-fill", "calibrate", "evaluate", "convert", "models", "phantom", "worker"),
-)
-    "segment",
-    "cohort",
-    "fill",
-    "train",
-    "train-fill",
-    "calibrate",
-    "evaluate",
-    "convert",
-    "models",
-    "phantom",
-    "worker",
+    *("segment", "cohort", "fill", "train", "train-fill", "calibrate"),
+    *("evaluate", "convert", "models", "phantom", "worker"),
 )
 
 
