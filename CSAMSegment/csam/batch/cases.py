@@ -153,7 +153,12 @@ def _stem(name: str) -> tuple[str, str]:
 
 def _name(parts: tuple[str, ...]) -> str:
     """The name of what lies at a place: its folders' names and its own."""
-    name = "_".join(parts).encode("utf-8", "replace").decode()
+    return safe_name("_".join(parts))
+
+
+def safe_name(text: str) -> str:
+    """A text as the name of a case: one that every file system takes for a folder."""
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", text.encode("utf-8", "replace").decode()).strip(" .") or "case"
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}_{_digest(name)}"
 
 

@@ -72,11 +72,13 @@ def counted(rows: Iterable[Row]) -> str:
     return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in numbers)
 
 
+def place_of(row: Row) -> tuple:
+    """What orders rows, the name of the case last: faults, results in which nothing was found, results by their
+    expected Dice, then what is not done."""
+    dice = row.expected_dice
+    return ORDER[row.state], -1.0 if dice is None else dice, row.case.casefold(), row.case
+
+
 def worst_first(rows: Iterable[Row]) -> list[Row]:
-    """Faults, results in which nothing was found, results by their expected Dice, then what is not done."""
-
-    def place(row: Row):
-        dice = row.expected_dice
-        return ORDER[row.state], -1.0 if dice is None else dice, row.case.casefold(), row.case
-
-    return sorted(rows, key=place)
+    """The rows in the order of ``place_of``."""
+    return sorted(rows, key=place_of)

@@ -46,6 +46,11 @@ class Batch:
     channels: int = 1
     frame: int | None = None
 
+    def source(self, case: Case) -> dict[str, Any]:
+        """What a result of a case is of (``source_of``), and which volume of it. Raises OSError."""
+        frame = {} if self.frame is None else {"frame": self.frame}
+        return source_of(case, Path(self.folder)) | frame
+
 
 def one_by_one(batch: Batch, cases: Iterable[Case], model: Model) -> Iterator[Row]:
     """Segments the cases that are not done yet, in this process; the rows as they come. Raises FolderError."""
@@ -73,7 +78,7 @@ def attempt(case: Case, batch: Batch, segment: Segment) -> Row:
     out = BatchFolder(Path(batch.out))
 
     def work() -> Row:
-        source = source_of(case, Path(batch.folder)) | ({"frame": batch.frame} if batch.frame is not None else {})
+        source = batch.source(case)
         known = out.done(case.name, source)
         if known is not None:
             return known

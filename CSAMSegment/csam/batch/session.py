@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..model import Model
 from .cases import Case, find_cases
 from .folder import SCENE, BatchFolder
 from .pages import Pages
-from .row import Row
+from .row import DONE, Row
 from .run import Batch, Segment, attempt, finish, or_fault
 
 
@@ -48,6 +48,17 @@ class Session:
         for name, said in found.faults:
             self.take(self.out.fail(name, (), said))
         return found.cases
+
+    def waiting(self, cases: Iterable[Case]) -> list[str]:
+        """The names of those that are not done, or whose files have changed since."""
+        return [case.name for case in cases if not self._is_done(case)]
+
+    def _is_done(self, case: Case) -> bool:
+        if self.rows.get(case.name, Row(case.name)).state != DONE:
+            return False
+        with suppress(OSError):
+            return self.out.done(case.name, self.batch.source(case)) is not None
+        return False
 
     def run(self, case: Case, segment: Segment) -> Row:
         """A case of the folder, unless it is done; raises what ``attempt`` does."""

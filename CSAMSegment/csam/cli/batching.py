@@ -32,15 +32,14 @@ def run_batch(options: argparse.Namespace, run: Options) -> int:
         folder, out, options.model if shipped else name, model.sha256, run, len(model.channels), options.frame
     )
     with Session(batch, model) as session:
-        done = {case for case, row in session.rows.items() if row.state == DONE}
-        cases = session.find()
-        known = sum(case.name in done for case in cases)
+        found = session.find()
+        waiting = {*session.waiting(found)}
+        cases, known = [case for case in found if case.name in waiting], len(found) - len(waiting)
         if known:
-            print(f"{known} of {len(cases)} cases are done already.")
-        for number, row in enumerate(_coming(batch, cases, model, options.scheduler), 1):
+            print(f"{known} of {len(found)} cases are done already.")
+        for number, row in enumerate(_coming(batch, cases, model, options.scheduler), known + 1):
             session.take(row)
-            if row.case not in done or row.state == FAULT:
-                print(f"{number} of {len(cases)}, {row.case}: {_in_a_line(row)}")
+            print(f"{number} of {len(found)}, {row.case}: {_in_a_line(row)}")
     print(_summary(session.rows.values()))
     print(f"Written to {out}: {TABLE}, {PAGE}, and a folder for each case in cases.")
     return 0

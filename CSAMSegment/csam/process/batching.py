@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def begin(request: Request, models: ModelCache) -> None:
-    """Answers with the cases that there are, and the rows of those that are done or have failed."""
+    """Answers with the cases that there are, the names of those to be segmented, and the rows of what is known."""
     import_torch()
     from ..batch.folder import SCENE
 
     session = _session(request, models)
     cases = session.find() if session.batch.folder != SCENE else ()
-    rows = [asdict(row) for row in session.rows.values()]
-    request.reply("result", cases=[asdict(case) for case in cases], rows=rows)
+    waiting, rows = session.waiting(cases), [asdict(row) for row in session.rows.values()]
+    request.reply("result", cases=[asdict(case) for case in cases], waiting=waiting, rows=rows)
 
 
 def run_case(request: Request, models: ModelCache) -> None:
@@ -87,9 +87,12 @@ def _session(request: Request, models: ModelCache) -> Session:
 
 
 def _case(told: Mapping[str, Any]) -> Case:
-    from ..batch.cases import Case
+    from ..batch.cases import Case, safe_name
 
     try:
-        return Case(str(told["name"]), tuple(map(str, told.get("images", ()))), str(told.get("series", "")))
+        name = str(told["name"])
+        if safe_name(name) != name:
+            raise InputError(f"{name!r} cannot be the name of a case, for it cannot be that of a folder.")
+        return Case(name, tuple(map(str, told.get("images", ()))), str(told.get("series", "")))
     except (KeyError, TypeError, AttributeError) as error:
         raise WorkerError(f"The case of a request is not as the protocol says: {error}.") from error

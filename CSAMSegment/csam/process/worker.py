@@ -15,7 +15,7 @@ fill       images (one a channel, "drawn", perhaps     progress …, result: res
            "found"), structures (value, name),
            options, case, model (a folder; the shipped
            one where none is named)
-batch      batch, options                              result: cases, rows (``csam.process.batching``)
+batch      batch, options                              result: cases, waiting, rows (``csam.process.batching``)
 batch_case batch, options, case; images, or fault       progress …, result: row
 batch_end                                              result: table and page are whole, the folder is free
 train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
