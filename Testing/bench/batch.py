@@ -86,7 +86,7 @@ def undisturbed(scans: Path, out: Path) -> dict:
     dice = [row.expected_dice for row in done if row.expected_dice is not None]
     return {
         "results": len(done),
-        "faults": {row.case: row.fault for row in rows if row.state == FAULT},
+        "faults": {row.case: row.fault.replace(f"{scans}/", "") for row in rows if row.state == FAULT},
         "ranked_worst_first": dice == sorted(dice),
         "lowest_and_highest_expected_dice": [round(dice[0], 3), round(dice[-1], 3)],
         "lines_said": len(LINE.findall(said)),
@@ -96,16 +96,16 @@ def undisturbed(scans: Path, out: Path) -> dict:
 
 
 def killed(scans: Path, out: Path, kills: int, seed: int, seconds: float) -> dict:
-    """The same, killed ``kills`` times at random moments before it may end. seconds: that an undisturbed run takes."""
+    """The same, killed ``kills`` times at random moments before it may end. seconds: that a case takes."""
     chance, said, seen, repeated, lost, half = random.Random(seed), [], {}, 0, 0, 0
     done_at = []
     for number in range(kills + 1):
         run = subprocess.Popen(command(scans, out), stdout=subprocess.PIPE, text=True)
         if number < kills:
-            try:
-                run.wait(chance.uniform(0.05, 1.6 / kills) * seconds)
-            except subprocess.TimeoutExpired:
-                run.kill()
+            while run.poll() is None and len(stamps(out)) < len(seen) + 2:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 2) * seconds)
+            run.kill()
         text = run.communicate()[0]
         said += [name for name in LINE.findall(text) if name not in (name_of(CUT), name_of(NO_IMAGE))]
         now = stamps(out)
@@ -155,7 +155,7 @@ def main() -> None:
         make_scans(place / "scans", options.count)
         figures = {"cases": options.count, "undisturbed": undisturbed(place / "scans", place / "whole")}
         report("undisturbed", figures["undisturbed"])
-        seconds = figures["undisturbed"]["seconds"]
+        seconds = figures["undisturbed"]["seconds"] / options.count
         figures["killed"] = killed(place / "scans", place / "killed", options.kills, options.seed, seconds)
         figures["killed"]["same_bits"] = bits(place / "killed") == bits(place / "whole")
         report("killed", figures["killed"])

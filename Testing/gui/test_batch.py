@@ -54,7 +54,8 @@ def runs(user, mode: str = "quick") -> None:
     user.looks()
 
 
-def test_a_folder_is_segmented_in_the_background_and_listed_worst_first(batch):
+def test_a_folder_is_segmented_in_the_background_and_listed_worst_first(batch, monkeypatch):
+    assert not batch.ui.batchPageButton.enabled
     runs(batch)
     shown = rows(batch)
     assert (shown[0][0], shown[0][-1]) == ("cut", "failed")
@@ -70,6 +71,11 @@ def test_a_folder_is_segmented_in_the_background_and_listed_worst_first(batch):
     assert [row["case"] for row in written] == [row[0] for row in shown]
     assert (batch.out / "index.html").is_file()
     batch.sees("batch")
+    shown = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()) or True)
+    batch.ui.batchTableButton.click()
+    batch.ui.batchPageButton.click()
+    assert [Path(path).name for path in shown] == ["cases.csv", "index.html"]
 
 
 def test_a_case_opens_ready_to_review_and_is_found_again(batch):
@@ -91,31 +97,31 @@ def test_a_case_opens_ready_to_review_and_is_found_again(batch):
     batch.ui.nextButton.click()
     batch.looks()
     assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == volumes + 4
+    make_model("third", title="Third").save(batch.folder / "shipped" / "third")
+    batch.panel.input.lookForModels()
+    batch.parameters.model = "third"
     batch.ui.batchTable.setCurrentCell(2, 0)
     batch.ui.batchOpenButton.click()
     batch.looks()
-    assert batch.parameters.inputVolume.GetName() == rows(batch)[2][0]
+    assert (batch.parameters.inputVolume.GetName(), batch.parameters.model) == (rows(batch)[2][0], "tiny")
     batch.ui.batchTable.setCurrentCell(1, 0)
     batch.ui.batchOpenButton.click()
     batch.looks()
     assert batch.parameters.inputVolume is volume
     assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == volumes + 8
 
-
-def test_a_case_that_failed_or_whose_image_has_changed_does_not_open(batch):
-    runs(batch)
-    batch.ui.batchTable.setCurrentCell(0, 0)
+    batch.ui.batchTable.setCurrentCell(0, 0)  # one that failed
     assert not batch.ui.batchOpenButton.enabled
     batch.ui.batchTable.cellDoubleClicked.emit(0, 0)
     assert batch.host.dialogs.take() == []
-    name = rows(batch)[1][0]
+    name = rows(batch)[3][0]
     (batch.scans / f"{name}.nii.gz").write_bytes(b"another")
     batch.panel.batch.open(name)
     assert "has changed since it was segmented" in batch.is_told()
     (batch.scans / f"{name}.nii.gz").unlink()
     batch.panel.batch.open(name)
     assert "cannot be found" in batch.is_told()
-    assert batch.parameters.inputVolume is None
+    assert batch.parameters.inputVolume is volume
 
 
 def test_a_pause_lets_the_case_end_and_a_stop_does_not(batch):
@@ -170,7 +176,14 @@ def test_the_folder_of_results_alone_shows_what_is_done_and_start_goes_on(batch)
     assert (batch.out / "cases" / "scan0" / "report.json").stat().st_mtime_ns == stamp
 
 
-def test_what_is_missing_and_another_model_are_said(batch):
+def test_what_is_missing_and_other_options_are_said(batch):
+    other = batch.folder / "other"
+    batch.host.dialogs.answer(str(other))
+    batch.ui.batchFolderButton.click()
+    assert batch.ui.batchFolderLineEdit.text == str(other)
+    assert slicer.app.userSettings().value("CSAMSegment/BatchFolder", "") == str(other)
+    assert slicer.app.userSettings().value("CSAMSegment/BatchResults", "") == str(batch.out)
+    batch.host.dialogs.take()
     batch.ui.batchResultsLineEdit.text = ""
     batch.ui.batchStartButton.click()
     assert batch.is_told() == "Choose a folder for the results."
@@ -241,32 +254,12 @@ def test_a_worker_that_dies_fails_its_case_and_at_the_second_the_batch_stops(bat
     assert batch.ui.batchLabel.text == "3 done, 1 failed, 0 to do"
 
 
-def test_the_folders_are_chosen_in_dialogs_and_remembered(batch):
-    other = batch.folder / "other"
-    other.mkdir()
-    batch.host.dialogs.answer(str(other))
-    batch.ui.batchFolderButton.click()
-    assert batch.ui.batchFolderLineEdit.text == str(other)
-    assert slicer.app.userSettings().value("CSAMSegment/BatchFolder", "") == str(other)
-    assert slicer.app.userSettings().value("CSAMSegment/BatchResults", "") == str(batch.out)
-
-
-def test_table_and_page_are_opened_where_they_are(batch, monkeypatch):
-    shown = []
-    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()) or True)
-    assert not batch.ui.batchPageButton.enabled
-    runs(batch)
-    batch.ui.batchTableButton.click()
-    batch.ui.batchPageButton.click()
-    assert [Path(path).name for path in shown] == ["cases.csv", "index.html"]
-
-
 def test_the_panel_takes_the_batch_with_it(batch):
     batch.makes_the_worker("slow")
     batch.ui.batchStartButton.click()
     batch.until(lambda: "running" in states(batch).values(), "a case under way")
     client = batch.panel.batch.run._client
-    batch.widget.cleanup()
+    batch.panel.batch.close()
     batch.until(lambda: client.process_id is None, "the end of the worker")
 
 
@@ -285,14 +278,3 @@ def test_a_batch_of_the_scene_ends_with_the_scene_and_one_of_a_folder_does_not(b
     batch.until(lambda: "running" in states(batch).values(), "a case under way")
     slicer.mrmlScene.Clear(0)
     batch.until(lambda: not batch.panel.batch.isRunning, "the end of the batch", 20)
-
-
-def test_a_model_of_another_name_is_not_asked_for(batch):
-    runs(batch)
-    make_model("third", title="Third").save(batch.folder / "shipped" / "third")
-    batch.panel.input.lookForModels()
-    batch.parameters.model = "third"
-    batch.looks()
-    batch.panel.batch.open(rows(batch)[1][0])
-    batch.looks()
-    assert batch.parameters.model == "tiny"

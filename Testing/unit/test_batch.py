@@ -192,6 +192,10 @@ def test_results_among_the_cases_and_a_folder_in_use_are_refused(scans, tmp_path
     for out in (scans, scans / "deep" / "out"):
         assert segment(scans, out, model) == 2
         assert "lies in the folder of the cases" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert segment(tmp_path / "empty", tmp_path / "out", model) == 2
+    assert not (scans / "deep").exists()
+    assert not (tmp_path / "out").exists()
     with BatchFolder(tmp_path / "out").locked():
         assert segment(scans, tmp_path / "out", model) == 2
         assert "Another process runs a batch into" in capsys.readouterr().err

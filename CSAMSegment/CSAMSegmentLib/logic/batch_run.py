@@ -110,7 +110,7 @@ class BatchRun:
 
     def poll(self) -> None:
         """Bring the batch forward. Never raises, never waits."""
-        if self._job is None and self.state is State.RUNNING:
+        if self._job is None and self.state not in (State.PAUSED, State.ENDED):
             self._next()
         if self._job is None:
             return
@@ -139,8 +139,8 @@ class BatchRun:
     # What happens -------------------------------------------------------------------------------------------------
 
     def _next(self) -> None:
-        """Send the next case, or the end of the batch where there is none."""
-        if not self._queue:
+        """Send the next case, or, where there is none or the user wants none, the end."""
+        if not self._queue or self.state is not State.RUNNING:
             self._send("batch_end")
             return
         self._case, self._attempts = self._queue.popleft(), 0
@@ -177,14 +177,15 @@ class BatchRun:
             row = unpack_row(reply["row"])
             self._put(row)
             self._case, self._deaths = "", 0 if row.state == DONE else self._deaths
-        self._after(kind)
+        elif kind == "batch_end":
+            self._ended()
 
-    def _after(self, kind: str) -> None:
-        """Go on as the state says, once the worker has nothing to do."""
-        if kind == "batch_end":
-            self.state = State.PAUSED if self.state is State.PAUSING else State.ENDED
-        elif self.state in (State.PAUSING, State.STOPPING):
-            self._send("batch_end")
+    def _ended(self) -> None:
+        """Table and page are whole, and the folder is free."""
+        if self._queue and self.state is not State.STOPPING:  # paused, or paused and resumed meanwhile
+            self.state = State.PAUSED if self.state is State.PAUSING else State.RUNNING
+        else:
+            self.state = State.ENDED
 
     def _listed(self, reply: Mapping[str, Any]) -> None:
         """The worker has told what there is."""
@@ -210,10 +211,10 @@ class BatchRun:
         kind, self._job = self._job.kind, None
         if isinstance(error, Cancelled):
             self._release()
-            if self.state is not State.STOPPING:  # the worker was ended by somebody else
+            if kind == "batch_end":
+                self._ended()
+            elif self.state is not State.STOPPING:  # the worker was ended by somebody else
                 self.state = State.PAUSED
-                return
-            self._after(kind)
         elif kind != "batch_case" or not isinstance(error, WorkerError):
             self._end(None if kind == "batch_end" else error)
         elif self.state is State.STOPPING:

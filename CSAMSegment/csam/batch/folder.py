@@ -78,11 +78,7 @@ class BatchFolder:
         """
         if folder != SCENE:
             folder = Path(folder).resolve()
-            if folder in (self.path.resolve(), *self.path.resolve().parents):
-                raise InputError(
-                    f"The results would be written into {self.path}, which lies in the folder of the cases, and be "
-                    "taken for cases the next time. Choose a folder beside it."
-                )
+            self.check_beside(folder)
         told = {"name": model.name, "version": model.version, "sha256": model.sha256}
         plain = {**asdict(options), "frame": frame}
         wanted = json.loads(json.dumps({"folder": str(folder), "model": told, "options": plain}))
@@ -103,6 +99,14 @@ class BatchFolder:
             files.write_text(self.path / DESCRIPTION, json.dumps({"format": FORMAT, **wanted}, indent=2) + "\n")
         except OSError as error:
             raise _full(self.path, error) from error
+
+    def check_beside(self, folder: Path) -> None:
+        """Raises InputError where this folder lies in that of the cases."""
+        if folder.resolve() in (self.path.resolve(), *self.path.resolve().parents):
+            raise InputError(
+                f"The results would be written into {self.path}, which lies in the folder of the cases, and be taken "
+                "for cases the next time. Choose a folder beside it."
+            )
 
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from running a batch into the folder. Raises InputError where one does."""

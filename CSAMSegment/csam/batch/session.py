@@ -27,6 +27,11 @@ class Session:
 
     def __init__(self, batch: Batch, model: Model):
         self.batch, self.out = batch, BatchFolder(Path(batch.out))
+        self._found = None
+        if batch.folder != SCENE:
+            self.out.check_beside(Path(batch.folder))
+            if self.out.description() is None:  # a folder without cases shall not be written down as a batch
+                self._found = find_cases(Path(batch.folder), batch.channels)
         self._held = ExitStack()
         self._held.enter_context(self.out.locked())
         try:
@@ -39,7 +44,8 @@ class Session:
 
     def find(self) -> tuple[Case, ...]:
         """The cases of the folder. What is there and is no case becomes a fault; faults of what has gone go."""
-        found = find_cases(Path(self.batch.folder), self.batch.channels)
+        found = self._found or find_cases(Path(self.batch.folder), self.batch.channels)
+        self._found = None
         there = {case.name for case in found.cases}
         gone = [name for name, row in self.rows.items() if row.fault and name not in there]
         self.out.forget_faults(gone)
