@@ -47,6 +47,8 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "the rest updated: Done.",
         "filled: Done. Look at slice",
         "taken back",
+        "batch: 3 done, 1 failed, 0 to do",
+        "opened from the batch: Expected Dice",
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said
