@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -278,3 +279,30 @@ def test_a_batch_of_the_scene_ends_with_the_scene_and_one_of_a_folder_does_not(b
     batch.until(lambda: "running" in states(batch).values(), "a case under way")
     slicer.mrmlScene.Clear(0)
     batch.until(lambda: not batch.panel.batch.isRunning, "the end of the batch", 20)
+
+
+def test_a_long_table_is_read_and_shown_in_turns_that_hold_nobody_up(batch, monkeypatch):
+    report = {
+        "source": {"images": ["a.nii"]}, "slices": [{"rank": n + 1, "index": n} for n in range(12)], "case_rank": 0.5,
+        "structures": [{"value": 1, "name": "cavity", "volume_ml": 9, "mean_ml": 9, "low_ml": 8, "high_ml": 10}],
+        "extent": "whole", "warnings": ["Look at it."], "provenance": {"model": {"name": "tiny"}},
+    }  # fmt: skip
+    for number in range(150):
+        folder = batch.out / "cases" / f"case{number:03d}"
+        folder.mkdir(parents=True)
+        (folder / "report.json").write_text(json.dumps(report | {"case_quality": 1 - number / 200}))
+    (batch.out / "batch.json").write_text(json.dumps({"folder": "x", "model": {}, "options": {}}))
+    turns, poll = [], batch.panel.batch._poll
+
+    def measured():
+        start = time.thread_time()
+        poll()
+        turns.append(time.thread_time() - start)
+
+    batch.panel.batch._timer.timeout.disconnect()
+    batch.panel.batch._timer.timeout.connect(measured)
+    batch.panel.batch._read()
+    batch.until(lambda: batch.ui.batchTable.rowCount == 150 and not batch.panel.batch.busy, "all rows")
+    assert [row[0] for row in rows(batch)] == [f"case{number:03d}" for number in reversed(range(150))]
+    assert len(turns) > 10
+    assert sorted(turns)[-2] < 0.05, "processor time of the application's thread, in seconds"

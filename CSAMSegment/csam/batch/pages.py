@@ -23,11 +23,15 @@ body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em;
 h1 { font-size: 1.5em; margin-bottom: .2em; } p.about { color: #555; margin-top: 0; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: #555; }
 th, td { padding: .45em .8em .45em 0; border-bottom: 1px solid #ddd; vertical-align: top; }
-td.number { white-space: nowrap; } td.picture { width: 150px; } img { display: block; border-radius: 3px; }
+img { display: block; border-radius: 3px; }
 td.case { font-weight: 600; overflow-wrap: anywhere; } a { color: inherit; }
 ul { margin: 0; padding-left: 1.1em; } .warning { color: #8a4b00; } .fault { color: #b3261e; }
 small { color: #777; } footer { color: #777; margin: 1.5em 0; }
 """
+HEAD = (
+    '<table>\n<tr><th width=160><th width="17%">Case<th width="15%">Expected Dice'
+    '<th width="24%">Volumes (90 % interval)<th>What to look at</tr>'
+)
 
 
 class Pages:
@@ -99,7 +103,7 @@ def page(out: BatchFolder, rows: Sequence[Row]) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f"<title>{escape(out.path.resolve().name)}: {counts}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
         f"<h1>{counts}, worst first</h1>\n<p class=about>{escape(about)}</p>",
-        "<table>\n<tr><th><th>Case<th>Expected Dice<th>Volumes (90 % interval)<th>What to look at</tr>",
+        HEAD,
         *(_line(out, row) for row in rows),
         f"</table>\n<footer>{NOT_A_DEVICE}</footer>\n</body>\n</html>\n",
     ]
@@ -110,9 +114,9 @@ def _line(out: BatchFolder, row: Row) -> str:
     if row.state == FAULT:
         words = f"<td colspan=3 class=fault>{escape(row.fault)}"
         return f"<tr><td class=picture><td class=case>{escape(row.case)}{words}</tr>"
-    dice = "unknown, for nothing was found" if row.expected_dice is None else f"{row.expected_dice:.2f}"
+    dice = "Nothing was found." if row.expected_dice is None else f"{row.expected_dice:.2f}"
     if row.case_rank is not None and row.expected_dice is not None:
-        dice += f"<br><small>above {row.case_rank:.0%}<br>of the validation scans</small>"
+        dice += f"<br><small>higher than in {100 * row.case_rank:.0f} % of the validation scans</small>"
     volumes = "<br>".join(
         f"{escape(s.name)}: {s.volume_ml:.1f} ml ({s.low_ml:.1f} to {s.high_ml:.1f})" for s in row.structures
     )
@@ -121,10 +125,7 @@ def _line(out: BatchFolder, row: Row) -> str:
     if row.warnings:
         look += f"<ul class=warning>{''.join(f'<li>{escape(warning)}' for warning in row.warnings)}</ul>"
     link = f'<a href="cases/{quote(row.case)}/">{escape(row.case)}</a>'
-    return (
-        f"<tr><td class=picture>{_picture(out, row)}<td class=case>{link}<td class=number>{dice}<td class=number>"
-        f"{volumes}<td>{look}</tr>"
-    )
+    return f"<tr><td class=picture>{_picture(out, row)}<td class=case>{link}<td>{dice}<td>{volumes}<td>{look}</tr>"
 
 
 def _picture(out: BatchFolder, row: Row) -> str:
@@ -133,7 +134,7 @@ def _picture(out: BatchFolder, row: Row) -> str:
     except OSError:
         return ""
     first = f"slice {row.first_slices[0] + 1}" if row.first_slices else "middle slice"
-    return f'<img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{first}" title="{first}">'
+    return f'<img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{first}"><small>{first}</small>'
 
 
 def _number(value: float | None, digits: int) -> str:
