@@ -87,5 +87,16 @@ def in_short(error: BaseException) -> str:
     return re.split(r"\.\s|\.$|\n", str(error).strip())[0][:200] or type(error).__name__
 
 
+def told_of(error: Exception) -> CSAMError:
+    """What a user is told of any error: itself where it was raised on purpose."""
+    if isinstance(error, CSAMError):
+        return error
+    what = f"{type(error).__name__}: {str(error)[:300]}".rstrip(": ")
+    if is_out_of_memory(error):
+        advice = "Close other programs, limit the run to a region, or choose another device."
+        return DeviceError(f"There was not enough memory ({what}). {advice}")
+    return CSAMError(f"Something unexpected went wrong ({what}). The log has the details.")
+
+
 def _says(error: BaseException, words: Iterable[str]) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

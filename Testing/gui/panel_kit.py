@@ -108,7 +108,14 @@ class User:
                 panel.teach._timer,
             )
             self.until(
-                lambda: not (panel.edits.busy or worker.measuring or any(timer.isActive() for timer in timers)),
+                lambda: (
+                    not (
+                        panel.edits.busy
+                        or panel.batch.busy
+                        or worker.measuring
+                        or any(timer.isActive() for timer in timers)
+                    )
+                ),
                 "the end of what follows a change",
             )
         self.host.process_events()

@@ -53,6 +53,8 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "filled: Done. Look at slice",
         "taken back",
         "function: EF 0.0 %",  # the fake worker finds the same everywhere
+        "batch: 3 done, 1 failed, 0 to do",
+        "opened from the batch: Expected Dice",
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said

@@ -48,6 +48,7 @@ class Driver:
         self.edit()
         self.teach()
         self.function()
+        self.batch()
 
     def apply(self) -> None:
         self.ui.applyButton.click()
@@ -279,14 +280,14 @@ class Driver:
         """A beating phantom: its figures, its curve, the way to ED and ES, 3D, and back."""
         from csam.phantom.beat import beating_heart
         from CSAMSegmentLib.logic import function_nodes
-        from CSAMSegmentLib.logic.sample_data import volume_of
         from CSAMSegmentLib.logic.thick_slice_layout import SOLID_IDS
+        from CSAMSegmentLib.logic.volume_geometry import volume_from_image
 
         sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
         sequence.SetIndexName("time")
         sequence.SetIndexUnit("ms")
         for number, phantom in enumerate(beating_heart(7, 6, 0.55, size=128, spacing=(2.5, 2.5, 8.0))):
-            volume = volume_of(phantom.image)
+            volume = volume_from_image(phantom.image, "frame")
             sequence.SetDataNodeAtValue(volume, f"{150 * number}")
             slicer.mrmlScene.RemoveNode(volume)
         browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "beat browser")
@@ -319,6 +320,41 @@ class Driver:
         self.ui.curveCheckBox.click()
         self.settle()
         self.step("the chart of the slices again")
+
+    def batch(self) -> None:
+        """A folder with a damaged file runs in the background, paused once; its worst case opens with its result."""
+        from csam.image.files import write_image
+        from csam.phantom import cine_stack
+
+        scans = self.folder / "scans"
+        scans.mkdir(exist_ok=True)
+        for number in range(3):
+            image = cine_stack(number, slices=6, size=96, spacing=(2.5, 2.5, 8.0)).image
+            write_image(image, scans / f"scan{number}.nii.gz")
+        (scans / "damaged.nii.gz").write_bytes(b"This is no image.")
+        ui, batch = self.ui, self.panel.batch
+        ui.batchCollapsibleButton.collapsed = False
+        ui.batchSceneCheckBox.checked = False
+        ui.batchFolderLineEdit.text, ui.batchResultsLineEdit.text = str(scans), str(self.folder / "results")
+        ui.batchStartButton.click()
+        self.until(lambda: not batch.isRunning or batch.run.counts()[0] > 0, "the first result of the batch", 300)
+        if batch.isRunning:
+            ui.batchPauseButton.click()
+            self.until(lambda: ui.batchStartButton.enabled, "the pause", 120)
+            self.step("paused: " + ui.batchLabel.text)
+            ui.batchStartButton.click()
+        self.until(lambda: not batch.isRunning, "the end of the batch", 600)
+        self.settle()
+        table = ui.batchTable
+        shown = [[table.item(row, column).text() for column in range(5)] for row in range(table.rowCount)]
+        assert [row[-1] for row in shown] == ["failed", "done", "done", "done"], shown
+        self.step("batch: " + ui.batchLabel.text)
+        table.setCurrentCell(1, 0)
+        ui.batchOpenButton.click()
+        self.settle()
+        assert self.panel.parameters.inputVolume.GetName() == shown[1][0]
+        assert ui.sliceTable.rowCount == 6, ui.stageLabel.text
+        self.step("opened from the batch: " + ui.qualityLabel.text)
 
     # What the steps are made of ---------------------------------------------------------------------------------------
 

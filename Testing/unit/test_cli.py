@@ -20,7 +20,10 @@ from csam.model import Label, Model
 from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen_cases
 
-COMMANDS = ("segment", "fill", "train", "train-fill", "calibrate", "evaluate", "convert", "models", "phantom", "worker")
+COMMANDS = (
+    *("segment", "cohort", "fill", "train", "train-fill", "calibrate"),
+    *("evaluate", "convert", "models", "phantom", "worker"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -667,8 +670,8 @@ def test_a_place_that_is_not_there_is_told_before_the_work(place, monkeypatch, c
     assert "Make it first." in capsys.readouterr().err
 
 
-def test_a_folder_is_no_image(place, monkeypatch, capsys, tmp_path):
-    assert segments(place, monkeypatch, "data", tmp_path / "out") == 2
+def test_a_folder_beside_an_image_is_no_channel_of_it(place, monkeypatch, capsys, tmp_path):
+    assert run(place, monkeypatch, "segment", "image.nrrd", "data", "--model", "model", "--out", str(tmp_path)) == 2
     assert "data is a folder; an image file was expected." in capsys.readouterr().err
 
 

@@ -68,9 +68,9 @@ def figures(path) -> dict[str, float]:
         return {row["figure"]: float(row["value"]) for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("source", ["beat.nii.gz", "frames"])
+@pytest.mark.parametrize("source", [("beat.nii.gz",), ("frames", "--series")])
 def test_a_series_gives_frames_tables_and_a_page(place, capsys, source):
-    assert segments(source, "--given", "height=180", "--given", "weight=80") == 0
+    assert segments(*source, "--given", "height=180", "--given", "weight=80") == 0
     out = place / "out"
     found = figures(out / "figures.csv")
     truth = [sitk.GetArrayFromImage(beat_at(n)).sum() for n in range(FRAMES)]
@@ -93,7 +93,7 @@ def test_a_series_gives_frames_tables_and_a_page(place, capsys, source):
 def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
     assert segments("beat.nii.gz") == 0
     assert segments("beat.nii.gz") == 0
-    assert segments("frames") == 2
+    assert segments("frames", "--series") == 2
     assert "holds the result of" in capsys.readouterr().err
 
 
@@ -103,8 +103,10 @@ def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
         (("beat.nii.gz", "--png", "page.png"), "a series gets report.html"),
         (("beat.nii.gz", "--given", "length=3"), "model small takes height, weight, PSA"),
         (("beat.nii.gz", "--given", "height"), "height=VALUE was expected"),
-        (("frames", "beat.nii.gz"), "Give folders, one for each channel, or files"),
-        (("empty",), "holds no image"),
+        (("frames", "beat.nii.gz", "--series"), "takes folders with a file for each frame"),
+        (("frames", "beat.nii.gz"), "for frames, add --series"),
+        (("frames", "--given", "height=180"), "the cases of a folder differ"),
+        (("empty", "--series"), "holds no image"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(place, capsys, line, said):

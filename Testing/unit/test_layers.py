@@ -21,7 +21,7 @@ LAYERS = (
     {"pipeline"},
     {"interactive"},
     {"training"},
-    {"process", "cli", "__main__", *PUBLIC},
+    {"process", "batch", "cli", "__main__", *PUBLIC},
 )
 """Rooms of csam from low to high: each may import its own layer and those before it."""
 

@@ -249,6 +249,10 @@ class CSAMSegmentLogic:
             self._client = self._clientFactory()
         return self._client
 
+    def newClient(self) -> ClientLike:
+        """A client for a worker of its own, for what runs beside the user's work; whoever asks for it closes it."""
+        return self._clientFactory()
+
     @property
     def deviceLost(self) -> str | None:
         """Why the worker's GPU is not used any more, after it failed in two processes; None while it is."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from csam.result import Options
+
 from .texts import tr as _
 
 
@@ -40,3 +42,16 @@ class OverlayKind(Enum):
             OverlayKind.ENTROPY: _("Entropy"),
             OverlayKind.MUTUAL_INFORMATION: _("Mutual information"),
         }[self]
+
+
+def run_options(parameters, region=None) -> Options:
+    """How the parameter node says to run. region: corners as of ``Options``, None for whole images."""
+    return Options(
+        samples=parameters.samples,
+        seed=parameters.seed,
+        device=parameters.device,
+        slice_axis=parameters.sliceAxis.value,
+        region=region,
+        keep_probabilities=parameters.keepProbabilities,
+        test_time_augmentation=parameters.testTimeAugmentation,
+    )

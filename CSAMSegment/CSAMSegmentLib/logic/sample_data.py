@@ -6,13 +6,12 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import slicer
 
 from csam import __version__
 from csam.image.files import replace_file, write_image
 
-from .volume_geometry import RAS_TO_LPS
+from .volume_geometry import volume_from_image
 
 CATEGORY = "CSAMSegment"
 NAME = "CSAM cardiac phantom"
@@ -73,23 +72,7 @@ def make_phantom_nodes(seed: int = 0, **arguments):
     import SimpleITK as sitk
 
     phantom = _stack(seed, **arguments)
-    return volume_of(phantom.image), sitk.GetArrayFromImage(phantom.labels)
-
-
-def volume_of(image):
-    """A phantom's image as a volume node, with a window that suits it."""
-    import SimpleITK as sitk
-
-    to_lps = np.eye(4)
-    to_lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    to_lps[:3, 3] = image.GetOrigin()
-    voxels = sitk.GetArrayFromImage(image)
-    volume = slicer.util.addVolumeFromArray(voxels, RAS_TO_LPS @ to_lps, NAME)
-    volume.CreateDefaultDisplayNodes()
-    low, high = np.percentile(voxels[:: max(1, len(voxels) // 4)], [1, 99.5])
-    volume.GetDisplayNode().AutoWindowLevelOff()
-    volume.GetDisplayNode().SetWindowLevelMinMax(float(low), float(high))
-    return volume
+    return volume_from_image(phantom.image, NAME), sitk.GetArrayFromImage(phantom.labels)
 
 
 @lru_cache(maxsize=1)

@@ -66,6 +66,20 @@ def raster_from_volume(volume) -> Raster:
     return Raster(voxels, spacing.tolist(), (matrix @ start)[:3].tolist(), direction)
 
 
+def volume_from_image(image: sitk.Image, name: str):
+    """A scalar volume node of a three-dimensional image, LPS, with a window over its values."""
+    to_lps = np.eye(4)
+    to_lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    to_lps[:3, 3] = image.GetOrigin()
+    voxels = sitk.GetArrayFromImage(image)
+    volume = slicer.util.addVolumeFromArray(voxels, RAS_TO_LPS @ to_lps, name)
+    volume.CreateDefaultDisplayNodes()
+    low, high = np.percentile(voxels[:: max(1, len(voxels) // 4)], [1, 99.5])
+    volume.GetDisplayNode().AutoWindowLevelOff()
+    volume.GetDisplayNode().SetWindowLevelMinMax(float(low), float(high))
+    return volume
+
+
 def check_volume(volume) -> None:
     """Raise InputError when a node is not a single, non-empty, scalar 3-D image."""
     if volume is None:

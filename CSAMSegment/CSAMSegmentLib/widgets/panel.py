@@ -17,6 +17,7 @@ from ..logic.result_nodes import INPUT, SEGMENTATION
 from ..logic.shown_result import find_result, segmentation_of
 from ..logic.slice_chart import remove_orphans
 from ..logic.texts import tr as _
+from .batch_view import BatchView
 from .correction_watch import EditWatch
 from .filling import Filling
 from .function_view import FunctionView
@@ -60,6 +61,7 @@ class Panel:
         ui.undoFillButton.clicked.connect(self.restorePrevious)
         ui.nextSliceButton.clicked.connect(self.review.first)
         self.trainingCase = TrainingCaseView(ui, self._find, self.input)
+        self.batch = BatchView(ui, logic, self.input, self._onOpened)
         self.function = FunctionView(ui, self._onView)
         self.overlay = OverlayView(self.review.goToSlice, self.function.onPoint)
         # What follows a change is done in steps, so that the application can draw and react in between.
@@ -119,6 +121,7 @@ class Panel:
             self.setParameters(None)
             self.teach.close()
             self.runner.close()
+            self.batch.close()
             for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
                 timer.stop()
             self.edits.stop()
@@ -131,6 +134,7 @@ class Panel:
     def onSceneStartClose(self, *_event) -> None:
         """The scene goes: a run, the worker and all nodes go with it."""
         self._pause()
+        self.batch.onSceneCloses()
         self.runner.forget()
         self.logic.forget()
         self._workerTimer.stop()
@@ -167,7 +171,7 @@ class Panel:
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._parametersTag)
-        self.parameters = self.runner.parameters = parameters
+        self.parameters = self.runner.parameters = self.batch.parameters = parameters
         self._volume = self._chosen = None
         self._state.views, self._state.corrections, self._state.latest = ViewTask.NONE, Corrections(), ""
         if parameters is not None:
@@ -331,6 +335,23 @@ class Panel:
         replaced = output.previous is not None and output.segmentation is corrections.editing
         corrections.replaced = output if replaced else None
         return _("Done. Restore previous brings your corrections back.") if replaced else _("Done.")
+
+    def _onOpened(self, opened) -> None:
+        """Show a case of a batch, as if it had just been segmented."""
+        parameters = self.parameters
+        parameters.model, self._state.latest = opened.model, ""
+        for number, volume in enumerate(opened.volumes[1:], start=2):
+            parameters.parameterNode.SetNodeReferenceID(f"channel{number}", volume.GetID())
+        parameters.segmentation = None  # of the image before
+        parameters.inputVolume = opened.volumes[0]
+        parameters.segmentation = opened.segmentation
+        if opened.uncertainty is not None:
+            parameters.uncertainty = opened.uncertainty
+        self.refresh()
+        self.runner.clear()
+        self.review.restart()
+        self._state.views = ViewTask.ARRANGE
+        self._onModified()
 
     def restorePrevious(self, *_arguments) -> None:
         """Put back what the last run replaced; asks first where corrections would be lost."""

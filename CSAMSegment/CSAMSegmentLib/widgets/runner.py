@@ -12,10 +12,10 @@ import slicer
 
 from csam.errors import Cancelled, CSAMError, WorkerError
 from csam.process.job import BREATH
-from csam.result import Options
 
 from ..logic import texts, torch_install
 from ..logic.map_display import MAPS
+from ..logic.parameters import run_options
 from ..logic.sequence_run import SequenceRun
 from ..logic.texts import tr as _
 from ..logic.volume_geometry import region_from_roi
@@ -188,15 +188,7 @@ class Runner:
     def _makeRun(self):
         parameters = self.parameters
         region, image = parameters.region, parameters.inputVolume
-        options = Options(
-            samples=parameters.samples,
-            seed=parameters.seed,
-            device=parameters.device,
-            slice_axis=parameters.sliceAxis.value,
-            region=region_from_roi(region, image) if region is not None else None,
-            keep_probabilities=parameters.keepProbabilities,
-            test_time_augmentation=parameters.testTimeAugmentation,
-        )
+        options = run_options(parameters, region_from_roi(region, image) if region is not None else None)
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
         browser = self._input.browser
         if browser is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..batch.saved import write_result
 from ..errors import InputError
 from ..image.unknown import UNKNOWN
 from ..interactive.drawing import FillOptions, Structure
 from .files import check_extras, check_place, read_image
-from .segmenting import folder_for, on_cpu_if_lost, progress_bar, summary, write_result
+from .segmenting import folder_for, progress_bar, summary
 
 ALONE = "none"
 """Instead of a model's folder: interpolation alone."""
@@ -18,6 +19,7 @@ ALONE = "none"
 def run_fill(options: argparse.Namespace) -> None:
     from ..interactive.fill import fill
     from ..interactive.fill_model import FillModel
+    from ..pipeline.cpu_fallback import on_cpu_if_lost
 
     if options.png:
         check_extras(["matplotlib"])

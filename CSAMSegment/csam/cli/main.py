@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import Cancelled, CSAMError, InputError, is_out_of_memory
 from ..image.unknown import UNKNOWN
 from ..result import Options
+from .batching import run_cohort
 from .files import SHIPPED, find_model, json_object
 from .filling import ALONE, run_fill, run_train_fill
 from .segmenting import run_segment
@@ -136,17 +137,20 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--seed", type=int, default=0, help="same seed, same device, same result")
         add_device(command)
 
-    command = add("segment", run_segment, "Segment an image: writes labels, error probability, maps and report.json.")
+    command = add(
+        "segment", run_segment, "Segment an image, or every case of a folder; goes on where a folder was stopped."
+    )
     command.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="one file per channel of the model, or a 4-D file of all; a series: 4-D files, or folders of frames",
+        help="one file per channel of the model, or a 4-D file of all; a 4-D file of a series; one folder of cases",
     )
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
     command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
+    command.add_argument("--series", action="store_true", help="the folders hold the frames of one series, a file each")
     command.add_argument(
         "--given",
         action="append",
@@ -155,7 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a number for the model's measures, such as height=178 (cm), weight=80 (kg); once for each",
     )
     command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler: its workers segment the folder")
     add_run_options(command)
+
+    command = add("cohort", run_cohort, "Sum up batches: volumes, expected Dice, warnings and faults.")
+    command.add_argument("folders", nargs="+", metavar="DIR", help="where segment has written a folder's results")
+    command.add_argument("--csv", help="file for the same as a table")
 
     command = add("fill", run_fill, "Fill the slices between the drawn ones: writes the same files as segment.")
     command.add_argument("image", metavar="IMAGE", help="the image that was drawn on")

@@ -1,38 +1,29 @@
-"""csam segment: an image in; labels, maps, report.json and a page out. A series goes to ``sequences``."""
+"""csam segment: an image in; labels, maps, report.json and a page out. See ``sequences`` and ``batching`` for more."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import DeviceLost, InputError
-from ..process.protocol import pack_result
+from ..batch.run import channels_of
+from ..batch.saved import MAPS, REPORT, write_result
+from ..errors import InputError
 from ..result import Options
 from ..sequence.measures import frame_of, measured
+from .batching import run_batch
 from .files import check_extras, check_place, find_model, read_image
 
 
-def run_segment(options: argparse.Namespace) -> None:
-    from ..image import geometry
+def run_segment(options: argparse.Namespace) -> int:
+    """One image; every case of a folder."""
+    from ..pipeline.cpu_fallback import on_cpu_if_lost
     from ..pipeline.input_check import check
     from ..pipeline.segment import segment
     from .sequences import figure_lines, given_numbers, segment_series, series_of
 
-    if options.png:
-        check_extras(["matplotlib"])
-    model = find_model(options.model)
-    given = given_numbers(options.given, model)
-    folders = [path for path in options.images if Path(path).is_dir()] if options.frame is None else []
-    if folders and len(folders) < len(options.images):
-        raise InputError("Folders of frames and files were given. Give folders, one for each channel, or files.")
-    images = [] if folders else [read_image(path, options.frame) for path in options.images]
-    if len(images) == 1 and images[0].GetDimension() == 4 and images[0].GetSize()[3] == len(model.channels):
-        print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
-        images = [geometry.frame(images[0], channel) for channel in range(len(model.channels))]
     run = Options(
         options.samples,
         options.seed,
@@ -41,6 +32,23 @@ def run_segment(options: argparse.Namespace) -> None:
         keep_probabilities=options.probabilities,
         test_time_augmentation=options.test_time_augmentation,
     )
+    folders = [path for path in options.images if Path(path).is_dir()]
+    if folders and not options.series:
+        if len(options.images) > 1:
+            raise InputError("Several folders or files were given. Give one folder of cases; for frames, add --series.")
+        return run_batch(options, run)
+    if options.scheduler:
+        raise InputError("--scheduler is for a folder of cases; one image runs in this process.")
+    if options.series and (options.frame is not None or len(folders) < len(options.images)):
+        raise InputError("--series takes folders with a file for each frame, one for each channel, and no --frame.")
+    if options.png:
+        check_extras(["matplotlib"])
+    model = find_model(options.model)
+    given = given_numbers(options.given, model)
+    read = [] if folders else [read_image(path, options.frame) for path in options.images]
+    images = channels_of(read, len(model.channels))
+    if len(images) > len(read):
+        print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
     sources = [str(Path(path).resolve()) for path in options.images]
     out = folder_for(sources, options.frame, Path(options.out))
     if options.png:
@@ -56,7 +64,7 @@ def run_segment(options: argparse.Namespace) -> None:
     about = {"images": sources, "frame": options.frame}
     if series is not None:
         segment_series(series, model, run, out, about, given, Path(options.images[0]).name)
-        return
+        return 0
     result = on_cpu_if_lost(lambda run: segment(images, model, run, progress=progress_bar()), run)
     measures = measured([frame_of(result)], model.measures, given=given)
     write_result(result, out, about | ({"measures": [asdict(one) for one in measures]} if measures else {}))
@@ -66,37 +74,7 @@ def run_segment(options: argparse.Namespace) -> None:
         draw(images[0], result, options.png, f"{model.title}: {Path(options.images[0]).name}")
     print("\n".join([summary(result, misfits), *figure_lines(measures)]))
     print(f"Written to {out}.")
-
-
-def write_result(result, out: Path, about: dict) -> None:
-    """Writes maps and report.json into a folder. about: what the report tells beside the result."""
-    from ..image import files
-
-    (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
-    for name in MAPS:
-        image, path = getattr(result, name), out / f"{name}.nrrd"
-        path.unlink(missing_ok=True)
-        if image is None:
-            continue
-        try:
-            files.write_image(image, path, compress=True)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-    (out / "report.json").write_text(json.dumps(about | describe(result), indent=2) + "\n")
-
-
-MAPS = ("labels", "error_probability", "entropy", "mutual_information", "probabilities")
-
-
-def on_cpu_if_lost(attempt, run):
-    """The result of an attempt with these options; on the CPU, and said, where a GPU answers this process no more."""
-    try:
-        return attempt(run)
-    except DeviceLost as error:
-        said = f"{error} The run was on the CPU, which is slower."
-        result = attempt(replace(run, device="cpu"))
-        return replace(result, warnings=(*result.warnings, said))
+    return 0
 
 
 def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
@@ -111,7 +89,7 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
         raise InputError(f"A result in {out} would overwrite the image itself. Choose another --out.")
     try:
-        before = files.read_json(out / "report.json")
+        before = files.read_json(out / REPORT)
         of = before.get("images"), before.get("frame")
     except (OSError, ValueError, AttributeError):
         of = None, None
@@ -119,11 +97,6 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
         one = "" if of[1] is None else f", frame {of[1]}"
         raise InputError(f"{out} holds the result of {', '.join(map(str, of[0]))}{one}. Choose another --out.")
     return out
-
-
-def describe(result) -> dict:
-    """A result without its images, as JSON has it."""
-    return pack_result(result)[0]
 
 
 def summary(result, said: Sequence[str] = (), ask: str = "Slices to look at first") -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..batch.saved import write_result
 from ..errors import InputError
 from ..result import Options, Progress
 from ..sequence.measures import Frame, Measured, frame_of, given_names
@@ -62,8 +63,9 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
 
     from ..cardiac import order
     from ..image import files
+    from ..pipeline.cpu_fallback import on_cpu_if_lost
     from ..pipeline.segment import segment
-    from .segmenting import on_cpu_if_lost, progress_bar, write_result
+    from .segmenting import progress_bar
 
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
     found: dict[int, Frame] = {}

@@ -106,6 +106,13 @@ def replace_file(source: str | Path, target: str | Path) -> None:
         pause = min(2 * pause, 0.5)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: a process killed in between leaves what was there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    replace_file(temporary, path)
+
+
 def _is_text(path: str | Path) -> Path:
     """The path. Raises InputError for a name that is no text in UTF-8: SimpleITK ends the whole process for it."""
     try:

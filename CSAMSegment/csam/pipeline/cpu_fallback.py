@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from ..errors import CSAMError, in_short, is_out_of_memory
+from ..errors import CSAMError, DeviceLost, in_short, is_out_of_memory
 from ..network.devices import check_answers
+from ..result import Result
 
 
 def on_the_cpu(error: BaseException) -> str:
@@ -28,6 +32,16 @@ def network_on(model, device: str) -> tuple[torch.nn.Module, str, list[str]]:
             raise
         check_answers(device, in_short(error))
         return model.network("cpu"), "cpu", [on_the_cpu(error)]
+
+
+def on_cpu_if_lost(attempt: Callable[[Any], Result], options: Any) -> Result:
+    """The result of an attempt with these options; on the CPU, and said, where a GPU answers this process no more."""
+    try:
+        return attempt(options)
+    except DeviceLost as error:
+        said = f"{error} The run was on the CPU, which is slower."
+        result = attempt(replace(options, device="cpu"))
+        return replace(result, warnings=(*result.warnings, said))
 
 
 def copied_to_the_cpu(network: torch.nn.Module) -> torch.nn.Module:

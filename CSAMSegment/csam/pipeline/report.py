@@ -34,7 +34,7 @@ def draw(image: sitk.Image, result: Result, path: str | Path, title: str, truth:
     scores = sorted(result.slices, key=lambda s: s.index, reverse=oriented.flips[0])
     places = {score.index: (len(picture) - 1 - score.index if oriented.flips[0] else score.index) for score in scores}
     shown = _chosen(scores)
-    rows, columns = _window((labels > 0) | (error > 0.2), spacing)
+    rows, columns = window_of((labels > 0) | (error > 0.2), spacing)
     across = min(range(min(3, len(shown)), 7), key=lambda n: (-(-len(shown) // n) * n - len(shown), abs(n - 5)))
     down = -(-len(shown) // across)
     words = "; ".join(
@@ -113,7 +113,7 @@ def _chosen(scores: list) -> list:
     return [s for s in scores if s.index in kept]
 
 
-def _window(mask: np.ndarray, spacing: list[float]) -> tuple[slice, slice]:
+def window_of(mask: np.ndarray, spacing: list[float]) -> tuple[slice, slice]:
     """Rows and columns that hold the mask (S, H, W) and a margin; all of them when it is empty."""
     ranges = []
     for axis in (1, 2):

@@ -43,9 +43,9 @@ Image = sitk.Image | Raster
 Images = Mapping[str, Image] | Sequence[Image] | Image
 """One image a channel of the model, in its order."""
 
-SENT_AGAIN = ("segment", "fill", "load")
+SENT_AGAIN = ("segment", "fill", "load", "batch_case")
 """Requests that are sent to another worker after their GPU has stopped to answer."""
-WITH_OPTIONS = ("segment", "fill")
+WITH_OPTIONS = ("segment", "fill", "batch_case")
 AGAIN = "Starting anew after a failure of the GPU"
 GAVE_UP = "The GPU failed twice, the second time in a new process: the run was on the CPU, which is slower. {reason}"
 

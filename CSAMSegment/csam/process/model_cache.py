@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..batch.run import Batch
+    from ..batch.session import Session
 
 MODELS_KEPT = 2
 """Models that stay loaded, the latest ones."""
@@ -17,6 +21,7 @@ class ModelCache:
         self._models: dict[Path, tuple[Any, Any]] = {}
         self._fillers: dict[Path | None, Any] = {}
         self._memory: tuple[Any, dict] = (None, {})
+        self._session: Session | None = None
 
     def filler(self, path: str | None) -> Any:
         """The network that fills slices: the shipped one where no folder is named."""
@@ -34,6 +39,21 @@ class ModelCache:
         if self._memory[0] != (case, model):
             self._memory = ((case, model), {})
         return self._memory[1]
+
+    def batch(self, batch: Batch) -> Session:
+        """The batch that is under way; one into another folder ends it."""
+        from ..batch.session import Session
+
+        if self._session is None or self._session.out.path != Path(batch.out):
+            self.end_batch()
+            self._session = Session(batch, self.get(batch.model))
+        return self._session
+
+    def end_batch(self) -> None:
+        """Ends the batch that is under way, if there is one: its table and its page are whole then."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def get(self, path: str) -> Any:
         from ..model import Model

@@ -15,6 +15,9 @@ fill       images (one a channel, "drawn", perhaps     progress …, result: res
            "found"), structures (value, name),
            options, case, model (a folder; the shipped
            one where none is named)
+batch      batch, options                              result: cases, waiting, rows (``csam.process.batching``)
+batch_case batch, options, case; images, or fault       progress …, result: row
+batch_end                                              result: table and page are whole, the folder is free
 train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
            fine_tune, split, fold
 cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
@@ -37,7 +40,6 @@ import multiprocessing
 import os
 import platform
 import queue
-import re
 import sys
 import threading
 import time
@@ -47,8 +49,9 @@ from typing import Any, BinaryIO
 
 import csam
 
-from ..errors import Cancelled, CSAMError, DeviceError, DeviceLost, WorkerError, in_short, is_out_of_memory
+from ..errors import Cancelled, DeviceLost, WorkerError, told_of
 from ..result import Progress
+from . import batching
 from .model_cache import ModelCache
 from .protocol import (
     PipeClosed,
@@ -61,6 +64,7 @@ from .protocol import (
     unpack_options,
     write_frame,
 )
+from .torch_import import TorchMissing, import_torch, lost_device
 
 EXIT_GRACE = 0.5
 """Seconds that a run gets to notice that the worker ends."""
@@ -148,7 +152,7 @@ class Worker:
                 raise Cancelled()
             handler(request, self._models)
         except Exception as error:
-            error = _lost_device(error, request.device) or error
+            error = lost_device(error, request.device) or error
             request.reply("error", **_describe(error))
             if isinstance(error, DeviceLost):
                 _leave(EXIT_DEVICE_LOST)
@@ -217,9 +221,9 @@ def _hello(request: Request, models: ModelCache) -> None:
     """Importing torch is part of the answer, so that the first run is warm."""
     torch, reason, missing = None, None, False
     try:
-        torch = _import_torch().__version__
+        torch = import_torch().__version__
     except WorkerError as error:
-        reason, missing = str(error), isinstance(error, _TorchMissing)
+        reason, missing = str(error), isinstance(error, TorchMissing)
     try:
         devices, unusable = importlib.import_module("csam.network.devices").survey()
     except Exception:
@@ -240,7 +244,7 @@ def _hello(request: Request, models: ModelCache) -> None:
 
 def _load(request: Request, models: ModelCache) -> None:
     """The model is warm afterwards, and how fast it runs is known."""
-    _import_torch()
+    import_torch()
     from ..network.devices import choose_device
     from ..pipeline.run_time import measure
 
@@ -250,7 +254,7 @@ def _load(request: Request, models: ModelCache) -> None:
 
 
 def _segment(request: Request, models: ModelCache) -> None:
-    _import_torch()
+    import_torch()
     from ..pipeline.segment import segment
 
     options = unpack_options(request.header.get("options") or {})
@@ -262,7 +266,7 @@ def _segment(request: Request, models: ModelCache) -> None:
 
 def _fill(request: Request, models: ModelCache) -> None:
     """The images: one a channel, then "drawn" and, where a result is to be updated, "found"."""
-    _import_torch()
+    import_torch()
     from ..interactive.drawing import Structure
     from ..interactive.fill import fill
 
@@ -290,12 +294,11 @@ def _fill(request: Request, models: ModelCache) -> None:
     request.reply("result", images, result=fields)
 
 
-OLDEST_TORCH = (2, 4)
 TRAIN_OPTIONS = ("extra", "card", "device", "fine_tune", "split", "fold")
 
 
 def _train(request: Request, models: ModelCache) -> None:
-    _import_torch()
+    import_torch()
     from ..training.train import train
 
     plan = request.header.get("plan") or {}
@@ -310,64 +313,17 @@ HANDLERS: dict[str, Callable[[Request, ModelCache], None]] = {
     "load": _load,
     "segment": _segment,
     "fill": _fill,
+    "batch": batching.begin,
+    "batch_case": batching.run_case,
+    "batch_end": batching.end,
     "train": _train,
 }
-
-
-class _TorchMissing(WorkerError):
-    """There is no torch, or one that is too old: an installation helps."""
-
-
-def _import_torch():
-    python = f"the Python that runs the worker ({sys.executable}, Python {platform.python_version()})"
-    remedy = "Install it there (in 3D Slicer with the PyTorch extension, elsewhere with pip install torch)"
-    try:
-        torch = importlib.import_module("torch")
-    except Exception as error:  # a damaged install raises OSError, RuntimeError and others
-        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-            raise _TorchMissing(
-                f"PyTorch is not installed for {python}. {remedy}, or set another worker command."
-            ) from error
-        raise WorkerError(
-            f"PyTorch is installed for {python}, but cannot be imported: {error}. Uninstall it (in 3D Slicer in the "
-            "module PyTorch Utils, then restart Slicer), and install it again."
-        ) from error
-    version = getattr(torch, "__version__", "")
-    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_TORCH:
-        oldest = ".".join(map(str, OLDEST_TORCH))
-        raise _TorchMissing(f"PyTorch {version} of {python} is too old; {oldest} or newer is needed. {remedy}.")
-    return torch
-
-
-def _lost_device(error: Exception, device: str) -> DeviceLost | None:
-    """A failure that nobody foresaw may be that of a GPU: it is, where one that was to be used answers no more."""
-    foreseen = isinstance(error, CSAMError) or not isinstance(error, RuntimeError) or is_out_of_memory(error)
-    if foreseen or device == "cpu" or "torch" not in sys.modules:
-        return None
-    try:
-        devices = importlib.import_module("csam.network.devices")
-        usable, unusable = devices.survey()
-        for wanted in (entry["id"] for entry in (*usable, *unusable)):
-            if device == "auto" or wanted.split(":")[0] == device.split(":")[0]:
-                devices.check_answers(wanted, in_short(error))
-    except DeviceLost as lost:
-        lost.__cause__ = error
-        return lost
-    except Exception:
-        traceback.print_exc()
-    return None
 
 
 def _describe(error: Exception) -> dict[str, str]:
     """The fields of an error frame for any exception."""
     detail = "".join(traceback.format_exception(error))
-    if isinstance(error, CSAMError):
-        return pack_error(error, detail)
-    what = f"{type(error).__name__}: {str(error)[:300]}".rstrip(": ")
-    if is_out_of_memory(error):
-        advice = "Close other programs, limit the run to a region, or choose another device."
-        return pack_error(DeviceError(f"There was not enough memory ({what}). {advice}"), detail)
-    return pack_error(CSAMError(f"Something unexpected went wrong ({what}). The log has the details."), detail)
+    return pack_error(told_of(error), detail)
 
 
 def _leave(code: int) -> None:

@@ -10,14 +10,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..image.files import replace_file
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: a process killed in between leaves what was there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    replace_file(temporary, path)
+from ..image.files import replace_file, write_text
 
 
 def write_log(history: Sequence[dict], path: Path) -> None:

@@ -5,25 +5,21 @@ Step: prepare.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..errors import InputError
-from ..image.files import read_json
-from .learning_curve import write_text
+from ..image.files import read_json, write_text
+from ..image.lock import lock
 from .plan import Plan
 from .prepare import Preparation
 
 SPLITS = "splits_final.json"
 """The folds of a cross-validation, as nnU-Net writes and reads them; its folder has this and no split of its own."""
-HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-"""What the system says of a lock that another process has."""
 
 
 def check_folder(prepared: Preparation, out: Path) -> None:
@@ -49,35 +45,12 @@ def reserved_for(prepared: Preparation, out: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keeps every other process from training in the folder; however this one ends, the system lets go of it.
-
-    Raises InputError where another one is at it. A file system without locks is taken to have no second user.
-    """
+def locked(out: Path) -> AbstractContextManager[None]:
+    """Keeps every other process from training in the folder. Raises InputError where another one is at it."""
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / "training.lock", "ab") as file:
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno in HELD:
-                raise InputError(
-                    f"Another process is training in {out}. Wait for its end, or choose another --out."
-                ) from error
-        yield
-
-
-def _lock(file: BinaryIO) -> None:
-    """Raises OSError at once where it cannot be had; closing the file gives it back."""
-    if os.name == "nt":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock(
+        out / "training.lock", f"Another process is training in {out}. Wait for its end, or choose another --out."
+    )
 
 
 def begin_cross_validation(parts: Mapping[str, Preparation], splits: list[dict[str, list[str]]], out: Path) -> None:
