@@ -104,7 +104,7 @@ def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
         (("beat.nii.gz", "--given", "length=3"), "model small takes height, weight, PSA"),
         (("beat.nii.gz", "--given", "height"), "height=VALUE was expected"),
         (("frames", "beat.nii.gz", "--series"), "takes folders with a file for each frame"),
-        (("frames", "beat.nii.gz"), "for frames, add --series"),
+        (("frames", "beat.nii.gz"), "frames is a folder; an image file was expected"),
         (("frames", "--given", "height=180"), "the cases of a folder differ"),
         (("empty", "--series"), "holds no image"),
     ],

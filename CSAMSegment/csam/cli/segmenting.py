@@ -33,9 +33,7 @@ def run_segment(options: argparse.Namespace) -> int:
         test_time_augmentation=options.test_time_augmentation,
     )
     folders = [path for path in options.images if Path(path).is_dir()]
-    if folders and not options.series:
-        if len(options.images) > 1:
-            raise InputError("Several folders or files were given. Give one folder of cases; for frames, add --series.")
+    if folders and len(options.images) == 1 and not options.series:
         return run_batch(options, run)
     if options.scheduler:
         raise InputError("--scheduler is for a folder of cases; one image runs in this process.")
@@ -45,7 +43,7 @@ def run_segment(options: argparse.Namespace) -> int:
         check_extras(["matplotlib"])
     model = find_model(options.model)
     given = given_numbers(options.given, model)
-    read = [] if folders else [read_image(path, options.frame) for path in options.images]
+    read = [] if options.series else [read_image(path, options.frame) for path in options.images]
     images = channels_of(read, len(model.channels))
     if len(images) > len(read):
         print(f"The volumes of the 4-D image are taken to be {', '.join(channel.name for channel in model.channels)}.")
@@ -53,7 +51,7 @@ def run_segment(options: argparse.Namespace) -> int:
     out = folder_for(sources, options.frame, Path(options.out))
     if options.png:
         check_place(options.png)
-    series = series_of(images, folders, read_image)
+    series = series_of(images, folders if options.series else [], read_image)
     if series is not None:
         if options.png:
             raise InputError("--png shows one image; a series gets report.html. Leave it out, or give --frame.")
