@@ -2,9 +2,9 @@
 
     python Testing/bench/recalibrate.py DATASET --folds OUT --model MODEL --note "…" --out calibrated
 
-Every fold's model measures the patients that are unseen to it; OUT gets the figures. MODEL takes the calibration over.
-Its own figures, and its calibration for test-time augmentation, stay as they are; --note is added to their note in the
-card: how the models of the folds differ from MODEL.
+Every fold's model measures the patients that are unseen to it; OUT gets the figures. MODEL takes the calibration over,
+and the figures if it has none. Figures of its own, and its calibration for test-time augmentation, stay as they are;
+--note is added to their note in the card: how the models of the folds differ from MODEL.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def main() -> None:
         measured, used = measured + evaluate(own, unseen, Options(device="cpu")), used + 1
     how = f"Cross-validated by the models of {used} folds, each on the patients that are unseen to it. {options.note}"
     done = calibrated_from(model, measured, options.out, how.strip())
-    metrics = {**model.metrics, "note": f"{model.metrics.get('note', '')} {options.note}".strip()}
+    before = model.metrics or done.metrics
+    metrics = {**before, "note": f"{before.get('note', '')} {options.note if model.metrics else ''}".strip()}
     own = replace(model, calibration=done.calibration, metrics=metrics)
     own.save(options.out / "model")
     write_card(own, options.out / "model")

@@ -63,10 +63,10 @@ def not_found(name: str) -> str:
 
 
 def left_out(name: str, share: float) -> str:
-    """A good part of a structure lay apart from its largest piece."""
+    """A good part of a structure lay apart from its largest piece, or outside the structure that surrounds it."""
     return (
-        f"{share:.0%} of what was found as {name} was not connected with its largest piece and was left out. Check "
-        "that the right piece was kept."
+        f"{share:.0%} of what was found as {name} lay apart from the rest of it and was left out. Check that the right "
+        "part was kept."
     )
 
 
