@@ -31,8 +31,8 @@ from ..interactive.drawing import FillOptions
 from ..model.json_fields import refuse_unknown
 from ..result import Options, Result, SliceScore, StructureVolume
 
-HEADER_LIMIT = 16 << 20
-"""Longest header line, in bytes: the rows of some ten thousand cases."""
+HEADER_LIMIT = 2 << 20
+"""Longest header line, in bytes: the rows of some three thousand cases of a batch."""
 
 PAYLOAD_LIMIT = 64 << 30
 """Most raw bytes that one frame may announce."""
