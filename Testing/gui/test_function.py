@@ -207,3 +207,24 @@ def test_what_belongs_to_a_segmentation_goes_with_it(heart):
     function_nodes.remove_orphans(slicer.mrmlScene)
     roles = {node.GetAttribute("CSAMSegment.Role") for node in slicer.util.getNodesByClass("vtkMRMLNode")}
     assert not {role for role in roles if role and role.startswith("function")}
+
+
+def test_a_correction_of_end_diastole_changes_curve_and_figures_and_its_undoing_brings_them_back(heart):
+    heart.applies("oracle")
+    before = figures(heart)
+    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
+    [segment] = segmentation.GetSegmentation().GetSegmentIDs()
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
+    smaller = voxels.copy()
+    smaller[: len(smaller) // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    heart.looks()
+    record = heart.panel.function._record
+    assert record.edits[0][1] == pytest.approx(smaller.sum() * 0.3)
+    table = function_nodes.find(segmentation, function_nodes.CURVE).GetTable()
+    assert table.GetValueByName(0, "volume (ml)").ToDouble() == pytest.approx(smaller.sum() * 0.3)
+    assert figures(heart) != before
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation, segment, volume)
+    heart.looks()
+    assert heart.panel.function._record.edits == {}
+    assert figures(heart) == before

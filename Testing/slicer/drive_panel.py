@@ -298,27 +298,25 @@ class Driver:
         self.settle()
         self.ui.applyButton.click()
         self.until(lambda: not self.panel.isRunning, "the results of the sequence", 600)
-        self.settle()
-        assert self.ui.functionTable.rowCount >= 4, self.ui.stageLabel.text
+        self.until(lambda: self.ui.functionTable.rowCount >= 4, "the figures", 30)
         segmentation = self.panel.parameters.segmentation
         chart = function_nodes.find(segmentation, function_nodes.CHART)
-        assert slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+        view = slicer.app.layoutManager().plotWidget(0).mrmlPlotViewNode()
+        self.until(lambda: view.GetPlotChartNodeID() == chart.GetID(), "the curve in the chart", 30)
         row = next(r for r in range(4) if "(EF)" in self.ui.functionTable.item(r, 0).text())
         self.step("function: EF " + self.ui.functionTable.item(row, 1).text())
         self.ui.endSystoleButton.click()
-        self.settle()
         wanted = self.ui.endSystoleButton.text.rpartition(" ")[2]
         assert browser.GetSelectedItemNumber() + 1 == int(wanted), f"Image {wanted} was to be shown"
         self.step(self.ui.endSystoleButton.text)
         self.ui.show3DCheckBox.click()
-        self.settle()
-        assert slicer.app.layoutManager().layout in SOLID_IDS.values()
+        self.until(lambda: slicer.app.layoutManager().layout in SOLID_IDS.values(), "the layout with 3D", 30)
         self.step("3D")
         self.ui.show3DCheckBox.click()
         self.panel.function.report(self.folder / "report.html")
         assert "Ejection fraction" in (self.folder / "report.html").read_text(encoding="utf-8")
         self.ui.curveCheckBox.click()
-        self.settle()
+        self.until(lambda: view.GetPlotChartNodeID() != chart.GetID(), "the chart of the slices", 30)
         self.step("the chart of the slices again")
 
     def batch(self) -> None:

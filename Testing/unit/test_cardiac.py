@@ -56,6 +56,14 @@ def test_a_frame_that_jumps_is_implausible_and_is_neither_phase(factor):
         assert abs(curve.volumes_ml[curve.end_systole] - 70) < 3
 
 
+def test_a_frame_that_was_corrected_is_believed():
+    volumes = beat(20, 0.5)
+    volumes[0] = 190
+    assert curve_of(volumes).implausible == (0,)
+    curve = curve_of(volumes, trusted=[0])
+    assert (curve.end_diastole, curve.implausible) == (0, ())
+
+
 def test_frames_beside_one_that_jumps_are_not_implausible_for_it():
     volumes = beat(20, 0.5)
     volumes[7] = 250
@@ -109,7 +117,7 @@ def test_the_figures_are_those_of_the_formulas():
 def test_without_a_calibration_stroke_volume_and_fraction_have_no_interval():
     found = {f.name: f for f in ventricular_function(volume(150, 140, 160), volume(60, 54, 66))}
     assert found["EF"].low is None
-    assert found["EF"].text == "60.0 % (interval not calibrated)"
+    assert found["EF"].text == "60.0 % (no interval)"
     nothing = {f.name: f for f in ventricular_function(volume(0, 0, 5), volume(0, 0, 5), factors={"EF": 1.0})}
     assert nothing["EF"].text == "not known"
 

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import zlib
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_the_page_shows_figures_curve_pictures_and_warnings_and_loads_nothing():
     assert "Heart &amp; more" in page
     assert "&lt;slice&gt; 2" in page
     assert "Ejection fraction" in page
-    assert "not calibrated" in page
+    assert "<td>none</td>" in page
     assert "must not be used to diagnose" in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     svg = ElementTree.fromstring(curve_svg(series, found[0]))
@@ -154,3 +155,20 @@ def test_a_record_comes_back_as_it_was_and_a_strange_one_is_refused():
     for text in ("", "{}", "[1]", to_json(fewer).replace('"cavity"', '"hole"')):
         with pytest.raises(InputError, match="Segment the series again"):
             from_json(text)
+
+
+def test_a_corrected_phase_counts_as_it_is_now_and_its_figures_have_no_interval():
+    series = tuple(frames(20))
+    kept = Record("Heart", (), series, (FUNCTION,), {"EF": 0.5, "SV": 0.3})
+    [before] = kept.found
+    changed = from_json(to_json(replace(kept, edits={0: {1: 150.0}})))
+    [after] = changed.found
+    figures = {figure.name: figure for figure in after.figures}
+    assert (figures["EDV"].value, figures["EDV"].low) == (150, None)
+    assert figures["EF"].low is None
+    assert "frame 1 was corrected" in changed.said[0]
+    rows = [*csv.DictReader(io.StringIO(csv_text(VOLUMES, volume_rows(changed.now, changed.found))))]
+    assert [(row["volume (ml)"], row["low (ml)"], row["edited"]) for row in rows[:1]] == [("150", "", "yes")]
+    assert rows[2]["edited"] == ""
+    [elsewhere] = replace(kept, edits={10: {2: 5.0}}).found  # neither phase
+    assert elsewhere.figures == before.figures

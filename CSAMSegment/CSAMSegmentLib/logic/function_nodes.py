@@ -82,7 +82,7 @@ def figures_table(found) -> vtk.vtkTable:
 
 def curve_table(record: Record, curved: Measured) -> vtk.vtkTable:
     """A row for each frame. ED, ES and implausible hold the volume where the frame is that, else NaN."""
-    volumes = [frame.structure(curved.structure) for frame in record.frames]
+    volumes = [frame.structure(curved.structure) for frame in record.now]
 
     def only(wanted) -> list[float]:
         return [
@@ -179,7 +179,7 @@ def _chart(transaction, segmentation, curve, name: str, record: Record, curved: 
 def _fit(chart, record: Record, curved: Measured) -> None:
     places = _places(record)[0]
     margin = 0.03 * (max(places) - min(places)) or 0.5
-    highest = max(frame.structure(curved.structure).high_ml for frame in record.frames)
+    highest = max(frame.structure(curved.structure).high_ml for frame in record.now)
     for axis, low, high in (("X", min(places) - margin, max(places) + margin), ("Y", 0.0, 1.08 * highest or 1.0)):
         getattr(chart, f"Set{axis}AxisRangeAuto")(False)
         getattr(chart, f"Set{axis}AxisRange")(low, high)

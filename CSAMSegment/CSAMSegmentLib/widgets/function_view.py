@@ -75,6 +75,19 @@ class FunctionView:
         """A run over a sequence has ended: its curve is to be seen."""
         self._ui.curveCheckBox.checked = True
 
+    def onEdits(self, volumes: dict[int, float]) -> None:
+        """A user has corrected structures of the image that is shown: their volumes, in ml by label value."""
+        browser = sequence_browser(self._result.segmentation) if self._record is not None else None
+        if browser is None:
+            return
+        frame = browser.GetSelectedItemNumber()
+        edits = {**self._record.edits, frame: volumes} if volumes else {**self._record.edits}
+        if not volumes:
+            edits.pop(frame, None)
+        if edits != self._record.edits:
+            function_nodes.write_record(replace(self._record, edits=edits), self._result.segmentation)
+            self.show(self._result)
+
     def onPoint(self, series, row: int) -> None:
         """A point of a chart was clicked: to its frame."""
         frame = function_nodes.frame_of_point(series, row)
@@ -156,7 +169,7 @@ class FunctionView:
         path, found = Path(path), self._record.found
         frames = path.with_name(f"{path.stem} volumes{path.suffix}")
         self._write(path, csv_text(FIGURES, figure_rows(found)))
-        self._write(frames, csv_text(VOLUMES, volume_rows(self._record.frames, found)))
+        self._write(frames, csv_text(VOLUMES, volume_rows(self._record.now, found)))
 
     def report(self, path) -> None:
         """Write the page to a file; an error is shown."""

@@ -261,6 +261,7 @@ class Panel:
 
     def _onEdits(self, volumes: dict[int, float]) -> None:
         self.result.showEdits(volumes)
+        self.function.onEdits(volumes)
         self.filling.show(self._find())
 
     def _onGo(self) -> None:

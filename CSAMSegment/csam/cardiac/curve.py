@@ -7,7 +7,7 @@ a frame is implausible if its volume is far from what the frames before and afte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +44,8 @@ class Curve:
     cyclic: bool
 
 
-def curve_of(volumes_ml: Sequence[float]) -> Curve:
-    """The curve of two frames or more.
+def curve_of(volumes_ml: Sequence[float], trusted: Collection[int] = ()) -> Curve:
+    """The curve of two frames or more. trusted: frames, from 0, that a user has corrected: none of them is implausible.
 
     Raises InputError for fewer, for a volume that is no number from 0, and where no frame shows any.
     """
@@ -57,15 +57,15 @@ def curve_of(volumes_ml: Sequence[float]) -> Curve:
     if not volumes.any():
         raise InputError("No frame shows the structure: it has no curve.")
     cyclic = _is_cyclic(volumes)
-    clean, implausible = _without_jumps(volumes, cyclic)
+    clean, implausible = _without_jumps(volumes, cyclic, trusted)
     smooth = _running_mean(clean, cyclic)
-    trusted = [frame for frame in range(len(volumes)) if frame not in implausible]
+    plausible = [frame for frame in range(len(volumes)) if frame not in implausible]
     return Curve(
         tuple(volumes.tolist()),
         tuple(smooth.tolist()),
         tuple(sorted(implausible)),
-        max(trusted, key=lambda frame: smooth[frame]),
-        min(trusted, key=lambda frame: smooth[frame]),
+        max(plausible, key=lambda frame: smooth[frame]),
+        min(plausible, key=lambda frame: smooth[frame]),
         cyclic,
     )
 
@@ -87,21 +87,23 @@ def _is_cyclic(volumes: np.ndarray) -> bool:
     return bool(len(volumes) >= FEWEST and abs(volumes[0] - volumes[-1]) <= RETURN * steps.max())
 
 
-def _without_jumps(volumes: np.ndarray, cyclic: bool) -> tuple[np.ndarray, set[int]]:
+def _without_jumps(volumes: np.ndarray, cyclic: bool, trusted: Collection[int]) -> tuple[np.ndarray, set[int]]:
     """The volumes with those of implausible frames replaced, and these frames: the one that stands out most, again and
     again; a frame beside one looks odd only until that one is replaced."""
-    clean, implausible = volumes.copy(), set()
+    implausible = set()
     if len(volumes) < FEWEST:
-        return clean, implausible
+        return volumes.copy(), implausible
+    clean = _filled(volumes, {*trusted}, cyclic)  # a correction tells nothing of the frames beside it
     while len(implausible) < MOST * len(volumes):
         difference = np.abs(clean - _told_by_neighbours(clean, cyclic))
-        difference[[*implausible]] = 0
+        difference[[*implausible, *trusted]] = 0
         worst = int(difference.argmax())
         limit = max(LIMIT * np.sort(clean)[-2], NOISE * float(np.median(difference)))
         if difference[worst] <= limit:
+            clean[[*trusted]] = volumes[[*trusted]]
             return clean, implausible
         implausible.add(worst)
-        clean = _filled(clean, implausible, cyclic)
+        clean = _filled(clean, {*implausible, *trusted}, cyclic)
     return volumes.copy(), set()
 
 
@@ -118,8 +120,10 @@ def _filled(volumes: np.ndarray, missing: set[int], cyclic: bool) -> np.ndarray:
     """The volumes with those of some frames interpolated between the others."""
     count = len(volumes)
     known = np.array([frame for frame in range(count) if frame not in missing])
-    places = np.array(sorted(missing))
+    places = np.array(sorted(missing), int)
     filled = volumes.copy()
+    if not len(known) or not len(places):
+        return filled
     filled[places] = np.interp(places, known, volumes[known], period=count if cyclic else None)
     return filled
 

@@ -56,7 +56,7 @@ class Figure:
             return "not known"
         digits = 1 if abs(self.value) >= 1 else 2
         low, high = ("unknown" if one is None else f"{one:.{digits}f}" for one in (self.low, self.high))
-        inside = "interval not calibrated" if self.low is None else f"{low} to {high}"
+        inside = "no interval" if self.low is None else f"{low} to {high}"
         return f"{self.value:.{digits}f} {self.unit} ({inside})"
 
 

@@ -13,7 +13,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..cardiac import Curve, Figure, body_surface_area, curve_of, ventricular_function
 from ..errors import InputError
@@ -30,13 +30,15 @@ END_DIASTOLE, END_SYSTOLE = "ED", "ES"
 class Frame:
     """One image of a series. index: from 0. time: of its place in the series, as "40 ms"; empty where not known.
 
-    case_quality: the expected Dice, None where not known.
+    case_quality: the expected Dice, None where not known. edited: label values of structures that a user has corrected:
+    their volume is that of the correction, and has no interval.
     """
 
     index: int
     structures: tuple[StructureVolume, ...]
     time: str = ""
     case_quality: float | None = None
+    edited: tuple[int, ...] = ()
 
     def structure(self, value: int) -> StructureVolume | None:
         return next((one for one in self.structures if one.value == value), None)
@@ -64,6 +66,18 @@ CONVENTION = (
     "End diastole and end systole are the frames with the largest and the smallest cavity. Papillary muscles and "
     "trabeculae count as cavity; mass is that of the myocardium without them, at 1.05 g/ml."
 )
+
+
+def with_edits(frame: Frame, volumes_ml: Mapping[int, float]) -> Frame:
+    """The frame with volumes after a user's corrections, by label value; the ends of their intervals are the volume."""
+    structures = tuple(
+        replace(one, **dict.fromkeys(("volume_ml", "low_ml", "high_ml"), volumes_ml[one.value]))
+        if one.value in volumes_ml
+        else one
+        for one in frame.structures
+    )
+    edited = tuple(one.value for one in frame.structures if one.value in volumes_ml)
+    return replace(frame, structures=structures, edited=edited)
 
 
 def frame_of(result: Result, index: int = 0, time: str = "") -> Frame:
@@ -97,7 +111,8 @@ def _function(frames, measure: Measure, factors, given) -> Measured | None:
     volumes = [frame.structure(cavity) for frame in frames]
     if len(frames) < 2 or None in volumes or not any(one.volume_ml for one in volumes):
         return None
-    curve = curve_of([one.volume_ml for one in volumes])
+    corrected = [place for place, frame in enumerate(frames) if cavity in frame.edited]
+    curve = curve_of([one.volume_ml for one in volumes], corrected)
     ed, es = curve.end_diastole, curve.end_systole
     muscle = measure.structures.get("myocardium")
     myocardium = frames[ed].structure(muscle) if muscle is not None else None
@@ -105,14 +120,18 @@ def _function(frames, measure: Measure, factors, given) -> Measured | None:
     if HEIGHT in given and WEIGHT in given:
         surface = body_surface_area(given[HEIGHT], given[WEIGHT])
     implausible = tuple(frames[place].index for place in curve.implausible)
+    figures = ventricular_function(volumes[ed], volumes[es], myocardium, factors, surface)
+    edited = [frames[place].index for place in dict.fromkeys((ed, es)) if frames[place].edited]
+    if edited:  # the interval is that of the model's own errors
+        figures = tuple(replace(figure, low=None, high=None) for figure in figures)
     return Measured(
         measure.kind,
-        ventricular_function(volumes[ed], volumes[es], myocardium, factors, surface),
+        figures,
         {END_DIASTOLE: frames[ed].index, END_SYSTOLE: frames[es].index},
         implausible,
         curve,
         cavity,
-        _said(volumes[ed].name, implausible, volumes[ed].volume_ml == volumes[es].volume_ml),
+        (*_said(volumes[ed].name, implausible, volumes[ed].volume_ml == volumes[es].volume_ml), *_said_edited(edited)),
         CONVENTION,
     )
 
@@ -130,6 +149,15 @@ def _said(name: str, implausible: Sequence[int], same: bool) -> tuple[str, ...]:
     if same:
         said.append(f"The volume of {name} is the same in every frame: there is no beat.")
     return tuple(said)
+
+
+def _said_edited(frames: Sequence[int]) -> tuple[str, ...]:
+    if not frames:
+        return ()
+    which = " and ".join(str(index + 1) for index in frames)
+    return (
+        f"The segmentation of frame{'' if len(frames) == 1 else 's'} {which} was corrected: no figure has an interval.",
+    )
 
 
 def _density(frames, measure: Measure, factors, given) -> Measured | None:

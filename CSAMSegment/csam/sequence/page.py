@@ -128,7 +128,7 @@ def _figures(found: Sequence[Measured]) -> str:
     rows = []
     for _name, value, unit, low, high, words in figure_rows(found):
         shown = "not known" if value is None else f"{value:.1f} {unit}"
-        inside = "not calibrated" if low is None or high is None else f"{low:.1f} to {high:.1f}"
+        inside = "none" if low is None or high is None else f"{low:.1f} to {high:.1f}"
         cells = f"<td class=n>{escape(shown)}</td><td>{inside if value is not None else ''}</td>"
         rows.append(f"<tr><td>{escape(words)}</td>{cells}</tr>")
     if not rows:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ..errors import InputError
 from ..model import Measure
 from ..result import StructureVolume
-from .measures import Frame, Measured, measured
+from .measures import Frame, Measured, measured, with_edits
 from .page import Page, html_of
 from .pictures import SlicePicture
 
@@ -24,7 +24,8 @@ class Record:
     """title: of the page. about: lines below it. frames: in the order of the series. measures, factors: of the model.
 
     given: numbers from the user (``csam.sequence.measures``). pictures: by frame, of the slices to look at first.
-    warnings: of the frames, sentences for a user.
+    warnings: of the frames, sentences for a user. edits: volumes of structures that a user has corrected, ml by label
+    value, by frame.
     """
 
     title: str
@@ -35,11 +36,17 @@ class Record:
     given: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[int, tuple[SlicePicture, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    edits: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+
+    @property
+    def now(self) -> tuple[Frame, ...]:
+        """The frames with the user's corrections."""
+        return tuple(with_edits(frame, self.edits.get(frame.index, {})) for frame in self.frames)
 
     @property
     def found(self) -> tuple[Measured, ...]:
-        """What the measures make of the frames. Raises InputError for a given number out of range."""
-        return measured(self.frames, self.measures, self.factors, self.given)
+        """What the measures make of the frames as they are now. Raises InputError for a given number out of range."""
+        return measured(self.now, self.measures, self.factors, self.given)
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -56,7 +63,7 @@ class Record:
     def html(self) -> str:
         """The page, with the pictures that there are."""
         shown = [picture for of in self.pictures.values() for picture in of]
-        return html_of(Page(self.title, self.about, self.frames, self.found, shown, self.said))
+        return html_of(Page(self.title, self.about, self.now, self.found, shown, self.said))
 
 
 def gathered(warnings: Mapping[int, Sequence[str]]) -> list[str]:
@@ -87,7 +94,13 @@ def from_json(text: str) -> Record:
     try:
         values = json.loads(text)
         frames = tuple(
-            Frame(**{**frame, "structures": tuple(StructureVolume(**one) for one in frame["structures"])})
+            Frame(
+                **{
+                    **frame,
+                    "structures": tuple(StructureVolume(**one) for one in frame["structures"]),
+                    "edited": tuple(frame.get("edited", ())),
+                }
+            )
             for frame in values["frames"]
         )
         pictures: dict[int, tuple[SlicePicture, ...]] = {}
@@ -102,6 +115,7 @@ def from_json(text: str) -> Record:
             values["given"],
             pictures,
             tuple(values["warnings"]),
+            {int(frame): {int(v): float(ml) for v, ml in of.items()} for frame, of in values.get("edits", {}).items()},
         )
         record.html()
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from .measures import Frame, Measured
 
 VOLUMES = (
     *("frame", "time", "structure", "volume (ml)", "low (ml)", "high (ml)", "expected dice"),
-    *("mark", "implausible"),
+    *("mark", "implausible", "edited"),
 )
 FIGURES = ("figure", "value", "unit", "low", "high", "words")
 
@@ -27,11 +27,11 @@ def volume_rows(frames: Sequence[Frame], found: Sequence[Measured] = ()) -> list
             frame.time,
             one.name,
             one.volume_ml,
-            one.low_ml,
-            one.high_ml,
+            *((None, None) if one.value in frame.edited else (one.low_ml, one.high_ml)),
             frame.case_quality,
             marks.get((one.value, frame.index), ""),
             "yes" if (one.value, frame.index) in implausible else "",
+            "yes" if one.value in frame.edited else "",
         )
         for frame in frames
         for one in frame.structures
