@@ -480,7 +480,7 @@ def test_what_lies_outside_its_surroundings_is_left_out(model):
     np.testing.assert_array_equal(after["labels"] == 2, before["labels"] == 2)
     removed = (before["labels"] == 1) & ~inside
     assert (after["error_probability"][removed] > 0).all()
-    assert any("was not connected" in warning for warning in found.warnings) == (
+    assert any("lay apart" in warning for warning in found.warnings) == (
         removed.sum() > 0.2 * (before["labels"] == 1).sum()
     )
 
