@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pipeline.cpu_fallback import network_on
+from ..pipeline.cpu_fallback import done_on
 from .drawing import Drawing, FillOptions
 from .interpolation import REACH, signed_distance
 from .predict import Scene, predict
@@ -60,24 +60,37 @@ class Filling:
 
 @dataclass(frozen=True)
 class LogOdds:
-    """For and against a structure. values: (n, h, w) of the slices ``indices`` in the region's pixels, calibrated."""
+    """For and against a structure. values: (n, h, w) of the slices ``indices`` in the region's pixels.
+
+    device: where the network ran.
+    """
 
     region: Region
     indices: list[int]
     values: Tensor
+    device: str = "cpu"
     warnings: tuple[str, ...] = ()
 
 
 def fill_structure(filling: Filling, report: Callable[[float, str], None], memory: dict | None = None) -> LogOdds:
-    """Log odds for every slice wanted. report: told fraction and stage; it raises Cancelled to end."""
+    """Log odds for every slice wanted. report: told fraction and stage; it raises Cancelled to end.
+
+    A GPU that fails on the way leaves all of it to the CPU, from the beginning.
+    """
     region = filling.region
     scene = filling.scene(region)
     report(0.0, "Looking at what is drawn")
-    network, said = None, []
-    if filling.model is not None:
-        network, _, said = network_on(filling.model, filling.device)
-    kept = None if memory is None else memory.setdefault(filling.value, {})
-    if network is not None and filling.options.tune:
-        network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
-    log_odds = predict(network, scene, filling.wanted, lambda: report(0.9, "Filling"))
-    return LogOdds(region, filling.wanted, log_odds, tuple(said))
+    if filling.model is None:
+        return LogOdds(region, filling.wanted, predict(None, scene, filling.wanted))
+    before = {} if memory is None else memory.get(filling.value, {})
+
+    def work(device: str) -> tuple[Tensor, dict]:
+        network, kept = filling.model.network(device), dict(before)
+        if filling.options.tune:
+            network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
+        return predict(network, scene, filling.wanted, lambda: report(0.9, "Filling")), kept
+
+    (log_odds, kept), device, said = done_on(filling.device, work)
+    if memory is not None:
+        memory[filling.value] = kept
+    return LogOdds(region, filling.wanted, log_odds, device, tuple(said))
