@@ -13,8 +13,8 @@ import torch
 from ..image import geometry
 from ..result import SLICES, WHOLE, Result, SliceScore, StructureVolume
 from ..uncertainty.expected_error import case_quality, expected_dice, volume_interval
-from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.worst_spot import worst_spot
+from .certainty import assured
 from .drawing import UNKNOWN, Drawing, Structure
 from .fill_model import FillCalibration
 from .one_structure import LogOdds
@@ -52,8 +52,7 @@ class Filled:
             chosen, probability, of_each = self._slice(place, shape[1:])
             open_ = drawing.labels[index] == UNKNOWN
             labels[index][open_] = chosen[open_]
-            stated = calibrated_error_probability(probability, self.calibration.error_map)
-            error[index] = np.where(open_, stated, 0)
+            error[index] = np.where(open_, 1 - probability, 0)
             entropy[index] = np.where(open_, _entropy(probability), 0)
             for structure, p in of_each:
                 mine = (labels[index] == structure.value) & open_
@@ -88,14 +87,20 @@ class Filled:
 
     def _slice(self, place: int, shape: tuple[int, int]):
         """Labels, their probability (H, W), and every structure's probability of one slice."""
-        odds = [torch.zeros(shape)]  # of the background
+        odds, sure = [torch.zeros(shape)], [torch.zeros(shape)]  # of the background
         for _, part in self._parts:
-            odds.append(part.region.back(part.values[place : place + 1], shape, OUTSIDE)[0])
-        probabilities = torch.softmax(torch.stack(odds), 0)
-        best, which = probabilities.max(0)
+            said, before = (
+                part.region.back(values[place : place + 1], shape, OUTSIDE)[0] for values in (part.values, part.untuned)
+            )
+            apart = min(abs(part.indices[place] - drawn) for drawn in self.drawing.drawn)
+            odds.append(said)
+            sure.append(assured(said, before, apart, part.known, self.calibration.error_odds))
+        which = torch.stack(odds).argmax(0)
+        probabilities = torch.softmax(torch.stack(sure), 0)
+        of_chosen = probabilities.gather(0, which[None])[0]
         values = np.array([0, *(structure.value for structure, _ in self._parts)], np.uint8)
         of_each = [(structure, p.numpy()) for (structure, _), p in zip(self._parts, probabilities[1:], strict=True)]
-        return values[which.numpy()], best.numpy(), of_each
+        return values[which.numpy()], of_chosen.numpy(), of_each
 
     def _scores(self, labels: np.ndarray, error: np.ndarray) -> tuple[SliceScore, ...]:
         """What is drawn comes last: there is nothing left to do."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..pipeline.cpu_fallback import done_on
+from .certainty import Circumstances, circumstances
 from .drawing import Drawing, FillOptions
 from .interpolation import REACH, signed_distance
 from .predict import Scene, predict
@@ -62,12 +63,15 @@ class Filling:
 class LogOdds:
     """For and against a structure. values: (n, h, w) of the slices ``indices`` in the region's pixels.
 
-    device: where the network ran.
+    untuned: the same, before the network has learned from the case. known: how far both can be trusted. device: where
+    the network ran.
     """
 
     region: Region
     indices: list[int]
     values: Tensor
+    untuned: Tensor
+    known: Circumstances = Circumstances()
     device: str = "cpu"
     warnings: tuple[str, ...] = ()
 
@@ -81,16 +85,23 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
     scene = filling.scene(region)
     report(0.0, "Looking at what is drawn")
     if filling.model is None:
-        return LogOdds(region, filling.wanted, predict(None, scene, filling.wanted))
+        log_odds = predict(None, scene, filling.wanted)
+        return LogOdds(region, filling.wanted, log_odds, log_odds)
     before = {} if memory is None else memory.get(filling.value, {})
 
-    def work(device: str) -> tuple[Tensor, dict]:
-        network, kept = filling.model.network(device), dict(before)
+    def filled() -> None:
+        report(0.9, "Filling")
+
+    def work(device: str) -> tuple:
+        untuned, kept = filling.model.network(device), dict(before)
+        network = untuned
         if filling.options.tune:
             network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
-        return predict(network, scene, filling.wanted, lambda: report(0.9, "Filling")), kept
+        log_odds, known = predict(network, scene, filling.wanted, filled), circumstances(untuned, network, scene, filled)
+        second = log_odds if network is untuned else predict(untuned, scene, filling.wanted, filled)
+        return (log_odds, second, known), kept
 
-    (log_odds, kept), device, said = done_on(filling.device, work)
+    (said_of_it, kept), device, warnings = done_on(filling.device, work)
     if memory is not None:
         memory[filling.value] = kept
-    return LogOdds(region, filling.wanted, log_odds, device, tuple(said))
+    return LogOdds(region, filling.wanted, *said_of_it, device, tuple(warnings))
