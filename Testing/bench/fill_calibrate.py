@@ -26,7 +26,7 @@ from robot_corrections import made_worse
 from scipy.optimize import minimize
 
 from csam.image import geometry
-from csam.interactive.certainty import FEATURES, Circumstances, assured, features
+from csam.interactive.certainty import FEATURES, Circumstances, features
 from csam.interactive.drawing import FillOptions, Structure, read_drawing
 from csam.interactive.fill_model import SHIPPED, FillCalibration, FillModel
 from csam.interactive.filled import OUTSIDE

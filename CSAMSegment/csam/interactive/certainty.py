@@ -1,8 +1,9 @@
 """How probable it is that a filled label is wrong.
 
-A network that was tuned on three slices is surer in one case than it should be, and less sure in another. Two things tell
-which case this is: what the network would have said of the drawn slices had they not been drawn, and where the network
-said otherwise before it was tuned. A logistic regression on robot users' rounds weighs them (Testing/bench/fill_calibrate.py).
+A network that was tuned on three slices is too sure of itself in one case, and not sure enough in another. Two things
+tell which case this is: what the network would have said of the drawn slices had they not been drawn, and where it said
+otherwise before it was tuned. A logistic regression on robot users' rounds weighs them
+(Testing/bench/fill_calibrate.py).
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ SHIPPED = next(filter(Path.is_dir, PLACES), PLACES[0]) / "slice-fill"
 class FillCalibration:
     """What robot users' rounds, on scans that the network has not learned from, taught about its probabilities.
 
-    error_odds: weights of ``certainty.FEATURES``, which give the log odds that a label is wrong. volume_scale: the factor on the expected difference
-    that makes an interval of nominal coverage. dice_scale: the factor on 1 - expected Dice that makes it true on
-    average.
+    error_odds: weights of ``certainty.FEATURES``, which give the log odds that a label is wrong. volume_scale: the
+    factor on the expected difference that makes an interval of nominal coverage. dice_scale: the factor on 1 - expected
+    Dice that makes it true on average.
     """
 
     error_odds: Mapping[str, float] = field(default_factory=lambda: dict(UNCALIBRATED))

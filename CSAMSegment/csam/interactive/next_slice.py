@@ -1,4 +1,4 @@
-"""Which slice to draw next: the one whose drawing is expected to take away most of what is wrong, its own and others'."""
+"""Which slice to draw next: the one whose drawing is expected to mend most, in the slice itself and around it."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class LogOdds:
     indices: list[int]
     values: Tensor
     untuned: Tensor
-    known: Circumstances = Circumstances()
+    known: Circumstances
     device: str = "cpu"
     warnings: tuple[str, ...] = ()
 
@@ -86,7 +86,7 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
     report(0.0, "Looking at what is drawn")
     if filling.model is None:
         log_odds = predict(None, scene, filling.wanted)
-        return LogOdds(region, filling.wanted, log_odds, log_odds)
+        return LogOdds(region, filling.wanted, log_odds, log_odds, Circumstances())
     before = {} if memory is None else memory.get(filling.value, {})
 
     def filled() -> None:
@@ -97,7 +97,8 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
         network = untuned
         if filling.options.tune:
             network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
-        log_odds, known = predict(network, scene, filling.wanted, filled), circumstances(untuned, network, scene, filled)
+        log_odds = predict(network, scene, filling.wanted, filled)
+        known = circumstances(untuned, network, scene, filled)
         second = log_odds if network is untuned else predict(untuned, scene, filling.wanted, filled)
         return (log_odds, second, known), kept
 
