@@ -17,6 +17,7 @@ from ..uncertainty.worst_spot import worst_spot
 from .certainty import assured
 from .drawing import UNKNOWN, Drawing, Structure
 from .fill_model import FillCalibration
+from .next_slice import expected_gain
 from .one_structure import LogOdds
 
 OUTSIDE = -12.0
@@ -103,7 +104,7 @@ class Filled:
         return values[which.numpy()], of_chosen.numpy(), of_each
 
     def _scores(self, labels: np.ndarray, error: np.ndarray) -> tuple[SliceScore, ...]:
-        """What is drawn comes last: there is nothing left to do."""
+        """The slice to draw next comes first, that to correct next where a result is updated; what is drawn last."""
         area = geometry.pixel_area(self.image, self.drawing.axis)
         scores = []
         for index in range(len(labels)):
@@ -120,8 +121,11 @@ class Filled:
                     "drawn" if index in self.drawing.drawn else "",
                 )
             )
-        order = sorted(scores, key=lambda s: (s.reason != "", -s.expected_wrong_area_mm2, s.index))
-        ranked = [replace(score, rank=rank) for rank, score in enumerate(order, 1)]
+        worth = [score.expected_wrong_area_mm2 for score in scores]
+        if not any(part.known.update for _, part in self._parts):
+            worth = expected_gain(worth, self.drawing.drawn)
+        order = sorted(range(len(scores)), key=lambda n: (scores[n].reason != "", -worth[n], n))
+        ranked = [replace(scores[n], rank=rank) for rank, n in enumerate(order, 1)]
         return tuple(sorted(ranked, key=lambda score: score.index))
 
     def _volumes(self, labels: np.ndarray, sums: Mapping[int, np.ndarray]) -> tuple[StructureVolume, ...]:
