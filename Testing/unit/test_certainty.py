@@ -84,7 +84,6 @@ def test_no_circumstances_turn_a_label_round():
         ("ends", {"ends": -1.0}, {"ends": 1.0}),
         ("pair", {"drawn": 3}, {"drawn": 2}),
         ("single", {"drawn": 3}, {"drawn": 1}),
-        ("update", {"update": False}, {"update": True}),
     ],
 )
 def test_a_case_in_worse_circumstances_is_told_to_be_less_certain(name, low, high):
@@ -94,7 +93,7 @@ def test_a_case_in_worse_circumstances_is_told_to_be_less_certain(name, low, hig
 
 
 def test_a_pixel_on_which_the_untuned_network_disagrees_and_one_far_from_drawn_slices_are_less_certain():
-    log_odds, weights = torch.full((1,), 3.0), {"margin": -1.0, "untuned": -0.2, "dissent": 0.5, "distance": 0.3}
+    log_odds, weights = torch.full((1,), 3.0), {"margin": -1.0, "untuned": -0.2, "distance": 0.3}
     agreed = assured(log_odds, log_odds, 1, Circumstances(3), weights)
     assert assured(log_odds, -log_odds, 1, Circumstances(3), weights) < agreed
     assert assured(log_odds, log_odds, 4, Circumstances(3), weights) < agreed

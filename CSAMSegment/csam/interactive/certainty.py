@@ -25,7 +25,7 @@ FLOOR = 0.01
 OFF = (-6.0, 8.0)
 """Log odds of the untuned network beyond which nothing more is learned from them."""
 FEATURES = (
-    "constant", "root", "margin", "untuned", "dissent", "distance", "single", "pair", "update", "inner", "ends"
+    "constant", "root", "margin", "untuned", "distance", "single", "pair", "inner", "ends"
 )  # fmt: skip
 UNCALIBRATED: Mapping[str, float] = {"margin": -1.0}
 """The probability that the network itself states."""
@@ -92,11 +92,9 @@ def features(log_odds: Tensor, untuned: Tensor, apart: int, known: Circumstances
         "root": margin.sqrt(),
         "margin": margin,
         "untuned": second.clamp(*OFF),
-        "dissent": (second < 0).float(),
         "distance": float(np.log(max(1, apart))),
         "single": float(known.drawn == 1 and not known.update),
         "pair": float(known.drawn == 2 and not known.update),
-        "update": float(known.update),
         "inner": known.inner,
         "ends": known.ends,
     }
