@@ -404,7 +404,7 @@ class FailingGPU:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "The GPU's memory did not suffice"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "The GPU had too little memory"),
         (RuntimeError("CUDA error: device-side assert triggered"), "The GPU failed"),
     ],
     ids=["memory", "fault"],
