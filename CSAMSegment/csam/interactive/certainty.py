@@ -37,7 +37,8 @@ class Circumstances:
 
     drawn: how many slices are. update: whether an earlier result is followed. inner: how much worse than expected the
     tuned network foretells drawn slices that lie between others, as the logarithm of a ratio; 0 for as expected, and
-    where there are none. ends: the same of the untuned network, for the first and the last drawn slice.
+    where there are none; of an update that of all reviewed slices. ends: the same of the untuned network, for the first
+    and the last drawn slice.
     """
 
     drawn: int = 0
@@ -49,33 +50,39 @@ class Circumstances:
 def circumstances(
     untuned: nn.Module, tuned: nn.Module, scene: Scene, pause: Callable[[], None] = lambda: None
 ) -> Circumstances:
-    """Those of a case. pause: called often; it raises Cancelled to end."""
-    drawn, update = sorted(scene.shapes), scene.found is not None
-    known = Circumstances(len(drawn), update)
+    """Those of a case without an earlier result. pause: called often; it raises Cancelled to end."""
+    drawn = sorted(scene.shapes)
+    known = Circumstances(len(drawn))
     if len(drawn) < 2:
         return known
-    ends = [] if update else [drawn[0], drawn[-1]]
-    inner = [index for index in drawn if index not in ends]
-    return replace(
-        known,
-        inner=surprise(tuned, scene, inner, pause),
-        ends=surprise(untuned, scene, ends, pause),
-    )
+    inner = surprise(tuned, scene, drawn[1:-1], pause)
+    return replace(known, inner=inner, ends=surprise(untuned, scene, [drawn[0], drawn[-1]], pause))
 
 
 def surprise(network: nn.Module, scene: Scene, indices: Sequence[int], pause: Callable[[], None]) -> float:
-    """Of drawn slices, each foretold from the others: ln (share that was wrong / share that was expected to be)."""
-    wrong, expected, half = [], [], network.num_slices // 2
+    """``surprise_of`` drawn slices, each foretold from the others."""
+    pairs, half = [], network.num_slices // 2
     for index in indices:
         others = {n: shape for n, shape in scene.shapes.items() if n != index}
-        if scene.found is None and all(shape.empty for shape in others.values()):
+        if all(shape.empty for shape in others.values()):
             continue
         around = range(max(0, index - half), min(len(scene.values), index + half))
         log_odds = predict(network, replace(scene, shapes=others), around, pause)[around.index(index)]
-        truth, found = scene.shapes[index].distance > 0, (log_odds > 0).numpy()
-        near = np.maximum(*(signed_distance(mask, (1.0, 1.0)) for mask in (truth, found))) > -NEAR
+        pairs.append((log_odds, torch.from_numpy(scene.shapes[index].distance > 0)))
+    return surprise_of(pairs)
+
+
+def surprise_of(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """ln (share of pixels near an outline that was wrong / share that was expected to be), 0 without slices.
+
+    pairs: log odds and truth, (h, w), of slices.
+    """
+    wrong, expected = [], []
+    for log_odds, truth in pairs:
+        found = log_odds > 0
+        near = np.maximum(*(signed_distance(mask.numpy(), (1.0, 1.0)) for mask in (truth, found))) > -NEAR
         if near.any():
-            wrong.append((truth != found)[near].mean())
+            wrong.append((truth != found).numpy()[near].mean())
             expected.append(torch.sigmoid(-log_odds.abs()).numpy()[near].mean())
     return float(np.log((np.mean(wrong) + FLOOR) / (np.mean(expected) + FLOOR))) if wrong else 0.0
 

@@ -17,6 +17,7 @@ from .interpolation import REACH, signed_distance
 from .predict import Scene, predict
 from .region import Region, normalised, region_of
 from .tuning import tuned
+from .update import updated
 
 if TYPE_CHECKING:
     from .fill_model import FillModel
@@ -94,6 +95,10 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
 
     def work(device: str) -> tuple:
         untuned, kept = filling.model.network(device), dict(before)
+        if scene.found is not None:
+            update = updated(untuned, scene, filling.wanted, filled)
+            known = Circumstances(len(scene.shapes), True, update.surprise)
+            return (update.log_odds, update.log_odds, known), kept
         network = untuned
         if filling.options.tune:
             network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
