@@ -37,7 +37,7 @@ from csam.phantom.heart import LABELS
 from csam.training.fill_shapes import random_stack
 
 CAVITY, MYOCARDIUM = "left ventricular cavity", "left ventricular myocardium"
-IN_TURN = ((3, 1), (3, 1), (2,), (3,), (5,), (3,))
+IN_TURN = ((3, 1), (3,), (2,), (3,), (5,), (3,))
 """How many slices are drawn: of the first case of every kind, of the second, …"""
 NOMINAL = 0.9
 PIXELS = 4000
@@ -192,7 +192,7 @@ def cases(options: argparse.Namespace) -> Iterator[tuple[str, str, Case]]:
         for kind, which in scans.items()
     }
     kinds["made-up", "made-up"] = [made_up(seed) for seed in range(50_000, 50_000 + options.cases)]
-    for seed in range(9000, 9000 + options.cases):
+    for seed in range(9000, 9000 + 2 * options.cases):  # every other one also with noise
         how = {"spacing": (1.4, 1.4, 6.0), "slices": 16, "phase": "systole"} if seed % 2 else {}
         phantom = cine_stack(seed=seed, **how)
         for name, value in LABELS.items():

@@ -288,6 +288,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="a folder; none for interpolation alone")
     parser.add_argument("--no-network", action="store_true", help="interpolation alone")
     parser.add_argument("--no-tuning", action="store_true")
+    parser.add_argument("--seeds", type=int, default=4, help="how often to draw in random order")
     parser.add_argument("--order", nargs="+", choices=("even", "suggested", "random", "oracle"), default=[])
     parser.add_argument("--json", type=Path, help="is added to")
     parser.add_argument("--png", type=Path, help="a chart of all that is in the file")
@@ -306,7 +307,8 @@ def main() -> None:
             rows = [{k: v for k, v in vars(row).items() if k != "reliability"} for row in rows]
             report["drawn"][str(count)] = found | {"rows": rows}
     for order in options.order:
-        after = np.array([rounds(stack, order, 6, model, how, seed) for seed, stack in enumerate(stacks)])
+        seeds = range(options.seeds if order == "random" else 1)
+        after = np.array([rounds(stack, order, 6, model, how, seed) for seed in seeds for stack in stacks])
         report["orders"][order] = after.mean(0).round(4).tolist()
         print(f"{order}: Dice after 2, 3, … drawn slices {' '.join(f'{d:.3f}' for d in after.mean(0))}")
     if options.json:
