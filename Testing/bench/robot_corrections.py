@@ -40,9 +40,7 @@ def made_worse(stack: Stack, kind: str, seed: int) -> Stack:
     return Stack.of(Case(f"{stack.case.name}, {kind}", *images))
 
 
-def after_review(
-    stack: Stack, result: Result, order: str, count: int, filler: FillModel, seed: int, tune: bool
-) -> tuple:
+def after_review(stack: Stack, result: Result, order: str, count: int, filler: FillModel, seed: int) -> tuple:
     """Dice over the unreviewed slices without and with the update."""
     found = stack.stack_of(result.labels) == 1
     places = {stack.index(n): n for n in range(len(found))}
@@ -58,7 +56,7 @@ def after_review(
     updated = found
     if stack.truth[reviewed].any():
         structures = [Structure(1, "left ventricular cavity")]
-        options = FillOptions(device="cpu", tune=tune)
+        options = FillOptions(device="cpu")
         new = fill(
             stack.case.image,
             stack.image_of(drawing),
@@ -81,12 +79,15 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=10)
     parser.add_argument("--reviewed", type=int, default=2)
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=[*ORDERS])
-    parser.add_argument("--no-tuning", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     filler, scans = FillModel.load(), []
     for fold, (_, cases) in enumerate(read_folds(options.folds, read_dataset(options.dataset, PATIENT))[0]):
-        model = Model.load(options.models.format(fold=fold))
+        place = Path(options.models.format(fold=fold))
+        if not place.exists():
+            print(f"fold {fold} is left out: there is no {place}")
+            continue
+        model = Model.load(place)
         for case in cases:
             image, truth = sitk.ReadImage(str(case.images[0])), sitk.ReadImage(str(case.labels))
             stack = Stack.of(Case(case.name, image, truth == 1))
@@ -94,14 +95,16 @@ def main() -> None:
             scans.append((dice(stack.stack_of(result.labels) == 1, stack.truth), stack, result, model))
     scans.sort(key=lambda scan: scan[0])
     chosen = [(stack, result) for _, stack, result, _ in scans[: options.scans]]
-    for number, (_, stack, _, model) in enumerate(scans[options.scans :: 4][: options.scans]):
+    others = scans[options.scans :]
+    others = others[:: max(1, len(others) // options.scans)][: options.scans]
+    for number, (_, stack, _, model) in enumerate(others):
         poor = made_worse(stack, KINDS[number % len(KINDS)], number)
         chosen.append((poor, segment(poor.case.image, model, Options(device="cpu"))))
     report = {}
     for order in options.orders:
         rows = []
         for seed, (stack, result) in enumerate(chosen):
-            before, after = after_review(stack, result, order, options.reviewed, filler, seed, not options.no_tuning)
+            before, after = after_review(stack, result, order, options.reviewed, filler, seed)
             rows.append({"scan": stack.case.name, "without": round(before, 4), "with": round(after, 4)})
             print(order, stack.case.name, f"{before:.3f} {after:.3f}", flush=True)
         gains = np.array([row["with"] - row["without"] for row in rows])

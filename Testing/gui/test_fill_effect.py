@@ -542,3 +542,20 @@ def test_the_panels_worker_and_device_are_used_where_it_is_open(user):
     assert fill_worker._own == []
     assert drawer.filling._run.options.device == "cpu"
     assert drawer.form.applyButton.enabled
+
+
+def test_the_panels_slice_axis_is_the_effects_for_the_panels_own_volume(user):
+    drawer = Drawer(user)
+    drawer.draws("cavity", s1=10, s4=40)
+    user.opens()
+    user.parameters.inputVolume = drawer.volume
+    user.parameters.sliceAxis = type(user.parameters.sliceAxis)("j")
+    drawer.opens().waits()
+    assert drawer.form.sliceList.count == 64
+    assert drawer.form.sliceList.item(10).checkState()
+    assert not drawer.form.sliceList.item(1).checkState()
+    plan = drawer.filling._plan()
+    assert (plan.axis, plan.options.slice_axis) == (1, "j")
+    assert plan.drawn == (*range(10, 20), *range(40, 50))
+    user.parameters.inputVolume = user.loads("other")
+    assert drawer.filling._plan().drawn == (1, 4)

@@ -7,7 +7,7 @@ import torch
 from unit import small
 from unit.small_fill import ROD, dice, disc, drawn, image_of, model, rod
 
-from csam.errors import Cancelled, InputError
+from csam.errors import Cancelled, DeviceError, InputError
 from csam.image.unknown import UNKNOWN
 from csam.interactive import tuning
 from csam.interactive.drawing import FillOptions, Structure
@@ -383,3 +383,52 @@ def test_images_are_not_changed(network):
     fill(image, drawing, ROD, network, TUNED)
     assert (voxels(image) == copies[0]).all()
     assert (voxels(drawing) == copies[1]).all()
+
+
+class FailingGPU:
+    """ "cpu:0" plays a GPU that fails when it has run the network ``after`` times."""
+
+    def __init__(self, monkeypatch, network, after, error, where="cpu:0"):
+        self.left, self.error, self.failed = after, error, 0
+        monkeypatch.setattr("csam.interactive.fill.choose_device", lambda wanted: where)
+        network.network(where).register_forward_pre_hook(lambda *_: self._run())  # copies of the network share it
+
+    def _run(self):
+        self.left -= 1
+        if self.left < 0:
+            self.failed += 1
+            raise self.error
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3], ids=["at once", "learning", "filling", "the second structure"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "The GPU had too little memory"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "The GPU failed"),
+    ],
+    ids=["memory", "fault"],
+)
+def test_a_gpu_that_fails_on_the_way_leaves_the_filling_to_the_cpu(monkeypatch, after, error, said):
+    labels, own = two_rods(), model()
+    structures = [Structure(1, "left"), Structure(2, "right")]
+    image, drawing = image_of(labels), drawn(labels, [0, 3, 6])
+    first = {}
+    expected = fill(image, drawing, structures, model(), TUNED, memory=first)
+    gpu, seen, memory = FailingGPU(monkeypatch, own, after, error), [], {}
+    result = fill(image, drawing, structures, own, TUNED, progress=seen.append, memory=memory)
+    assert gpu.failed == 1  # nor is it tried again for the second structure
+    assert same(result, expected)
+    assert result.provenance["device"] == "cpu"
+    assert [warning for warning in result.warnings if said in warning and "went on on the CPU" in warning]
+    assert [p.fraction for p in seen] == sorted(p.fraction for p in seen)
+    for value, kept in first.items():
+        assert all(torch.equal(tensor, memory[value]["weights"][name]) for name, tensor in kept["weights"].items())
+
+
+def test_a_filling_for_which_no_memory_suffices_says_so(monkeypatch):
+    labels, own = rod(), model()
+    error = RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory")
+    FailingGPU(monkeypatch, own, 1, error, "cpu")
+    with pytest.raises(DeviceError, match="too little memory"):
+        fill(image_of(labels), drawn(labels, [0, 3, 6]), ROD, own, TUNED)

@@ -57,10 +57,12 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         ({"architecture": []}, "architecture"),
         ({"architecture": {}}, "architecture"),
         ({"calibration": {}}, "calibration"),
-        ({"calibration": {"error_map": [1, 2], "volume_scale": 1, "dice_scale": 1}}, "error_map"),
-        ({"calibration": {"error_map": [[0, 0], [1, "x"]], "volume_scale": 1, "dice_scale": 1}}, "error_map"),
-        ({"calibration": {"error_map": [[0, 0], [1, 1]], "volume_scale": -1, "dice_scale": 1}}, "volume_scale"),
-        ({"calibration": {"error_map": [[0, 0], [1, 1]], "volume_scale": 1, "dice_scale": "x"}}, "dice_scale"),
+        ({"calibration": {"error_odds": [1, 2], "volume_scale": 1, "dice_scale": 1}}, "error_odds"),
+        ({"calibration": {"error_odds": {"margin": "x"}, "volume_scale": 1, "dice_scale": 1}}, "margin"),
+        ({"calibration": {"error_odds": {"margin": float("nan")}, "volume_scale": 1, "dice_scale": 1}}, "margin"),
+        ({"calibration": {"error_odds": {"mood": 1}, "volume_scale": 1, "dice_scale": 1}}, "mood; known are constant"),
+        ({"calibration": {"error_odds": {}, "volume_scale": -1, "dice_scale": 1}}, "volume_scale"),
+        ({"calibration": {"error_odds": {}, "volume_scale": 1, "dice_scale": "x"}}, "dice_scale"),
         ({"sha256": None}, "sha256"),
         ({"provenance": 4}, "provenance"),
     ],
@@ -68,13 +70,6 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_field_that_is_wrong_is_named(folder, fields, said):
     change(folder, **fields)
     with pytest.raises(ModelError, match=said):
-        FillModel.load(folder)
-
-
-@pytest.mark.parametrize("pairs", [[[0, 0], [1, float("nan")]], [[0, 0], [1, 7]], [[1, 1], [0, 0]], []])
-def test_a_map_of_errors_that_is_no_rising_map_of_probabilities_is_refused(folder, pairs):
-    change(folder, calibration={"error_map": pairs, "volume_scale": 1, "dice_scale": 1})
-    with pytest.raises(ModelError, match="error_map"):
         FillModel.load(folder)
 
 

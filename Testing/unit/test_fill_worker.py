@@ -70,6 +70,16 @@ def test_another_network_does_not_start_from_what_the_first_one_learned(worker, 
     assert np.array_equal(voxels(worker.run(*request(tmp_path / "other", [1, 4, 7], "c"))), anew)
 
 
+def test_a_model_whose_files_changed_is_read_again_and_starts_anew(worker, tmp_path):
+    model().save(tmp_path / "m")
+    worker.run(*request(tmp_path / "m", [1, 7], "e"))
+    before = voxels(worker.run(*request(tmp_path / "m", [1, 4, 7])))
+    model(active=False).save(tmp_path / "m")
+    after = voxels(worker.run(*request(tmp_path / "m", [1, 4, 7])))
+    assert not np.array_equal(after, before)
+    assert np.array_equal(voxels(worker.run(*request(tmp_path / "m", [1, 4, 7], "e"))), after)
+
+
 def test_a_cancelled_filling_ends_and_leaves_the_worker_and_the_case_as_they_were(worker, folder):
     worker.run(*request(folder, [1, 7], "d"))
     connection = worker._connection

@@ -28,7 +28,7 @@ from ..logic.texts import tr as _
 from ..logic.volume_geometry import check_volume
 from .fill_form import SELECTED, VISIBLE, FillForm
 from .fill_slices import FillSlices
-from .fill_worker import FillWorker, chosen_device
+from .fill_worker import FillWorker, chosen_device, chosen_slice_axis
 from .keys_and_timers import make_timer
 
 DRAWING_CHANGED = (
@@ -165,8 +165,9 @@ class FillEffect:
     def _plan(self) -> FillRun:
         volume, segmentation, segments = self._input()
         check_geometry(self._effect, volume, segmentation)
-        drawn = drawn_indices(find_slices(segmentation, volume, segments))
-        options = FillOptions(device=chosen_device(), beyond=bool(self._effect.integerParameter("Beyond")))
+        axis, beyond = chosen_slice_axis(volume), bool(self._effect.integerParameter("Beyond"))
+        drawn = drawn_indices(find_slices(segmentation, volume, segments, axis))
+        options = FillOptions(device=chosen_device(), slice_axis=axis, beyond=beyond)
         closed = closed_voxels(segmentation, volume, segments, self._effect.parameterSetNode())
         return plan_fill(volume, segmentation, segments, drawn, options, closed=closed)
 
@@ -225,9 +226,10 @@ class FillEffect:
         run = self._run
         try:
             run.check_unchanged()
-            drawn = drawn_indices(find_slices(run.segmentation, run.volume, list(run.segments)))
-            beyond = bool(self._effect.integerParameter("Beyond"))
-            return (drawn, beyond, list(run.segments)) == (run.drawn, run.options.beyond, self._input()[2])
+            axis, beyond = chosen_slice_axis(run.volume), bool(self._effect.integerParameter("Beyond"))
+            drawn = drawn_indices(find_slices(run.segmentation, run.volume, list(run.segments), axis))
+            now, then = (drawn, beyond, axis), (run.drawn, run.options.beyond, run.options.slice_axis)
+            return now == then and list(run.segments) == self._input()[2]
         except InputError:
             return False
 
@@ -293,7 +295,8 @@ class FillEffect:
         if self._effect.parameterSetNode() is None or not self._effect.active():
             return
         try:
-            self.slices.read(*self._input())
+            drawing = self._input()
+            self.slices.read(*drawing, chosen_slice_axis(drawing[0]))
         except InputError as error:
             self.slices.clear(str(error))
         self._showButtons()

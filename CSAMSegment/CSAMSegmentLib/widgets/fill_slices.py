@@ -19,6 +19,7 @@ class FillSlices:
         self._form, self._onMarked = form, onMarked
         self._volume = self._segmentation = None
         self._segments: list[str] = []
+        self._axis = "auto"
         self.states: list[SliceState] = []
         form.sliceList.itemChanged.connect(self._onTicked)
         form.sliceList.currentRowChanged.connect(self._onChosen)
@@ -29,10 +30,11 @@ class FillSlices:
         """The slices that count as drawn, from 0, rising."""
         return tuple(state.index for state in self.states if state.drawn)
 
-    def read(self, volume, segmentation, segments: list[str]) -> None:
-        """Look at the drawing. Raises InputError where it cannot be read."""
-        self.states = find_slices(segmentation, volume, segments)
-        self._volume, self._segmentation, self._segments = volume, segmentation, segments
+    def read(self, volume, segmentation, segments: list[str], axis: str = "auto") -> None:
+        """Look at the drawing. axis: of the slices, as in ``Options.slice_axis``. Raises InputError where it cannot be
+        read."""
+        self.states = find_slices(segmentation, volume, segments, axis)
+        self._volume, self._segmentation, self._segments, self._axis = volume, segmentation, segments, axis
         self._show(fill_texts.drawn(self.states, len(segments)))
 
     def clear(self, reason: str) -> None:
@@ -64,10 +66,10 @@ class FillSlices:
 
     def _onChosen(self, row: int) -> None:
         if 0 <= row < len(self.states):
-            show_slice(self._volume, slice_axis_of(self._volume), row)
+            show_slice(self._volume, slice_axis_of(self._volume, self._axis), row)
 
     def _onMark(self, *_arguments) -> None:
-        index = shown_slice(self._volume, slice_axis_of(self._volume))
+        index = shown_slice(self._volume, slice_axis_of(self._volume, self._axis))
         if index is None:
             self._form.messageLabel.text = fill_texts.NO_VIEW
             return
@@ -77,5 +79,5 @@ class FillSlices:
         self._form.sliceList.blockSignals(False)
 
     def _mark(self, index: int, drawn: bool) -> None:
-        mark(self._segmentation, self._volume, self._segments, index, drawn)
+        mark(self._segmentation, self._volume, self._segments, index, drawn, self._axis)
         self._onMarked()

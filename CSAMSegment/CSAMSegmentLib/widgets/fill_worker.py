@@ -39,9 +39,21 @@ def shared_logic():
 
 def chosen_device() -> str:
     """The device that is chosen in the panel, "auto" where it has not been opened."""
-    panel = getattr(getattr(slicer.modules, "CSAMSegmentWidget", None), "panel", None)
-    parameters = getattr(panel, "parameters", None)
+    parameters = _panel_parameters()
     return parameters.device if parameters is not None else "auto"
+
+
+def chosen_slice_axis(volume) -> str:
+    """The slice axis that is chosen in the panel for this volume, "auto" where it has another one or is not open."""
+    parameters = _panel_parameters()
+    if parameters is None or volume is None or parameters.inputVolume is not volume:
+        return "auto"
+    return parameters.sliceAxis.value
+
+
+def _panel_parameters():
+    panel = getattr(getattr(slicer.modules, "CSAMSegmentWidget", None), "panel", None)
+    return getattr(panel, "parameters", None)
 
 
 def close_own_worker() -> None:

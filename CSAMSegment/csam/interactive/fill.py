@@ -54,11 +54,15 @@ def fill(
     images = [images] if isinstance(images, sitk.Image) else list(images)
     cancelled = cancelled or (lambda: False)
 
+    reached = 0.0
+
     def report(fraction: float, stage: str) -> None:
+        nonlocal reached
         if cancelled():
             raise Cancelled
         if progress:
             spent = time.monotonic() - started
+            fraction = reached = max(fraction, reached)  # a GPU's work may begin again on the CPU
             progress(Progress(fraction, stage, spent / fraction * (1 - fraction) if fraction > 0.05 else None))
 
     report(0.0, "Reading what is drawn")
@@ -83,7 +87,9 @@ def fill(
         share = (0.02 + 0.95 * number / len(there), 0.95 / len(there))
         tell = lambda fraction, stage, s=structure, at=share: report(at[0] + at[1] * fraction, f"{stage}: {s.name}")  # noqa: E731
         filling = Filling(image, drawing, structure.value, wanted, earlier, device, options, model)
-        filled.add(structure, fill_structure(filling, tell, learned))
+        part = fill_structure(filling, tell, learned)
+        device = part.device  # a GPU that failed once is left alone
+        filled.add(structure, part)
     report(0.98, "Choosing the labels")
     provenance = {
         "model": {"name": model.name, "version": model.version, "sha256": model.sha256} if model else None,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..model.from_json import architecture_of, error_map_of
+from ..model.from_json import architecture_of
 from ..model.json_fields import Fields
 from ..model.weights import JSON_LIMIT, Weights, read_bounded
+from .certainty import FEATURES, UNCALIBRATED
 from .inputs import CHANNELS
 
 FILE = "fill.json"
@@ -25,12 +26,12 @@ SHIPPED = next(filter(Path.is_dir, PLACES), PLACES[0]) / "slice-fill"
 class FillCalibration:
     """What robot users' rounds, on scans that the network has not learned from, taught about its probabilities.
 
-    error_map: pairs (stated, observed error probability), rising. volume_scale: the factor on the expected difference
-    that makes an interval of nominal coverage. dice_scale: the factor on 1 - expected Dice that makes it true on
-    average.
+    error_odds: weights of ``certainty.FEATURES``, which give the log odds that a label is wrong. volume_scale: the
+    factor on the expected difference that makes an interval of nominal coverage. dice_scale: the factor on 1 - expected
+    Dice that makes it true on average.
     """
 
-    error_map: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
+    error_odds: Mapping[str, float] = field(default_factory=lambda: dict(UNCALIBRATED))
     volume_scale: float = 1.0
     dice_scale: float = 1.0
 
@@ -74,7 +75,7 @@ class FillModel:
             fields.text("about"),
             architecture,
             FillCalibration(
-                error_map_of(calibration),
+                _error_odds(calibration),
                 calibration.number("volume_scale", 0, 1e3),
                 calibration.number("dice_scale", 0, 1e3),
             ),
@@ -105,3 +106,11 @@ class FillModel:
             network = read_network(self.weights, self.name, FILE, self.sha256, self.architecture)
             self._networks[device] = network.to(device)
         return self._networks[device]
+
+
+def _error_odds(calibration: Fields) -> dict[str, float]:
+    odds = calibration.sub("error_odds")
+    strange = sorted({*calibration.mapping("error_odds")} - {*FEATURES})
+    if strange:
+        raise ModelError(f"{odds.where} names {strange[0]}; known are {', '.join(FEATURES)}.")
+    return {name: odds.number(name, -1e3, 1e3) for name in calibration.mapping("error_odds")}

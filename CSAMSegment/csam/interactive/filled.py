@@ -13,10 +13,11 @@ import torch
 from ..image import geometry
 from ..result import SLICES, WHOLE, Result, SliceScore, StructureVolume
 from ..uncertainty.expected_error import case_quality, expected_dice, volume_interval
-from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.worst_spot import worst_spot
+from .certainty import assured
 from .drawing import UNKNOWN, Drawing, Structure
 from .fill_model import FillCalibration
+from .next_slice import expected_gain
 from .one_structure import LogOdds
 
 OUTSIDE = -12.0
@@ -52,8 +53,7 @@ class Filled:
             chosen, probability, of_each = self._slice(place, shape[1:])
             open_ = drawing.labels[index] == UNKNOWN
             labels[index][open_] = chosen[open_]
-            stated = calibrated_error_probability(probability, self.calibration.error_map)
-            error[index] = np.where(open_, stated, 0)
+            error[index] = np.where(open_, 1 - probability, 0)
             entropy[index] = np.where(open_, _entropy(probability), 0)
             for structure, p in of_each:
                 mine = (labels[index] == structure.value) & open_
@@ -88,17 +88,23 @@ class Filled:
 
     def _slice(self, place: int, shape: tuple[int, int]):
         """Labels, their probability (H, W), and every structure's probability of one slice."""
-        odds = [torch.zeros(shape)]  # of the background
+        odds, sure = [torch.zeros(shape)], [torch.zeros(shape)]  # of the background
         for _, part in self._parts:
-            odds.append(part.region.back(part.values[place : place + 1], shape, OUTSIDE)[0])
-        probabilities = torch.softmax(torch.stack(odds), 0)
-        best, which = probabilities.max(0)
+            said, before = (
+                part.region.back(values[place : place + 1], shape, OUTSIDE)[0] for values in (part.values, part.untuned)
+            )
+            apart = min(abs(part.indices[place] - drawn) for drawn in self.drawing.drawn)
+            odds.append(said)
+            sure.append(assured(said, before, apart, part.known, self.calibration.error_odds))
+        which = torch.stack(odds).argmax(0)
+        probabilities = torch.softmax(torch.stack(sure), 0)
+        of_chosen = probabilities.gather(0, which[None])[0]
         values = np.array([0, *(structure.value for structure, _ in self._parts)], np.uint8)
         of_each = [(structure, p.numpy()) for (structure, _), p in zip(self._parts, probabilities[1:], strict=True)]
-        return values[which.numpy()], best.numpy(), of_each
+        return values[which.numpy()], of_chosen.numpy(), of_each
 
     def _scores(self, labels: np.ndarray, error: np.ndarray) -> tuple[SliceScore, ...]:
-        """What is drawn comes last: there is nothing left to do."""
+        """The slice to draw next comes first, that to correct next where a result is updated; what is drawn last."""
         area = geometry.pixel_area(self.image, self.drawing.axis)
         scores = []
         for index in range(len(labels)):
@@ -115,8 +121,11 @@ class Filled:
                     "drawn" if index in self.drawing.drawn else "",
                 )
             )
-        order = sorted(scores, key=lambda s: (s.reason != "", -s.expected_wrong_area_mm2, s.index))
-        ranked = [replace(score, rank=rank) for rank, score in enumerate(order, 1)]
+        worth = [score.expected_wrong_area_mm2 for score in scores]
+        if not any(part.known.update for _, part in self._parts):
+            worth = expected_gain(worth, self.drawing.drawn)
+        order = sorted(range(len(scores)), key=lambda n: (scores[n].reason != "", -worth[n], n))
+        ranked = [replace(scores[n], rank=rank) for rank, n in enumerate(order, 1)]
         return tuple(sorted(ranked, key=lambda score: score.index))
 
     def _volumes(self, labels: np.ndarray, sums: Mapping[int, np.ndarray]) -> tuple[StructureVolume, ...]:

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pipeline.cpu_fallback import network_on
+from ..pipeline.cpu_fallback import done_on
+from .certainty import Circumstances, circumstances
 from .drawing import Drawing, FillOptions
 from .interpolation import REACH, signed_distance
 from .predict import Scene, predict
 from .region import Region, normalised, region_of
 from .tuning import tuned
+from .update import updated
 
 if TYPE_CHECKING:
     from .fill_model import FillModel
@@ -60,24 +62,52 @@ class Filling:
 
 @dataclass(frozen=True)
 class LogOdds:
-    """For and against a structure. values: (n, h, w) of the slices ``indices`` in the region's pixels, calibrated."""
+    """For and against a structure. values: (n, h, w) of the slices ``indices`` in the region's pixels.
+
+    untuned: the same, before the network has learned from the case. known: how far both can be trusted. device: where
+    the network ran.
+    """
 
     region: Region
     indices: list[int]
     values: Tensor
+    untuned: Tensor
+    known: Circumstances
+    device: str = "cpu"
     warnings: tuple[str, ...] = ()
 
 
 def fill_structure(filling: Filling, report: Callable[[float, str], None], memory: dict | None = None) -> LogOdds:
-    """Log odds for every slice wanted. report: told fraction and stage; it raises Cancelled to end."""
+    """Log odds for every slice wanted. report: told fraction and stage; it raises Cancelled to end.
+
+    A GPU that fails on the way leaves all of it to the CPU, from the beginning.
+    """
     region = filling.region
     scene = filling.scene(region)
     report(0.0, "Looking at what is drawn")
-    network, said = None, []
-    if filling.model is not None:
-        network, _, said = network_on(filling.model, filling.device)
-    kept = None if memory is None else memory.setdefault(filling.value, {})
-    if network is not None and filling.options.tune:
-        network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
-    log_odds = predict(network, scene, filling.wanted, lambda: report(0.9, "Filling"))
-    return LogOdds(region, filling.wanted, log_odds, tuple(said))
+    if filling.model is None:
+        log_odds = predict(None, scene, filling.wanted)
+        return LogOdds(region, filling.wanted, log_odds, log_odds, Circumstances())
+    before = {} if memory is None else memory.get(filling.value, {})
+
+    def filled() -> None:
+        report(0.9, "Filling")
+
+    def work(device: str) -> tuple:
+        untuned, kept = filling.model.network(device), dict(before)
+        if scene.found is not None:
+            update = updated(untuned, scene, filling.wanted, filled)
+            known = Circumstances(len(scene.shapes), True, update.surprise)
+            return (update.log_odds, update.log_odds, known), kept
+        network = untuned
+        if filling.options.tune:
+            network = tuned(network, scene, filling.options.seed, lambda part: report(0.8 * part, "Learning"), kept)
+        log_odds = predict(network, scene, filling.wanted, filled)
+        known = circumstances(untuned, network, scene, filled)
+        second = log_odds if network is untuned else predict(untuned, scene, filling.wanted, filled)
+        return (log_odds, second, known), kept
+
+    (said_of_it, kept), device, warnings = done_on(filling.device, work)
+    if memory is not None:
+        memory[filling.value] = kept
+    return LogOdds(region, filling.wanted, *said_of_it, device, tuple(warnings))

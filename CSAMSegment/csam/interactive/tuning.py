@@ -89,7 +89,7 @@ def tuned(
         schedule.step()
     own.eval()
     if kept is not None:
-        kept["weights"] = {name: value.detach().clone() for name, value in own.state_dict().items()}
+        kept["weights"] = {name: value.detach().to("cpu", copy=True) for name, value in own.state_dict().items()}
     return own
 
 

@@ -23,7 +23,7 @@ from ..network.posterior import GatePosterior, elements_at_once
 from ..result import Options
 from ..uncertainty.measures import FirstPass, SampleReducer
 from . import tiles
-from .cpu_fallback import copied_to_the_cpu, on_the_cpu
+from .cpu_fallback import TOO_LARGE, copied_to_the_cpu, on_the_cpu
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,7 @@ class Sampling:
                 if self.device == "cpu":
                     if not is_out_of_memory(error):
                         raise
-                    raise DeviceError(
-                        "This computer has too little memory for this run. Close other programs, limit the run to a "
-                        "region, or use a smaller model."
-                    ) from error
+                    raise DeviceError(TOO_LARGE) from error
                 smaller, said, reason = smaller_pieces_may_help(error), on_the_cpu(error), in_short(error)
             check_answers(self.device, reason)  # here, where the error no longer holds on to the tensors
             if smaller and 1 < chunk < 2**31:

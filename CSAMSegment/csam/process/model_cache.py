@@ -19,25 +19,29 @@ class ModelCache:
 
     def __init__(self):
         self._models: dict[Path, tuple[Any, Any]] = {}
-        self._fillers: dict[Path | None, Any] = {}
+        self._filler: tuple[Any, Any] = (None, None)
         self._memory: tuple[Any, dict] = (None, {})
         self._session: Session | None = None
 
     def filler(self, path: str | None) -> Any:
-        """The network that fills slices: the shipped one where no folder is named."""
-        from ..interactive.fill_model import FillModel
+        """The network that fills slices, the latest one: the shipped one where no folder is named."""
+        from ..interactive.fill_model import SHIPPED, FillModel
 
-        place = Path(os.path.abspath(path)) if path else None
-        if place not in self._fillers:
-            self._fillers[place] = FillModel.load(place) if place else FillModel.load()
-        return self._fillers[place]
+        place = Path(os.path.abspath(path or SHIPPED))
+        known = (place, _stamp(place))
+        if self._filler[0] != known:
+            self._filler = (known, FillModel.load(place))
+        return self._filler[1]
 
-    def memory(self, case: str | None, model: str | None = None) -> dict | None:
-        """What a network learned from the drawn slices of the case filled last, of this one alone."""
+    def memory(self, case: str | None, weights: str) -> dict | None:
+        """What a network learned from the drawn slices of the case filled last, of this one alone.
+
+        weights: the digest of those that it began with.
+        """
         if case is None:
             return None
-        if self._memory[0] != (case, model):
-            self._memory = ((case, model), {})
+        if self._memory[0] != (case, weights):
+            self._memory = ((case, weights), {})
         return self._memory[1]
 
     def batch(self, batch: Batch) -> Session:
@@ -60,8 +64,7 @@ class ModelCache:
 
         path = Path(os.path.abspath(path))
         path = path.parent if path.name == "model.json" else path
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        stamp = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
+        stamp = _stamp(path)
         known, model = self._models.pop(path, (None, None))
         if model is None or known != stamp:
             model = Model.load(path)
@@ -69,3 +72,9 @@ class ModelCache:
         while len(self._models) > MODELS_KEPT:
             del self._models[next(iter(self._models))]
         return model
+
+
+def _stamp(path: Path) -> list[tuple]:
+    """What tells that a folder or zip has changed."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]

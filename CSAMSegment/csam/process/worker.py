@@ -279,16 +279,17 @@ def _fill(request: Request, models: ModelCache) -> None:
     drawn, found = images.pop("drawn", None), images.pop("found", None)
     if drawn is None:
         raise WorkerError("The request 'fill' lacks the image 'drawn'.")
+    model = models.filler(request.header.get("model"))
     result = fill(
         list(images.values()),
         drawn,
         structures,
-        models.filler(request.header.get("model")),
+        model,
         options,
         found,
         progress=request.progress,
         cancelled=request.cancelled,
-        memory=models.memory(request.header.get("case"), request.header.get("model")),
+        memory=models.memory(request.header.get("case"), model.sha256),
     )
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)
