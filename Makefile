@@ -1,6 +1,7 @@
 # make demo [IMAGE=scan.nii.gz]   a whole run without Slicer, of a phantom or of your image; writes to out/
 # make test                       everything that can be tested without the Slicer application
-# make model DATA=DIR             trains the shipped model again
+# make model DATA=DIR             trains cardiac-lv again
+# make myo-model DATA=DIR DATA_MYO=DIR   trains cardiac-lv-myo again
 # make fill-model DATA=DIR        trains the network that fills slices again
 # make bench | lint | format | clean
 #
@@ -15,7 +16,7 @@ SUITES = $(wildcard Testing/unit Testing/scene Testing/gui)
 export QT_QPA_PLATFORM ?= offscreen
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test model fill-model bench lint format clean
+.PHONY: setup demo test model myo-model fill-model bench lint format clean
 
 setup: $(READY)
 
@@ -42,6 +43,22 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/first --plan Resources/cardiac-lv/plan-1.json
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/second --plan Resources/cardiac-lv/plan-2.json \
 	  --fine-tune out/cardiac-lv/first
+
+# Cavity and myocardium: Sunnybrook's two data sets joined, three stages of six trainings each.
+MYO = --extra out/cardiac-lv-myo/Phantoms --card Resources/cardiac-lv-myo/card.json --cross-validate \
+  --split Resources/cardiac-lv/folds.json
+JOINED = out/cardiac-lv-myo/Joined
+myo-model: export PYTHONPATH := $(CURDIR)/CSAMSegment
+myo-model: $(READY)
+	$(BIN)/python Resources/cardiac-lv-myo/join_data_sets.py "$(DATA)" "$(DATA_MYO)" $(JOINED)
+	$(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --count 24 --seed 1000 --structure whole-left-ventricle
+	$(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --count 16 --seed 2000 --structure whole-left-ventricle \
+	  --thick-walled
+	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/first --plan Resources/cardiac-lv-myo/plan-1.json
+	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/second --plan Resources/cardiac-lv-myo/plan-2.json \
+	  --fine-tune out/cardiac-lv-myo/first
+	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/third --plan Resources/cardiac-lv-myo/plan-3.json \
+	  --fine-tune out/cardiac-lv-myo/second
 
 # The network that fills slices, 84 minutes of one core.
 fill-model: $(READY)
