@@ -13,8 +13,8 @@ import SimpleITK as sitk
 import torch
 from unit import small
 
-from csam.errors import Cancelled, InputError
-from csam.model import COLORS, Channel, Label, Model
+from csam.errors import Cancelled, InputError, ModelError
+from csam.model import COLORS, Channel, Label, Measure, Model
 from csam.model.card import card
 from csam.network.networks import CSAMUNet, CSAMUNetPlusPlus, build
 from csam.network.posterior import GatePosterior
@@ -571,6 +571,25 @@ def test_the_card_dresses_the_model(data, tmp_path):
     assert [channel.modality for channel in model.channels] == ["CT"]
     assert [label.name for label in model.labels] == ["bright ball", "Grey ball"]
     assert (model.labels[1].color, model.labels[1].connected, model.labels[1].inside) == ((1, 2, 3), True, 1)
+
+
+def test_measures_come_from_the_card_or_from_the_model_started_from(data, tmp_path):
+    balls = read_dataset(data)
+
+    def offered(card, start=None):
+        return assemble(small.network(num_classes=3), balls, PLAN, balls.cases[:1], card, start).measures
+
+    card = {"measures": [{"kind": "ventricular function", "structures": {"cavity": 2}}]}
+    function = (Measure("ventricular function", {"cavity": 2}),)
+    assert offered(card) == function
+    assert offered({}) == ()
+    names = (Label(1, "Grey ball", (1, 2, 3)), Label(2, "ring", (1, 2, 3)))
+    start = small.model(labels=names, measures=(Measure("ventricular function", {"cavity": 1}),))
+    assert offered({}, start) == function  # the same structure has another value
+    with_ring = replace(start, measures=(Measure("ventricular function", {"cavity": 1, "myocardium": 2}),))
+    assert offered({}, with_ring) == ()
+    with pytest.raises(ModelError, match="the field cavity is 3"):
+        offered({"measures": [{"kind": "ventricular function", "structures": {"cavity": 3}}]})
 
 
 def test_a_structure_lies_inside_one_that_is_there(data, tmp_path):
