@@ -203,8 +203,8 @@ class BatchRun:
             elif name not in self._cases:
                 self._volumes[name], self._cases[name] = volume, {"name": name}
                 names.append(name)
-        for name in names:
-            self._put(self.rows.get(name) or Row(name, WAITING))
+        for name in names:  # one that failed before, too
+            self._put(Row(name, WAITING))
         self._queue.extend(names)
 
     def _failed(self, error: CSAMError) -> None:
