@@ -78,7 +78,7 @@ def train(told, out: Path, steps: int, seconds: float) -> None:
             part = checkpoint.with_suffix(".tmp")
             part.write_text(json.dumps(rows))
             part.replace(checkpoint)
-    told.log("Calibrating on the validation patients.")
+    told.progress(Progress(1.0, "calibrating", None))
     model_of(json.loads((out / "card.json").read_text())).save(out / "model")
 
 

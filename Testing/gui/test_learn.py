@@ -147,6 +147,8 @@ def test_a_training_is_watched_paused_and_gone_on_with(learner):
     learner.sees("learn-paused")
     ui.learnStartButton.click()
     until_rows(learner, before // 5 + 2)
+    learner.looks()
+    assert "It goes on from what it had saved." in ui.learnStageLabel.text
     assert any(line == f"Going on from step {before}." for line in learn.learning.lines)
     ui.learnPauseButton.click()
     until_state(learner, State.PAUSED)

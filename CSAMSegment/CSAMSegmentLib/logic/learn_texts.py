@@ -12,6 +12,10 @@ TOLD = ("field_of_view", "in_plane_spacing", "num_slices", "slice_axis", "intens
 """The decisions of a plan that are told in the panel; reasons.txt in the training's folder has all of them."""
 
 
+CALIBRATING = "calibrating"
+"""The stage of a training that has learned (``csam.training.train``)."""
+
+
 def plan(event: Mapping[str, Any], minutes: float) -> str:
     """What a training would do and why. event: the fields of the event "plan" of ``csam.cli.training_lines``."""
     names = {
@@ -49,7 +53,7 @@ def _sentence(text: str) -> str:
 
 def progress(stage: str, seconds_left: float | None, rows: Sequence[Mapping[str, Any]]) -> str:
     """How far a training is: stage, time left, loss and the last validation Dice."""
-    if stage == "calibrating":
+    if stage == CALIBRATING:
         said = [_("Measuring and calibrating on the validation patients")]
     else:
         said = [_("Learning") if stage else _("Starting")]

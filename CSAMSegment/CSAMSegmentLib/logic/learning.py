@@ -33,6 +33,7 @@ from csam.training.training_request import (
     write_request,
 )
 
+from .learn_texts import CALIBRATING
 from .user_models import user_folder
 from .worker_launcher import SSH, WORKER, find_worker
 
@@ -62,6 +63,7 @@ class Learning:
     state, request, folder (of the training). plan: of the last check, the fields of the event "plan". faults: every one
     of the last check. missing: packages that have to be installed first. rows: of the log. stage, fraction and
     seconds_left: as in Progress. error: why it has failed. lines: what it has written.
+    resumed: whether it goes on from what it had saved.
     """
 
     def __init__(self, make: Callable[[Sequence[str]], LineProcess] | None = None):
@@ -77,6 +79,7 @@ class Learning:
         self.rows: list[Mapping[str, Any]] = []
         self.stage, self.fraction, self.seconds_left, self.error = "", None, None, ""
         self.lines: list[str] = []
+        self.resumed = False
         self._last: Mapping[str, Any] = {}
 
     @property
@@ -110,6 +113,7 @@ class Learning:
         self._forget()
         self.request, self.folder = request, folder
         self.rows = list(state_of(folder).rows)
+        self.resumed = bool(self.rows)
         self._start(State.ENDING if keep else State.TRAINING, train_arguments(request, folder))
         if keep:
             self._process.order(KEEP)
@@ -175,12 +179,11 @@ class Learning:
             self.plan = event
         elif kind == "log":
             self.lines.append(event["text"])
-            if event["text"].startswith("Calibrating"):
-                self.stage, self.fraction, self.seconds_left = "calibrating", None, None
         elif kind == "row":
             self._add_row(event)
         elif kind == "progress":
             self.stage, self.fraction, self.seconds_left = (event[n] for n in ("stage", "fraction", "seconds_left"))
+            self.fraction = None if self.stage == CALIBRATING else self.fraction
         elif kind in ("done", "stopped", "error"):
             self._last = event
         elif kind == ENDED:

@@ -282,9 +282,8 @@ class LearnView:
         if state is State.PAUSING:
             return _("Saving…")
         if state in (State.TRAINING, State.ENDING):
-            resumed = [line for line in learning.lines if line.startswith("Going on from")]
             said = learn_texts.progress(learning.stage, learning.seconds_left, learning.rows)
-            return "\n".join([said, *(_("It goes on from what it had saved.") for _line in resumed)])
+            return "\n".join([said, _("It goes on from what it had saved.")]) if learning.resumed else said
         if state in TO_GO_ON and learning.folder is not None:
             how_far = state_of(learning.folder)
             found = learn_texts.found(Path(learning.request.dataset).name, how_far.step, how_far.steps)

@@ -42,6 +42,8 @@ from .trained_model import assemble
 from .trainer import Trainer, read_checkpoint
 
 LOG_EVERY = 20
+CALIBRATING = "calibrating"
+"""The stage of the progress after the last step."""
 
 
 def load_example(case: Case, plan: Plan) -> Example:
@@ -91,6 +93,8 @@ def train(
         training = Training(prepared, Path(out), card or {}, device, group, log)
         with training.reserved():
             model = training.run(progress, cancelled, enough, recorded)
+            if model and progress:
+                progress(Progress(1.0, CALIBRATING, None))
             return model and training.calibrate(model, cancelled)
 
 
