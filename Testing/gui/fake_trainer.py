@@ -54,7 +54,7 @@ def main(folder: Path, arguments: list[str]) -> int:
 
 
 def train(told, out: Path, steps: int, seconds: float) -> None:
-    checkpoint, rows = out / "checkpoint.txt", []
+    checkpoint, rows = out / "checkpoint.pt", []
     if checkpoint.exists():
         rows = json.loads(checkpoint.read_text())
         told.log(f"Going on from step {rows[-1]['step']}.")

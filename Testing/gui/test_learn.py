@@ -189,7 +189,7 @@ def test_closing_the_application_leaves_a_training_that_is_offered_the_next_time
     folder = learner.panel.learn.learning.folder
     learner.panel.close()
     learner.until(lambda: (bool(process.poll()) and not process.running) or not process.running, "its end", 60)
-    step = json.loads((folder / "checkpoint.txt").read_text())[-1]["step"]
+    step = json.loads((folder / "checkpoint.pt").read_text())[-1]["step"]
     learner.panel.learn.learning.state = State.NONE
     learner.panel.learn.learning.folder = None
     learner.panel.learn.enter()  # as a new panel does

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from csam.training.training_request import CALIBRATING
+
 from .texts import seconds
 from .texts import tr as _
 
 TOLD = ("field_of_view", "in_plane_spacing", "num_slices", "slice_axis", "intensity", "learning_rate")
 """The decisions of a plan that are told in the panel; reasons.txt in the training's folder has all of them."""
-
-
-CALIBRATING = "calibrating"
-"""The stage of a training that has learned (``csam.training.train``)."""
 
 
 def plan(event: Mapping[str, Any], minutes: float) -> str:

@@ -25,6 +25,8 @@ from csam.errors import InputError, WorkerError
 from csam.process.line_process import ENDED, LineProcess
 from csam.process.orders import KEEP, STOP
 from csam.training.training_request import (
+    CALIBRATING,
+    CHECKPOINT,
     TrainingRequest,
     read_request,
     state_of,
@@ -33,7 +35,6 @@ from csam.training.training_request import (
     write_request,
 )
 
-from .learn_texts import CALIBRATING
 from .user_models import user_folder
 from .worker_launcher import SSH, WORKER, find_worker
 
@@ -113,7 +114,7 @@ class Learning:
         self._forget()
         self.request, self.folder = request, folder
         self.rows = list(state_of(folder).rows)
-        self.resumed = bool(self.rows)
+        self.resumed = (folder / CHECKPOINT).exists()
         self._start(State.ENDING if keep else State.TRAINING, train_arguments(request, folder))
         if keep:
             self._process.order(KEEP)

@@ -14,7 +14,7 @@ import qt
 import slicer
 
 from csam.errors import CSAMError, WorkerError
-from csam.training.training_request import TrainingRequest, state_of
+from csam.training.training_request import CHECKPOINT, TrainingRequest, state_of
 
 from ..logic import learn_texts, package_install, torch_install
 from ..logic.learning import Learning, State, training_command
@@ -264,7 +264,7 @@ class LearnView:
         ui.learnStartButton.enabled = not learning.busy
         ui.learnStartButton.text = _("Go on") if going_on else _("Start")
         ui.learnPauseButton.enabled = state is State.TRAINING
-        ui.learnKeepButton.enabled = state is State.TRAINING or (going_on and bool(learning.rows))
+        ui.learnKeepButton.enabled = state is State.TRAINING or (going_on and (learning.folder / CHECKPOINT).exists())
         ui.learnDiscardButton.enabled = going_on
         ui.learnChartButton.enabled = bool(learning.rows)
         bar = ui.learnProgressBar

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,9 @@ from .prepare import Preparation, prepare
 from .time_budget import SETTLED, TRIAL, read_settled, settle, write_settled
 from .trained_model import assemble
 from .trainer import Trainer, read_checkpoint
+from .training_request import CALIBRATING
 
 LOG_EVERY = 20
-CALIBRATING = "calibrating"
-"""The stage of the progress after the last step."""
 
 
 def load_example(case: Case, plan: Plan) -> Example:
@@ -77,7 +76,8 @@ def train(
     training only, such as phantoms. card: title, about, modality, licence and labels with colours and terminology for
     the model. fine_tune: a model to start from. split, fold: a file that says who is trained and who is validated on,
     in the words of ``csam.training.dataset.read_split``. enough: asked before every step whether to end the training
-    as if this had been the last one, and to keep what there is. recorded: gets every row of the log.
+    as if this had been the last one, and to keep what there is. recorded: gets every row of the log, those
+    of a training that goes on too.
 
     OUT gets plan.json, reasons.txt, split.json, sources.json, log.csv, learning_curve.png, checkpoint.pt, model/ and
     training.lock, which keeps other processes out while it trains; settled.json where the steps follow from the time,
@@ -192,6 +192,8 @@ class Training:
             self.trainer.restore_state(state)
             self.log(f"Going on from step {self.trainer.step}.")
             self._show()
+            for row in self.trainer.history if self.recorded and self.group.first else ():
+                self.recorded(row)
 
     def _train(
         self,
@@ -205,8 +207,7 @@ class Training:
         coming = ahead(lambda step: self._examples(augment, step), first, plan.steps)
         while not trainer.finished:
             if group.from_first(bool(cancelled and cancelled())):
-                if group.first:
-                    trainer.save(self.checkpoint)
+                self._save()
                 raise Cancelled(f"Stopped at step {trainer.step}; the same command goes on from there.")
             if trainer.step and group.from_first(bool(enough and enough())):
                 self._end_here()
@@ -223,11 +224,18 @@ class Training:
             if progress and group.first:
                 left = here / (trainer.step - first) * (plan.steps - trainer.step)
                 progress(Progress(trainer.step / plan.steps, f"training, loss {loss:.3f}", left))
-            if group.first and (trainer.step % plan.checkpoint_every == 0 or trainer.finished):
-                trainer.save(self.checkpoint)
+            if trainer.step % plan.checkpoint_every == 0 or trainer.finished:
+                self._save()
         coming.close()
         if trainer.step < self.plan.steps:
             self.log(f"Stopped early at step {trainer.step}: no better since step {trainer.best_step}.")
+
+    def _save(self) -> None:
+        """Writes the checkpoint, and the log as it is then."""
+        if self.group.first:
+            self.trainer.save(self.checkpoint)
+            with suppress(OSError):
+                write_log(self.trainer.history, self.out / "log.csv")
 
     def _end_here(self) -> None:
         """Makes this step the last one, for good: validated, written down and saved."""
@@ -240,8 +248,8 @@ class Training:
                 trainer.validated(group.agree(self._validate))
             if trainer.recent:
                 self._record([], validating)
+        self._save()
         if group.first:
-            trainer.save(self.checkpoint)
             write_settled(self.out, self.plan)
         self.log(f"Ended at step {trainer.step}, as asked for.")
 

@@ -21,6 +21,9 @@ from ..image.files import read_json
 from .learning_curve import write_text
 from .time_budget import SETTLED
 
+CALIBRATING = "calibrating"
+"""The stage of a training's progress after its last step."""
+CHECKPOINT = "checkpoint.pt"
 REQUEST, CARD, PLAN = "request.json", "card.json", "given_plan.json"
 """The files of a training's folder that say what was asked for; the last two are what ``csam train`` reads."""
 
