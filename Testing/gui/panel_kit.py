@@ -164,7 +164,8 @@ class User:
     def sees(self, name: str) -> None:
         """A picture of the panel, 400 pixels wide; nothing in it may be clipped."""
         self.host.screenshot(self.widget.parent, name, width=400)
-        assert self.host.clipped(self.widget.parent) == []
+        found = self.host.clipped(self.widget.parent)
+        assert found == [], found
 
     def is_told(self) -> str:
         """The one dialog that was shown."""

@@ -1,12 +1,17 @@
 """The steps that Testing/slicer/drive_panel.py takes in the application, taken on the host."""
 
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 import slicer
 from gui.panel_kit import make_model
+from gui.test_learn import TRAINER
 
 from csam.model import Measure
+from csam.process.line_process import LineProcess
+from CSAMSegmentLib.logic import learning
 
 SCRIPT = Path(__file__).parents[1] / "slicer" / "drive_panel.py"
 
@@ -39,6 +44,13 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
     monkeypatch.setattr(driver, "apply", quick)
     with_mode("cancel", "slow")
     with_mode("kill", "slow")
+    (user.folder / "trainer").write_text("slow")
+    slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(tmp_path / "own" / "Models"))
+    monkeypatch.setattr(
+        learning,
+        "start_process",
+        lambda arguments: LineProcess([sys.executable, str(TRAINER), str(user.folder), *arguments], dict(os.environ)),
+    )
     driver.run()
     said = capsys.readouterr().out
     steps = (
@@ -55,6 +67,10 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "function: EF 0.0 %",  # the fake worker finds the same everywhere
         "batch: 3 done, 1 failed, 0 to do",
         "opened from the batch: Expected Dice",
+        "plan: • 2 patient(s) to learn from, 1 to validate on: p3.",
+        "learning: Learning",
+        'paused: A training of "hearts" is not finished',
+        'learned: The model "hearts ',
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
         assert words in said

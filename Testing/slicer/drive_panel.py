@@ -49,6 +49,7 @@ class Driver:
         self.teach()
         self.function()
         self.batch()
+        self.learn()
 
     def apply(self) -> None:
         self.ui.applyButton.click()
@@ -353,6 +354,71 @@ class Driver:
         assert self.panel.parameters.inputVolume.GetName() == shown[1][0]
         assert ui.sliceTable.rowCount == 6, ui.stageLabel.text
         self.step("opened from the batch: " + ui.qualityLabel.text)
+
+    def learn(self) -> None:
+        """Three phantoms are kept with drawn labels; a tiny training is paused, gone on with, ended and kept."""
+        from CSAMSegmentLib.logic.learning import State
+        from CSAMSegmentLib.logic.user_models import remove_model
+
+        learn = self.panel.learn
+        ui, training = learn.ui, learn.learning
+        chosen = self.panel.parameters.model
+        ui.learnCollapsibleButton.collapsed = ui.addCaseCollapsibleButton.collapsed = False
+        ui.datasetLineEdit.text = str((self.folder / "hearts").resolve())
+        self.keep_phantoms(learn)
+        self.until(lambda: not learn.busy, "the list of cases", 30)
+        assert ui.casesTable.rowCount == 3
+        learn.plan = {
+            "base_channels": 4, "num_levels": 2, "steps": 2000, "checkpoint_every": 5, "validate_every": 40,
+        }  # fmt: skip
+        ui.timeSelector.currentIndex = ui.timeSelector.count - 1
+        ui.learnCheckButton.click()
+        self.until(lambda: not training.busy, "the check of the data set", 300)
+        if training.missing:
+            self.step("learning left out, for want of " + ", ".join(training.missing))
+            return
+        assert training.plan, training.faults or training.error
+        self.step("plan: " + ui.planLabel.text.splitlines()[0])
+        ui.learnStartButton.click()
+        self.until(lambda: training.rows or training.state is State.FAILED, "the first steps", 600)
+        self.step("learning: " + ui.learnStageLabel.text)
+        ui.learnPauseButton.click()
+        self.until(lambda: training.state is State.PAUSED, "the pause", 120)
+        self.step("paused: " + ui.learnStageLabel.text)
+        before = len(training.rows)
+        ui.learnStartButton.click()
+        self.until(lambda: len(training.rows) > before, "further steps", 600)
+        ui.learnKeepButton.click()
+        self.until(lambda: training.state is State.DONE, "the model", 600)
+        assert self.panel.parameters.model == "hearts", self.panel.parameters.model
+        self.step("learned: " + ui.learnStageLabel.text.splitlines()[0])
+        remove_model(self.panel.input.modelPath)
+        training.discard()
+        self.panel.parameters.model = chosen
+        self.settle()
+
+    def keep_phantoms(self, learn) -> None:
+        """Three phantoms as cases, through the panel; the last one with drawn slices alone."""
+        from CSAMSegmentLib.logic.sample_data import make_phantom_nodes
+        from CSAMSegmentLib.widgets import case_maker
+
+        ask, names = case_maker.ask_name, iter(("p1", "p2", "p3"))
+        case_maker.ask_name = lambda _suggestion: next(names)
+        try:
+            for seed in (1, 2, 3):
+                volume, labels = make_phantom_nodes(seed, size=64, spacing=(5.0, 5.0, 8.0))
+                node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"drawn {seed}")
+                node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+                segment = node.GetSegmentation().AddEmptySegment("", "right ventricle")
+                mask = (labels == 3).astype("uint8")
+                slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment, volume)
+                learn.ui.caseImageSelector.setCurrentNode(volume)
+                learn.ui.caseSegmentationSelector.setCurrentNode(node)
+                learn.ui.knownSlicesSelector.currentIndex = int(seed == 3)
+                self.settle()
+                learn.ui.addCaseButton.click()
+        finally:
+            case_maker.ask_name = ask
 
     # What the steps are made of ---------------------------------------------------------------------------------------
 

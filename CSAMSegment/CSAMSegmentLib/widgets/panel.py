@@ -23,6 +23,7 @@ from .filling import Filling
 from .function_view import FunctionView
 from .input_view import InputView
 from .keys_and_timers import drop_shortcuts, make_shortcuts, make_timer
+from .learn_view import LearnView
 from .overlay_view import OverlayView
 from .panel_state import Corrections, PanelState, Presence, ViewTask
 from .result_view import ResultView
@@ -64,6 +65,7 @@ class Panel:
         self.batch = BatchView(ui, logic, self.input, self._onOpened)
         self.function = FunctionView(ui, self._onView)
         self.overlay = OverlayView(self.review.goToSlice, self.function.onPoint)
+        self.learn = LearnView(widget, ui, logic, self.input)
         # What follows a change is done in steps, so that the application can draw and react in between.
         self._refreshTimer = make_timer(0, self._refreshStep)
         self._steps = iter(())
@@ -101,6 +103,7 @@ class Panel:
             self.input.chooseFirst()
             self.refresh()
         self.teach.enter()
+        self.learn.enter()
         self._workerTimer.start()
 
     def exit(self) -> None:
@@ -122,6 +125,7 @@ class Panel:
             self.teach.close()
             self.runner.close()
             self.batch.close()
+            self.learn.close()
             for timer in (self._refreshTimer, self._overlayTimer, self._workerTimer):
                 timer.stop()
             self.edits.stop()

@@ -190,18 +190,10 @@ class TrainingCaseView:
         cases = open_collection(folder, model)
         settings.setValue(FOLDER, folder)
         kept = kept_as(result, folder)
-        name = _ask_name(kept if kept and cases.has(kept) else cases.free_name())
+        name = ask_name(kept if kept and cases.has(kept) else cases.free_name())
         if not name:
             return ""
-        replace, question = cases.has(case_name(name)), ""
-        before, after = cases.patients(), cases.patients([name])
-        if replace:
-            question = _("The data set has a case {name} already. Replace it?").format(name=name)
-        elif before != after:
-            question = _(
-                "In the name of a case, what stands before the last underscore names the patient. With a case {name}, "
-                "the cases so far count as those of {after} patient(s) instead of {before}. Use this name?"
-            ).format(name=name, after=after, before=before)
+        replace, question = cases.has(case_name(name)), question_about(name, cases)
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         with slicer.util.WaitCursor():
@@ -230,7 +222,20 @@ def _objections(result: ShownResult, model, reviewed_only: bool) -> list[str]:
     return said
 
 
-def _ask_name(suggestion: str) -> str:
+def question_about(name: str, cases: Collection) -> str:
+    """What to ask before a case is kept under a name; empty where nothing speaks against it."""
+    before, after = cases.patients(), cases.patients([name])
+    if cases.has(case_name(name)):
+        return _("The data set has a case {name} already. Replace it?").format(name=name)
+    if before != after:
+        return _(
+            "In the name of a case, what stands before the last underscore names the patient. With a case {name}, "
+            "the cases so far count as those of {after} patient(s) instead of {before}. Use this name?"
+        ).format(name=name, after=after, before=before)
+    return ""
+
+
+def ask_name(suggestion: str) -> str:
     """The case's name as a user gives it, empty when they cancel."""
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))

@@ -18,6 +18,7 @@ SHIPPED = next(filter(Path.is_dir, (HERE.parent / "Resources" / "Models", HERE /
 
 EXTRAS = {"monai": "monai", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """What training and measuring need beyond the engine: module, and what pip knows it by."""
+NEEDED = {"torch": "torch", **EXTRAS}
 
 
 def find_model(name: str):
@@ -53,9 +54,14 @@ def json_object(path: str | None) -> dict:
 
 def check_extras(modules: Sequence[str] = ()) -> None:
     """Raises InputError now, not after hours, where a library is missing: all that training and measuring need."""
-    missing = [EXTRAS[module] for module in modules or EXTRAS if importlib.util.find_spec(module) is None]
+    missing = missing_packages(modules or tuple(EXTRAS))
     if missing:
         raise InputError(f"{', '.join(missing)} must be installed first. Run: pip install {' '.join(missing)}")
+
+
+def missing_packages(modules: Sequence[str] = tuple(NEEDED)) -> list[str]:
+    """What pip has to install before some modules can be imported; by default all that training needs."""
+    return [NEEDED[module] for module in modules if importlib.util.find_spec(module) is None]
 
 
 def check_place(path: str) -> None:

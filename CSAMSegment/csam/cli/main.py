@@ -231,6 +231,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--plan", help="JSON file with fields of the plan; options given here overrule it")
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
+    command.add_argument(
+        "--progress",
+        default="text",
+        choices=("text", "json"),
+        help="json: a line of JSON for each event; orders (stop, keep) come over standard input, whose end is a stop",
+    )
     add_device(command)
     _add_plan_options(command)
 

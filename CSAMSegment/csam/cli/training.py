@@ -13,6 +13,21 @@ from .files import check_extras, check_folder, check_place, find_model, json_obj
 
 
 def run_train(options: argparse.Namespace) -> None:
+    if options.progress == "text":
+        _train(options)
+        return
+    if options.cross_validate:
+        raise InputError("--progress json goes with one training, not with --cross-validate.")
+    from .training_lines import lines
+
+    with lines() as told:
+        _train(options, told)
+
+
+def _train(options: argparse.Namespace, told=None) -> None:
+    """told: the ``training_lines.Lines`` to tell events to; None for text."""
+    if told is not None:
+        check_extras(("torch",))
     from ..training.plan import Plan
     from ..training.prepare import prepare
     from ..training.train import train
@@ -32,14 +47,27 @@ def run_train(options: argparse.Namespace) -> None:
         )
     start = find_model(options.fine_tune) if options.fine_tune else None
     if options.dry_run:
-        _tell(prepare(options.dataset, values, options.extra, start, options.split, options.fold), card)
+        prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)
+        if told is None:
+            _tell(prepared, card)
+        else:
+            from .training_lines import told_plan
+
+            told.tell("plan", **told_plan(prepared, prepared.begin(card)[1]))
         return
     check_extras()
     with interruptible() as asked:
+        how = {"cancelled": asked}
+        if told is not None:
+            orders = told.orders
+            how = {"cancelled": lambda: asked() or orders.stop(), "enough": orders.keep}
+            how |= {"progress": told.progress, "log": told.log, "recorded": told.recorded}
         train(
             options.dataset, options.out, values, options.extra, card, options.device, start,
-            cancelled=asked, split=options.split, fold=options.fold,
+            split=options.split, fold=options.fold, **how,
         )  # fmt: skip
+    if told is not None:
+        told.tell("done", model=str(Path(options.out) / "model"))
 
 
 def _cross_validate(options: argparse.Namespace, plan: dict, card: dict) -> None:

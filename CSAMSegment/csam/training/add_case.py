@@ -89,12 +89,14 @@ class Collection:
         replace: bool = False,
         known_slices: Iterable[int] | None = None,
         slice_axis: str = "auto",
+        unlabelled: Sequence[str] = (),
     ) -> int:
         """Adds a case, and returns how many there are then. It is there whole or not at all.
 
         images: one a channel, on one grid with truth, which may be ``csam.image.unknown.UNKNOWN`` in places. replace:
         whether it may take the place of a case of this name. known_slices: the drawn or reviewed slices, indices along
         slice_axis (as in ``csam.image.geometry.axis_for``); the labels of all others become unknown. None: all count.
+        unlabelled: the data set's structures that nobody has labelled in this case.
         Raises InputError for a name that is taken or none, images or labels that cannot be learned from, and what
         cannot be written.
         """
@@ -113,7 +115,7 @@ class Collection:
         files = {self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}": image for i, image in enumerate(images)}
         files[self.folder / "labelsTr" / f"{name}{self.ending}"] = truth
         try:
-            _write(files, replace, lambda: self._count(facts.whole))
+            _write(files, replace, lambda: self._count(facts.whole, name, unlabelled))
         except FileExistsError as error:
             raise InputError(f"{self.folder} has a case {name} by now. Give this one another name.") from error
         except (OSError, RuntimeError) as error:
@@ -124,9 +126,26 @@ class Collection:
             ) from error
         return len(self.cases)
 
-    def _count(self, whole: bool) -> None:
-        """Writes dataset.json with the number of cases that there are; with a label for what is unknown, if the new one
-        is not whole. Raises InputError where somebody has given the data set other labels meanwhile."""
+    def remove(self, name: str) -> int:
+        """Deletes a case with its files; returns how many are left. Raises InputError where it cannot be deleted."""
+        if name not in self.cases:
+            raise InputError(f"{self.folder} has no case {name}.")
+        paths = [self.folder / "labelsTr" / f"{name}{self.ending}"]
+        paths += [self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}" for i in range(len(self.channels))]
+        try:
+            for path in paths:  # the labels first: without them it is no case any more
+                path.unlink(missing_ok=True)
+            self._count(True, name)
+        except OSError as error:
+            raise InputError(f"The case {name} could not be deleted: {error.strerror or error}.") from error
+        return len(self.cases)
+
+    def _count(self, whole: bool, name: str, unlabelled: Sequence[str] = ()) -> None:
+        """Writes dataset.json with the number of cases that there are, and with what nobody has labelled in this one.
+
+        whole: whether every label of it is known; else there is a label for what is unknown. Raises InputError where
+        somebody has given the data set other labels meanwhile.
+        """
         path = self.folder / "dataset.json"
         aside = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")
         info = self.info
@@ -137,6 +156,9 @@ class Collection:
             info = read_json(path)
         try:
             values = {**(info if whole else with_ignore(info)), "numTraining": len(self.cases)}
+            others = {case: names for case, names in values.pop("unlabelled", {}).items() if case != name}
+            others |= {name: list(unlabelled)} if unlabelled else {}
+            values |= {"unlabelled": others} if others else {}
             aside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             replace_file(aside, path)
         finally:

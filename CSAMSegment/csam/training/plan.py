@@ -45,6 +45,8 @@ class Plan:
     patient_pattern: regular expression for a case's name; its first group is the patient.
     precision: "auto" (bfloat16 where the device has it in hardware), "float32" or "bfloat16".
     checkpoint_every, validate_every: steps.
+    minutes: the time that the training may take, its calibration too; steps, validate_every and checkpoint_every then
+    follow from how long a step takes (csam.training.time_budget). 0: as many steps as are asked for.
     Raises InputError that names a field out of range, before anything is trained that no model.json could hold.
     """
 
@@ -83,6 +85,7 @@ class Plan:
     checkpoint_every: int = 200
     validate_every: int = 500
     patience: int = 0
+    minutes: float = 0.0
 
     def __post_init__(self):
         multiple = 2 ** (min(max(self.num_levels, 2), 8) - 1)
@@ -118,6 +121,7 @@ class Plan:
             ("rate", self.rate in ("cosine", "polynomial"), "cosine or polynomial"),
             ("patience", 0 <= self.patience <= 10**9, "0 or more"),
             ("learning_rate", 0 < self.learning_rate < 1, "a number above 0 and below 1"),
+            ("minutes", 0 <= self.minutes <= 10**6, "0 or more"),
             ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
             ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
             ("zoom", _is_zoom(self.zoom), "two numbers, from 0.1 to 1 and from 1 to 10"),

@@ -10,9 +10,10 @@ Step: train.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ from .measures import dice, mean
 from .output_folder import reserved_for
 from .plan import Plan
 from .prepare import Preparation, prepare
+from .time_budget import SETTLED, TRIAL, read_settled, settle, write_settled
 from .trained_model import assemble
 from .trainer import Trainer, read_checkpoint
+from .training_request import CALIBRATING
 
 LOG_EVERY = 20
 
@@ -64,16 +67,21 @@ def train(
     log: Callable[[str], None] = print,
     split: str | Path | None = None,
     fold: int | None = None,
+    enough: Callable[[], bool] | None = None,
+    recorded: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Model | None:
     """Trains on a data set (``dataset_json`` says which layouts) and returns the finished, calibrated Model.
 
     plan: a whole one, or some of its fields, which override the automatic plan. extra: further data sets used for
     training only, such as phantoms. card: title, about, modality, licence and labels with colours and terminology for
     the model. fine_tune: a model to start from. split, fold: a file that says who is trained and who is validated on,
-    in the words of ``csam.training.dataset.read_split``.
+    in the words of ``csam.training.dataset.read_split``. enough: asked before every step whether to end the training
+    as if this had been the last one, and to keep what there is. recorded: gets every row of the log, those
+    of a training that goes on too.
 
     OUT gets plan.json, reasons.txt, split.json, sources.json, log.csv, learning_curve.png, checkpoint.pt, model/ and
-    training.lock, which keeps other processes out while it trains.
+    training.lock, which keeps other processes out while it trains; settled.json where the steps follow from the time,
+    or from ``enough``.
     A run that was stopped goes on from its last checkpoint. Of several processes started by torchrun the first one
     does all of this and returns the model, the others None. Raises InputError for a data set that cannot be used, or
     an OUT that holds another training, before anything is written; Cancelled when cancelled() says so.
@@ -84,7 +92,9 @@ def train(
         log = log if group.first else lambda text: None
         training = Training(prepared, Path(out), card or {}, device, group, log)
         with training.reserved():
-            model = training.run(progress, cancelled)
+            model = training.run(progress, cancelled, enough, recorded)
+            if model and progress:
+                progress(Progress(1.0, CALIBRATING, None))
             return model and training.calibrate(model, cancelled)
 
 
@@ -104,6 +114,7 @@ class Training:
         self.plan = plan = prepared.plan
         self.device = choose_device(group.device(device))
         self.checkpoint = out / "checkpoint.pt"
+        self.recorded: Callable[[Mapping[str, Any]], None] | None = None
         network, anew = prepared.begin(card)
         for line in anew:
             log(line)
@@ -119,8 +130,15 @@ class Training:
             self.group.agree(lambda: until_done.enter_context(reserved_for(self.prepared, self.out)))
             yield
 
-    def run(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> Model | None:
+    def run(
+        self,
+        progress: ProgressCallback | None,
+        cancelled: Callable[[], bool] | None,
+        enough: Callable[[], bool] | None = None,
+        recorded: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> Model | None:
         """The model without a calibration, in the first process; None in the others."""
+        self.recorded = recorded
         training, validation = self.prepared.training, self.prepared.validation
         for note in self.prepared.notes:
             self.log(f"Note: {note}")
@@ -129,9 +147,43 @@ class Training:
             f"{len(self.examples)} training scans of {len(training)} patients, {len(self.extra_examples)} further "
             f"ones, {len(self.watched)} validation scans {who}"
         )
+        self._settle()
         self._go_on()
-        self._train(progress, cancelled)
+        self._train(progress, cancelled, enough)
         return self._model() if self.group.first else None
+
+    def _settle(self) -> None:
+        """Takes up the steps that were settled before; else measures how many fit into the time."""
+        self._follow(self.group.agree(lambda: read_settled(self.out, self.plan)))
+        settled = self.group.from_first((self.out / SETTLED).exists() or self.checkpoint.exists())
+        if self.plan.minutes and not settled:
+            begun = time.monotonic()
+            step_seconds = self._trial()
+            validation = time.monotonic()
+            if self.prepared.validation:
+                self.group.agree(self._validate)
+            now = time.monotonic()
+            plan = self.group.from_first(settle(self.plan, step_seconds, now - validation, now - begun))
+            self.group.agree(lambda: write_settled(self.out, plan))
+            self._follow(plan)
+            self.log(f"A step takes {step_seconds:.2g} s: {plan.steps} steps fit into {plan.minutes:g} minutes.")
+
+    def _follow(self, plan: Plan) -> None:
+        self.plan = self.trainer.plan = plan
+
+    def _trial(self) -> float:
+        """Seconds that a step takes, with a network that is thrown away."""
+        trial = Trainer(self.plan, copy.deepcopy(self.trainer.network), self.device, self.group)
+        augment, begun = Augmenter.of(self.plan), 0.0
+        coming = ahead(lambda step: self._examples(augment, step), 0, TRIAL + 2)
+        for number, examples in enumerate(coming):
+            if number == 2:
+                begun = time.monotonic()
+            trial.train_step(*examples)
+        return (time.monotonic() - begun) / TRIAL
+
+    def _examples(self, augment: Augmenter, step: int) -> list[Example]:
+        return [augment(self.examples, step, item, self.extra_examples) for item in self.trainer.share]
 
     def _go_on(self) -> None:
         """Takes up the last checkpoint, if there is one: the first process's, wherever the others run."""
@@ -140,21 +192,26 @@ class Training:
             self.trainer.restore_state(state)
             self.log(f"Going on from step {self.trainer.step}.")
             self._show()
+            for row in self.trainer.history if self.recorded and self.group.first else ():
+                self.recorded(row)
 
-    def _train(self, progress: ProgressCallback | None, cancelled: Callable[[], bool] | None) -> None:
+    def _train(
+        self,
+        progress: ProgressCallback | None,
+        cancelled: Callable[[], bool] | None,
+        enough: Callable[[], bool] | None,
+    ) -> None:
         plan, trainer, group = self.plan, self.trainer, self.group
         augment = Augmenter.of(plan)
-
-        def examples(step: int) -> list[Example]:
-            return [augment(self.examples, step, item, self.extra_examples) for item in trainer.share]
-
         begun, first, before = time.monotonic(), trainer.step, trainer.seconds
-        coming = ahead(examples, first, plan.steps)
+        coming = ahead(lambda step: self._examples(augment, step), first, plan.steps)
         while not trainer.finished:
             if group.from_first(bool(cancelled and cancelled())):
-                if group.first:
-                    trainer.save(self.checkpoint)
+                self._save()
                 raise Cancelled(f"Stopped at step {trainer.step}; the same command goes on from there.")
+            if trainer.step and group.from_first(bool(enough and enough())):
+                self._end_here()
+                break
             loss, spreads = trainer.train_step(*next(coming))
             here = time.monotonic() - begun
             trainer.seconds = before + here
@@ -167,11 +224,34 @@ class Training:
             if progress and group.first:
                 left = here / (trainer.step - first) * (plan.steps - trainer.step)
                 progress(Progress(trainer.step / plan.steps, f"training, loss {loss:.3f}", left))
-            if group.first and (trainer.step % plan.checkpoint_every == 0 or trainer.finished):
-                trainer.save(self.checkpoint)
+            if trainer.step % plan.checkpoint_every == 0 or trainer.finished:
+                self._save()
         coming.close()
-        if trainer.step < plan.steps:
+        if trainer.step < self.plan.steps:
             self.log(f"Stopped early at step {trainer.step}: no better since step {trainer.best_step}.")
+
+    def _save(self) -> None:
+        """Writes the checkpoint, and the log as it is then."""
+        if self.group.first:
+            self.trainer.save(self.checkpoint)
+            with suppress(OSError):
+                write_log(self.trainer.history, self.out / "log.csv")
+
+    def _end_here(self) -> None:
+        """Makes this step the last one, for good: validated, written down and saved."""
+        trainer, group = self.trainer, self.group
+        self._follow(replace(self.plan, steps=trainer.step))
+        validated = bool(trainer.history) and trainer.history[-1]["step"] == trainer.step
+        if not (validated and trainer.history[-1]["validation_dice"] != ""):
+            validating = bool(self.prepared.validation)
+            if validating:
+                trainer.validated(group.agree(self._validate))
+            if trainer.recent:
+                self._record([], validating)
+        self._save()
+        if group.first:
+            write_settled(self.out, self.plan)
+        self.log(f"Ended at step {trainer.step}, as asked for.")
 
     def _validate(self) -> float:
         network = self.trainer.averaged_network()
@@ -190,6 +270,8 @@ class Training:
         }
         trainer.history.append(row)
         trainer.recent = []
+        if self.recorded and self.group.first:
+            self.recorded(row)
         if validating or trainer.finished or trainer.step % (5 * LOG_EVERY) == 0:
             score = row["validation_dice"] if validating else "-"
             self.log(

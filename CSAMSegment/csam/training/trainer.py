@@ -50,7 +50,7 @@ class Trainer:
         self.precision = choose_precision(plan.precision, self.device)
         width = plan.base_channels if plan.optimizer == "muon" else None
         self.optimizer = optimizer(network, width, plan.learning_rate, plan.weight_decay)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(plan, step))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(self.plan, step))
         self.average = torch.optim.swa_utils.AveragedModel(
             network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
         )

@@ -1,0 +1,133 @@
+"""Any image and segmentation as a case to learn from, and a case of a data set back in the scene.
+
+Example, in a script:
+    >>> keep_case("hearts", "p1", [volume], segmentation, {"Segment_1": "right ventricle"}, only_drawn=True)
+    >>> opened = open_case(cases[0], contents)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from csam.errors import InputError
+from csam.image.geometry import check_channels
+from csam.training.add_case import Collection, collection
+from csam.training.case_list import known_slices, slice_count
+from csam.training.dataset import Case
+from csam.training.dataset_json import Contents, read_contents
+
+from .drawn_slices import drawn_indices, find_slices, mark, slice_axis_of
+from .new_structure import tie
+from .segment_voxels import segment_labels
+from .texts import tr as _
+from .volume_geometry import image_from_volume
+
+KEPT = "CSAMSegment.KeptCase"
+"""The attribute of a segmentation that tells the case of a data set that it is."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A case in the scene. volumes: one a channel."""
+
+    volumes: tuple[Any, ...]
+    segmentation: Any
+
+
+def contents_of(folder: str | Path) -> Contents | None:
+    """What the data set of a folder holds; None where one is to be begun there. Raises InputError for a damaged one."""
+    return read_contents(Path(folder))[0] if (Path(folder) / "dataset.json").exists() else None
+
+
+def open_data_set(folder: str | Path, labels: Sequence[str]) -> Collection:
+    """The data set of a folder, or one to be begun, for cases with these labels. Raises InputError where the one that
+    is there has no label of such a name, or no case can be added."""
+    contents = contents_of(folder)
+    if contents is None:
+        return collection(folder, ("image",), list(labels))
+    known = {name.casefold() for name in contents.labels}
+    strange = [name for name in labels if name.casefold() not in known]
+    if strange:
+        raise InputError(
+            f"The data set has the labels {', '.join(contents.labels)}, not {', '.join(strange)}. Choose among these, "
+            "or another folder."
+        )
+    return collection(folder, contents.channels, contents.labels, contents.modalities)
+
+
+def keep_case(
+    folder: str | Path,
+    name: str,
+    volumes: Sequence,
+    segmentation,
+    labels: Mapping[str, str],
+    only_drawn: bool = False,
+    replace: bool = False,
+) -> int:
+    """Add images and segments as a case; returns how many the data set has then.
+
+    volumes: one a channel of the data set. labels: the label of each segment that is kept, by segment ID. only_drawn:
+    whether slices that do not count as drawn (``drawn_slices``) are unknown. Labels of the data set without a segment
+    are kept as not labelled in this case. Raises InputError for what cannot be kept.
+    """
+    if not labels:
+        raise InputError("No segment is chosen. Tick those that show a structure to learn.")
+    cases = open_data_set(folder, list(dict.fromkeys(labels.values())))
+    if any(volume is None for volume in volumes) or len(volumes) != len(cases.channels):
+        raise InputError(f"The data set has the channels {', '.join(cases.channels)}. Choose an image for each.")
+    contents = contents_of(folder)
+    names = list(contents.labels) if contents is not None else list(dict.fromkeys(labels.values()))
+    places = {one.casefold(): value for value, one in enumerate(names, 1)}
+    values = {segment: places[label.casefold()] for segment, label in labels.items()}
+    if len({*values.values()}) < len(values):
+        raise InputError("Two segments have one label. Give each another, or join them in the Segment Editor.")
+    images = [image_from_volume(volume) for volume in volumes]
+    check_channels(images)
+    truth = sitk.GetImageFromArray(segment_labels(segmentation, values, volumes[0]))
+    truth.CopyInformation(images[0])
+    known = drawn_indices(find_slices(segmentation, volumes[0], [*values])) if only_drawn else None
+    if known is not None and not known:
+        raise InputError("Nothing is drawn in any slice: nothing would be known.")
+    unlabelled = [one for value, one in enumerate(names, 1) if value not in values.values()]
+    count = cases.add(name, images, truth, replace, known, "ijk"[slice_axis_of(volumes[0])], unlabelled)
+    segmentation.SetAttribute(KEPT, name)
+    return count
+
+
+def open_case(case: Case, contents: Contents) -> Opened:
+    """Load a case's images and labels into the scene. Raises InputError where a file cannot be read.
+
+    Slices of which nothing is known do not count as drawn in the segmentation, the others do, empty ones too.
+    """
+    _images, truth = case.read()
+    volumes = []
+    for number, path in enumerate(case.images):
+        name = case.name if len(case.images) == 1 else f"{case.name} {contents.channels[number]}"
+        volumes.append(slicer.util.loadVolume(str(path), {"name": name, "show": number == 0}))
+    segmentation = slicer.mrmlScene.AddNewNodeByClass(
+        "vtkMRMLSegmentationNode", _("{name} labels").format(name=case.name)
+    )
+    tie(segmentation, volumes[0])
+    segmentation.CreateDefaultDisplayNodes()
+    values, identifiers = sitk.GetArrayViewFromImage(truth), []
+    for value, label in enumerate(contents.labels, 1):
+        if value in case.unlabelled:
+            continue
+        identifier = segmentation.GetSegmentation().AddEmptySegment("", label)
+        identifiers.append(identifier)
+        mask = (values == value).astype(np.uint8)
+        if mask.any():
+            slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, identifier, volumes[0])
+    known = known_slices(truth)
+    if len(known) < slice_count(truth):
+        for index in known:
+            mark(segmentation, volumes[0], identifiers, index, True)
+    segmentation.SetAttribute(KEPT, case.name)
+    return Opened(tuple(volumes), segmentation)

@@ -1,0 +1,95 @@
+"""What the part Learn says. Pure functions, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from csam.training.training_request import CALIBRATING
+
+from .texts import seconds
+from .texts import tr as _
+
+TOLD = ("field_of_view", "in_plane_spacing", "num_slices", "slice_axis", "intensity", "learning_rate")
+"""The decisions of a plan that are told in the panel; reasons.txt in the training's folder has all of them."""
+
+
+def plan(event: Mapping[str, Any], minutes: float) -> str:
+    """What a training would do and why. event: the fields of the event "plan" of ``csam.cli.training_lines``."""
+    names = {
+        "field_of_view": _("Field of view (pixels)"),
+        "in_plane_spacing": _("Pixel size (mm)"),
+        "num_slices": _("Slices at once"),
+        "slice_axis": _("Slice axis"),
+        "intensity": _("Intensities"),
+        "learning_rate": _("Learning rate"),
+    }
+    learn, validate = event["training"], event["validation"]
+    said = [
+        _("{learn} patient(s) to learn from, {validate} to validate on: {names}.").format(
+            learn=len(learn), validate=len(validate), names=", ".join(validate[:6]) + ("…" if len(validate) > 6 else "")
+        )
+    ]
+    decisions = {field: (value, reason) for field, value, reason in event["decisions"]}
+    for field in TOLD:
+        if field in decisions:
+            value, reason = decisions[field]
+            value = " × ".join(f"{v:g}" for v in value) if isinstance(value, list) else value
+            said.append(f"{names[field]}: {value}. {_sentence(reason)}")
+    steps = decisions.get("steps", (4000, ""))[0]
+    if minutes:
+        said.append(_("The number of steps follows from the time, once it is known how long a step takes."))
+    else:
+        said.append(_("Up to {steps} steps; ends when validation no longer improves.").format(steps=steps))
+    said += [_sentence(note) for note in (*event["notes"], *event["anew"])]
+    return "\n".join(f"• {line}" for line in said)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
+
+
+def progress(stage: str, seconds_left: float | None, rows: Sequence[Mapping[str, Any]]) -> str:
+    """How far a training is: stage, time left, loss and the last validation Dice."""
+    if stage == CALIBRATING:
+        said = [_("Measuring and calibrating on the validation patients")]
+    else:
+        said = [_("Learning") if stage else _("Starting")]
+        left = seconds(seconds_left)
+        said += [_("{time} left").format(time=left)] if left and stage else []
+    said += [_("loss {loss}").format(loss=f"{rows[-1]['loss']:.2f}")] if rows else []
+    dice = [row["validation_dice"] for row in rows if row.get("validation_dice") is not None]
+    said += [_("validation Dice {dice}").format(dice=f"{dice[-1]:.2f}")] if dice else []
+    return ", ".join(said)
+
+
+def found(dataset: str, step: int, steps: int) -> str:
+    """That there is a training to go on with."""
+    if not step:
+        return _('A training of "{dataset}" was begun and not finished.').format(dataset=dataset)
+    text = _('A training of "{dataset}" is not finished: step {step} of {steps}. It goes on from what it saved.')
+    return text.format(dataset=dataset, step=step, steps=steps or "?")
+
+
+def summary(model) -> str:
+    """What a finished model has learned, for a clinician. model: a ``csam.model.Model`` with its metrics."""
+    measured = model.metrics.get("validation", {}) if isinstance(model.metrics, Mapping) else {}
+    scans, by_name = measured.get("cases", 0), measured.get("dice", {})
+    said = [_('The model "{title}" is in the list and chosen.').format(title=model.title)]
+    if not scans:
+        return said[0]
+    said.append(_("Measured on {scans} scan(s) that it has not learned from:").format(scans=scans))
+    for name, dice in by_name.items():
+        figure = _("not in these scans") if dice is None else _("Dice {dice}").format(dice=f"{dice:.2f}")
+        said.append(f"• {name}: {figure}")
+    if scans > 1 and measured.get("dice_lowest") is not None:
+        said.append(_("Poorest scan: Dice {dice}.").format(dice=f"{measured['dice_lowest']:.2f}"))
+    if scans < FEW:
+        said.append(
+            _("With so few scans these figures say little about the next one. Look at every slice of its results.")
+        )
+    return "\n".join(said)
+
+
+FEW = 5
+"""Validation scans below which the summary warns that there are few."""

@@ -1,0 +1,82 @@
+"""The curve of a training: Slicer's plot nodes on tables of loss and validation Dice, which grow while it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+
+from .result_nodes import ROLE
+from .texts import tr as _
+
+CHART_ROLE = "learning chart"
+STEP = "step"
+CURVES = (("loss", (0.20, 0.40, 0.75)), ("validation_dice", (0.90, 0.50, 0.10)))
+"""The columns of the log that are drawn, and their colours."""
+
+
+def find_chart():
+    """The chart of the training, None where there is none."""
+    charts = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    return next((chart for chart in charts if chart.GetAttribute(ROLE) == CHART_ROLE), None)
+
+
+def update_chart(rows: Sequence[Mapping[str, Any]]):
+    """Let the chart, made where it is not there, show the rows of a log. It is not saved with the scene."""
+    chart = find_chart() or _make()
+    highest, last = 1.0, 1.0
+    for number, (column, _color) in enumerate(CURVES):
+        points = [(row[STEP], row[column]) for row in rows if row.get(column) is not None]
+        table = chart.GetNthPlotSeriesNode(number).GetTableNode()
+        steps, values = np.array(points, float).reshape(-1, 2).T
+        slicer.util.updateTableFromArray(table, [steps.copy(), values.copy()], [STEP, column])
+        highest, last = max([highest, *values]), max([last, *steps])
+    was_modifying = chart.StartModify()
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(0.0, 1.03 * last)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, 1.05 * highest)
+    chart.EndModify(was_modifying)
+    return chart
+
+
+def remove_chart() -> None:
+    """Remove the chart with its tables."""
+    chart = find_chart()
+    if chart is None:
+        return
+    for number in reversed(range(len(CURVES))):
+        series = chart.GetNthPlotSeriesNode(number)
+        for node in filter(None, (series.GetTableNode(), series) if series is not None else ()):
+            slicer.mrmlScene.RemoveNode(node)
+    slicer.mrmlScene.RemoveNode(chart)
+
+
+def _make():
+    scene = slicer.mrmlScene
+    names = {"loss": _("Training loss"), "validation_dice": _("Validation Dice")}
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(_("Learning")))
+    chart.SetAttribute(ROLE, CHART_ROLE)
+    for column, color in CURVES:
+        table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(names[column]))
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", names[column])
+        for node in (table, series):
+            node.SetSaveWithScene(False)
+            node.SetHideFromEditors(True)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName(STEP)
+        series.SetYColumnName(column)
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetMarkerStyle(series.MarkerStyleCircle if column != "loss" else series.MarkerStyleNone)
+        series.SetLineStyle(series.LineStyleSolid)
+        series.SetLineWidth(2)
+        series.SetColor(*color)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetSaveWithScene(False)
+    chart.SetTitle(_("Learning"))
+    chart.SetXAxisTitle(_("step"))
+    chart.SetYAxisTitle(_("loss, Dice"))
+    chart.SetLegendVisibility(True)
+    return chart

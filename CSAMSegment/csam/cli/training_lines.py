@@ -1,0 +1,86 @@
+"""What ``csam train --progress json`` tells, a line of JSON for each event, and the orders that it takes meanwhile.
+
+packages  missing: what pip has to install for Python before anything can be trained
+plan      decisions: [field, value, reason] of each; notes, anew: sentences; training, validation: patients
+log       text
+row       a row of log.csv: step, loss, validation_dice ("" where nobody was validated) ...
+progress  stage, fraction, seconds_left
+done      model: its folder
+stopped   text: how to go on
+error     text: what is wrong, a line for each fault
+
+Orders come over standard input, a line each: stop (saves; the same command goes on) and keep (ends the training here,
+calibrates and keeps what there is). The end of the input is a stop.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import Cancelled, CSAMError
+from ..process.orders import STOP, Orders
+from ..result import Progress
+from .files import missing_packages
+
+STANDARD_INPUT = 0
+BETWEEN = 0.3
+"""Seconds between two events of progress."""
+
+
+class Lines:
+    """Writes events and holds the orders. Where nobody reads any more, that is a stop."""
+
+    def __init__(self):
+        self.orders = Orders(STANDARD_INPUT)
+        self._last = 0.0
+
+    def tell(self, event: str, **fields: Any) -> None:
+        try:
+            print(json.dumps({"event": event, **fields}, default=str), flush=True)
+        except (OSError, ValueError):
+            self.orders.give(STOP)
+
+    def log(self, text: str) -> None:
+        self.tell("log", text=text)
+
+    def recorded(self, row: Mapping[str, Any]) -> None:
+        self.tell("row", **row)
+
+    def progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last >= BETWEEN or progress.fraction >= 1:
+            self._last = now
+            self.tell("progress", stage=progress.stage, fraction=progress.fraction, seconds_left=progress.seconds_left)
+
+
+@contextmanager
+def lines() -> Iterator[Lines]:
+    """Events and orders for the block; how it ends is told, too."""
+    made = Lines()
+    made.tell("packages", missing=missing_packages())
+    try:
+        yield made
+    except Cancelled as error:
+        made.tell("stopped", text=str(error))
+        raise
+    except CSAMError as error:
+        made.tell("error", text=str(error))
+        raise
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        made.tell("error", text=f"{type(error).__name__}: {error}")
+        raise
+
+
+def told_plan(prepared, anew: list[str]) -> dict[str, Any]:
+    """The fields of the event plan. prepared: a ``csam.training.prepare.Preparation``."""
+    return {
+        "decisions": [[one.field, one.value, one.reason] for one in prepared.decisions],
+        "notes": list(prepared.notes),
+        "anew": anew,
+        "training": prepared.training,
+        "validation": prepared.validation,
+    }

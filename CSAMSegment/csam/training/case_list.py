@@ -1,0 +1,70 @@
+"""The cases of a data set as a list: what is labelled in each, and in how many of its slices. Without torch.
+
+Example:
+    >>> contents, cases = list_cases("/data/hearts")
+    >>> summarise_case(cases[0], contents.labels).drawn
+
+Step: read the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..image import geometry
+from ..image.files import read_image
+from ..image.unknown import UNKNOWN
+from .dataset import Case
+from .dataset_json import Contents, read_contents
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """labels: names of the structures that are there. drawn: slices with a known label. slices: of all."""
+
+    labels: tuple[str, ...]
+    drawn: int
+    slices: int
+
+
+def list_cases(folder: str | Path) -> tuple[Contents, tuple[Case, ...]]:
+    """The contents of a data set and its cases, by their files; none of them is read. Raises InputError."""
+    contents, _faults = read_contents(Path(folder))
+    cases = tuple(
+        Case(
+            files.name,
+            files.name,
+            files.images,
+            files.labels,
+            ignore=contents.ignore,
+            unlabelled=contents.unlabelled.get(files.name, ()),
+        )
+        for files in contents.files
+    )
+    return contents, cases
+
+
+def summarise_case(case: Case, labels: Sequence[str]) -> CaseSummary:
+    """What a case's file of labels holds. labels: names of the values from 1 on. Raises InputError."""
+    truth = case.truth(read_image(case.labels))
+    values = sitk.GetArrayViewFromImage(truth)
+    known = known_slices(truth)
+    present = [int(value) for value in np.unique(values) if 0 < value <= len(labels) and value != UNKNOWN]
+    return CaseSummary(tuple(labels[value - 1] for value in present), len(known), slice_count(truth))
+
+
+def known_slices(truth: sitk.Image) -> list[int]:
+    """The slices, from 0 along the slice axis, with a voxel whose label is known. truth: as ``Case.read`` gives it."""
+    axis = geometry.axis_for(truth, "auto")
+    slices = np.moveaxis(sitk.GetArrayViewFromImage(truth), 2 - axis, 0)
+    return [index for index, one in enumerate(slices) if (one != UNKNOWN).any()]
+
+
+def slice_count(truth: sitk.Image) -> int:
+    """How many slices there are."""
+    return truth.GetSize()[geometry.axis_for(truth, "auto")]

@@ -1,0 +1,59 @@
+"""The cases of a data set as a list, and one taken out of it."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from unit import small
+
+from csam.errors import InputError
+from csam.training.add_case import collection
+from csam.training.case_list import known_slices, list_cases, summarise_case
+from csam.training.dataset import read_dataset
+
+LABELS = ("a", "b")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """p1 whole, with a alone; p2 with two known slices, b not labelled."""
+    cases = collection(tmp_path, ("image",), LABELS)
+    for name, known, unlabelled in (("p1", None, ()), ("p2", [1, 4], ("b",))):
+        image = small.image(seed=len(name) + len(unlabelled))
+        values = np.zeros(image.GetSize()[::-1], np.uint8)
+        values[1:5, 4:9, 4:9] = 1
+        truth = sitk.GetImageFromArray(values)
+        truth.CopyInformation(image)
+        cases.add(name, [image], truth, known_slices=known, unlabelled=unlabelled)
+    return tmp_path
+
+
+def test_every_case_tells_its_labels_and_its_drawn_slices(data):
+    contents, cases = list_cases(data)
+    assert [case.name for case in cases] == ["p1", "p2"]
+    whole, part = (summarise_case(case, contents.labels) for case in cases)
+    assert (whole.labels, whole.drawn, whole.slices) == (("a",), 6, 6)
+    assert (part.labels, part.drawn, part.slices) == (("a",), 2, 6)
+    assert known_slices(cases[1].read()[1]) == [1, 4]
+
+
+def test_what_is_not_labelled_in_a_case_is_written_down_and_goes_with_it(data):
+    assert json.loads((data / "dataset.json").read_text())["unlabelled"] == {"p2": ["b"]}
+    assert [case.unlabelled for case in read_dataset(data).cases] == [(), (2,)]
+    cases = collection(data, ("image",), LABELS)
+    images, truth = list_cases(data)[1][1].read()
+    cases.add("p2", images, truth, replace=True)  # now b was looked for, and is not there
+    assert "unlabelled" not in json.loads((data / "dataset.json").read_text())
+
+
+def test_a_removed_case_leaves_no_file_and_no_word(data):
+    cases = collection(data, ("image",), LABELS)
+    assert cases.remove("p2") == 1
+    assert [path.name for path in (data / "imagesTr").iterdir()] == ["p1_0000.nii.gz"]
+    info = json.loads((data / "dataset.json").read_text())
+    assert info["numTraining"] == 1
+    assert "unlabelled" not in info
+    assert read_dataset(data).patients == ["p1"]
+    with pytest.raises(InputError, match="has no case p2"):
+        cases.remove("p2")

@@ -1,0 +1,83 @@
+"""The minutes of a training become steps once, and "enough" ends it for good: both survive a stop."""
+
+import json
+
+import pytest
+from unit import small
+
+from csam.errors import Cancelled, InputError
+from csam.training.plan import Plan
+from csam.training.time_budget import CALIBRATION, FEWEST, SETTLED, VALIDATIONS, read_settled, settle, write_settled
+from csam.training.train import train
+
+PLAN = {
+    "base_channels": 4, "num_levels": 2, "num_slices": 5, "in_plane_spacing": 2.0, "field_of_view": [16, 16],
+    "steps": 40, "ema": 0.9, "validation_patients": 1, "precision": "float32", "checkpoint_every": 7,
+    "validate_every": 20, "patience": 0, "learning_rate": 0.01,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small.dataset(tmp_path_factory.mktemp("budget") / "data", patients=3)
+
+
+def test_training_validations_and_calibration_fit_into_the_minutes():
+    plan = settle(Plan(minutes=15), step_seconds=1.5, validation_seconds=4.0, spent=20.0)
+    took = 20.0 + plan.steps * 1.5 + (VALIDATIONS + CALIBRATION) * 4.0
+    assert 15 * 60 - 1.5 < took <= 15 * 60
+    assert VALIDATIONS - 1 <= plan.steps / plan.validate_every <= VALIDATIONS
+    assert plan.checkpoint_every == 20
+
+
+def test_however_short_the_time_there_are_some_steps():
+    assert settle(Plan(minutes=0.1), 10.0, 100.0).steps == FEWEST
+
+
+def test_what_is_settled_is_read_again_and_a_damaged_file_is_named(tmp_path):
+    plan = Plan(minutes=60)
+    assert read_settled(tmp_path, plan) == plan
+    settled = settle(plan, 0.5, 1.0)
+    write_settled(tmp_path, settled)
+    assert read_settled(tmp_path, plan) == settled
+    (tmp_path / SETTLED).write_text("[")
+    with pytest.raises(InputError, match=r"settled\.json cannot be read"):
+        read_settled(tmp_path, plan)
+
+
+def test_the_steps_are_settled_once_and_a_stopped_training_keeps_them(data, tmp_path):
+    asked = []
+
+    def soon():
+        asked.append(1)
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled, match="Stopped at step 3"):
+        train(data, tmp_path, {**PLAN, "minutes": 0.01}, device="cpu", cancelled=soon, log=lambda text: None)
+    settled = json.loads((tmp_path / SETTLED).read_text())
+    assert settled["steps"] == FEWEST
+    said = []
+    with pytest.raises(Cancelled, match="Stopped at step 3"):
+        train(data, tmp_path, {**PLAN, "minutes": 0.01}, device="cpu", cancelled=lambda: True, log=said.append)
+    assert "Going on from step 3." in said
+    assert not [line for line in said if "A step takes" in line]
+    assert json.loads((tmp_path / SETTLED).read_text()) == settled
+
+
+def test_enough_ends_the_training_for_good_and_keeps_a_calibrated_model(data, tmp_path):
+    rows, said = [], []
+
+    def enough():
+        return bool(rows) and rows[-1]["step"] >= 20
+
+    model = train(
+        data, tmp_path, PLAN, device="cpu", enough=enough, recorded=lambda row: rows.append(dict(row)), log=said.append
+    )  # fmt: skip
+    assert "Ended at step 20, as asked for." in said
+    assert model.provenance["plan"]["steps"] == 20
+    assert rows[-1]["validation_dice"] != ""
+    assert (tmp_path / "model" / "MODEL_CARD.md").is_file()
+    said.clear()
+    train(data, tmp_path, PLAN, device="cpu", log=said.append)  # killed while calibrating, and gone on with
+    assert "Going on from step 20." in said
+    assert not [line for line in said if line.startswith("step 2")]
