@@ -112,7 +112,7 @@ def assured(
 ) -> Tensor:
     """Log odds of one slice, (h, w), such that what they say against the label is its error probability.
 
-    They never change sides. weights: of FEATURES, those that are not named are 0.
+    Their sign stays as it is. weights: of FEATURES, those that are not named are 0.
     """
     seen = features(log_odds, untuned, apart, known)
     error = sum((weight * seen[name] for name, weight in weights.items()), torch.zeros_like(log_odds))
