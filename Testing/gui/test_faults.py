@@ -204,7 +204,10 @@ def test_disk_full_on_export(user, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     user.panel.result.export(user.folder / "volumes.csv")
     text = user.is_told()
-    assert "volumes.csv: No space left on device. Choose another folder, or make room on the disk." in text
+    assert (
+        "volumes.csv could not be written: No space left on device. Choose another folder, or make room on the disk."
+        in text
+    )
     assert not (user.folder / "volumes.csv").exists()
 
 

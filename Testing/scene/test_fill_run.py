@@ -157,7 +157,7 @@ def test_a_segment_on_another_grid_is_brought_to_the_images_and_that_is_said(hos
     assert not is_on_grid(segmentation, "gland", volume)
     plan = plan_fill(volume, segmentation, ["gland"], [0, 4])
     assert np.array_equal(plan.labels, square(0, 4))
-    assert "another grid" in plan.merged(answer(volume)).warnings[0]
+    assert "not on the grid" in plan.merged(answer(volume)).warnings[0]
 
 
 # What an editor's settings close --------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_the_summary_holds_every_figure(pair):
     better[1, 5, 6] = 0
     cases = [measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, better, truth)]
     summary = summarise(cases, ["one", "two"])
-    assert list(summary) == list(MEASURES)
+    assert list(summary) == [name for name in MEASURES if "function" not in name]  # of several scans: see calibrate
     dices = [c.mean_dice for c in cases]
     assert summary["cases"] == 3
     assert summary["patients"] == 1
@@ -385,7 +385,7 @@ def test_cases_that_are_not_assessed_have_no_figures_of_uncertainty(pair):
     one, other = (measure(CASE, image, result(f, error, image), [1, 2]) for f in (found, truth))
     alone = summarise([replace(one, assessed=False)], ["one", "two"])
     known = {name for name, value in alone.items() if value is not None}
-    assert list(alone) == list(MEASURES)
+    assert list(alone) == [name for name in MEASURES if "function" not in name]
     assert known == {
         "cases", "patients", "dice", "dice_mean", "dice_lowest", "hausdorff_95_mm", "relative_volume_difference",
         "empty_slices", "empty_slices_with_structure",

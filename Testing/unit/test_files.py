@@ -186,8 +186,8 @@ def test_a_sequence_of_slicer_is_a_series_of_volumes(tmp_path, last, monkeypatch
         read_frame(str(path), 3)
     monkeypatch.chdir(tmp_path)
     small.model().save("model")
-    assert main(["segment", str(path), "--model", "model", "--out", "out"]) == 2
-    assert "is a series of 3 volumes of 20×18×6 voxels. Choose one of them" in capsys.readouterr().err
+    assert main(["segment", str(path), "--model", "model", "--out", "all", "--samples", "1"]) == 0
+    assert "Frame 3 of 3" in capsys.readouterr().out
     assert main(["segment", str(path), "--model", "model", "--out", "out", "--frame", "1", "--samples", "1"]) == 0
 
 

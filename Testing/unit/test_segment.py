@@ -506,7 +506,7 @@ def test_volumes_of_leaning_axes_count_their_voxels(model):
     voxel = np.prod(image.GetSpacing()) * 0.8 / 1000
     counts = np.bincount(sitk.GetArrayFromImage(found.labels).ravel(), minlength=3)
     assert [s.volume_ml for s in found.structures] == pytest.approx(counts[1:] * voxel)
-    assert any("right angles" in warning for warning in found.warnings)
+    assert any("right angle" in warning for warning in found.warnings)
 
 
 def test_where_nothing_is_there_it_has_no_rank(monkeypatch, model):

@@ -145,7 +145,7 @@ def test_cases_known_in_part_are_summed_up_with_the_others_and_drawn(tmp_path):
     json.dumps([alone, both, summarise(after, ["one"])], allow_nan=False)
     figures.draw(tmp_path / "some.png", "known in part", cases, after)
     figures.write_json(tmp_path / "some.json", {}, alone, alone, after)
-    assert "Scans that are known whole" in figures.table(alone, alone, "")
+    assert "Scans labelled completely" in figures.table(alone, alone, "")
 
 
 def test_calibrating_afterwards_is_running_the_calibrated_model_in_all_slices(tmp_path):

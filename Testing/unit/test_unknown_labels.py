@@ -119,7 +119,7 @@ def test_a_training_on_such_cases_alone_ends_in_a_model_that_knows_no_unknown_st
     assert model.calibration.volume_scale == {1: 1.0, 2: 1.0}
     assert "No scan is known whole: volume intervals and the expected Dice are not calibrated." in model.metrics["note"]
     assert model.metrics["validation"]["cases_known_whole"] == 0
-    assert "Scans that are known whole" in card(Model.load(tmp_path / "out" / "model"))
+    assert "Scans labelled completely" in card(Model.load(tmp_path / "out" / "model"))
 
 
 def test_where_every_drawn_slice_shows_a_structure_empty_ones_are_made_up(tmp_path):

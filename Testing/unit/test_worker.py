@@ -708,7 +708,7 @@ def test_the_worker_finds_no_modules_where_slicer_happens_to_run(tmp_path, told)
         ("""os.write(1, b'{"type": "hello", "id": 1, "bytes": 99999999999999}\\n'); time.sleep(30)""", "at most"),
         ("""os.write(1, b'{"type": "progress", "id": 1, "bytes": 0}\\n'); time.sleep(30)""", "fraction"),
         ("""os.write(1, b'{"type": "banana", "id": 1, "bytes": 0}\\n'); time.sleep(30)""", "banana"),
-        ("""os.write(1, b'{"type": "error", "id": [], "bytes": 0}\\n'); time.sleep(30)""", "protocol"),
+        ("""os.write(1, b'{"type": "error", "id": [], "bytes": 0}\\n'); time.sleep(30)""", "cannot be understood"),
         ("os.close(1); time.sleep(30)", "closed its standard output"),
         ("os.close(0); time.sleep(30)", "closed its standard input"),
         ("""os.write(1, b'{"type": "result", "id": 1, "bytes": 100}\\nabc')""", "exit code 0"),

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,7 +141,7 @@ class BatchFolder:
                 files.write_image(thumbnail, half / "thumbnail.png")
             write_result(result, half, {"source": dict(source)})
             if place.exists():  # of files that have changed since
-                os.replace(place, before)
+                files.replace_file(place, before)
             files.replace_file(half, place)
             (self.faults / f"{case}.json").unlink(missing_ok=True)
         except OSError as error:

@@ -61,7 +61,7 @@ def check_extras(modules: Sequence[str] = ()) -> None:
 
 def missing_packages(modules: Sequence[str] = tuple(NEEDED)) -> list[str]:
     """What pip has to install before some modules can be imported; by default all that training needs."""
-    return [NEEDED[module] for module in modules if importlib.util.find_spec(module) is None]
+    return [(NEEDED | EXTRAS)[module] for module in modules if importlib.util.find_spec(module) is None]
 
 
 def check_place(path: str) -> None:

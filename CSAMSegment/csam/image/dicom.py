@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .files import opening, read_unchecked
 
 POSITION = "0020|0032"
 """ImagePositionPatient."""
@@ -34,13 +35,13 @@ def series_in(folder: Path, names: Iterable[str]) -> tuple[str, ...]:
     """The SeriesInstanceUIDs of a folder's files, not of those below; names: its files, of which one may be DICOM."""
     if not any(looks_like_dicom(folder / name) for name in names):
         return ()
-    with _quiet():
+    with _quiet(), opening(folder):
         return tuple(sorted(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))))
 
 
 def files_of(folder: Path, series: str) -> tuple[str, ...]:
     """The files of a series, along the slice axis."""
-    with _quiet():
+    with _quiet(), opening(folder):
         return sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)
 
 
@@ -50,9 +51,9 @@ def read_series(folder: Path, series: str) -> sitk.Image:
     if not names:
         raise InputError(f"The DICOM series {series} is no longer in {folder}.")
     try:
-        with _quiet():
+        with _quiet(), opening(folder):
             if len(names) == 1:  # one slice, or a file of many frames
-                return sitk.ReadImage(names[0])
+                return read_unchecked(Path(names[0]))
             reader = sitk.ImageSeriesReader()
             reader.SetFileNames(names)
             reader.MetaDataDictionaryArrayUpdateOn()

@@ -48,7 +48,7 @@ def read_image(path: str | Path, note: Callable[[str], None] = lambda sentence: 
         raise InputError(f"{path} is a folder; an image file was expected. Convert a DICOM series to one volume first.")
     try:
         fault = fault_of(path)
-        image = None if fault else _read(path)
+        image = None if fault else read_unchecked(path)
     except RuntimeError as error:
         axes = _axes_of(path) if "orthonormal" in str(error) else None
         if axes is None:
@@ -64,7 +64,7 @@ def read_image(path: str | Path, note: Callable[[str], None] = lambda sentence: 
 def write_image(image: sitk.Image, path: str | Path, compress: bool = False) -> None:
     """Writes an image file. Raises OSError in words when it cannot be."""
     try:
-        with _opening(_is_text(path)):
+        with opening(_is_text(path)):
             sitk.WriteImage(image, str(path), **({"useCompression": True} if compress else {}))
     except RuntimeError as error:
         raise OSError(
@@ -123,13 +123,14 @@ def _is_text(path: str | Path) -> Path:
     return Path(path)
 
 
-def _read(path: Path) -> sitk.Image:
-    with _opening(path):
+def read_unchecked(path: Path) -> sitk.Image:
+    """What SimpleITK reads from a file, as it is. Raises RuntimeError."""
+    with opening(path):
         return sitk.ReadImage(str(path))
 
 
 @contextmanager
-def _opening(path: Path) -> Iterator[None]:
+def opening(path: Path) -> Iterator[None]:
     """While SimpleITK reads or writes a file: it finds the path on Windows too, and leaves the locale as it was.
 
     It takes paths in UTF-8; Windows' C library opens them by the system's code page unless the process asks for UTF-8
@@ -178,7 +179,7 @@ def _read_leaning(path: Path, axes: np.ndarray, note: Callable[[str], None]) -> 
             'in Slicer, resample it (module "Resample Scalar/Vector/DWI Volume") and use the new volume.'
         )
     with _permitted():
-        image = _read(path)
+        image = read_unchecked(path)
     dimension, size, spacing = image.GetDimension(), image.GetSize()[:3], image.GetSpacing()[:3]
     straight = np.reshape(image.GetDirection(), (dimension, dimension))[:3, :3]
     corners = np.array([*product(*((0, n - 1) for n in size))]) * spacing

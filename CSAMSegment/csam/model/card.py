@@ -65,7 +65,7 @@ def card(model: Model) -> str:
 MEASURES = {
     "cases": ("Scans", ""),
     "patients": ("Patients", ""),
-    "cases_known_whole": ("Scans labelled in all slices, for volumes, HD95 and expected Dice", ""),
+    "cases_known_whole": ("Scans labelled completely, for volumes, HD95 and expected Dice", ""),
     "dice": ("Dice", "1 is best"),
     "dice_mean": ("Dice, mean of the structures", "1 is best"),
     "dice_lowest": ("Dice of the poorest scan", ""),
