@@ -1,5 +1,6 @@
 """What a folder of cases holds: images by name, channels by number, DICOM series, and what is none of them."""
 
+import locale
 import os
 
 import pytest
@@ -9,6 +10,7 @@ from unit import small
 from csam.batch.cases import Case, find_cases, source_of
 from csam.batch.run import read_case
 from csam.errors import InputError
+from csam.image.files import opening
 
 
 @pytest.fixture
@@ -40,7 +42,8 @@ def dicom(folder, uid="1.2.3", positions=(0, 8, 16), seed=0):
         for tag, value in tags.items():
             piece.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{uid}-{number:03d}.dcm"))
-        writer.Execute(piece)
+        with opening(folder):  # ITK's DICOM leaves the locale "C" behind
+            writer.Execute(piece)
     return image
 
 
@@ -86,6 +89,7 @@ def test_each_dicom_series_is_a_case_and_reads_as_its_volume(folder):
     image = dicom(folder / "p1")
     dicom(folder / "p2", "1.2.5")
     dicom(folder / "p2", "1.2.6", seed=1)
+    before = locale.setlocale(locale.LC_ALL)
     found = find_cases(folder)
     first, *others = found.cases
     assert first == Case("p1", ("p1",), "1.2.3")
@@ -94,6 +98,7 @@ def test_each_dicom_series_is_a_case_and_reads_as_its_volume(folder):
     [read], said = read_case(first, folder)
     assert sitk.GetArrayFromImage(read).tolist() == sitk.GetArrayFromImage(image).tolist()
     assert (read.GetSpacing(), said) == ((2.0, 2.0, 8.0), [])
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_a_folder_that_is_itself_one_series_is_a_case_of_its_name(folder):
