@@ -282,6 +282,17 @@ def rounds(
         drawn = sorted([*drawn, place])
 
 
+def seconds_of_rounds(stack: Stack, model: FillModel | None, options: FillOptions) -> tuple[float, float]:
+    """Of the first round, with three drawn slices, and of the second, with one more."""
+    memory, seconds = {}, []
+    for count in (3, 4):
+        begun = time.perf_counter()
+        drawing = stack.drawing(evenly(stack.there, count))
+        fill(stack.case.image, drawing, [Structure(1, "structure")], model, options, memory=memory)
+        seconds.append(time.perf_counter() - begun)
+    return tuple(seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
@@ -293,6 +304,7 @@ def main() -> None:
     parser.add_argument("--no-tuning", action="store_true")
     parser.add_argument("--seeds", type=int, default=4, help="how often to draw in random order")
     parser.add_argument("--order", nargs="+", choices=("even", "suggested", "random", "oracle"), default=[])
+    parser.add_argument("--times", action="store_true", help="seconds of the first and the second round")
     parser.add_argument("--json", type=Path, help="is added to")
     parser.add_argument("--png", type=Path, help="a chart of all that is in the file")
     options = parser.parse_args()
@@ -309,6 +321,13 @@ def main() -> None:
             print(count, " ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()))
             rows = [{k: v for k, v in vars(row).items() if k != "reliability"} for row in rows]
             report["drawn"][str(count)] = found | {"rows": rows}
+    if options.times:
+        first, second = np.median([seconds_of_rounds(stack, model, how) for stack in stacks], 0)
+        slices = [len(stack.truth) for stack in stacks]
+        print(
+            f"{min(slices)} to {max(slices)} slices, {torch.get_num_threads()} threads: first round {first:.1f} s, "
+            f"second {second:.1f} s (medians)"
+        )
     for order in options.order:
         seeds = range(options.seeds if order == "random" else 1)
         after = np.array([rounds(stack, order, 6, model, how, seed) for seed in seeds for stack in stacks])
