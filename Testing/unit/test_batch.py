@@ -13,7 +13,7 @@ from csam.batch import run as batch_run
 from csam.batch import saved
 from csam.batch.cohort import in_csv, in_text, summed_up
 from csam.batch.folder import BatchFolder
-from csam.batch.pages import page, table
+from csam.batch.pages import Pages, page, table
 from csam.batch.row import DONE, FAULT, WAITING, Row, unpack_row, worst_first
 from csam.batch.run import Batch, one_by_one
 from csam.batch.saved import read_result
@@ -394,3 +394,32 @@ def test_one_by_one_yields_as_it_goes(scans, tmp_path, model, counted):
         rows = one_by_one(batch, session.find(), loaded)
         assert [next(rows).case, next(rows).case] == ["cut", "scan0"]
     assert len(counted) == 1
+
+
+def test_a_table_that_is_open_elsewhere_stops_no_batch(tmp_path, monkeypatch):
+    pages = Pages(BatchFolder(tmp_path))
+
+    def in_use(*_):
+        raise PermissionError("in use")
+
+    monkeypatch.setattr("csam.batch.pages.write_text", in_use)
+    pages.add(Row("a", DONE))
+    with pytest.raises(PermissionError):
+        pages.write()
+
+
+def test_a_case_that_is_done_loses_the_fault_of_a_run_that_could_not_read_it(scans, tmp_path, model):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (scans / "scan1.nii.gz").rename(whole / "scan1.nii.gz")
+    out = tmp_path / "out"
+    assert segment(whole, out, model) == 0
+    BatchFolder(out).fail("scan1", ["scan1.nii.gz"], "The share was away.")
+    assert [row.state for row in BatchFolder(out).rows()] == [FAULT]
+    assert segment(whole, out, model) == 0
+    assert [row.state for row in BatchFolder(out).rows()] == [DONE]
+
+
+def test_a_name_that_is_not_utf8_is_written_in_a_way_that_can_be_read(tmp_path):
+    files.write_text(tmp_path / "a.csv", table([Row("a", FAULT, ("M\udcfcller.nii",), fault="damaged")]))
+    assert "M\\udcfcller" in (tmp_path / "a.csv").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from unit import small
 
-from csam.batch.cases import Case, find_cases, source_of
+from csam.batch.cases import Case, find_cases, safe_name, source_of
 from csam.batch.run import read_case
 from csam.errors import InputError
 from csam.image.files import opening
@@ -168,3 +168,9 @@ def test_a_changed_file_is_another_source(folder):
     assert source_of(case, folder) != before
     with pytest.raises(OSError, match="gone"):
         source_of(Case("gone", ("gone.nii",)), folder)
+
+
+def test_a_name_of_many_bytes_is_one_that_file_systems_take():
+    names = {safe_name("心" * length) for length in (50, 98, 99)}
+    assert len(names) == 3
+    assert all(len(name.encode()) <= 100 for name in names)

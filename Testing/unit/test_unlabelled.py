@@ -17,6 +17,7 @@ from csam.training.dataset import inspect, read_dataset
 from csam.training.evaluate import measure
 from csam.training.loss import cross_entropy_and_dice, merged
 from csam.training.measures import dice
+from csam.training.model_match import in_values_of
 from csam.training.summary import summarise
 from csam.training.train import load_example, quick_dice
 from csam.training.trainer import Trainer
@@ -120,3 +121,9 @@ def test_a_case_is_measured_by_what_is_labelled():
     assert len(case.wrong) == (found == 1).sum()
     assert not any(case.known_slices)
     assert summarise([case], ["a", "b"])["dice"] == {"a": round(case.dice[0], 4), "b": None}
+
+
+def test_what_a_case_lacks_is_told_in_the_models_values():
+    model = small.model(provenance={"data_labels": ["cavity", "myocardium"]})
+    [case] = in_values_of(model, ["myocardium", "cavity"], [replace(CASE, unlabelled=(1,))])
+    assert (case.values, case.unlabelled) == ((0, 2, 1), (2,))

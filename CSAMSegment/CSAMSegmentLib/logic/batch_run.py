@@ -193,8 +193,10 @@ class BatchRun:
             self._put(row)
         self._cases = {case["name"]: dict(case) for case in reply["cases"]}
         names = [*reply["waiting"]]
+        taken = {name.casefold(): name for name in self._cases}  # "Scan" and "scan" are one folder on Windows
         for volume in self.plan.volumes:
             name = safe_name(volume.GetName())
+            name = taken.setdefault(name.casefold(), name)
             if name in self._volumes:
                 self._put(Row(name, FAULT, fault=_("Several volumes have this name. Rename all but one.")))
                 self._volumes.pop(name)

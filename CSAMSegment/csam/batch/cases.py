@@ -17,7 +17,7 @@ SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".g
 PASSED_OVER = (".seg.nrrd", ".seg.nhdr")
 """Segmentations as Slicer saves them."""
 LONGEST = 100
-"""Characters of a case's name that are kept; a name becomes that of a folder."""
+"""Bytes of a case's name that are kept; a name becomes that of a folder."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,9 @@ def _name(parts: tuple[str, ...]) -> str:
 def safe_name(text: str) -> str:
     """A text as the name of a case: one that every file system takes for a folder."""
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", text.encode("utf-8", "replace").decode()).strip(" .") or "case"
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}_{_digest(name)}"
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}_{_digest(name)}"
 
 
 def _digest(text: str) -> str:

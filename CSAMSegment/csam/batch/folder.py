@@ -173,7 +173,10 @@ class BatchFolder:
         """All that is done or has failed, in no order, read one by one. Raises InputError where there is no batch."""
         if self.description() is None:
             raise InputError(f"{self.path} holds no batch: it has no {DESCRIPTION}. Choose a folder of results.")
+        failed = {path.stem for path in self.faults.glob("[!.]*.json")}  # whose earlier result holds no longer
         for path in sorted(self.results.glob(f"[!.]*/{REPORT}")):
+            if path.parent.name in failed:
+                continue
             with suppress(OSError, ValueError, KeyError, TypeError):
                 yield row_of(path.parent.name, files.read_json(path))
         for path in sorted(self.faults.glob("[!.]*.json")):

@@ -39,12 +39,16 @@ class Pages:
 
     def __init__(self, out: BatchFolder, rows: Iterable[Row] = ()):
         self._out, self._rows, self._written = out, {row.case: row for row in rows}, float("-inf")
+        self._pause = INTERVAL
 
     def add(self, row: Row) -> None:
         """Takes a row in; writes both where the last writing is long ago."""
         self._rows[row.case] = row
-        if time.monotonic() - self._written > INTERVAL:
-            self.write()
+        if time.monotonic() - self._written > self._pause:
+            try:
+                self.write()
+            except OSError:  # open in another program: the next writing tries again
+                self._written = time.monotonic()
 
     def drop(self, row: Row) -> None:
         """Forgets a row."""
@@ -52,10 +56,12 @@ class Pages:
 
     def write(self) -> None:
         """Writes both, whole or not at all."""
+        begun = time.monotonic()
         rows = worst_first(self._rows.values())
         write_text(self._out.path / TABLE, table(rows))
         write_text(self._out.path / PAGE, page(self._out, rows))
         self._written = time.monotonic()
+        self._pause = max(INTERVAL, 20 * (self._written - begun))  # a long page is written less often
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -81,6 +81,7 @@ def attempt(case: Case, batch: Batch, segment: Segment) -> Row:
         source = batch.source(case)
         known = out.done(case.name, source)
         if known is not None:
+            out.forget_faults([case.name])  # of a run that could not read it
             return known
         images, said = read_case(case, Path(batch.folder), batch.frame, batch.channels)
         return finish(out, case.name, source, images, segment, said)

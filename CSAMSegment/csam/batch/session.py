@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from ..image.raster import voxels_of
 from ..model import Model
 from .cases import Case, find_cases
-from .folder import SCENE, BatchFolder
-from .pages import Pages
+from .folder import SCENE, BatchFolder, FolderError
+from .pages import PAGE, TABLE, Pages
 from .row import DONE, Row
 from .run import Batch, Segment, attempt, finish, or_fault
 
@@ -77,7 +77,10 @@ class Session:
 
         def work() -> Row:
             known = self.out.done(name, source)
-            return known or finish(self.out, name, source, images, segment, keep_images=True)
+            if known is not None:
+                self.out.forget_faults([name])
+                return known
+            return finish(self.out, name, source, images, segment, keep_images=True)
 
         return self.take(or_fault(self.out, name, kept, work))
 
@@ -94,7 +97,13 @@ class Session:
     def close(self) -> None:
         """Writes table and page, and lets other processes into the folder."""
         with self._held:
-            self._pages.write()
+            try:
+                self._pages.write()
+            except OSError as error:
+                raise FolderError(
+                    f"All results are whole, but {TABLE} or {PAGE} could not be written ({error.strerror or error}). "
+                    "Close them in other programs, and start the batch again."
+                ) from error
 
     def __enter__(self) -> Session:
         return self

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..batch.cases import PASSED_OVER
 from ..batch.saved import write_result
+from ..cardiac import body_surface_area
 from ..errors import InputError
 from ..result import Options, Progress
-from ..sequence.measures import Frame, Measured, frame_of, given_names
+from ..sequence.measures import HEIGHT, WEIGHT, Frame, Measured, frame_of, given_names
 from ..sequence.pictures import pictures_of
 from ..sequence.record import Record, gathered
 from ..sequence.tables import FIGURES, VOLUMES, csv_text, described, figure_rows, volume_rows
@@ -46,10 +50,15 @@ def series_of(images: Sequence, folders: Sequence[str], read_image: Callable[[st
 
 def files_in(folder: str) -> list[Path]:
     """The images of a folder, frame 2 before frame 10."""
-    found = [path for path in Path(folder).iterdir() if path.name.lower().endswith(IMAGES)]
+    found = [path for path in Path(folder).iterdir() if _is_frame(path.name.lower())]
     if not found:
         raise InputError(f"The folder {folder} holds no image. Give one with a file for each frame, or a 4-D file.")
     return sorted(found, key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", path.name.lower())])
+
+
+def _is_frame(name: str) -> bool:
+    """Whether a file's name, in small letters, is that of an image; neither hidden nor a segmentation of Slicer's."""
+    return name.endswith(IMAGES) and not name.startswith(".") and not name.endswith(PASSED_OVER)
 
 
 def _check_counts(counts: Sequence[int]) -> None:
@@ -68,10 +77,14 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
     from .segmenting import progress_bar
 
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
+    for old in out.glob("frame-[0-9]*"):  # of a longer series
+        if (old / "report.json").is_file() and (old / "labels.nrrd").is_file():
+            shutil.rmtree(old)
     found: dict[int, Frame] = {}
+    first = series.read(0)[0]
     labels, pictures, warnings = {}, {}, {}
     for number, index in enumerate(order(series.count)):
-        images = series.read(index)
+        images = [_on_grid(image, first, index) for image in series.read(index)]
         bar = _share(progress_bar(), number, series.count)
         result = on_cpu_if_lost(lambda run, images=images, bar=bar: segment(images, model, run, progress=bar), run)
         folder = out / f"frame-{index + 1:03d}"
@@ -94,6 +107,15 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
     report = {**about, "frame": None, "warnings": kept.said, "given": given, **described(frames, kept.found)}
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print("\n".join([*(f"Note: {said}" for said in kept.said), *figure_lines(kept.found), f"Written to {out}."]))
+
+
+def _on_grid(image, first, index: int):
+    """The image on the first one's grid to the last digit, as ITK wants it. Raises InputError where it is another."""
+    from ..image import geometry
+
+    if not geometry.same_grid(first, image):
+        raise InputError(f"Frame {index + 1} does not have the grid of frame 1. Resample it to that grid first.")
+    return geometry.like(geometry.array_of(image), first)
 
 
 def write_tables(out: Path, frames: Sequence[Frame], measures: Sequence[Measured]) -> None:
@@ -123,6 +145,11 @@ def given_numbers(texts: Sequence[str], model) -> dict[str, float]:
             found[name] = float(value)
         except ValueError as error:
             raise InputError(f"{text!r} holds no number; {name}=VALUE was expected.") from error
+    for name, value in found.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value:g}; a number above 0 was expected.")
+    if {HEIGHT, WEIGHT} <= found.keys():
+        body_surface_area(found[HEIGHT], found[WEIGHT])
     return found
 
 

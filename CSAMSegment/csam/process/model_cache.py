@@ -45,10 +45,10 @@ class ModelCache:
         return self._memory[1]
 
     def batch(self, batch: Batch) -> Session:
-        """The batch that is under way; one into another folder ends it."""
+        """The batch that is under way; another one ends it."""
         from ..batch.session import Session
 
-        if self._session is None or self._session.out.path != Path(batch.out):
+        if self._session is None or self._session.batch != batch:
             self.end_batch()
             self._session = Session(batch, self.get(batch.model))
         return self._session

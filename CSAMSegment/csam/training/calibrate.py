@@ -74,11 +74,12 @@ def few_for_intervals(cases: Sequence[CaseMeasures]) -> str:
 
     Among n exchangeable cases and a new one, the largest of the n factors covers the new one with n / (n + 1).
     """
-    count = sum(any(case.truth_ml) for case in cases)
+    known = [sum(bool(case.truth_ml[i]) for case in cases) for i in range(len(cases[0].truth_ml))]
+    count = min(known)
     needed = round(1 / (1 - measures.NOMINAL)) - 1
     if count >= needed:
         return ""
-    if not any(case.whole for case in cases):
+    if not any(known):
         return "No scan is known whole: volume intervals and the expected Dice are not calibrated."
     scans = "1 scan" if count == 1 else f"{count} scans"
     return (

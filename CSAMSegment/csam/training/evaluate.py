@@ -65,12 +65,13 @@ class CaseMeasures:
     """One case. Tuples hold one value a structure, None where a measure is not defined; slices count as in the image.
 
     intervals_ml: low, mean and high of the volume. slice_scores: mm² expected to be wrong; slice_wrong_mm2: what is.
-    energy_distance: of the samples, None unless it was asked for. moved_mm, moved_dice: how far, and to what Dice, the
-    truth can be moved, where that makes a poor Dice a good one (``displacement``); None elsewhere. assessed: whether
-    the error probability is one to assess the model by; if not, the figures of uncertainty are None. slice_facts: what
-    the slices' labels and pictures show (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was
-    given. known_slices: whether each slice is known whole, None for a case that is; truth_ml and hausdorff_mm are None
-    in all others. figure_scale: of the calibration that the case is assessed with.
+    energy_distance: of the samples, None unless it was asked for and every structure is labelled. moved_mm, moved_dice:
+    how far, and to what Dice, the truth can be moved, where that makes a poor Dice a good one (``displacement``); None
+    elsewhere. assessed: whether the error probability is one to assess the model by; if not, the figures of
+    uncertainty are None. slice_facts: what the slices' labels and pictures show
+    (``csam.uncertainty.slice_ranking.of_pictures``), None where no image was given. known_slices: whether each slice is
+    known whole, None for a case that is; truth_ml and hausdorff_mm are None in all others, but for the labelled
+    structures of a case that lacks others. figure_scale: of the calibration that the case is assessed with.
     """
 
     name: str
@@ -233,7 +234,7 @@ def measure(
             counted[kept],
         ),
         energy_distance=None
-        if samples is None
+        if samples is None or case.unlabelled
         else measures.generalised_energy_distance(*_known_part(samples), len(values) + 1),
         moved_mm=moved_mm,
         moved_dice=moved_dice,

@@ -125,7 +125,14 @@ def in_values_of(
         log(f"{model.name} does not know {', '.join(unknown)}: counted as background.")
     if values == [*range(1, len(names) + 1)]:
         return list(cases)
-    return [Relabelled(**vars(case), values=(0, *values)) for case in cases]
+    return [
+        Relabelled(**vars(case) | {"unlabelled": _ours(case.unlabelled, values)}, values=(0, *values)) for case in cases
+    ]
+
+
+def _ours(unlabelled: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
+    """What a case has not labelled, in the model's values."""
+    return tuple(sorted({values[value - 1] for value in unlabelled} - {0}))
 
 
 def own_patient(model: Model, name: str) -> str:
