@@ -209,6 +209,10 @@ class BatchRun:
             self._put(Row(name, WAITING))
         self._queue.extend(names)
 
+    def release(self) -> None:
+        """Let the scene's volumes go."""
+        self.plan, self._volumes = replace(self.plan, volumes=()), {}
+
     def _failed(self, error: CSAMError) -> None:
         kind, self._job = self._job.kind, None
         if isinstance(error, Cancelled):

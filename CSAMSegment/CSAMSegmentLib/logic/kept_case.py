@@ -27,7 +27,7 @@ from .drawn_slices import drawn_indices, find_slices, mark, slice_axis_of
 from .new_structure import tie
 from .segment_voxels import segment_labels
 from .texts import tr as _
-from .volume_geometry import image_from_volume
+from .volume_geometry import image_from_volume, volume_from_image
 
 KEPT = "CSAMSegment.KeptCase"
 """The attribute of a segmentation that tells the case of a data set that it is."""
@@ -106,11 +106,12 @@ def open_case(case: Case, contents: Contents) -> Opened:
 
     Slices of which nothing is known do not count as drawn in the segmentation, the others do, empty ones too.
     """
-    _images, truth = case.read()
-    volumes = []
-    for number, path in enumerate(case.images):
-        name = case.name if len(case.images) == 1 else f"{case.name} {contents.channels[number]}"
-        volumes.append(slicer.util.loadVolume(str(path), {"name": name, "show": number == 0}))
+    images, truth = case.read()
+    several = [f"{case.name} {channel}" for channel in contents.channels]
+    names = several if len(images) > 1 else [case.name]
+    # Without the file's storage node: saving the scene does not write into the data set.
+    volumes = [volume_from_image(image, name) for image, name in zip(images, names, strict=True)]
+    slicer.util.setSliceViewerLayers(background=volumes[0])
     segmentation = slicer.mrmlScene.AddNewNodeByClass(
         "vtkMRMLSegmentationNode", _("{name} labels").format(name=case.name)
     )

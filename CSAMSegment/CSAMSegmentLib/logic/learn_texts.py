@@ -71,11 +71,13 @@ def found(dataset: str, step: int, steps: int) -> str:
     return text.format(dataset=dataset, step=step, steps=steps or "?")
 
 
-def summary(model) -> str:
-    """What a finished model has learned, for a clinician. model: a ``csam.model.Model`` with its metrics."""
+def summary(model, chosen: bool = True) -> str:
+    """What a finished model has learned, for a clinician. model: with its metrics. chosen: whether the panel has chosen
+    it."""
     measured = model.metrics.get("validation", {}) if isinstance(model.metrics, Mapping) else {}
     scans, by_name = measured.get("cases", 0), measured.get("dice", {})
-    said = [_('The model "{title}" is in the list and chosen.').format(title=model.title)]
+    where = _('The model "{title}" is in the list and chosen.') if chosen else _('The model "{title}" is in the list.')
+    said = [where.format(title=model.title)]
     if not scans:
         return said[0]
     said.append(_("Measured on {scans} scan(s) that it has not learned from:").format(scans=scans))

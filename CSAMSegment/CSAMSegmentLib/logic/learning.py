@@ -93,7 +93,7 @@ class Learning:
     def check(self, request: TrainingRequest) -> None:
         """Have the data set read and the plan made. Raises WorkerError where no process can be started."""
         self._refuse_while_busy()
-        self.request, self.plan, self.faults, self.missing = request, None, [], []
+        self.request, self.folder, self.plan, self.faults, self.missing = request, None, None, [], []
         self._forget()
         self._start(State.CHECKING, train_arguments(request, trainings_folder(), check=True))
 

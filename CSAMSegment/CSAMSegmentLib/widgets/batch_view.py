@@ -224,6 +224,7 @@ class BatchView:
             return
         error = self.run.error
         self.run.close()
+        self.run.release()
         if error is not None:
             if error.detail:
                 logging.debug(error.detail)

@@ -67,8 +67,8 @@ class EditWatch:
     def _onOther(self, *_event) -> None:
         """Another result is shown, or, where a sequence's browser has moved, that of another image."""
         self._parts = iter(())  # what is half counted may be gone
+        self._onChange()  # first: whoever is told asks whether all is measured
         self._tell({})
-        self._onChange()
 
     def _onChange(self, *_event) -> None:
         self._partTimer.stop()

@@ -40,7 +40,7 @@ class FunctionView:
             button.clicked.connect(lambda *_a, mark=mark: self._goToMark(mark))
         for box in (ui.heightSpinBox, ui.weightSpinBox):
             box.valueChanged.connect(self._onBody)
-        ui.curveCheckBox.toggled.connect(self._onToggled)
+        ui.curveCheckBox.toggled.connect(lambda on: self._onView(bool(on)))
         ui.show3DCheckBox.toggled.connect(self._onToggled)
         ui.functionExportButton.clicked.connect(self._onExport)
         ui.functionReportButton.clicked.connect(self._onReport)
@@ -69,7 +69,7 @@ class FunctionView:
             self._onView()
         self._ui.functionCollapsibleButton.setVisible(self._record is not None)
         if self.solid:
-            show_surface(result.segmentation)  # of the image that the sequence shows now
+            show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
 
     def onNew(self) -> None:
         """A run over a sequence has ended: its curve is to be seen."""

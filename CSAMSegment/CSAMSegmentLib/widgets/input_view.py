@@ -175,15 +175,15 @@ class InputView:
         if path:
             self.addModel(path)
 
-    def addModel(self, path) -> None:
-        """Add a model from a file and choose it; an error is shown."""
+    def addModel(self, path, choose: bool = True) -> None:
+        """Add a model from a file, and choose it; an error is shown."""
         try:
             model = add_model(path, self._logic.library)
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
             return
         self.fillModels()
-        if self._parameters is not None:
+        if choose and self._parameters is not None:
             self._parameters.model = model.name
         self.refresh()
 

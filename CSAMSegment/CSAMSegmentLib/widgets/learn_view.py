@@ -21,7 +21,6 @@ from ..logic.learning import Learning, State, training_command
 from ..logic.learning_chart import remove_chart, update_chart
 from ..logic.slice_chart import show_chart
 from ..logic.texts import tr as _
-from ..logic.thick_slice_layout import IDS
 from ..logic.worker_launcher import read_setting, runs_in_slicer
 from .case_list_view import CaseListView
 from .case_maker import CaseMaker
@@ -41,8 +40,8 @@ class LearnView:
     panel. plan: fields of the plan that are not left to the automatic plan, for scripts.
     """
 
-    def __init__(self, widget, panel, logic, input, learning: Learning | None = None):
-        self._logic, self._input = logic, input
+    def __init__(self, widget, panel, logic, input, runner=None, worker=None, learning: Learning | None = None):
+        self._logic, self._input, self._runner, self._worker = logic, input, runner, worker
         self.learning = learning or Learning()
         self.plan: dict = {}
         self._begin = False  # the check is followed by the training
@@ -140,7 +139,8 @@ class LearnView:
     def showChart(self, *_arguments) -> None:
         """Show the curve, in a layout that has a plot view."""
         manager = slicer.app.layoutManager()
-        if manager.layout not in [identifier for (_name, chart), identifier in IDS.items() if chart]:
+        plots = [manager.plotWidget(number) for number in range(manager.plotViewCount)]
+        if not any(plot is not None and plot.isVisible() for plot in plots):
             manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
         self.showCurve()
 
@@ -239,15 +239,18 @@ class LearnView:
             raise WorkerError(obstacle)
         if not slicer.util.confirmOkCancelDisplay(torch_install.CONSENT, _("Install PyTorch")):
             return False
+        if self._worker is not None:
+            self._worker.stop(wait=True)  # it may hold the files of a torch that is too old
         torch_install.install_torch(extension)
         return True
 
     def _done(self) -> None:
-        """The model comes into the list and is chosen."""
+        """The model comes into the list and is chosen, but where that would end a run of another model."""
         folder = self.learning.folder / "model"
-        self._input.addModel(folder / "model.json")
+        choose = self._runner is None or not self._runner.isRunning
+        self._input.addModel(folder / "model.json", choose)
         try:
-            self._summary = learn_texts.summary(self._logic.library.load(folder))
+            self._summary = learn_texts.summary(self._logic.library.load(folder), choose)
         except CSAMError as error:
             self._summary = str(error)
         self._fillStarts()

@@ -65,7 +65,7 @@ class Panel:
         self.batch = BatchView(ui, logic, self.input, self._onOpened)
         self.function = FunctionView(ui, self._onView)
         self.overlay = OverlayView(self.review.goToSlice, self.function.onPoint)
-        self.learn = LearnView(widget, ui, logic, self.input)
+        self.learn = LearnView(widget, ui, logic, self.input, self.runner, self.worker)
         # What follows a change is done in steps, so that the application can draw and react in between.
         self._refreshTimer = make_timer(0, self._refreshStep)
         self._steps = iter(())
@@ -257,15 +257,16 @@ class Panel:
         self.overlay.setView(self.function.chart, self.function.solid)
         self.overlay.show(result, self.parameters)
 
-    def _onView(self) -> None:
-        """Another chart, or 3D, is to be shown: what cannot be seen is asked for."""
-        if self.parameters is not None and self.function.chart is not None:
+    def _onView(self, chart: bool = False) -> None:
+        """Another chart, or 3D, is to be shown. chart: the user has asked for the chart, which may be hidden."""
+        if chart and self.parameters is not None and self.function.chart is not None:
             self.parameters.chartVisible = True
         self._overlayTimer.start()
 
     def _onEdits(self, volumes: dict[int, float]) -> None:
         self.result.showEdits(volumes)
-        self.function.onEdits(volumes)
+        if not self.edits.busy:  # what is not measured yet says nothing of this image
+            self.function.onEdits(volumes)
         self.filling.show(self._find())
 
     def _onGo(self) -> None:

@@ -16,6 +16,7 @@ calibrates and keeps what there is). The end of the input is a stop.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ class Lines:
     """Writes events and holds the orders. Where nobody reads any more, that is a stop."""
 
     def __init__(self):
-        self.orders = Orders(STANDARD_INPUT)
+        self.orders = Orders(_kept_input())
         self._last = 0.0
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -55,6 +56,18 @@ class Lines:
         if now - self._last >= BETWEEN or progress.fraction >= 1:
             self._last = now
             self.tell("progress", stage=progress.stage, fraction=progress.fraction, seconds_left=progress.seconds_left)
+
+
+def _kept_input() -> int:
+    """Standard input for the orders alone; 0 becomes empty. On Windows a library that starts while a thread waits for
+    the pipe would wait with it (https://github.com/numpy/numpy/issues/24290)."""
+    try:
+        kept, nothing = os.dup(STANDARD_INPUT), os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return STANDARD_INPUT
+    os.dup2(nothing, STANDARD_INPUT)
+    os.close(nothing)
+    return kept
 
 
 @contextmanager
