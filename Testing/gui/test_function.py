@@ -228,3 +228,18 @@ def test_a_correction_of_end_diastole_changes_curve_and_figures_and_its_undoing_
     heart.looks()
     assert heart.panel.function._record.edits == {}
     assert figures(heart) == before
+
+
+def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
+    heart.parameters.chartVisible = False
+    heart.applies("oracle")
+    assert heart.parameters.chartVisible
+    heart.parameters.chartVisible = False
+    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
+    [segment] = segmentation.GetSegmentation().GetSegmentIDs()
+    smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
+    smaller[: len(smaller) // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    heart.looks()
+    assert heart.panel.function._record.edits
+    assert not heart.parameters.chartVisible

@@ -13,7 +13,7 @@ from csam.training.case_list import list_cases
 
 from ..logic.kept_case import KEPT, contents_of, keep_case, open_case, open_data_set
 from ..logic.texts import tr as _
-from .training_case import ask_name, question_about
+from .training_case import ask_name, keeps, question_about
 
 SEGMENT, LABEL = range(2)
 
@@ -76,13 +76,7 @@ class CaseMaker:
 
     def keep(self, *_arguments) -> None:
         """Ask for a name and keep the case; an error is shown."""
-        try:
-            told = self._keep()
-        except CSAMError as error:
-            slicer.util.errorDisplay(str(error))
-            return
-        if told:
-            slicer.util.showStatusMessage(told, 5000)
+        if keeps(self._keep):
             self._onKept()
             self.refresh()
 

@@ -30,6 +30,7 @@ class FunctionView:
         self._result: ShownResult | None = None
         self._record: Record | None = None
         self._text = ""
+        self._isNew = False
         table = ui.functionTable
         table.verticalHeader().hide()
         header = table.horizontalHeader()
@@ -66,14 +67,15 @@ class FunctionView:
             self._text = text
             self._record = function_nodes.read_record(result.segmentation) if text else None
             self._fill()
-            self._onView()
+            self._onView(self._isNew)
+            self._isNew = False
         self._ui.functionCollapsibleButton.setVisible(self._record is not None)
         if self.solid:
             show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
 
     def onNew(self) -> None:
         """A run over a sequence has ended: its curve is to be seen."""
-        self._ui.curveCheckBox.checked = True
+        self._ui.curveCheckBox.checked = self._isNew = True
 
     def onEdits(self, volumes: dict[int, float]) -> None:
         """A user has corrected structures of the image that is shown: their volumes, in ml by label value."""

@@ -8,7 +8,7 @@ Example, in a script:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +154,18 @@ def _voxels(result: ShownResult, identifier: str) -> np.ndarray:
                 slicer.mrmlScene.RemoveNode(node)
 
 
+def keeps(keep: Callable[[], str]) -> bool:
+    """Whether a case was kept; what ``keep`` says is shown, or its error. It says nothing where the user cancels."""
+    try:
+        told = keep()
+    except CSAMError as error:
+        slicer.util.errorDisplay(str(error))
+        return False
+    if told:
+        slicer.util.showStatusMessage(told, 5000)
+    return bool(told)
+
+
 class TrainingCaseView:
     """The button that keeps a case. find: gives the result that is shown. input: the panel's InputView."""
 
@@ -167,13 +179,7 @@ class TrainingCaseView:
 
     def keep(self, *_arguments) -> None:
         """Ask where and under what name, and keep the case; an error is shown."""
-        try:
-            told = self._keep()
-        except CSAMError as error:
-            slicer.util.errorDisplay(str(error))
-            return
-        if told:
-            slicer.util.showStatusMessage(told, 5000)
+        keeps(self._keep)
 
     def _keep(self) -> str:
         """What to say at the end, nothing when the user has cancelled."""

@@ -18,7 +18,6 @@ SHIPPED = next(filter(Path.is_dir, (HERE.parent / "Resources" / "Models", HERE /
 
 EXTRAS = {"monai": "monai", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """What training and measuring need beyond the engine: module, and what pip knows it by."""
-NEEDED = {"torch": "torch", **EXTRAS}
 
 
 def find_model(name: str):
@@ -59,9 +58,10 @@ def check_extras(modules: Sequence[str] = ()) -> None:
         raise InputError(f"{', '.join(missing)} must be installed first. Run: pip install {' '.join(missing)}")
 
 
-def missing_packages(modules: Sequence[str] = tuple(NEEDED)) -> list[str]:
+def missing_packages(modules: Sequence[str] = ()) -> list[str]:
     """What pip has to install before some modules can be imported; by default all that training needs."""
-    return [(NEEDED | EXTRAS)[module] for module in modules if importlib.util.find_spec(module) is None]
+    packages = {"torch": "torch", **EXTRAS}
+    return [packages[module] for module in modules or packages if importlib.util.find_spec(module) is None]
 
 
 def check_place(path: str) -> None:

@@ -77,24 +77,27 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
     from .segmenting import progress_bar
 
     (out / "report.json").unlink(missing_ok=True)  # tells that all of the others are there
-    for old in out.glob("frame-[0-9]*"):  # of a longer series
-        if (old / "report.json").is_file() and (old / "labels.nrrd").is_file():
-            shutil.rmtree(old)
     found: dict[int, Frame] = {}
-    first = series.read(0)[0]
     labels, pictures, warnings = {}, {}, {}
-    for number, index in enumerate(order(series.count)):
-        images = [_on_grid(image, first, index) for image in series.read(index)]
+    first, written = None, set()
+    for number, index in enumerate(order(series.count)):  # begins with the first
+        images = series.read(index)
+        first = images[0] if first is None else first
+        images = [_on_grid(image, first, index) for image in images]
         bar = _share(progress_bar(), number, series.count)
         result = on_cpu_if_lost(lambda run, images=images, bar=bar: segment(images, model, run, progress=bar), run)
         folder = out / f"frame-{index + 1:03d}"
         folder.mkdir(exist_ok=True)
+        written.add(folder)
         write_result(result, folder, {**about, "frame": index})
         found[index], labels[index] = frame_of(result, index), result.labels
         pictures[index] = pictures_of(images[0], result, index)
         warnings[index] = result.warnings
         volumes = ", ".join(f"{one.name} {one.volume_ml:.1f} ml" for one in result.structures)
         print(f"Frame {index + 1} of {series.count}: {volumes}")
+    for old in {*out.glob("frame-[0-9]*")} - written:  # of a longer series
+        if (old / "report.json").is_file() and (old / "labels.nrrd").is_file():
+            shutil.rmtree(old)
     files.write_image(sitk.JoinSeries([labels[index] for index in range(series.count)]), out / "labels.nrrd", True)
     about_page = (f"{series.count} frames, segmented with {model.name} {model.version}.",)
     frames = tuple(found[index] for index in range(series.count))
