@@ -7,7 +7,16 @@ from unit import small
 
 from csam.errors import Cancelled, InputError
 from csam.training.plan import Plan
-from csam.training.time_budget import CALIBRATION, FEWEST, SETTLED, VALIDATIONS, read_settled, settle, write_settled
+from csam.training.time_budget import (
+    CALIBRATION,
+    FEWEST,
+    SETTLED,
+    VALIDATIONS,
+    lighter,
+    read_settled,
+    settle,
+    write_settled,
+)  # fmt: skip
 from csam.training.train import train
 
 PLAN = {
@@ -34,6 +43,20 @@ def test_however_short_the_time_there_are_some_steps():
     assert settle(Plan(minutes=0.1), 10.0, 100.0).steps == FEWEST
 
 
+def test_a_plan_becomes_lighter_until_its_field_is_small_and_what_is_fixed_stays():
+    plan = Plan(in_plane_spacing=1.25, field_of_view=(176, 144), num_levels=5)
+    without_gates = lighter(plan)
+    assert not any((without_gates.semantic, without_gates.positional, without_gates.slice, without_gates.uncertainty))
+    assert without_gates.field_of_view == plan.field_of_view
+    coarser = lighter(without_gates)
+    assert (coarser.field_of_view, coarser.in_plane_spacing) == ((112, 96), 1.964)
+    widths = [p.in_plane_spacing * p.field_of_view[0] for p in (plan, coarser, lighter(coarser))]
+    assert widths == pytest.approx([220, 220, 220], rel=0.001)
+    assert lighter(lighter(coarser)) is None
+    assert lighter(plan, fixed={"slice", "field_of_view"}) is None
+    assert lighter(plan, fixed={"slice"}).field_of_view == (112, 96)
+
+
 def test_what_is_settled_is_read_again_and_a_damaged_file_is_named(tmp_path):
     plan = Plan(minutes=60)
     assert read_settled(tmp_path, plan) == plan
@@ -56,6 +79,7 @@ def test_the_steps_are_settled_once_and_a_stopped_training_keeps_them(data, tmp_
         train(data, tmp_path, {**PLAN, "minutes": 0.01}, device="cpu", cancelled=soon, log=lambda text: None)
     settled = json.loads((tmp_path / SETTLED).read_text())
     assert settled["steps"] == FEWEST
+    assert not settled["slice"], "too few steps fit: the gates are left out, which nobody has asked for"
     said = []
     with pytest.raises(Cancelled, match="Stopped at step 3"):
         train(data, tmp_path, {**PLAN, "minutes": 0.01}, device="cpu", cancelled=lambda: True, log=said.append)

@@ -29,7 +29,7 @@ from csam.training.plan import Plan
 from csam.training.prepare import prepare, take_over_weights
 from csam.training.train import load_example, quick_dice, train
 from csam.training.trained_model import assemble, learnt_from
-from csam.training.trainer import Trainer, choose_precision, rate
+from csam.training.trainer import Trainer, choose_precision, rate, running_average
 
 PLAN = Plan(
     base_channels=4,
@@ -728,6 +728,23 @@ def test_the_averaged_network_follows_the_trained_one():
     training.train_step(example(1))
     assert same(training.averaged_network().state_dict(), training.network.state_dict())
     assert not training.averaged_network().training
+
+
+def test_the_average_of_few_steps_leaves_the_weights_that_it_began_with():
+    average = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(1, 1), multi_avg_fn=running_average(0.998))
+    network = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(average.module.weight, 0.0)
+    weights = []
+    for step in range(250):
+        torch.nn.init.constant_(network.weight, float(step > 0))
+        average.update_parameters(network)
+        weights.append(average.module.weight.item())
+    assert weights[0] == 0
+    assert weights[250 - 1] > 0.99  # 0.998 from the first step on gives 0.39
+    late = running_average(0.5)
+    averaged, current = [torch.zeros(1)], [torch.ones(1)]
+    late(averaged, current, torch.tensor(10_000))
+    assert averaged[0].item() == 0.5
 
 
 def test_quick_dice_is_one_for_a_perfect_network_and_zero_for_none():

@@ -38,7 +38,7 @@ def plan(event: Mapping[str, Any], minutes: float) -> str:
             said.append(f"{names[field]}: {value}. {_sentence(reason)}")
     steps = decisions.get("steps", (4000, ""))[0]
     if minutes:
-        said.append(_("The number of steps follows from the time, once it is known how long a step takes."))
+        said.append(_("The number of steps follows from the time. If too few fit, the plan becomes lighter."))
     else:
         said.append(_("Up to {steps} steps; ends when validation no longer improves.").format(steps=steps))
     said += [_sentence(note) for note in (*event["notes"], *event["anew"])]

@@ -36,11 +36,12 @@ SCANS_OF_A_PATIENT = 12
 
 @dataclass(frozen=True)
 class Decision:
-    """A field of the plan, its value, and why, in words."""
+    """A field of the plan, its value, and why, in words. asked: somebody has asked for it."""
 
     field: str
     value: Any
     reason: str
+    asked: bool = False
 
     def __str__(self) -> str:
         value = ", ".join(f"{v:g}" for v in self.value) if isinstance(self.value, tuple | list) else self.value
@@ -57,12 +58,14 @@ def decide(data: Dataset, start: Model | None = None, given: Mapping[str, Any] |
     given = dict(given or {})
 
     def settle(field: str, value: Any, reason: str) -> Any:
-        decisions[field] = Decision(field, given.get(field, value), "as asked for" if field in given else reason)
+        decisions[field] = asked(field) if field in given else Decision(field, value, reason)
         return decisions[field].value
 
+    def asked(field: str) -> Decision:
+        return Decision(field, given[field], "as asked for", asked=True)
+
     def done() -> list[Decision]:
-        rest = [Decision(field, value, "as asked for") for field, value in given.items() if field not in decisions]
-        return [*decisions.values(), *rest]
+        return [*decisions.values(), *(asked(field) for field in given if field not in decisions)]
 
     settle("patient_pattern", *patient_pattern([case.name for case in data.cases]))
     patients = len(data.by_patient(decisions["patient_pattern"].value).patients)

@@ -37,7 +37,7 @@ from .measures import dice, mean
 from .output_folder import reserved_for
 from .plan import Plan
 from .prepare import Preparation, prepare
-from .time_budget import SETTLED, TRIAL, read_settled, settle, write_settled
+from .time_budget import ENOUGH, SETTLED, TRIAL, lighter, read_settled, settle, told, write_settled
 from .trained_model import assemble
 from .trainer import Trainer, read_checkpoint
 from .training_request import CALIBRATING
@@ -111,17 +111,26 @@ class Training:
         log: Callable[[str], None],
     ):
         self.prepared, self.out, self.card, self.group, self.log = prepared, out, card, group, log
-        self.plan = plan = prepared.plan
         self.device = choose_device(group.device(device))
         self.checkpoint = out / "checkpoint.pt"
         self.recorded: Callable[[Mapping[str, Any]], None] | None = None
-        network, anew = prepared.begin(card)
-        for line in anew:
+        for line in self._take_up(prepared.plan):
             log(line)
-        self.trainer = Trainer(plan, network.to(self.device), self.device, group)
-        self.examples = [load_example(case, plan) for case in prepared.training_cases]
-        self.extra_examples = [load_example(case, plan) for other in prepared.further for case in other.cases]
-        self.watched = [load_example(case, plan) for case in prepared.validation_cases] if group.first else []
+
+    def _take_up(self, plan: Plan) -> list[str]:
+        """Network and examples as the plan wants them; returns what of the weights begins anew, in words."""
+        self.plan, self.prepared = plan, replace(self.prepared, plan=plan)
+        network, anew = self.prepared.begin(self.card)
+        self.trainer = Trainer(plan, network.to(self.device), self.device, self.group)
+        self.examples, self.extra_examples, self.watched = (
+            [load_example(case, plan) for case in cases]
+            for cases in (
+                self.prepared.training_cases,
+                [case for other in self.prepared.further for case in other.cases],
+                self.prepared.validation_cases if self.group.first else (),
+            )
+        )
+        return anew
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -153,20 +162,32 @@ class Training:
         return self._model() if self.group.first else None
 
     def _settle(self) -> None:
-        """Takes up the steps that were settled before; else measures how many fit into the time."""
-        self._follow(self.group.agree(lambda: read_settled(self.out, self.plan)))
-        settled = self.group.from_first((self.out / SETTLED).exists() or self.checkpoint.exists())
-        if self.plan.minutes and not settled:
-            begun = time.monotonic()
+        """Takes up what was settled before; else finds the plan of which enough steps fit into the time."""
+        settled = self.group.agree(lambda: read_settled(self.out, self.plan))
+        if settled != self.plan:
+            self._take_up(settled)
+        decided = self.group.from_first((self.out / SETTLED).exists() or self.checkpoint.exists())
+        if self.plan.minutes and not decided:
+            plan = self._fitting(time.monotonic())
+            self.group.agree(lambda: write_settled(self.out, plan))
+            self._follow(plan)
+
+    def _fitting(self, begun: float) -> Plan:
+        """The plan with the steps that fit into its minutes, made lighter while these are too few."""
+        fixed = {decision.field for decision in self.prepared.decisions if decision.asked or self.prepared.start}
+        while True:
             step_seconds = self._trial()
             validation = time.monotonic()
             if self.prepared.validation:
                 self.group.agree(self._validate)
             now = time.monotonic()
             plan = self.group.from_first(settle(self.plan, step_seconds, now - validation, now - begun))
-            self.group.agree(lambda: write_settled(self.out, plan))
-            self._follow(plan)
             self.log(f"A step takes {step_seconds:.2g} s: {plan.steps} steps fit into {plan.minutes:g} minutes.")
+            less = lighter(self.plan, fixed) if plan.steps < ENOUGH else None
+            if less is None:
+                return plan
+            self.log(f"That is too few, so {told(self.plan, less)}.")
+            self._take_up(less)
 
     def _follow(self, plan: Plan) -> None:
         self.plan = self.trainer.plan = plan

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,9 +52,7 @@ class Trainer:
         width = plan.base_channels if plan.optimizer == "muon" else None
         self.optimizer = optimizer(network, width, plan.learning_rate, plan.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(self.plan, step))
-        self.average = torch.optim.swa_utils.AveragedModel(
-            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.ema)
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=running_average(plan.ema))
         self.best: dict[str, Tensor] = {}
         self.share = self.group.share(plan.batch)
         # The UNet++ has a CSAM that takes no part, as published.
@@ -184,6 +183,19 @@ def read_checkpoint(path: Path) -> dict:
     if not isinstance(state, dict) or not {*Trainer._PARTS, *Trainer._VALUES} <= state.keys():
         raise InputError(f"{path} is of another version and cannot be continued. Remove it to start again.")
     return state
+
+
+def running_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """How AveragedModel takes up a step: its decay rises to ``decay``, so that few steps do not leave the average at
+    the weights that it began with, of which 0.998 keeps 61 % over 250 steps. The rise is TensorFlow's,
+    https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage (num_updates).
+    """
+
+    def take_up(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        rising = (1 + int(count)) / (10 + int(count))
+        torch.optim.swa_utils.get_ema_multi_avg_fn(min(decay, rising))(averaged, current, count)
+
+    return take_up
 
 
 def rate(plan: Plan, step: int) -> float:
