@@ -5,7 +5,8 @@ A timer of Qt beats every millisecond; a hold is what the main thread computes a
 processor time and its waits: other programs that share the processor do not count). What the application itself draws
 is not there, so that a margin must be left. Holds are told by phase: "open" (the panel, until all is shown), "start"
 (from Apply to the worker's first progress), "write" (from then to the end of everything that follows the result),
-"again" (the same of a second run into the same nodes), and "restore".
+"again" (the same of a second run into the same nodes), "restore", "learn" (a training is begun and watched, with its
+curve, 20 steps a second by a process of its own) and "both" (the same, while a segmentation runs and is written).
 
     python Testing/bench/bench_main_thread.py                      # this checkout
     python Testing/bench/bench_main_thread.py --base OTHER         # another checkout first, and the ratio
@@ -33,7 +34,9 @@ HERE = Path(__file__).resolve()
 OUT = Path("out/bench/main_thread.json")
 SIZES = ((256, 256, 9), (320, 320, 24), (512, 512, 40))
 CLASSES = 5
-PHASES = ("open", "start", "write", "again", "restore")
+PHASES = ("open", "start", "write", "again", "restore", "learn", "both")
+ROWS = 60
+"""Of the training's log, a quarter of a second each, while "learn" is measured."""
 
 
 def main() -> None:
@@ -180,6 +183,19 @@ def measure(size: tuple[int, int, int], stacks: bool) -> None:
         panel.restorePrevious()
         host.process_events(1.0)
         pulse.enter(None)
+        learning = begin_learning(panel, Path(folder), host)
+        pulse.enter("learn")
+        panel.learn.ui.learnStartButton.click()
+        host.wait_until(lambda: len(learning.rows) >= ROWS, 120)
+        pulse.enter("both")
+        panel.ui.applyButton.click()
+        host.wait_until(lambda: panel.isRunning, 10)
+        host.wait_until(lambda: not panel.isRunning, 120)
+        host.process_events(1.5)
+        pulse.enter(None)
+        assert learning.busy, learning.error
+        panel.learn.ui.learnPauseButton.click()
+        host.wait_until(lambda: not learning.busy, 60)
         shown = host.dialogs.take()
         assert not shown, shown
         assert not host.uncaught, host.uncaught
@@ -187,6 +203,26 @@ def measure(size: tuple[int, int, int], stacks: bool) -> None:
         for stack, count in found.most_common(8):
             print(f"{phase:<8} {count:3}  {stack}", file=sys.stderr)
     print(json.dumps(pulse.longest))
+
+
+def begin_learning(panel, folder: Path, host):
+    """The part Learn, open and ready to start a training by the fake trainer; its Learning."""
+    import slicer
+
+    from csam.process.line_process import LineProcess
+    from CSAMSegmentLib.logic import learning
+
+    trainer = [sys.executable, str(HERE.parents[1] / "gui" / "fake_trainer.py"), str(folder)]
+    learning.start_process = lambda arguments: LineProcess([*trainer, *arguments], dict(os.environ))
+    panel.learn.learning._make = learning.start_process
+    slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(folder / "own" / "Models"))
+    (folder / "trainer").write_text("slow")
+    (folder / "hearts").mkdir()
+    panel.learn.ui.datasetLineEdit.text = str(folder / "hearts")
+    panel.learn.ui.learnCollapsibleButton.collapsed = False
+    panel.learn.ui.datasetLineEdit.editingFinished.emit()
+    host.wait_until(lambda: not panel.learn.busy, 60)
+    return panel.learn.learning
 
 
 if __name__ == "__main__":
