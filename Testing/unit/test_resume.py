@@ -90,6 +90,51 @@ def test_a_training_killed_at_any_moment_and_gone_on_with_gives_the_same_weights
     assert [row["loss"] for row in rows(out)] == [row["loss"] for row in rows(uninterrupted)], killed_at
 
 
+HOST = """
+import json, os, sys, time
+from csam.process.line_process import LineProcess
+training = LineProcess([sys.executable, "-m", "csam", *sys.argv[1:], "--progress", "json"], dict(os.environ))
+print(json.dumps({"event": "begun", "process": training.process_id}), flush=True)
+while True:
+    for event in training.poll():
+        print(json.dumps(event), flush=True)
+    time.sleep(0.01)
+"""
+
+
+def runs(process: int) -> bool:
+    """Whether an orphan is at work; one that has ended may wait for somebody to ask how."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_where_the_program_that_watches_is_killed_the_training_saves_itself_and_goes_on_later(
+    place, uninterrupted, tmp_path
+):
+    out = tmp_path / "out"
+    environment = os.environ | {"PYTHONPATH": str(CSAM)}
+    command = [sys.executable, "-c", HOST, *arguments(place, out)]
+    host = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    events = (json.loads(line) for line in host.stdout)
+    training = next(events)["process"]
+    wanted = random.randint(1, 30)
+    seen = next(event for event in events if event["event"] == "progress" and event["fraction"] * 70 >= wanted)
+    host.send_signal(signal.SIGKILL)
+    host.communicate()
+    until = time.monotonic() + 60
+    while runs(training) and time.monotonic() < until:
+        time.sleep(0.05)
+    kept = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    assert round(seen["fraction"] * 70) <= kept < 70, "it has saved what it had learned when nobody watched any more"
+    said = ended(start(place, out))
+    assert f"Going on from step {kept}." in said
+    one, other = (torch.load(folder / "model" / "weights.pt", weights_only=True) for folder in (out, uninterrupted))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
 @pytest.mark.slow
 def test_two_processes_train_like_one_with_the_same_batch(place, tmp_path):
     options = ("--steps", "40", "--batch", "3", "--validate-every", "20")
