@@ -199,7 +199,7 @@ def test_what_is_missing_and_other_options_are_said(batch):
     runs(batch)
     batch.parameters.samples = 7
     runs(batch)
-    assert "with samples 4, not 7" in batch.is_told()
+    assert "samples 4, not 7" in batch.is_told()
     batch.ui.batchResultsLineEdit.text = str(batch.scans / "results")
     runs(batch)
     assert "lies in the folder of the cases" in batch.is_told()

@@ -69,7 +69,7 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "opened from the batch: Expected Dice",
         "plan: • 2 patient(s) to learn from, 1 to validate on: p3.",
         "learning: Learning",
-        'paused: A training of "hearts" is not finished',
+        'paused: A training on "hearts" is not finished',
         'learned: The model "hearts ',
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):
