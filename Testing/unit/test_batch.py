@@ -178,8 +178,8 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
     sitk.WriteImage(small.image(), str(tmp_path / "more" / "a.nii"))
     for line, said in (
         ((scans, out, str(other)), "model small 1.2.3, not small 2.0.0"),
-        ((scans, out, model, "--seed", "3"), "with seed 0, not 3"),
-        ((scans, out, model, "--frame", "0"), "with frame None, not 0"),
+        ((scans, out, model, "--seed", "3"), "seed 0, not 3"),
+        ((scans, out, model, "--frame", "0"), "frame None, not 0"),
         ((tmp_path / "more", out, model), "folder "),
     ):
         assert segment(*line) == 2
@@ -252,7 +252,7 @@ def test_a_full_disk_stops_the_batch_in_words_and_blames_no_case(scans, tmp_path
 
     monkeypatch.setattr(files, "write_image", full)
     assert segment(scans, tmp_path / "out", model) == 2
-    assert "Nothing can be written into" in capsys.readouterr().err
+    assert "The results can no longer be written into" in capsys.readouterr().err
     assert {row["case"] for row in cells(tmp_path / "out")} == {"cut"}
 
 

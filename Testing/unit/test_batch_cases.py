@@ -127,7 +127,7 @@ def test_no_folder_no_image_and_a_data_set_are_said(folder):
     with pytest.raises(InputError, match="No image was found in"):
         find_cases(folder)
     touch(folder, "dataset.json", "imagesTr/a_0000.nii")
-    with pytest.raises(InputError, match="Give its folder imagesTr"):
+    with pytest.raises(InputError, match="Choose the folder imagesTr"):
         find_cases(folder)
 
 

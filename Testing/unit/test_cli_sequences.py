@@ -101,13 +101,13 @@ def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
     ("line", "said"),
     [
         (("beat.nii.gz", "--png", "page.png"), "a series gets report.html"),
-        (("beat.nii.gz", "--given", "length=3"), "model small takes height, weight, PSA"),
+        (("beat.nii.gz", "--given", "length=3"), "model small uses height, weight, PSA"),
         (("beat.nii.gz", "--given", "height"), "height=VALUE was expected"),
         (("beat.nii.gz", "--given", "height=1.8", "--given", "weight=80"), "give centimetres"),
         (("beat.nii.gz", "--given", "PSA=-6"), "a number above 0 was expected"),
         (("frames", "beat.nii.gz", "--series"), "takes folders with a file for each frame"),
         (("frames", "beat.nii.gz"), "frames is a folder; an image file was expected"),
-        (("frames", "--given", "height=180"), "the cases of a folder differ"),
+        (("frames", "--given", "height=180"), "--given works for one image or series only"),
         (("empty", "--series"), "holds no image"),
     ],
 )

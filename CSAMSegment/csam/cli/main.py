@@ -309,14 +309,14 @@ def _fold(text: str) -> int | str:
 
 def _add_plan_options(command: argparse.ArgumentParser) -> None:
     """An option for every field of the plan, with its type and default."""
-    from ..training.plan import AUTOMATIC, Plan
+    from ..training.plan import AUTOMATIC, WORDS, Plan
 
     group = command.add_argument_group("the plan")
     for field in fields(Plan):
         default = field.default
         name, kind = f"--{field.name.replace('_', '-')}", type(default)
         usual = "from the data set" if field.name in AUTOMATIC else f"default {default}".replace("%", "%%")
-        common = {"dest": f"plan_{field.name}", "default": None, "help": usual}
+        common = {"dest": f"plan_{field.name}", "default": None, "help": f"{WORDS[field.name]} ({usual})"}
         if kind is bool:
             group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
         elif kind is tuple:
