@@ -121,7 +121,7 @@ def test_a_plan_is_told_in_a_few_words_with_its_reasons():
         "validation": ["p3"],
     }
     lines = learn_texts.plan(event, 15.0).splitlines()
-    assert lines[0] == "• 2 patient(s) to learn from, 1 to validate on: p3."
+    assert lines[0] == "• 2 patient(s) for training, 1 for validation: p3."
     assert lines[1] == "• Field of view (pixels): 128 × 96. Three times the structures."
     assert lines[-1] == "• No validation scan shows a."
     assert len(lines) == 4

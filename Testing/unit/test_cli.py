@@ -580,7 +580,7 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
 def test_help_explains_every_field_of_the_plan(capsys):
     assert WORDS.keys() == {field.name for field in fields(Plan)}
     with pytest.raises(SystemExit):
-        main.main(["train", "--help"])
+        main(["train", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "--patience" in said
     assert all(words in said for words in WORDS.values())

@@ -26,7 +26,7 @@ def plan(event: Mapping[str, Any], minutes: float) -> str:
     }
     learn, validate = event["training"], event["validation"]
     said = [
-        _("{learn} patient(s) for training. {validate} for validation: {names}.").format(
+        _("{learn} patient(s) for training, {validate} for validation: {names}.").format(
             learn=len(learn), validate=len(validate), names=", ".join(validate[:6]) + ("…" if len(validate) > 6 else "")
         )
     ]
