@@ -216,7 +216,7 @@ class Learning:
 
     def _refuse_while_busy(self) -> None:
         if self.busy:
-            raise InputError("A training is under way. Wait until it has ended, or pause it.")
+            raise InputError("A training is under way. Wait for its end, or pause it.")
 
 
 def trainings_folder() -> Path:

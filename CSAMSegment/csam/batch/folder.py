@@ -112,9 +112,7 @@ class BatchFolder:
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from running a batch into the folder. Raises InputError where one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        return lock(
-            self.path / "batch.lock", f"Another process is running a batch in {self.path}. Wait until it has finished."
-        )
+        return lock(self.path / "batch.lock", f"Another process is running a batch in {self.path}. Wait for its end.")
 
     # Its cases ----------------------------------------------------------------------------------------------------
 
