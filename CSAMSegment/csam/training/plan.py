@@ -56,7 +56,7 @@ WORDS = {
     "checkpoint_every": "steps from one checkpoint to the next",
     "validate_every": "steps from one validation to the next",
     "patience": "stop after so many validations without a better Dice; 0 never stops early",
-    "minutes": "minutes for all of it; sets steps, validations, checkpoints and, if needed, a lighter plan; 0: no limit",
+    "minutes": "minutes for all of it; sets steps, validations, checkpoints and perhaps a lighter plan; 0: no limit",
 }
 """Each field of the plan, as ``csam train --help`` explains it."""
 
