@@ -102,7 +102,7 @@ def test_rows_of_a_training_that_goes_on_replace_those_beyond_its_checkpoint(mad
 def test_a_worker_that_cannot_train_here_is_refused_in_words(monkeypatch, command):
     launch = learning.find_worker.__globals__["Launch"](command.split(), {}, "a test")
     monkeypatch.setattr(learning, "find_worker", lambda: launch)
-    with pytest.raises(WorkerError, match="needs a Python here"):
+    with pytest.raises(WorkerError, match="must run on this computer"):
         learning.training_command()
 
 
