@@ -43,7 +43,7 @@ def main() -> None:
             continue
         own = replace(Model.load(folder), calibration=Calibration())
         measured, used = measured + evaluate(own, unseen, Options(device="cpu")), used + 1
-    how = f"Cross-validated by the models of {used} folds, each on the patients that are unseen to it. {options.note}"
+    how = f"Cross-validation: each of {used} models segmented the fold of patients that it had not seen. {options.note}"
     done = calibrated_from(model, measured, options.out, how.strip())
     before = model.metrics or done.metrics
     metrics = {**before, "note": f"{before.get('note', '')} {options.note if model.metrics else ''}".strip()}

@@ -191,7 +191,7 @@ def test_what_is_missing_and_other_options_are_said(batch):
     batch.ui.batchResultsLineEdit.text = str(batch.out)
     batch.ui.batchFolderLineEdit.text = ""
     batch.ui.batchStartButton.click()
-    assert batch.is_told() == "Choose the folder of the cases."
+    assert batch.is_told() == "Choose the folder with the cases."
     batch.ui.batchFolderLineEdit.text = str(batch.folder / "nowhere")
     runs(batch)
     assert "There is no folder" in batch.is_told()
@@ -199,7 +199,7 @@ def test_what_is_missing_and_other_options_are_said(batch):
     runs(batch)
     batch.parameters.samples = 7
     runs(batch)
-    assert "with samples 4, not 7" in batch.is_told()
+    assert "samples 4, not 7" in batch.is_told()
     batch.ui.batchResultsLineEdit.text = str(batch.scans / "results")
     runs(batch)
     assert "lies in the folder of the cases" in batch.is_told()
@@ -230,7 +230,7 @@ def test_the_scenes_volumes_are_not_for_a_model_of_several_channels_but_a_folder
     batch.ui.batchSceneCheckBox.checked = True
     batch.looks()
     batch.ui.batchStartButton.click()
-    assert "takes 2 images a case" in batch.is_told()
+    assert "needs 2 images a case" in batch.is_told()
     folder = batch.folder / "pairs"
     folder.mkdir()
     for number in range(2):

@@ -67,9 +67,9 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "function: EF 0.0 %",  # the fake worker finds the same everywhere
         "batch: 3 done, 1 failed, 0 to do",
         "opened from the batch: Expected Dice",
-        "plan: • 2 patient(s) to learn from, 1 to validate on: p3.",
+        "plan: • 2 patient(s) for training, 1 for validation: p3.",
         "learning: Learning",
-        'paused: A training of "hearts" is not finished',
+        'paused: A training on "hearts" is not finished',
         'learned: The model "hearts ',
     )
     for words in (*steps, "CSAMSegment_tiny_1", "was edited: "):

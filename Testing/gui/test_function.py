@@ -77,8 +77,8 @@ def test_a_beating_phantom_has_its_ejection_fraction_and_its_phases(heart):
     assert abs(float(shown["EF"].split()[0]) - fraction) < 2
     assert abs(fraction - 55) < 5  # slices of 12 mm
     assert float(shown["EDV"].split()[0]) == pytest.approx(max(truth), abs=0.1)
-    assert heart.ui.endDiastoleButton.text == "ED: image 1"
-    assert heart.ui.endSystoleButton.text == f"ES: image {int(np.argmin(truth)) + 1}"
+    assert heart.ui.endDiastoleButton.text == "ED: frame 1"
+    assert heart.ui.endSystoleButton.text == f"ES: frame {int(np.argmin(truth)) + 1}"
     heart.sees("12-function")
 
 

@@ -117,7 +117,7 @@ def test_from_start_to_a_model_that_is_chosen(learner):
     assert given == {"minutes": 15.0}
     assert learner.parameters.model == "hearts"
     said = ui.learnStageLabel.text
-    assert "is in the list and chosen" in said
+    assert "is in the list of models and chosen" in said
     assert "right ventricle: Dice 0.88" in said
     assert "With so few scans" in said
     assert [row["step"] for row in learn.learning.rows] == [5, 10, 15, 20]
@@ -143,12 +143,12 @@ def test_a_training_is_watched_paused_and_gone_on_with(learner):
     until_state(learner, State.PAUSED)
     before = learn.learning.rows[-1]["step"]
     assert f"step {before} of 2000" in ui.learnStageLabel.text
-    assert ui.learnStartButton.text == "Go on"
+    assert ui.learnStartButton.text == "Resume"
     learner.sees("learn-paused")
     ui.learnStartButton.click()
     until_rows(learner, before // 5 + 2)
     learner.looks()
-    assert "It goes on from what it had saved." in ui.learnStageLabel.text
+    assert "It was resumed from its last checkpoint." in ui.learnStageLabel.text
     assert any(line == f"Going on from step {before}." for line in learn.learning.lines)
     ui.learnPauseButton.click()
     until_state(learner, State.PAUSED)
@@ -194,7 +194,7 @@ def test_closing_the_application_leaves_a_training_that_is_offered_the_next_time
     learner.panel.learn.learning.folder = None
     learner.panel.learn.enter()  # as a new panel does
     ui = learner.panel.learn.ui
-    assert f'A training of "hearts" is not finished: step {step} of 2000' in ui.learnStageLabel.text
+    assert f'A training on "hearts" is not finished: step {step} of 2000' in ui.learnStageLabel.text
     learner.host.dialogs.answer(qt.QMessageBox.Ok)
     ui.learnDiscardButton.click()
     learner.host.dialogs.take()

@@ -112,7 +112,7 @@ def test_of_a_result_of_which_some_slices_are_reviewed_these_alone_can_be_kept(d
 
 def test_where_nothing_is_reviewed_nothing_is_known_and_that_is_told(done, tmp_path):
     done.ui.reviewedOnlyCheckBox.setChecked(True)
-    assert refuses(done).startswith("No slice is ticked as reviewed, so nothing would be known.")
+    assert refuses(done).startswith("No slice is ticked as reviewed, so there is nothing to learn from.")
 
 
 @pytest.mark.parametrize("answers", [("",), ("FOLDER", 0), ("FOLDER", typed(" "))], ids=["no folder", "no", "no name"])

@@ -102,7 +102,7 @@ def test_rows_of_a_training_that_goes_on_replace_those_beyond_its_checkpoint(mad
 def test_a_worker_that_cannot_train_here_is_refused_in_words(monkeypatch, command):
     launch = learning.find_worker.__globals__["Launch"](command.split(), {}, "a test")
     monkeypatch.setattr(learning, "find_worker", lambda: launch)
-    with pytest.raises(WorkerError, match="needs a Python here"):
+    with pytest.raises(WorkerError, match="must run on this computer"):
         learning.training_command()
 
 
@@ -121,7 +121,7 @@ def test_a_plan_is_told_in_a_few_words_with_its_reasons():
         "validation": ["p3"],
     }
     lines = learn_texts.plan(event, 15.0).splitlines()
-    assert lines[0] == "• 2 patient(s) to learn from, 1 to validate on: p3."
+    assert lines[0] == "• 2 patient(s) for training, 1 for validation: p3."
     assert lines[1] == "• Field of view (pixels): 128 × 96. Three times the structures."
     assert lines[-1] == "• No validation scan shows a."
     assert len(lines) == 4

@@ -72,7 +72,7 @@ def test_a_folder_gives_a_result_a_case_a_named_fault_and_a_table_worst_first(sc
     assert segment(scans, out, model) == 0
     said = capsys.readouterr().out
     assert "3 results, 1 fault." in said
-    assert "Fault of cut: cut.nii.gz is incomplete or damaged" in said
+    assert "cut failed: cut.nii.gz is incomplete or damaged" in said
     rows = cells(out)
     assert [row["state"] for row in rows] == ["fault", "done", "done", "done"]
     assert "is incomplete or damaged" in rows[0]["fault"]
@@ -177,10 +177,10 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
     (tmp_path / "more").mkdir()
     sitk.WriteImage(small.image(), str(tmp_path / "more" / "a.nii"))
     for line, said in (
-        ((scans, out, str(other)), "with the model small 1.2.3, not with small 2.0.0"),
-        ((scans, out, model, "--seed", "3"), "with seed 0, not 3"),
-        ((scans, out, model, "--frame", "0"), "with frame None, not 0"),
-        ((tmp_path / "more", out, model), "not of"),
+        ((scans, out, str(other)), "model small 1.2.3, not small 2.0.0"),
+        ((scans, out, model, "--seed", "3"), "seed 0, not 3"),
+        ((scans, out, model, "--frame", "0"), "frame None, not 0"),
+        ((tmp_path / "more", out, model), "folder "),
     ):
         assert segment(*line) == 2
         error = capsys.readouterr().err
@@ -198,7 +198,7 @@ def test_results_among_the_cases_and_a_folder_in_use_are_refused(scans, tmp_path
     assert not (tmp_path / "out").exists()
     with BatchFolder(tmp_path / "out").locked():
         assert segment(scans, tmp_path / "out", model) == 2
-        assert "Another process runs a batch into" in capsys.readouterr().err
+        assert "Another process is running a batch in" in capsys.readouterr().err
     assert segment(scans, tmp_path / "out", model, "--png", "page.png") == 2
     assert main(["segment", str(scans / "scan0.nii.gz"), "--out", str(tmp_path / "o"), "--scheduler", "tcp://x:1"]) == 2
 
@@ -252,7 +252,7 @@ def test_a_full_disk_stops_the_batch_in_words_and_blames_no_case(scans, tmp_path
 
     monkeypatch.setattr(files, "write_image", full)
     assert segment(scans, tmp_path / "out", model) == 2
-    assert "Nothing can be written into" in capsys.readouterr().err
+    assert "The results can no longer be written into" in capsys.readouterr().err
     assert {row["case"] for row in cells(tmp_path / "out")} == {"cut"}
 
 
@@ -338,7 +338,7 @@ def test_the_page_is_whole_in_itself_and_escapes_what_it_shows(scans, tmp_path, 
     assert "odd &lt;name&gt;" in text
     assert "It is cut &amp; gone." in text
     assert "look &lt;here&gt;." in text
-    assert "Slices 4, 1 first." in text
+    assert "Begin with the slices 4, 1." in text
 
 
 def test_the_thumbnail_shows_the_slice_to_look_at_first_with_an_outline(scans, tmp_path, model):

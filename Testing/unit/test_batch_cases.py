@@ -69,7 +69,7 @@ def test_channels_go_by_their_numbers_and_a_wrong_count_is_a_named_fault(folder)
     found = find_cases(folder, 2)
     assert names(found) == {"p1": ("p1_0000.nii.gz", "p1_0001.nii.gz"), "series": ("series.nii.gz",)}
     faults = dict(found.faults)
-    assert faults["p2"] == "It has the channels _0000; the model takes 2: _0000, _0001."
+    assert faults["p2"] == "Its files end in _0000. The model needs _0000, _0001: add or rename files."
     assert "p3" in faults
     found = find_cases(folder, 1)
     assert names(found) == {"p2": ("p2_0000.nii.gz",), "p3_0001": ("p3_0001.nii.gz",), "series": ("series.nii.gz",)}
@@ -124,10 +124,10 @@ def test_no_folder_no_image_and_a_data_set_are_said(folder):
     with pytest.raises(InputError, match="There is no folder"):
         find_cases(folder / "nowhere")
     touch(folder, "notes.txt")
-    with pytest.raises(InputError, match="There is no image in"):
+    with pytest.raises(InputError, match="No image was found in"):
         find_cases(folder)
     touch(folder, "dataset.json", "imagesTr/a_0000.nii")
-    with pytest.raises(InputError, match="Give its folder imagesTr"):
+    with pytest.raises(InputError, match="Choose the folder imagesTr"):
         find_cases(folder)
 
 

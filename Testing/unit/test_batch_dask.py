@@ -62,7 +62,7 @@ def test_a_task_segments_a_case_as_it_does_in_this_process(scans, tmp_path):
 
 def test_a_worker_with_another_model_of_the_name_says_so(scans, tmp_path):
     other = Batch(str(scans), str(tmp_path), str(scans.parent / "model"), "another", Options())
-    with pytest.raises(InputError, match="is another one here"):
+    with pytest.raises(InputError, match="is not the one with which the batch was started"):
         spread.task(other, Case("scan0", ("scan0.nii.gz",)))
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from csam.errors import DeviceLost, InputError
 from csam.model import Label, Model
 from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen_cases
+from csam.training.plan import WORDS, Plan
 
 COMMANDS = (
     *("segment", "cohort", "fill", "train", "train-fill", "calibrate"),
@@ -573,6 +575,15 @@ def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tm
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
     assert "has not seen these patients" in capsys.readouterr().out
+
+
+def test_help_explains_every_field_of_the_plan(capsys):
+    assert WORDS.keys() == {field.name for field in fields(Plan)}
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--patience" in said
+    assert all(words in said for words in WORDS.values())
 
 
 def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(place, monkeypatch, tmp_path, capsys):

@@ -101,13 +101,13 @@ def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
     ("line", "said"),
     [
         (("beat.nii.gz", "--png", "page.png"), "a series gets report.html"),
-        (("beat.nii.gz", "--given", "length=3"), "model small takes height, weight, PSA"),
+        (("beat.nii.gz", "--given", "length=3"), "model small uses height, weight, PSA"),
         (("beat.nii.gz", "--given", "height"), "height=VALUE was expected"),
         (("beat.nii.gz", "--given", "height=1.8", "--given", "weight=80"), "give centimetres"),
         (("beat.nii.gz", "--given", "PSA=-6"), "a number above 0 was expected"),
         (("frames", "beat.nii.gz", "--series"), "takes folders with a file for each frame"),
         (("frames", "beat.nii.gz"), "frames is a folder; an image file was expected"),
-        (("frames", "--given", "height=180"), "the cases of a folder differ"),
+        (("frames", "--given", "height=180"), "--given works for one image or series only"),
         (("empty", "--series"), "holds no image"),
     ],
 )
@@ -130,7 +130,7 @@ def test_files_are_in_the_order_of_their_numbers(place):
 
 def test_warnings_of_frames_that_differ_in_numbers_alone_are_said_once():
     said = gathered({0: ["Dice 0.7 is low."], 1: [], 2: ["Dice 0.6 is low.", "Look."]})
-    assert said == ["Frame 1: Dice 0.7 is low. So it is in 1 more.", "Frame 3: Look."]
+    assert said == ["Frame 1: Dice 0.7 is low. The same in 1 more.", "Frame 3: Look."]
 
 
 def test_a_shorter_series_leaves_no_frame_of_the_longer_one_and_no_folder_that_is_none_of_ours(place):

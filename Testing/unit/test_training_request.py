@@ -75,5 +75,5 @@ def test_a_damaged_log_or_request_is_none(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be begun"):
+    with pytest.raises(InputError, match="cannot be started"):
         write_request(tmp_path / "file" / "a", REQUEST)

@@ -43,7 +43,7 @@ def open_case(out: BatchFolder, name: str, library) -> OpenedCase:
     """
     place, said = out.results / name, out.description()
     if said is None:
-        raise InputError(f"{out.path} holds no batch any more.")
+        raise InputError(f"{out.path} no longer holds a batch. Choose another folder for the results.")
     _path, model = library.find(said["model"]["name"])
     mark = _mark(place / REPORT)
     opened = [volume for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if _is(volume, mark)]
@@ -74,9 +74,9 @@ def _images(place: Path, name: str, channels: int) -> list:
         folder = place if source["folder"] == SCENE else Path(source["folder"])
         changed = source["folder"] != SCENE and source_of(case, folder)["stamps"] != source["stamps"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The image of {name} cannot be found: {error}") from error
+        raise InputError(f"The image of {name} cannot be found ({error}). Put it back where it was.") from error
     if changed:
-        raise InputError(f"The image of {name} has changed since it was segmented. Press Start to segment it anew.")
+        raise InputError(f"The image of {name} has changed since it was segmented. Press Start to segment it again.")
     return read_case(case, folder, source.get("frame"), channels)[0]
 
 
@@ -85,9 +85,7 @@ def _mark(report: Path) -> str:
     try:
         stamp = report.stat().st_mtime_ns
     except OSError as error:
-        raise InputError(
-            f"The result {report.parent} is not there any more. Press Start to segment it anew."
-        ) from error
+        raise InputError(f"The result {report.parent} is missing. Press Start to segment the case again.") from error
     return hashlib.sha256(f"{report.resolve()} {stamp}".encode()).hexdigest()[:16]
 
 

@@ -154,7 +154,7 @@ class BatchRun:
             volume = self._volumes.get(name)
             if volume is not None and not more:
                 if volume.GetScene() is None:
-                    raise InputError("The volume is no longer in the scene.")
+                    raise InputError("The volume is no longer in the scene. Load it again and press Start.")
                 images = [image_from_volume(volume)]
         except CSAMError as error:
             more = {"fault": str(error)}

@@ -56,8 +56,8 @@ def open_data_set(folder: str | Path, labels: Sequence[str]) -> Collection:
     strange = [name for name in labels if name.casefold() not in known]
     if strange:
         raise InputError(
-            f"The data set has the labels {', '.join(contents.labels)}, not {', '.join(strange)}. Choose among these, "
-            "or another folder."
+            f"The data set has the labels {', '.join(contents.labels)}, not {', '.join(strange)}. Give the segments "
+            "labels of the data set, or choose another folder."
         )
     return collection(folder, contents.channels, contents.labels, contents.modalities)
 
@@ -78,7 +78,7 @@ def keep_case(
     are kept as not labelled in this case. Raises InputError for what cannot be kept.
     """
     if not labels:
-        raise InputError("No segment is chosen. Tick those that show a structure to learn.")
+        raise InputError("No segment is ticked. Tick the segments that a model shall learn.")
     cases = open_data_set(folder, list(dict.fromkeys(labels.values())))
     if any(volume is None for volume in volumes) or len(volumes) != len(cases.channels):
         raise InputError(f"The data set has the channels {', '.join(cases.channels)}. Choose an image for each.")
@@ -87,14 +87,19 @@ def keep_case(
     places = {one.casefold(): value for value, one in enumerate(names, 1)}
     values = {segment: places[label.casefold()] for segment, label in labels.items()}
     if len({*values.values()}) < len(values):
-        raise InputError("Two segments have one label. Give each another, or join them in the Segment Editor.")
+        raise InputError(
+            "Two segments have the same label. Give each its own label, or join them in the Segment Editor."
+        )
     images = [image_from_volume(volume) for volume in volumes]
     check_channels(images)
     truth = sitk.GetImageFromArray(segment_labels(segmentation, values, volumes[0]))
     truth.CopyInformation(images[0])
     known = drawn_indices(find_slices(segmentation, volumes[0], [*values])) if only_drawn else None
     if known is not None and not known:
-        raise InputError("Nothing is drawn in any slice: nothing would be known.")
+        raise InputError(
+            "No slice counts as drawn, so there is nothing to learn from. Draw in a slice, or choose All slices are "
+            "labelled."
+        )
     unlabelled = [one for value, one in enumerate(names, 1) if value not in values.values()]
     count = cases.add(name, images, truth, replace, known, "ijk"[slice_axis_of(volumes[0])], unlabelled)
     segmentation.SetAttribute(KEPT, name)

@@ -26,7 +26,7 @@ def plan(event: Mapping[str, Any], minutes: float) -> str:
     }
     learn, validate = event["training"], event["validation"]
     said = [
-        _("{learn} patient(s) to learn from, {validate} to validate on: {names}.").format(
+        _("{learn} patient(s) for training, {validate} for validation: {names}.").format(
             learn=len(learn), validate=len(validate), names=", ".join(validate[:6]) + ("…" if len(validate) > 6 else "")
         )
     ]
@@ -38,9 +38,11 @@ def plan(event: Mapping[str, Any], minutes: float) -> str:
             said.append(f"{names[field]}: {value}. {_sentence(reason)}")
     steps = decisions.get("steps", (4000, ""))[0]
     if minutes:
-        said.append(_("The number of steps follows from the time. If too few fit, the plan becomes lighter."))
+        said.append(_("The first steps are timed to set their number. If too few fit, the plan becomes lighter."))
     else:
-        said.append(_("Up to {steps} steps; ends when validation no longer improves.").format(steps=steps))
+        said.append(
+            _("Up to {steps} steps. The training ends earlier if the validation stops improving.").format(steps=steps)
+        )
     said += [_sentence(note) for note in (*event["notes"], *event["anew"])]
     return "\n".join(f"• {line}" for line in said)
 
@@ -66,8 +68,8 @@ def progress(stage: str, seconds_left: float | None, rows: Sequence[Mapping[str,
 def found(dataset: str, step: int, steps: int) -> str:
     """That there is a training to go on with."""
     if not step:
-        return _('A training of "{dataset}" was begun and not finished.').format(dataset=dataset)
-    text = _('A training of "{dataset}" is not finished: step {step} of {steps}. It goes on from what it saved.')
+        return _('A training on "{dataset}" was started and not finished.').format(dataset=dataset)
+    text = _('A training on "{dataset}" is not finished: step {step} of {steps}. Press Resume to continue it.')
     return text.format(dataset=dataset, step=step, steps=steps or "?")
 
 
@@ -76,7 +78,11 @@ def summary(model, chosen: bool = True) -> str:
     it."""
     measured = model.metrics.get("validation", {}) if isinstance(model.metrics, Mapping) else {}
     scans, by_name = measured.get("cases", 0), measured.get("dice", {})
-    where = _('The model "{title}" is in the list and chosen.') if chosen else _('The model "{title}" is in the list.')
+    where = (
+        _('The model "{title}" is in the list of models and chosen.')
+        if chosen
+        else _('The model "{title}" is in the list of models.')
+    )
     said = [where.format(title=model.title)]
     if not scans:
         return said[0]
@@ -85,10 +91,10 @@ def summary(model, chosen: bool = True) -> str:
         figure = _("not in these scans") if dice is None else _("Dice {dice}").format(dice=f"{dice:.2f}")
         said.append(f"• {name}: {figure}")
     if scans > 1 and measured.get("dice_lowest") is not None:
-        said.append(_("Poorest scan: Dice {dice}.").format(dice=f"{measured['dice_lowest']:.2f}"))
+        said.append(_("Lowest Dice of a scan: {dice}.").format(dice=f"{measured['dice_lowest']:.2f}"))
     if scans < FEW:
         said.append(
-            _("With so few scans these figures say little about the next one. Look at every slice of its results.")
+            _("With so few scans, these figures say little about others. Look at every slice of this model's results.")
         )
     return "\n".join(said)
 

@@ -110,7 +110,7 @@ class Learning:
         self._refuse_while_busy()
         request = read_request(folder)
         if request is None:
-            raise InputError(f"{folder} holds no training that could be gone on with.")
+            raise InputError(f"{folder} holds no training that can be resumed.")
         self._forget()
         self.request, self.folder = request, folder
         self.rows = list(state_of(folder).rows)
@@ -231,8 +231,8 @@ def training_command() -> tuple[list[str], dict[str, str]]:
     words = launch.command
     if words[-len(WORKER) :] != list(WORKER) or Path(words[0]).stem.lower() in SSH:
         raise WorkerError(
-            "Training reads the data set on this computer, so it needs a Python here. Name one with PyTorch as the "
-            "worker (Advanced), or leave that empty for Slicer's own."
+            "Training reads the data set on this computer, so it must run on this computer, too. Under Advanced, name "
+            "a Python with PyTorch as the worker, or leave the field empty to use Slicer's own."
         )
     return words[:-1], launch.environment
 

@@ -24,8 +24,8 @@ REQUIREMENTS = {"monai": "monai>=1.4", "scikit-learn": "scikit-learn", "matplotl
 def consent(missing: Sequence[str]) -> str:
     """The question before an installation."""
     return _(
-        "Learning needs {packages}, which Slicer's Python does not have yet. Slicer will download and install them: "
-        "below 100 MB. This takes a minute or more, and Slicer may not respond meanwhile. No image leaves this "
+        "Learning needs {packages}, which Slicer's Python does not have yet. Slicer will download and install them, "
+        "less than 100 MB. This takes a minute or more, and Slicer may not respond meanwhile. No image leaves this "
         "computer.\n\nInstall them?"
     ).format(packages=", ".join(missing))
 

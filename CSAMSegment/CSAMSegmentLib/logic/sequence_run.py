@@ -80,7 +80,7 @@ class SequenceRun:
         left = inner.seconds_left
         if left is not None and inner.fraction < 1:
             left += (self._count - self._done - 1) * left / (1 - inner.fraction)
-        stage = _("Image {number} of {count}: {stage}").format(
+        stage = _("Frame {number} of {count}: {stage}").format(
             number=self._item + 1, count=self._count, stage=inner.stage
         )
         return Progress((self._done + inner.fraction) / self._count, stage, left)
@@ -169,7 +169,7 @@ class SequenceRun:
         """What the model's measures make of the images, beside the results; these stay whatever becomes of it."""
         model, calibration = self.model, self.model.calibration_for(self._arguments[1])
         name = self._browser.GetMasterSequenceNode().GetName()
-        about = _("{count} images, segmented with {model}.").format(
+        about = _("{count} frames, segmented with {model}.").format(
             count=self._count, model=f"{model.name} {model.version}"
         )
         frames = tuple(self._frames[item] for item in range(self._count))

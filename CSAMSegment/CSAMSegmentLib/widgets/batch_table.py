@@ -78,7 +78,7 @@ def cells(row: Row) -> tuple[str, ...]:
     volumes = "; ".join(
         f"{s.name} {texts.millilitres(s.volume_ml)} ml ({texts.interval(s.low_ml, s.high_ml)})" for s in row.structures
     )
-    if len(row.structures) == 1:  # whose it is says the tooltip
+    if len(row.structures) == 1:  # the tooltip names it
         [one] = row.structures
         volumes = f"{texts.millilitres(one.volume_ml)} ml ({texts.interval(one.low_ml, one.high_ml)})"
     dice = "" if row.state != DONE else _("nothing found") if row.expected_dice is None else f"{row.expected_dice:.2f}"

@@ -140,13 +140,13 @@ class BatchView:
             raise CSAMError(_("Choose a folder for the results."))
         if self._ui.batchSceneCheckBox.checked:
             if len(model.channels) > 1:
-                text = _("{model} takes {count} images a case. Give a folder: names tell there which belong together.")
+                text = _("{model} needs {count} images a case. Choose a folder: file names tell which belong together.")
                 raise CSAMError(text.format(model=model.title, count=len(model.channels)))
             folder, volumes = "", tuple(_volumes())
             if not volumes:
-                raise CSAMError(_("There is no volume in the scene."))
+                raise CSAMError(_("There is no volume in the scene. Load a scan, or choose a folder."))
         elif not folder:
-            raise CSAMError(_("Choose the folder of the cases."))
+            raise CSAMError(_("Choose the folder with the cases."))
         return BatchPlan(folder, results, str(path), run_options(self.parameters), volumes)
 
     def _choose(self, edit) -> None:
@@ -159,7 +159,9 @@ class BatchView:
     def _showFile(self, name: str) -> None:
         path = self._results().path / name
         if not (path.is_file() and qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))):
-            slicer.util.errorDisplay(_("{path} cannot be shown.").format(path=path))
+            slicer.util.errorDisplay(
+                _("{path} cannot be opened: it is missing, or no program here opens such files.").format(path=path)
+            )
 
     # Events -------------------------------------------------------------------------------------------------------
 
@@ -262,9 +264,9 @@ class BatchView:
             return f"{text}, {endings[state]}" if state in endings else text
         done = sum(row.state == DONE for row in self._rows.values())
         if self._rows:
-            text = _("{done} done, {faults} failed. Start segments what is new or failed.")
+            text = _("{done} done, {faults} failed. Press Start to segment new, changed and failed cases.")
             return text.format(done=done, faults=len(self._rows) - done)
-        return _("Every case of a folder is segmented with the model chosen above, while you work on.")
+        return _("Segments every case of a folder in the background, with the model chosen under Input.")
 
 
 def _volumes() -> list:

@@ -125,7 +125,7 @@ class FunctionView:
             button.setVisible(position < len(marks))
             if position < len(marks):
                 mark, frame = marks[position]
-                button.text = _("{mark}: image {number}").format(mark=mark, number=frame + 1)
+                button.text = _("{mark}: frame {number}").format(mark=mark, number=frame + 1)
 
     def _marks(self) -> dict[str, int]:
         return {mark: frame for one in self._record.found for mark, frame in one.marks.items()} if self._record else {}
@@ -189,7 +189,7 @@ class FunctionView:
             slicer.util.mainWindow(), title, f"{name} function.{ending}", f"{kind} (*.{ending})"
         )
         whole = path if not path or path.lower().endswith(f".{ending}") else f"{path}.{ending}"
-        question = _("{name} is there already. Write over it?").format(name=whole)
+        question = _("{name} exists already. Replace it?").format(name=whole)
         if whole != path and Path(whole).exists() and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         return whole

@@ -265,7 +265,7 @@ class LearnView:
             widget.enabled = not learning.busy and not going_on
         ui.learnCheckButton.enabled = not learning.busy and not going_on
         ui.learnStartButton.enabled = not learning.busy
-        ui.learnStartButton.text = _("Go on") if going_on else _("Start")
+        ui.learnStartButton.text = _("Resume") if going_on else _("Start")
         ui.learnPauseButton.enabled = state is State.TRAINING
         ui.learnKeepButton.enabled = state is State.TRAINING or (going_on and (learning.folder / CHECKPOINT).exists())
         ui.learnDiscardButton.enabled = going_on
@@ -286,7 +286,7 @@ class LearnView:
             return _("Saving…")
         if state in (State.TRAINING, State.ENDING):
             said = learn_texts.progress(learning.stage, learning.seconds_left, learning.rows)
-            return "\n".join([said, _("It goes on from what it had saved.")]) if learning.resumed else said
+            return "\n".join([said, _("It was resumed from its last checkpoint.")]) if learning.resumed else said
         if state in TO_GO_ON and learning.folder is not None:
             how_far = state_of(learning.folder)
             found = learn_texts.found(Path(learning.request.dataset).name, how_far.step, how_far.steps)
@@ -311,7 +311,7 @@ class LearnView:
         chosen = self._starts[selector.currentIndex] if 0 <= selector.currentIndex < len(self._starts) else ""
         selector.blockSignals(True)
         selector.clear()
-        selector.addItem(_("Nothing: from scratch"))
+        selector.addItem(_("No model (from scratch)"))
         for model in models.values():
             selector.addItem(model.title)
         self._starts = ["", *map(str, models)]

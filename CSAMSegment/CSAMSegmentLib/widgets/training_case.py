@@ -215,8 +215,8 @@ def _objections(result: ShownResult, model, reviewed_only: bool) -> list[str]:
     left = sum(not row.reviewed for row in rows)
     if reviewed_only and left == len(rows):
         raise InputError(
-            "No slice is ticked as reviewed, so nothing would be known. Tick the slices that are right, or untick "
-            "Reviewed only."
+            "No slice is ticked as reviewed, so there is nothing to learn from. Tick the slices that are right, or "
+            "untick Reviewed only."
         )
     if left and not reviewed_only:
         text = _("{left} of {all} slices are not ticked as reviewed. A model would learn errors in them as truth.")
@@ -235,8 +235,8 @@ def question_about(name: str, cases: Collection) -> str:
         return _("The data set has a case {name} already. Replace it?").format(name=name)
     if before != after:
         return _(
-            "In the name of a case, what stands before the last underscore names the patient. With a case {name}, "
-            "the cases so far count as those of {after} patient(s) instead of {before}. Use this name?"
+            "The part of a case's name before the last underscore is the patient. If you add a case {name}, the cases "
+            "so far count as those of {after} patient(s) instead of {before}. Use this name?"
         ).format(name=name, after=after, before=before)
     return ""
 
@@ -246,7 +246,7 @@ def ask_name(suggestion: str) -> str:
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Keep for training"))
     dialog.setLabelText(
-        _("A name for the case that does not identify the patient. Scans of one patient: p1_1, p1_2; another: p2_1.")
+        _("Enter a name that does not identify the patient. Scans of one patient: p1_1, p1_2; of another: p2_1.")
     )
     dialog.setTextValue(suggestion)
     accepted = dialog.exec()

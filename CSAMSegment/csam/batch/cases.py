@@ -48,11 +48,9 @@ def find_cases(folder: Path, channels: int = 1) -> Found:
     Hidden files are passed over. Raises InputError where there is no folder, nothing in it, or a data set.
     """
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}.")
+        raise InputError(f"There is no folder {folder}. Check the path.")
     if (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir():
-        raise InputError(
-            f"{folder} is a data set, with labels beside the images. Give its folder imagesTr, or imagesTs."
-        )
+        raise InputError(f"{folder} is a data set for training. Choose the folder imagesTr or imagesTs in it.")
     cases: list[Case] = []
     faults: list[tuple[str, str]] = []
     for place, names in _places(folder, faults):
@@ -68,8 +66,8 @@ def find_cases(folder: Path, channels: int = 1) -> Found:
         faults.append((same[0].name, f"Several cases have the name {same[0].name}: {files}. Rename all but one."))
     if not (cases or faults):
         raise InputError(
-            f"There is no image in {folder}: neither {', '.join(SUFFIXES)} nor a DICOM series. Choose the folder of "
-            "the images."
+            f"No image was found in {folder}: no file ending in {', '.join(SUFFIXES)}, and no DICOM series. Choose the "
+            "folder that holds the images."
         )
     single = [group[0] for group in by_name.values() if len(group) == 1]
     return Found(tuple(sorted(single, key=lambda case: case.name)), tuple(sorted(dict(faults).items())))
@@ -125,7 +123,10 @@ def _by_name(place: Path, names: list[str], channels: int, faults: list) -> list
             wanted = ", ".join(f"_{number:04d}" for number in range(channels))
             there = ", ".join(f"_{number:04d}" for number in sorted(files))
             faults.append(
-                (_name((*place.parts, stem)), f"It has the channels {there}; the model takes {channels}: {wanted}.")
+                (
+                    _name((*place.parts, stem)),
+                    f"Its files end in {there}. The model needs {wanted}: add or rename files.",
+                )
             )
     return cases
 

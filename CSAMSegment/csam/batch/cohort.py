@@ -84,9 +84,13 @@ def in_text(cohort: Cohort) -> str:
         cells = (f"{value:{WIDTHS[name]}.{digits}f}" for name, value in zip(FIGURES, one.figures, strict=True))
         lines.append(f"{one.what:{width}}  {one.cases:5d}" + "".join(cells))
     if cohort.empty:
-        lines += ["", f"Nothing was found in {len(cohort.empty)}: {', '.join(cohort.empty)}"]
+        lines += ["", f"Cases in which nothing was found ({len(cohort.empty)}): {', '.join(cohort.empty)}"]
     if cohort.warnings:
-        lines += ["", "Warnings, and in how many cases:", *(f"{count:5d}  {said}" for said, count in cohort.warnings)]
+        lines += [
+            "",
+            "Warnings, with the number of cases:",
+            *(f"{count:5d}  {said}" for said, count in cohort.warnings),
+        ]
     if cohort.faults:
         lines += ["", "Faults:", *(f"  {case}: {said}" for case, said in cohort.faults)]
     return "\n".join(lines)

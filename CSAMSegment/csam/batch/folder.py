@@ -67,7 +67,9 @@ class BatchFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path / DESCRIPTION} cannot be read ({error}). Choose another folder.") from error
+            raise InputError(
+                f"{self.path / DESCRIPTION} cannot be read ({error}). Choose another folder for the results."
+            ) from error
 
     def begin(self, folder: str | Path, model: Model, options: Options, frame: int | None = None) -> None:
         """Makes the folder and writes down what the batch is; half-written results of a killed run are removed.
@@ -87,7 +89,7 @@ class BatchFolder:
             if changed:
                 raise InputError(
                     f"{self.path} holds another batch ({'; '.join(changed)}). Choose another folder for the results, "
-                    "or go on with what that batch was begun with."
+                    "or go back to the folder, model and options of that batch."
                 )
         try:
             for place in (self.results, self.faults):
@@ -103,14 +105,14 @@ class BatchFolder:
         """Raises InputError where this folder lies in that of the cases."""
         if folder.resolve() in (self.path.resolve(), *self.path.resolve().parents):
             raise InputError(
-                f"The results would be written into {self.path}, which lies in the folder of the cases, and be taken "
-                "for cases the next time. Choose a folder beside it."
+                f"The folder for the results, {self.path}, lies in the folder of the cases. The next run would take "
+                "the results for cases. Choose a folder outside it."
             )
 
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from running a batch into the folder. Raises InputError where one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        return lock(self.path / "batch.lock", f"Another process runs a batch into {self.path}. Wait for its end.")
+        return lock(self.path / "batch.lock", f"Another process is running a batch in {self.path}. Wait for its end.")
 
     # Its cases ----------------------------------------------------------------------------------------------------
 
@@ -172,7 +174,9 @@ class BatchFolder:
     def rows(self) -> Iterator[Row]:
         """All that is done or has failed, in no order, read one by one. Raises InputError where there is no batch."""
         if self.description() is None:
-            raise InputError(f"{self.path} holds no batch: it has no {DESCRIPTION}. Choose a folder of results.")
+            raise InputError(
+                f"{self.path} holds no batch: it has no {DESCRIPTION}. Choose a folder that a batch has written."
+            )
         failed = {path.stem for path in self.faults.glob("[!.]*.json")}  # whose earlier result holds no longer
         for path in sorted(self.results.glob(f"[!.]*/{REPORT}")):
             if path.parent.name in failed:
@@ -189,16 +193,19 @@ def differences(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     """How two descriptions of a batch differ, in words; the device may."""
     said = []
     if before["folder"] != wanted["folder"]:
-        said.append(f"of {before['folder']}, not of {wanted['folder']}")
+        said.append(f"folder {before['folder']}, not {wanted['folder']}")
     if before["model"].get("sha256") != wanted["model"]["sha256"]:
         one, other = (f"{m.get('name')} {m.get('version')}" for m in (before["model"], wanted["model"]))
-        said.append(f"with the model {one}, not with " + (other if other != one else f"another one called {other}"))
+        said.append(f"model {one}, not " + (other if other != one else f"another one called {other}"))
     for name in sorted({*before["options"], *wanted["options"]} - {"device"}):
         one, other = (options.get(name) for options in (before["options"], wanted["options"]))
         if one != other:
-            said.append(f"with {name.replace('_', ' ')} {one}, not {other}")
+            said.append(f"{name.replace('_', ' ')} {one}, not {other}")
     return said
 
 
 def _full(path: Path, error: OSError) -> FolderError:
-    return FolderError(f"Nothing can be written into {path} any more: {error}. What is done stays; go on when it can.")
+    return FolderError(
+        f"The results can no longer be written into {path}: {error}. Finished cases stay. Free space or restore "
+        "access, then start the batch again."
+    )

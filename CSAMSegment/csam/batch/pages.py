@@ -28,6 +28,11 @@ td.case { font-weight: 600; overflow-wrap: anywhere; } a { color: inherit; }
 ul { margin: 0; padding-left: 1.1em; } .warning { color: #8a4b00; } .fault { color: #b3261e; }
 small { color: #777; } footer { color: #777; margin: 1.5em 0; }
 """
+WORDS = (
+    "Expected Dice: the overlap with the truth that the model expects, 1 is perfect. 90 % interval: in 9 of 10 scans "
+    "like the validation scans, the true volume lies in it. Validation scans: those on which the model was measured."
+)
+"""What the page explains to whoever has nothing else to read."""
 HEAD = (
     '<table>\n<tr><th width=160><th width="17%">Case<th width="15%">Expected Dice'
     '<th width="24%">Volumes (90 % interval)<th>What to look at</tr>'
@@ -108,7 +113,7 @@ def page(out: BatchFolder, rows: Sequence[Row]) -> str:
     lines = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f"<title>{escape(out.path.resolve().name)}: {counts}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
-        f"<h1>{counts}, worst first</h1>\n<p class=about>{escape(about)}</p>",
+        f"<h1>{counts}, worst first</h1>\n<p class=about>{escape(about)}<br>{WORDS}</p>",
         HEAD,
         *(_line(out, row) for row in rows),
         f"</table>\n<footer>{NOT_A_DEVICE}</footer>\n</body>\n</html>\n",
@@ -127,7 +132,7 @@ def _line(out: BatchFolder, row: Row) -> str:
         f"{escape(s.name)}: {s.volume_ml:.1f} ml ({s.low_ml:.1f} to {s.high_ml:.1f})" for s in row.structures
     )
     first = ", ".join(str(index + 1) for index in row.first_slices)
-    look = f"Slices {first} first." if first else ""
+    look = f"Begin with the slices {first}." if first else ""
     if row.warnings:
         look += f"<ul class=warning>{''.join(f'<li>{escape(warning)}' for warning in row.warnings)}</ul>"
     link = f'<a href="cases/{quote(row.case)}/">{escape(row.case)}</a>'

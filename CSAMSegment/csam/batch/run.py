@@ -142,6 +142,7 @@ def check_model(model: Model, batch: Batch) -> None:
     """Raises InputError where a model is not that of the batch, as on another computer."""
     if model.sha256 != batch.sha256:
         raise InputError(
-            f"The model {batch.model} is another one here ({model.name} {model.version}) than where the batch was "
-            "begun. Install the same version of CSAMSegment, or give the model as a folder that every computer sees."
+            f"The model {batch.model} on this computer ({model.name} {model.version}) is not the one with which the "
+            "batch was started. Install the same version of CSAMSegment, or give the model as a folder that every "
+            "computer can read."
         )

@@ -101,8 +101,8 @@ class Session:
                 self._pages.write()
             except OSError as error:
                 raise FolderError(
-                    f"All results are whole, but {TABLE} or {PAGE} could not be written ({error.strerror or error}). "
-                    "Close them in other programs, and start the batch again."
+                    f"All results are saved, but {TABLE} or {PAGE} could not be written ({error.strerror or error}). "
+                    "Close them in other programs and start the batch again."
                 ) from error
 
     def __enter__(self) -> Session:

@@ -27,7 +27,7 @@ _running = threading.Lock()
 def over_workers(batch: Batch, cases: Sequence[Case], address: str) -> Iterator[Row]:
     """Segments the cases that are not done yet; the rows as they come. Raises InputError, FolderError."""
     if importlib.util.find_spec("distributed") is None:
-        raise InputError("distributed cannot be found and is needed. Run: pip install 'csamsegment[batch]'")
+        raise InputError("The package distributed is missing. Run: pip install 'csamsegment[batch]'")
     from distributed import Client, as_completed
 
     try:

@@ -53,7 +53,7 @@ def curve_of(volumes_ml: Sequence[float], trusted: Collection[int] = ()) -> Curv
     if volumes.ndim != 1 or len(volumes) < 2:
         raise InputError(f"A curve takes the volumes of two frames or more; {volumes.size} were given.")
     if not (np.isfinite(volumes).all() and (volumes >= 0).all()):
-        raise InputError(f"The volumes {volumes.tolist()!r:.60} are not all numbers from 0.")
+        raise InputError(f"The volumes {volumes.tolist()!r:.60} are not all numbers of 0 or more.")
     if not volumes.any():
         raise InputError("No frame shows the structure: it has no curve.")
     cyclic = _is_cyclic(volumes)

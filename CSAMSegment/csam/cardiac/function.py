@@ -144,4 +144,4 @@ def _around(value: float, name: str, ed, es, factors: Mapping[str, float], highe
 
 def _by_surface(figure: Figure, surface: float) -> Figure:
     numbers = (None if one is None else one / surface for one in (figure.value, figure.low, figure.high))
-    return Figure(f"{figure.name}/BSA", f"{figure.words} by body surface area", f"{figure.unit}/m²", *numbers)
+    return Figure(f"{figure.name}/BSA", f"{figure.words} per body surface area", f"{figure.unit}/m²", *numbers)

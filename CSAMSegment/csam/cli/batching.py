@@ -24,9 +24,9 @@ from .files import SHIPPED, check_place, find_model
 def run_batch(options: argparse.Namespace, run: Options) -> int:
     """Segments the cases of a folder that are not done yet; 0 also where some of them failed, which the table names."""
     if options.png:
-        raise InputError(f"--png is for one image; the page of a folder is {PAGE} in --out.")
+        raise InputError(f"--png works for one image only. For a folder, look at {PAGE} in the folder of --out.")
     if options.given:
-        raise InputError("--given is for one image or series; the cases of a folder differ.")
+        raise InputError("--given works for one image or series only: the cases of a folder are of different patients.")
     model = find_model(options.model)
     shipped = (SHIPPED / options.model / "model.json").is_file()
     folder, out, name = (str(Path(one).resolve()) for one in (options.images[0], options.out, options.model))
@@ -43,7 +43,7 @@ def run_batch(options: argparse.Namespace, run: Options) -> int:
             session.take(row)
             print(f"{number} of {len(found)}, {row.case}: {_in_a_line(row)}")
     print(_summary(session.rows.values()))
-    print(f"Written to {out}: {TABLE}, {PAGE}, and a folder for each case in cases.")
+    print(f"Written to {out}: {TABLE}, {PAGE}, and the folder cases with a folder for each case.")
     return 0
 
 
@@ -73,8 +73,8 @@ def _summary(rows: Iterable[Row]) -> str:
             f"{row.case} ({'nothing found' if row.expected_dice is None else f'{row.expected_dice:.2f}'})"
             for row in done[:3]
         )
-        lines.append(f"Look first at (expected Dice): {', '.join(first)}")
-    return "\n".join([*lines, *(f"Fault of {row.case}: {row.fault}" for row in faults)])
+        lines.append(f"Look at these cases first (expected Dice): {', '.join(first)}")
+    return "\n".join([*lines, *(f"{row.case} failed: {row.fault}" for row in faults)])
 
 
 def run_cohort(options: argparse.Namespace) -> None:

@@ -138,33 +138,46 @@ def _parser() -> argparse.ArgumentParser:
         add_device(command)
 
     command = add(
-        "segment", run_segment, "Segment an image, or every case of a folder; goes on where a folder was stopped."
+        "segment",
+        run_segment,
+        "Segment an image, a series, or every case of a folder; continues a folder that was stopped.",
     )
     command.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="one file per channel of the model, or a 4-D file of all; a 4-D file of a series; one folder of cases",
+        help="one file for each channel of the model, or a 4-D file with all channels; or a 4-D file with the frames "
+        "of a series; or a folder of cases",
     )
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
     command.add_argument("--slice-axis", default="auto", choices=("auto", "i", "j", "k"), help="axis of the slices")
     command.add_argument("--frame", type=int, help="the volume of a 4-D image or a sequence, from 0")
-    command.add_argument("--series", action="store_true", help="the folders hold the frames of one series, a file each")
+    command.add_argument(
+        "--series",
+        action="store_true",
+        help="IMAGE is a folder with a file for each frame of one series; one folder for each channel",
+    )
     command.add_argument(
         "--given",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a number for the model's measures, such as height=178 (cm), weight=80 (kg); once for each",
+        help="a number that the model's measures use, such as height=178 (cm) or weight=80 (kg); repeat for each",
     )
-    command.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
-    command.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler: its workers segment the folder")
+    command.add_argument(
+        "--probabilities", action="store_true", help="also write the probability of every label, background first"
+    )
+    command.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a Dask scheduler whose workers segment the folder"
+    )
     add_run_options(command)
 
     command = add("cohort", run_cohort, "Sum up batches: volumes, expected Dice, warnings and faults.")
-    command.add_argument("folders", nargs="+", metavar="DIR", help="where segment has written a folder's results")
-    command.add_argument("--csv", help="file for the same as a table")
+    command.add_argument(
+        "folders", nargs="+", metavar="DIR", help="folder that segment has written for a folder of cases"
+    )
+    command.add_argument("--csv", help="also write the summary to this CSV file")
 
     command = add("fill", run_fill, "Fill the slices between the drawn ones: writes the same files as segment.")
     command.add_argument("image", metavar="IMAGE", help="the image that was drawn on")
@@ -235,7 +248,8 @@ def _parser() -> argparse.ArgumentParser:
         "--progress",
         default="text",
         choices=("text", "json"),
-        help="json: a line of JSON for each event; orders (stop, keep) come over standard input, whose end is a stop",
+        help="json: write a line of JSON for each event, and read orders (stop, keep) from standard input; its end "
+        "stops the training",
     )
     add_device(command)
     _add_plan_options(command)
@@ -295,14 +309,14 @@ def _fold(text: str) -> int | str:
 
 def _add_plan_options(command: argparse.ArgumentParser) -> None:
     """An option for every field of the plan, with its type and default."""
-    from ..training.plan import AUTOMATIC, Plan
+    from ..training.plan import AUTOMATIC, WORDS, Plan
 
     group = command.add_argument_group("the plan")
     for field in fields(Plan):
         default = field.default
         name, kind = f"--{field.name.replace('_', '-')}", type(default)
         usual = "from the data set" if field.name in AUTOMATIC else f"default {default}".replace("%", "%%")
-        common = {"dest": f"plan_{field.name}", "default": None, "help": usual}
+        common = {"dest": f"plan_{field.name}", "default": None, "help": f"{WORDS[field.name]} ({usual})"}
         if kind is bool:
             group.add_argument(name, action=argparse.BooleanOptionalAction, **common)
         elif kind is tuple:

@@ -63,7 +63,7 @@ def _is_frame(name: str) -> bool:
 
 def _check_counts(counts: Sequence[int]) -> None:
     if len({*counts}) > 1:
-        raise InputError(f"The channels have {', '.join(map(str, counts))} frames; each needs as many.")
+        raise InputError(f"The channels have {', '.join(map(str, counts))} frames. All need the same number of frames.")
 
 
 def segment_series(series: Series, model, run: Options, out: Path, about: dict, given: dict, name: str) -> None:
@@ -117,7 +117,7 @@ def _on_grid(image, first, index: int):
     from ..image import geometry
 
     if not geometry.same_grid(first, image):
-        raise InputError(f"Frame {index + 1} does not have the grid of frame 1. Resample it to that grid first.")
+        raise InputError(f"Frame {index + 1} is not on the grid of frame 1. Resample it to that grid first.")
     return geometry.like(geometry.array_of(image), first)
 
 
@@ -141,7 +141,7 @@ def given_numbers(texts: Sequence[str], model) -> dict[str, float]:
     names, found = given_names(model.measures), {}
     for text in texts:
         name, _, value = text.partition("=")
-        known = f"{model.name} takes {', '.join(names)}" if names else f"{model.name} takes none"
+        known = f"{model.name} uses {', '.join(names)}" if names else f"{model.name} uses none"
         if name not in names:
             raise InputError(f"The number {name!r} is not known; {known}.")
         try:

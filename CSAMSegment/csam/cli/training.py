@@ -17,7 +17,7 @@ def run_train(options: argparse.Namespace) -> None:
         _train(options)
         return
     if options.cross_validate:
-        raise InputError("--progress json goes with one training, not with --cross-validate.")
+        raise InputError("--progress json works for a single training only, not with --cross-validate.")
     from .training_lines import lines
 
     with lines() as told:
@@ -95,7 +95,7 @@ def _tell(prepared, card: dict) -> None:
     _network, anew = prepared.begin(card)
     print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
     for subset in ("training", "validation"):
-        print(f"{subset} patients: {', '.join(getattr(prepared, subset)) or 'nobody'}")
+        print(f"{subset} patients: {', '.join(getattr(prepared, subset)) or 'none'}")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:

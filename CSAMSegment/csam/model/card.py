@@ -16,13 +16,13 @@ def card(model: Model) -> str:
     lines = [f"# {model.title}", "", model.about, "", f"**{NOT_A_DEVICE}**", "", "## Input and output", ""]
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
-    lines += [f"- Measure: {_measure(model, measure)}" for measure in model.measures]
+    lines += [f"- Also computed: {_measure(model, measure)}" for measure in model.measures]
     lines += [
-        f"- Slices: along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}, {model.num_slices} at a time; "
-        f"{model.in_plane_spacing:g} mm pixels, "
-        f"field of view {model.field_of_view[0]}×{model.field_of_view[1]} pixels",
-        f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, base "
-        f"{model.architecture['base_channels']}",
+        f"- Slices: stacked along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}. The network sees "
+        f"{model.num_slices} at a time, with {model.in_plane_spacing:g} mm pixels and a field of view of "
+        f"{model.field_of_view[0]}×{model.field_of_view[1]} pixels",
+        f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, "
+        f"{model.architecture['base_channels']} base channels",
         f"- Orientation of the stack: {'any' if model.free_orientation else 'one; stacks are turned to it'}",
         f"- Licence: {model.licence or 'not stated'}",
         "",
@@ -44,8 +44,8 @@ def card(model: Model) -> str:
     lines += _ancestors(model)
     if where.get("folds"):
         lines.append(
-            f"- Calibrated and measured by cross-validation in {len(where['folds'])} folds, see below; no other scans "
-            "were tested"
+            f"- Calibrated and measured by cross-validation in {len(where['folds'])} folds (see below), on scans of "
+            "these data alone"
         )
     never = ", never trained on" if where.get("training_patients") else ""
     of = f" of {where.get('calibrated_on')}"
@@ -54,7 +54,7 @@ def card(model: Model) -> str:
             lines.append(f"- {part.capitalize()} patients{data}{never}: {', '.join(where[f'{part}_patients'])}")
     if model.metrics:
         lines += ["", "## How good it was", "", model.metrics.get("note", ""), ""]
-        lines += ["| measure | before calibration | after | |", "|---|---|---|---|"]
+        lines += ["| measure | before calibration | after | how to read it |", "|---|---|---|---|"]
         figures = (model.metrics.get(name, {}) for name in ("before_calibration", "validation"))
         lines += [f"| {' | '.join(row)} |" for row in rows(*figures)]
         lines += ["", "Dice of every scan:", "", "| scan | Dice |", "|---|---|"]
@@ -77,7 +77,7 @@ MEASURES = {
     "roi_adaptive_calibration_error": ("... in bins of equally many voxels (ACE)", "0 is best"),
     "roi_brier_score": ("Brier score of the error probability", "0 is best"),
     "roi_log_loss": ("Negative log-likelihood of the error probability", "0 is best"),
-    "roi_share_wrong": ("Share of wrong voxels within 10 mm of result or truth", ""),
+    "roi_share_wrong": ("Share of wrong voxels within 10 mm of result or truth (the ROI)", ""),
     "voxel_error_auroc": ("Wrong voxels found by the error probability, AUROC", "1 is best, 0.5 is chance"),
     "voxel_error_aupr": (
         "Wrong voxels found by the error probability, AUPR",
@@ -86,11 +86,11 @@ MEASURES = {
     "qu_brats_score": ("QU-BraTS score of the error probability", "1 is best"),
     "case_quality_spearman": ("Expected Dice against true Dice, Spearman", "1 is best, 0 is chance"),
     "case_quality_aurc": (
-        "Mean of 1 − Dice, scans set aside by expected Dice (AURC)",
-        "low is good; between the next two",
+        "Mean of 1 − Dice while scans of low expected Dice are set aside (AURC)",
+        "low is good; the next two rows are best and chance",
     ),
-    "aurc_of_perfect_order": ("... set aside by true Dice", ""),
-    "aurc_of_no_order": ("... set aside at random", ""),
+    "aurc_of_perfect_order": ("... while scans of low true Dice are set aside", "the best possible"),
+    "aurc_of_no_order": ("... while scans are set aside at random", "chance"),
     "worst_slice_first": ("Slice with the largest error is ranked first", "1 is best"),
     "worst_slice_in_first_three": ("... is among the first three", "1 is best"),
     "slice_spearman": ("Order of the slices against their true errors, Spearman", "1 is best, 0 is chance"),
@@ -98,7 +98,10 @@ MEASURES = {
     "interval_relative_width": ("Width of the interval, share of the volume (median)", "low is good"),
     "function_patients": ("Patients with both phases, for ventricular function", ""),
     "function_error": ("Ventricular function, mean absolute error", "0 is best"),
-    "function_error_of_guessing": ("... of guessing the mean of the others", "what the error is measured against"),
+    "function_error_of_guessing": (
+        "... of guessing the mean of the other patients",
+        "a useful model is far below this",
+    ),
     "function_bias": ("... bias", "0 is best; + is too large"),
     "function_interval_coverage": ("... true figures inside their 90 % interval", "0.9 is promised"),
     "function_interval_width": ("... width of the interval (median)", "low is good"),
@@ -133,7 +136,8 @@ def _ancestors(model: Model) -> list[str]:
     for name, origin in model.ancestors:
         data = origin.get("data", "unknown data")
         many = f" ({len(origin['training_patients'])} training patients)" if origin.get("training_patients") else ""
-        lines.setdefault((name, data), f"- Fine-tuned from {name}, which learned from {data}{many}")
+        who = "an earlier model of the same name" if name == model.name else name
+        lines.setdefault((name, data), f"- Fine-tuned from {who}, which learned from {data}{many}")
     return [*lines.values()]
 
 

@@ -140,14 +140,13 @@ def _said(name: str, implausible: Sequence[int], same: bool) -> tuple[str, ...]:
     said = []
     if implausible:
         which = ", ".join(str(index + 1) for index in implausible)
-        one = len(implausible) == 1
+        where, these = ("frame", "This frame was") if len(implausible) == 1 else ("frames", "These frames were")
         said.append(
-            f"The volume of {name} jumps in frame{'' if one else 's'} {which} (the first is 1), against the frames "
-            f"beside {'it' if one else 'them'}. Look at the segmentation there; {'it is' if one else 'they are'} "
-            "neither end diastole nor end systole."
+            f"The volume of {name} jumps in {where} {which} (the first is 1): it does not fit the frames before and "
+            f"after. Look at the segmentation there. {these} not taken as end diastole or end systole."
         )
     if same:
-        said.append(f"The volume of {name} is the same in every frame: there is no beat.")
+        said.append(f"The volume of {name} is the same in every frame. Check that the frames show a heartbeat.")
     return tuple(said)
 
 
@@ -156,7 +155,8 @@ def _said_edited(frames: Sequence[int]) -> tuple[str, ...]:
         return ()
     which = " and ".join(str(index + 1) for index in frames)
     return (
-        f"The segmentation of frame{'' if len(frames) == 1 else 's'} {which} was corrected: no figure has an interval.",
+        f"The segmentation of frame{'' if len(frames) == 1 else 's'} {which} was corrected. So the figures have no "
+        "interval: it tells of the model's own errors.",
     )
 
 
@@ -167,7 +167,7 @@ def _density(frames, measure: Measure, factors, given) -> Measured | None:
         return None
     value = given[measure.given]
     if not value >= 0:
-        raise InputError(f"{measure.given} is {value:g}; a number from 0 was expected.")
+        raise InputError(f"{measure.given} is {value:g}; a number of 0 or more was expected.")
     low, high = value / volume.high_ml, value / volume.low_ml if volume.low_ml > 0 else None
     name = f"{measure.given} density"
     figure = Figure(name, f"{name} ({volume.name})", f"{measure.unit}/ml", value / volume.volume_ml, low, high)

@@ -106,8 +106,9 @@ def curve_svg(frames: Sequence[Frame], measured: Measured) -> str:
 
 
 def _curve_part(frames: Sequence[Frame], measured: Measured) -> str:
-    crosses = " Crosses: frames whose volume jumps." if measured.implausible else ""
-    return f"<div>{curve_svg(frames, measured)}<p class=quiet>Band: 90 % interval of each frame.{crosses}</p></div>"
+    crosses = " Crosses: implausible frames, whose volume jumps." if measured.implausible else ""
+    band = "Band: 90 % interval of the volume in each frame."
+    return f"<div>{curve_svg(frames, measured)}<p class=quiet>{band}{crosses}</p></div>"
 
 
 def _axis(frames: Sequence[Frame]) -> str:
@@ -133,7 +134,7 @@ def _figures(found: Sequence[Measured]) -> str:
         rows.append(f"<tr><td>{escape(words)}</td>{cells}</tr>")
     if not rows:
         return ""
-    return f"<table><tr><th>Figure</th><th></th><th>90 % interval</th></tr>{''.join(rows)}</table>"
+    return f"<table><tr><th>Figure</th><th>Value</th><th>90 % interval</th></tr>{''.join(rows)}</table>"
 
 
 def _picture(picture: SlicePicture) -> str:

@@ -49,7 +49,8 @@ def pictures_of(image, result: Result, frame: int) -> tuple[SlicePicture, ...]:
         [score.index for score in first],
     )
     titles = [
-        f"Frame {frame + 1}, slice {s.index + 1}: {s.expected_wrong_area_mm2:.0f} mm² expected wrong" for s in first
+        f"Frame {frame + 1}, slice {s.index + 1}: expected wrong area {s.expected_wrong_area_mm2:.0f} mm²"
+        for s in first
     ]
     return tuple(SlicePicture(title, png_of(one)) for title, one in zip(titles, pixels, strict=True))
 

@@ -73,7 +73,7 @@ def gathered(warnings: Mapping[int, Sequence[str]]) -> list[str]:
         for sentence in warnings[index]:
             kinds.setdefault(re.sub(r"[\d.]+", "", sentence), []).append((index, sentence))
     return [
-        f"Frame {of[0][0] + 1}: {of[0][1]}" + (f" So it is in {len(of) - 1} more." if len(of) > 1 else "")
+        f"Frame {of[0][0] + 1}: {of[0][1]}" + (f" The same in {len(of) - 1} more." if len(of) > 1 else "")
         for of in kinds.values()
     ]
 
@@ -120,6 +120,6 @@ def from_json(text: str) -> Record:
         record.html()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"The record of the series cannot be read: {error!r:.80}. Segment the series again."
+            f"The record of the figures cannot be read: {error!r:.80}. Segment the series again."
         ) from error
     return record

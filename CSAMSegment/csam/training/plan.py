@@ -20,6 +20,45 @@ AUTOMATIC = (
     "num_levels", "field_of_view", "num_slices", "empty_slices", "free_orientation", "intensity", "intensity_limits",
 )  # fmt: skip
 """What ``csam.training.auto_plan`` decides from the data set, where nothing is asked for."""
+WORDS = {
+    "network": "CSAMUNet or CSAMUNetPlusPlus",
+    "base_channels": "channels of the first level; each further level has twice as many",
+    "num_levels": "levels of the network",
+    "num_slices": "slices that the network sees at once",
+    "semantic": "build the gate over channels",
+    "positional": "build the gate over pixels",
+    "slice": "build the gate over slices",
+    "uncertainty": "let the slice gates be random, so that samples differ",
+    "in_plane_spacing": "pixel size of the model, mm",
+    "field_of_view": "rows and columns that the network sees at once, in these pixels",
+    "slice_axis": "image axis along which the slices are stacked: auto, i, j or k",
+    "intensity": "what is scaled together: slice, volume, or fixed limits",
+    "intensity_limits": "lower and upper percentile, or with fixed limits the values themselves",
+    "rank": "rank of the covariance of the random gates",
+    "steps": "number of training steps",
+    "optimizer": "muon or adamw",
+    "learning_rate": "learning rate after the warm-up",
+    "weight_decay": "weight decay",
+    "gate_samples": "samples of the slice gates for each step",
+    "rate": "how the learning rate falls to zero: cosine or polynomial",
+    "batch": "stacks for each step, over all processes together",
+    "ema": "decay of the running average of the weights",
+    "weights": "which averaged weights are kept: those of the best validation, or the last",
+    "empty_slices": "also teach slices without any structure",
+    "free_orientation": "teach all orientations of a stack, as test-time augmentation needs it",
+    "zoom": "smallest and largest scale at which half of the examples are shown",
+    "extra_share": "share of the steps that take an example from the data sets of --extra",
+    "validation_patients": "number of patients for validation",
+    "patient_pattern": "regular expression for the name of a case; its first group is the patient",
+    "split_seed": "seed of the choice of the patients for validation",
+    "seed": "seed of everything else",
+    "precision": "auto, float32 or bfloat16",
+    "checkpoint_every": "steps from one checkpoint to the next",
+    "validate_every": "steps from one validation to the next",
+    "patience": "stop after so many validations without a better Dice; 0 never stops early",
+    "minutes": "minutes for all of it; sets steps, validations, checkpoints and perhaps a lighter plan; 0: no limit",
+}
+"""Each field of the plan, as ``csam train --help`` explains it."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def read_settled(out: Path, plan: Plan) -> Plan:
     try:
         return replace(plan, **Plan.checked(read_json(path)))
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Remove it, and checkpoint.pt, to start anew.") from error
+        raise InputError(f"{path} cannot be read ({error}). Remove it and checkpoint.pt to start again.") from error
 
 
 def write_settled(out: Path, plan: Plan) -> None:

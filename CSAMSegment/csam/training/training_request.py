@@ -78,7 +78,7 @@ def write_request(out: Path, request: TrainingRequest) -> None:
         for name, content in ((CARD, dict(request.card)), (PLAN, values), (REQUEST, asdict(request))):
             write_text(out / name, json.dumps(content, indent=2) + "\n")
     except OSError as error:
-        raise InputError(f"The training cannot be begun in {out}: {error.strerror or error}.") from error
+        raise InputError(f"The training cannot be started in {out}: {error.strerror or error}.") from error
 
 
 def read_request(out: Path) -> TrainingRequest | None:
