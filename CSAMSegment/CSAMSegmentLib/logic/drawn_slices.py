@@ -46,7 +46,7 @@ class Record:
     """What is remembered of one segment. axis: "i", "j" or "k". count: of slices; both must fit the volume.
 
     drawn: the slices that were drawn when it was filled, None before. prints: what tells a changed slice, for each.
-    marked, unmarked: slices that the user says are drawn, or are not.
+    marked, unmarked: slices that the user says are drawn, or are not. carried: it was carried from the frame before.
     """
 
     axis: str
@@ -55,6 +55,7 @@ class Record:
     prints: tuple[int, ...] = ()
     marked: tuple[int, ...] = ()
     unmarked: tuple[int, ...] = ()
+    carried: bool = False
 
 
 def slice_axis_of(volume, choice: str = "auto") -> int:
@@ -101,10 +102,24 @@ def mark(segmentation, volume, identifiers: Sequence[str], index: int, drawn: bo
         write_tag(segmentation, identifier, as_tag(record))
 
 
-def filled_record(mask: np.ndarray, axis: int, drawn: Sequence[int]) -> Record:
+def filled_record(mask: np.ndarray, axis: int, drawn: Sequence[int], carried: bool = False) -> Record:
     """What to remember of a segment that has just been filled. mask: bool (k, j, i), all of it. drawn: the slices."""
     slices = np.moveaxis(mask, 2 - axis, 0)
-    return Record(AXES[axis], len(slices), tuple(drawn), tuple(_print(one) for one in slices))
+    return Record(AXES[axis], len(slices), tuple(drawn), tuple(_print(one) for one in slices), carried=carried)
+
+
+def are_carried(segmentation, identifiers: Sequence[str], axis: int, count: int) -> bool:
+    """Whether segments were carried from the frame before. Raises InputError where only some of them were."""
+    records = {one: read_record(segmentation, one, axis, count).carried for one in identifiers}
+    if len({*records.values()}) > 1:
+        names = [
+            segmentation.GetSegmentation().GetSegment(one).GetName() for one, carried in records.items() if carried
+        ]
+        raise InputError(
+            f"Carried from the frame before: {', '.join(names)}; the other chosen segments were not. Fill the ones "
+            "after the others: tick only some of them."
+        )
+    return True in records.values()
 
 
 def read_record(segmentation, identifier: str, axis: int, count: int) -> Record:
@@ -114,7 +129,9 @@ def read_record(segmentation, identifier: str, axis: int, count: int) -> Record:
         fields = json.loads(read_tag(segmentation, identifier) or "{}")
         lists = {name: tuple(map(int, fields[name])) for name in ("prints", "marked", "unmarked")}
         drawn = fields["drawn"] if fields["drawn"] is None else tuple(map(int, fields["drawn"]))
-        record = Record(str(fields["axis"]), int(fields["count"]), drawn, **lists)
+        record = Record(
+            str(fields["axis"]), int(fields["count"]), drawn, **lists, carried=fields.get("carried") is True
+        )
     except (ValueError, TypeError, KeyError):
         return fresh
     fits = (record.axis, record.count) == (fresh.axis, count) and len(record.prints) in (0, count)

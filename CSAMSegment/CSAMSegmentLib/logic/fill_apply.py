@@ -54,7 +54,7 @@ def apply_filling(effect, run, result: Result) -> None:
         editor.EndModify(was_modifying)
     for identifier in run.segments:  # as they are now: a mask may have been changed since the preview
         mask = segment_voxels(run.segmentation, identifier, run.volume)
-        write_tag(run.segmentation, identifier, as_tag(filled_record(mask, run.axis, run.drawn)))
+        write_tag(run.segmentation, identifier, as_tag(filled_record(mask, run.axis, run.drawn, run.carried)))
 
 
 def _offset(reference, volume, segmentation) -> np.ndarray | None:

@@ -32,13 +32,22 @@ from csam.process.client import fill_request
 from csam.result import Result
 
 from .closed_voxels import closed_voxels
-from .drawn_slices import filled_record, slice_axis_of
+from .drawn_slices import are_carried, filled_record, slice_axis_of
 from .filled_model import FilledModel, filled_model
 from .output_checks import check_grid, check_outputs
 from .segment_voxels import is_on_grid, labelmap_of, segment_labels, segment_voxels
+from .sequence_browser import shown_item
 from .volume_geometry import raster_from_volume
 
 MOST = UNKNOWN - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The frame before, whose segments are carried. labels: uint8 (k, j, i) with the values that the FillRun has."""
+
+    image: Raster
+    labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +57,8 @@ class FillRun:
     segments: IDs of the chosen segments with the value of each in ``labels``. axis: of the slices, 0 to 2. drawn: the
     slices that are drawn, from 0. labels: uint8 (k, j, i) on the volume's grid, as they were at the beginning.
     closed: bool (k, j, i), voxels that must stay as they are. update: whether ``labels`` are a result that is to
-    follow its drawn slices. warnings: what to say with the result.
+    follow its drawn slices. warnings: what to say with the result. item: the frame that the volume shows, in words.
+    before: of a carry. carried: whether the labels are carried ones, now or earlier.
     """
 
     volume: Any
@@ -61,11 +71,15 @@ class FillRun:
     options: FillOptions
     update: bool = False
     warnings: tuple[str, ...] = ()
+    item: str | None = None
+    before: Before | None = None
+    carried: bool = False
 
     @property
     def changing(self) -> list[int]:
         """The slices that the filling may change, rising."""
-        return slices_to_fill(self.labels.shape[2 - self.axis], self.drawn, self.update or self.options.beyond)
+        everywhere = self.update or self.options.beyond or self.before is not None
+        return slices_to_fill(self.labels.shape[2 - self.axis], self.drawn, everywhere)
 
     def request(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and images for ``WorkerClient.submit``."""
@@ -75,11 +89,14 @@ class FillRun:
         slices[[index for index in range(len(slices)) if index not in self.drawn]] = UNKNOWN
         content = self.segmentation.GetSegmentation()
         structures = [Structure(value, content.GetSegment(one).GetName()) for one, value in self.segments.items()]
+        before = self.before
         drawing, found = (
             Raster(voxels, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-            for voxels in (drawing, self.labels)
+            for voxels in (drawing, self.labels if before is None else before.labels)
         )
         options = replace(self.options, slice_axis="ijk"[self.axis])
+        if before is not None:
+            return fill_request([image], drawing, structures, options, found, before=before.image)
         case = " ".join((self.segmentation.GetID(), self.volume.GetID(), *self.segments))
         return fill_request([image], drawing, structures, options, found if self.update else None, case)
 
@@ -108,13 +125,21 @@ class FillRun:
     def model(self, merged: Result, name: str) -> FilledModel:
         """What a ``merged`` result is written as; name: ``TAUGHT``, or that of the model whose result it updates."""
         labels = voxels_of(merged.labels)
-        records = {one: filled_record(labels == value, self.axis, self.drawn) for one, value in self.segments.items()}
+        records = {
+            one: filled_record(labels == value, self.axis, self.drawn, self.carried)
+            for one, value in self.segments.items()
+        }
         return filled_model(name, self.segmentation, self.segments, records)
 
     def check_unchanged(self) -> None:
         """Raise InputError where the chosen segments are not as they were when the filling began."""
         if self.segmentation.GetScene() is None:
             raise InputError(f'The segmentation "{self.segmentation.GetName()}" was removed while it was being filled.')
+        if shown_item(self.volume) != self.item:
+            raise InputError(
+                f"This filling is of {self.item}; the sequence shows {shown_item(self.volume)} now. Go back to that "
+                "image, or fill this one."
+            )
         for identifier, value in self.segments.items():
             if self.segmentation.GetSegmentation().GetSegment(identifier) is None:
                 raise InputError("A segment was removed while it was being filled. Nothing was changed.")
@@ -132,13 +157,15 @@ def plan_fill(
     options: FillOptions = FillOptions(),
     update: bool = False,
     closed: np.ndarray | None = None,
+    before: Before | None = None,
 ) -> FillRun:
     """What a filling needs, read from the scene; nothing is changed.
 
     volume: the image, of several channels the first. segments: IDs, or IDs with a label value for each. drawn: slices
-    from 0. update: the segments are a result; slices that are not drawn are segmented anew from it. closed: bool
-    (k, j, i), voxels that stay as they are; None for those of all other segments. Raises InputError, each with a
-    sentence for a user.
+    from 0. update: the segments are a result; slices that are not drawn are segmented anew from it, as those of
+    segments that were carried always are. closed: bool (k, j, i), voxels that stay as they are; None for those of all
+    other segments. before: the frame from which the segments are carried. Raises InputError, each with a sentence for
+    a user.
     """
     if segmentation is None:
         raise InputError("There is no segmentation. Choose one, or make a new one, and draw in it.")
@@ -153,8 +180,10 @@ def plan_fill(
     count = volume.GetImageData().GetDimensions()[axis]
     drawn = tuple(sorted({int(index) for index in drawn if 0 <= index < count}))
     labels = segment_labels(segmentation, segments, volume, drawn, axis)
+    carried = before is not None or are_carried(segmentation, list(segments), axis, count)
+    update = before is None and (update or carried)
     slices = np.moveaxis(labels, 2 - axis, 0)
-    if not drawn or not (update or slices[list(drawn)].any()):
+    if before is None and (not drawn or not (update or slices[list(drawn)].any())):
         raise InputError(NOTHING_DRAWN)
     if len(drawn) == count:
         raise InputError("Every slice counts as drawn: nothing is left to fill. Untick the slices to fill.")
@@ -166,7 +195,10 @@ def plan_fill(
         for one in segments
         if not is_on_grid(segmentation, one, volume)
     )
-    plan = FillRun(volume, segmentation, dict(segments), axis, drawn, labels, closed, options, update, warnings)
+    plan = FillRun(
+        volume, segmentation, dict(segments), axis, drawn, labels, closed, options, update, warnings,
+        shown_item(volume), before, carried,
+    )  # fmt: skip
     if not plan.changing:
         raise InputError(NOTHING_BETWEEN)
     return plan

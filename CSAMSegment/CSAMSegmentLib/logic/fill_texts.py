@@ -59,6 +59,12 @@ def filled(count: int) -> str:
     return _("{count} slices are filled in the preview. Apply keeps them.").format(count=count)
 
 
+def other_frame(item: str) -> str:
+    return _("The preview was of {item}; the sequence shows another image now. Press Preview to fill it.").format(
+        item=item
+    )
+
+
 def applied(count: int) -> str:
     return _("{count} slices were filled. Undo takes that back.").format(count=count)
 

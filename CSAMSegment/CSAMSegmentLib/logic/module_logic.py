@@ -28,6 +28,7 @@ from csam.result import Options, Progress, ProgressCallback, Result
 
 from .fill_run import FillRun
 from .filled_model import TAUGHT, FilledModel
+from .frames import follow, shown_frame
 from .model_library import ModelLibrary
 from .output_checks import check_outputs
 from .result_nodes import Output, restore
@@ -162,7 +163,8 @@ class CSAMSegmentLogic:
         header, images = plan.request()
         model = FilledModel(name, ())
         volumes = (plan.volume, *others)
-        run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed))
+        frame = shown_frame(plan.volume)
+        run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed), frame)
         run._states = [state_of(volume) for volume in volumes]
         run._job = self.client.submit(header, images)
         self.run = run
@@ -264,6 +266,8 @@ class CSAMSegmentLogic:
         elif isinstance(event, Result) and run._cancelling:  # it was quicker than the cancel
             run.error = Cancelled()
         elif isinstance(event, Result):
+            if run.frame is not None:
+                run.frame.show()  # the user may have gone on to another one
             run._steps = self._steps(run, event)
             run.progress = Progress(1.0, "Writing the result", 0.0)
         elif isinstance(event, CSAMError):
@@ -283,6 +287,8 @@ class CSAMSegmentLogic:
         if run._cancelling:
             run.error = Cancelled()
             return
+        if run.frame is not None:
+            run.frame.show()
         end = time.perf_counter() + TURN
         try:
             next(run._steps)
@@ -291,6 +297,9 @@ class CSAMSegmentLogic:
         except StopIteration as finished:
             run.output, run._steps = finished.value, None
             run.progress = Progress(1.0, "Done", 0.0)
+            if run.frame is not None:
+                for node in (run.output.segmentation, *run.output.nodes.values()):
+                    follow(node, run.frame)
             self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
 
     def _abandon(self, run: Run, error: CSAMError) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from .frames import follow, in_every_frame, shown_frame
 from .result_nodes import INPUT
 from .texts import tr as _
 from .transaction import Transaction
 
 
 def add_structure(volume, segmentation=None) -> tuple:
-    """Add an empty segment; returns the segmentation, a new one where None was given, and the segment's ID."""
+    """Add an empty segment; returns the segmentation, a new one where None was given, and the segment's ID.
+
+    Where the volume is a frame of a sequence, the segment is there in every frame, to be drawn in each by itself; a
+    segmentation of one frame stays as it is.
+    """
+    frame = shown_frame(volume)
+    if frame is not None and segmentation is not None and not frame.is_followed_by(segmentation):
+        segmentation = None if segmentation.GetSegmentation().GetNumberOfSegments() else segmentation
     if segmentation is None:
         with Transaction(volume.GetScene()) as transaction:
             segmentation = transaction.add(
@@ -21,7 +29,11 @@ def add_structure(volume, segmentation=None) -> tuple:
     names = {content.GetSegment(one).GetName() for one in content.GetSegmentIDs()}
     while _("Structure {number}").format(number=number) in names:
         number += 1
-    return segmentation, content.AddEmptySegment("", _("Structure {number}").format(number=number))
+    identifier = content.AddEmptySegment("", _("Structure {number}").format(number=number))
+    if frame is not None:
+        follow(segmentation, frame)
+        in_every_frame(segmentation, [identifier], frame)
+    return segmentation, identifier
 
 
 def tie(segmentation, volume) -> None:

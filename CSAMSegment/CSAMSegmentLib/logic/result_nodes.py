@@ -18,6 +18,7 @@ from csam.result import Result
 
 from .map_display import ERROR_PROBABILITY
 from .segments import own_segments, restore_segments, take_segments
+from .sequence_browser import leave_browser
 from .transaction import Transaction
 from .volume_geometry import own_matrix
 
@@ -135,6 +136,7 @@ def restore(kept: Snapshot) -> None:
             if node.GetScene() is scene:
                 exchange_content(transaction, node, content)
         for node in added:  # last: nothing fails after it
+            leave_browser(node)  # which would bring it back
             transaction.remove(node)
 
 

@@ -13,6 +13,7 @@ from csam.errors import CSAMError, InputError
 from csam.result import Progress, Result
 
 from .fill_run import FillRun
+from .frames import Frame
 from .result_nodes import Output
 from .volume_geometry import ijk_to_world
 
@@ -44,6 +45,7 @@ class Run:
     """One segmentation under way, and how it ended.
 
     plan: of a filling between drawn slices, None of a model's run. reviewed: the slices that are ticked in its list.
+    frame: of a filling, the one that it is of, where there are several.
     progress: the latest. finished: whether it has ended: with an output, or with an error (Cancelled among them).
     """
 
@@ -54,6 +56,7 @@ class Run:
     maps: tuple[str, ...] = ("error_probability",)
     plan: FillRun | None = None
     reviewed: tuple[int, ...] = ()
+    frame: Frame | None = None
     progress: Progress = field(default_factory=lambda: Progress(0.0, "Waiting for the worker"))
     output: Output | None = None
     error: CSAMError | None = None

@@ -23,3 +23,12 @@ def shown_item(node) -> str | None:
         return None
     value = master.GetNthIndexValue(browser.GetSelectedItemNumber())
     return " ".join(filter(None, (master.GetIndexName(), value, master.GetIndexUnit())))
+
+
+def leave_browser(node) -> None:
+    """Let a node show a browser's images no longer, and remove its sequence; the node keeps the content of now."""
+    browser = sequence_browser(node)
+    sequence = browser.GetSequenceNode(node) if browser is not None else None
+    if sequence is not None:
+        browser.RemoveSynchronizedSequenceNode(sequence.GetID())
+        sequence.GetScene().RemoveNode(sequence)

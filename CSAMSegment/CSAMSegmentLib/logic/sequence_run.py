@@ -13,6 +13,7 @@ from csam.sequence.measures import Frame, frame_of
 from csam.sequence.pictures import pictures_of
 from csam.sequence.record import Record, gathered
 
+from .frames import join, new_sequence
 from .function_nodes import write_record
 from .result_nodes import Output
 from .run import Changed, Run
@@ -34,7 +35,7 @@ class SequenceRun:
     """
 
     def __init__(self, logic, browser, volumes, model: str, options, maps):
-        _check_followed(browser, volumes)
+        check_followed(browser, volumes)
         self._logic, self._browser, self._volumes = logic, browser, list(volumes)
         self._arguments = (model, options, maps)
         self._selected = browser.GetSelectedItemNumber()
@@ -139,11 +140,7 @@ class SequenceRun:
         value = master.GetNthIndexValue(self._item)
         for node in (output.segmentation, *output.nodes.values()):
             if node not in self._recorded:
-                sequence = slicer.vtkMRMLSequenceNode()
-                sequence.SetName(node.GetName())
-                for name in ("IndexName", "IndexUnit", "IndexType", "NumericIndexValueTolerance"):
-                    getattr(sequence, f"Set{name}")(getattr(master, f"Get{name}")())
-                self._recorded[node] = sequence
+                self._recorded[node] = new_sequence(master, node.GetName())
             self._recorded[node].SetDataNodeAtValue(node, value)
         time = " ".join(filter(None, (value, master.GetIndexUnit())))
         self._frames[self._item] = frame_of(output.result, self._item, time)
@@ -152,13 +149,9 @@ class SequenceRun:
             self._pictures[self._item] = pictures_of(raster_from_volume(self._volumes[0]), output.result, self._item)
 
     def _publish(self) -> None:
-        scene = self._browser.GetScene()
         was_modifying = self._browser.StartModify()  # every change of it would fill all nodes anew
         for node, sequence in self._recorded.items():
-            scene.AddNode(sequence)
-            self._browser.AddProxyNode(node, sequence, False)
-            self._browser.SetRecording(sequence, False)
-            self._browser.SetSaveChanges(sequence, True)  # corrections and ticks stay with their image
+            join(self._browser, node, sequence)
         self._browser.SetSelectedItemNumber(self._selected)
         self._browser.EndModify(was_modifying)
         self._writeRecord()
@@ -196,7 +189,7 @@ class SequenceRun:
             self._browser.SetSelectedItemNumber(self._selected)
 
 
-def _check_followed(browser, volumes) -> None:
+def check_followed(browser, volumes) -> None:
     """Raise InputError where a volume would not follow the browser, so that every image got the result of one."""
     if browser.GetRecordingActive():
         raise InputError(f'The browser "{browser.GetName()}" is recording. Stop the recording (module Sequences).')

@@ -12,7 +12,7 @@ from csam.result import REGION, WHOLE, StructureVolume
 
 from .filled_model import TAUGHT
 from .map_display import ERROR_PROBABILITY
-from .result_nodes import INPUT, MODEL, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
+from .result_nodes import INPUT, MODEL, REPORT, ROLE, SEGMENTATION, SLICES_ROLE, VOLUMES_ROLE, find_outputs, read_report
 from .result_tables import SliceRow, read_slices, read_volumes
 from .segments import own_segments, segment_id
 from .sequence_browser import shown_item
@@ -60,6 +60,11 @@ class ShownResult:
     def is_taught(self) -> bool:
         """Whether it was filled between drawn slices, and is no model's."""
         return self.model == TAUGHT
+
+    @property
+    def is_of_shown_image(self) -> bool:
+        """Whether its image is the one that a sequence shows; there is no other outside of a sequence."""
+        return self.report().get("sequence_item") in (None, shown_item(self.volume))
 
     def _users(self) -> dict[str, str]:
         """The IDs of segments that are a user's own, by label value as text."""
@@ -123,12 +128,15 @@ class ShownResult:
 
 
 def find_result(segmentation, model: str = "") -> ShownResult | None:
-    """What a model's last run has left beside a segmentation; of any model when that one has left nothing."""
+    """What a model's last run has left beside a segmentation; of any model when that one has left nothing.
+
+    In a frame of a sequence in which nothing has been found yet, None.
+    """
     if segmentation is None or segmentation.GetScene() is None:
         return None
     for name in dict.fromkeys([model, *_models(segmentation)]):
         nodes = find_outputs(segmentation, name) if name else {}
-        if VOLUMES_ROLE in nodes and SLICES_ROLE in nodes:
+        if VOLUMES_ROLE in nodes and SLICES_ROLE in nodes and nodes[VOLUMES_ROLE].GetAttribute(REPORT):
             return ShownResult(segmentation, name, nodes)
     return None
 

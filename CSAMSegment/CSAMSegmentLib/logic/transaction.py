@@ -32,6 +32,10 @@ class Transaction:
         else:
             self._undo.close()
 
+    def hand_over(self) -> ExitStack:
+        """What takes every change so far back, when it is closed; nothing else does from now on."""
+        return self._undo.pop_all()
+
     def on_failure(self, function: Callable, *arguments) -> None:
         """Call this when the transaction fails; the last one given is called first."""
         self._undo.callback(function, *arguments)

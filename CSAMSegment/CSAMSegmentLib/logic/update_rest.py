@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,16 @@ from .volume_geometry import raster_from_volume
 
 @dataclass(frozen=True)
 class Update:
-    """What ``CSAMSegmentLogic.startFill`` needs. name, reviewed, others: as it takes them."""
+    """What ``CSAMSegmentLogic.startFill`` needs. name, reviewed, others: as it takes them.
+
+    undo: takes back what was done to the scene for it, where it does not come to a result.
+    """
 
     plan: FillRun
     name: str
     reviewed: tuple[int, ...]
     others: tuple[Any, ...] = ()
+    undo: Callable[[], None] = lambda: None
 
 
 def plan_update(result: ShownResult | None, seed: int = 0, device: str = "auto", editor=None) -> Update:

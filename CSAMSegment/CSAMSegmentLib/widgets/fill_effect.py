@@ -23,6 +23,7 @@ from ..logic.fill_preview import FillPreview
 from ..logic.fill_run import FillRun, plan_fill
 from ..logic.node_watch import CHANGED, NodeWatch
 from ..logic.segment_voxels import segment_voxels
+from ..logic.sequence_browser import shown_item
 from ..logic.slice_in_view import show_point
 from ..logic.texts import tr as _
 from ..logic.volume_geometry import check_volume
@@ -37,6 +38,7 @@ DRAWING_CHANGED = (
     slicer.vtkSegmentation.SegmentRemoved,
     slicer.vtkSegmentation.SegmentModified,
     slicer.vtkSegmentation.SourceRepresentationModified,
+    slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,
 )
 REFRESH_DELAY, UPDATE_DELAY = 100, 1000
 """Milliseconds from a change of the drawing to reading it anew, and to the update of a preview."""
@@ -242,13 +244,19 @@ class FillEffect:
         awake = node is not None and (held or self._effect.active())
         segmentation = node.GetSegmentationNode() if awake else None
         if segmentation is not None:
-            self._drawing.follow((segmentation.GetSegmentation(), segmentation.GetDisplayNode()))
+            nodes = segmentation, node.GetSourceVolumeNode()  # both change where a sequence shows another frame
+            self._drawing.follow((*nodes, segmentation.GetSegmentation(), segmentation.GetDisplayNode()))
         else:
             self._drawing.follow(())
         self._editor.follow((node,) if awake else ())
         self._scene.follow((node.GetScene(),) if held else ())
 
     def _onDrawingChanged(self) -> None:
+        run = self.worker.run or self._run
+        if run is not None and run.item != shown_item(run.volume):
+            self._drop()
+            self._show(fill_texts.other_frame(run.item))
+        self._watch()
         if self._effect.active():
             self._refreshTimer.start()
         if self._result is not None or self.isRunning:

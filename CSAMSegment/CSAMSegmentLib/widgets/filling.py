@@ -1,4 +1,4 @@
-"""Fill the rest and Update the rest, from the press of the button to what is shown at the end."""
+"""Fill the rest, Update the rest and Carry to next frame, from the press of the button to what is shown at the end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from .panel_state import Corrections, ViewTask
 
 
 class Filling:
-    """The two buttons. panel: the Panel whose parts do the work. state: its PanelState. find: gives the
+    """The three buttons. panel: the Panel whose parts do the work. state: its PanelState. find: gives the
     result that is shown."""
 
     def __init__(self, panel, state, find):
         self._panel, self._state, self._find = panel, state, find
         panel.ui.fillButton.clicked.connect(self.fill)
         panel.ui.updateButton.clicked.connect(self.update)
+        panel.ui.carryButton.clicked.connect(self.carry)
 
     def fill(self, *_arguments) -> None:
         """Fill the slices that are not drawn."""
@@ -28,6 +29,10 @@ class Filling:
     def update(self, *_arguments) -> None:
         """Segment the slices anew that are neither reviewed nor corrected."""
         self._panel.runner.fill(self._corrected)
+
+    def carry(self, *_arguments) -> None:
+        """Start on the next frame of a sequence with what stands on this one."""
+        self._panel.runner.fill(self._panel.teach.carry)
 
     def show(self, result: ShownResult | None) -> None:
         """An update needs a slice that teaches something."""
@@ -56,7 +61,12 @@ class Filling:
         state.corrections = Corrections()
         result = find_result(output.segmentation, output.model)
         [first] = result.rows()[:1] or [None]
-        return _("Done. Look at slice {number} next.").format(number=first.number) if first is not None else _("Done.")
+        said = (
+            _("Carried. Look at slice {number} next.")
+            if panel.logic.run.plan.before is not None
+            else _("Done. Look at slice {number} next.")
+        )
+        return said.format(number=first.number) if first is not None else _("Done.")
 
     def _drawing(self) -> Update:
         update = self._panel.teach.plan()

@@ -198,8 +198,12 @@ class Runner:
 
     def _makeFilling(self, make):
         update = make()
-        self._logic.startFill(update.plan, update.name, tuple(MAPS), update.reviewed, update.others)
-        return SingleRun(self._logic)
+        try:
+            self._logic.startFill(update.plan, update.name, tuple(MAPS), update.reviewed, update.others)
+        except BaseException:
+            update.undo()
+            raise
+        return SingleRun(self._logic, update.undo)
 
     def _finish(self, run) -> None:
         self._active = None
@@ -275,21 +279,24 @@ class Runner:
 
 
 class SingleRun:
-    """The logic's run of one image, as the runner sees runs."""
+    """The logic's run of one image, as the runner sees runs. undo: called where it does not come to a result."""
 
-    def __init__(self, logic):
-        self._logic, self._run = logic, logic.run
+    def __init__(self, logic, undo=lambda: None):
+        self._logic, self._run, self._undo = logic, logic.run, undo
         self.cancelling = False
 
     def poll(self) -> None:
         self._logic.poll()
+        if self._run.error is not None:
+            self._undo()
 
     def cancel(self) -> None:
         self.cancelling = True
         self._logic.cancel()
 
     def abandon(self) -> None:
-        """Nothing is in the scene yet; the logic lets go when the worker ends."""
+        """No result is in the scene yet; the logic lets go when the worker ends."""
+        self._undo()
 
     def __getattr__(self, name: str):
         return getattr(self._run, name)  # finished, writing, progress, error, output, model

@@ -7,12 +7,14 @@ import qt
 from csam.errors import CSAMError, InputError
 from csam.interactive.drawing import FillOptions
 
+from ..logic.carry import plan_carry
 from ..logic.closed_voxels import closed_voxels
 from ..logic.drawn_slices import (
     CORRECTED,
     DRAWN,
     EMPTY,
     REVIEWED,
+    are_carried,
     drawn_indices,
     find_slices,
     mark,
@@ -21,6 +23,7 @@ from ..logic.drawn_slices import (
 )
 from ..logic.fill_run import plan_fill
 from ..logic.filled_model import TAUGHT
+from ..logic.frames import shown_frame
 from ..logic.new_structure import add_structure, tie
 from ..logic.node_watch import NodeWatch
 from ..logic.segments import MODEL_TAG
@@ -28,7 +31,7 @@ from ..logic.shown_result import ShownResult
 from ..logic.slice_in_view import show_slice
 from ..logic.texts import tr as _
 from ..logic.update_rest import Update
-from .correction_watch import DELAY, EDITED
+from .correction_watch import DELAY, EDITED, OTHER
 from .embedded_editor import EmbeddedEditor
 from .keys_and_timers import make_timer
 
@@ -46,7 +49,7 @@ class TeachView:
         self._segments: dict[str, str] = {}
         self._left: set[str] = set()  # segments that the user does not want to be filled
         self.editor = EmbeddedEditor(ui.editorWidget)
-        self._watch = NodeWatch(EDITED, self._onEdit)
+        self._watch = NodeWatch((*EDITED, *OTHER), self._onEdit)
         self._timer = make_timer(DELAY, self.refresh, once=True)
         for table in (ui.fillSegmentsTable, ui.drawnTable):
             table.verticalHeader().hide()
@@ -106,6 +109,7 @@ class TeachView:
         except CSAMError as error:
             self._states, problem = [], str(error)
         self._fillSlices()
+        self._showFrame()
         drawn = [str(state.index + 1) for state in self._states if state.drawn]
         if self._volume is None:
             said = _("Choose the image to draw on, under Input.")
@@ -113,6 +117,10 @@ class TeachView:
             said = _("Press New structure and draw it in two to five slices. Then press Fill the rest.")
         elif problem:
             said = problem
+        elif self._isCarried():
+            said = _(
+                "Carried from the frame before. Correct or tick slices, then press Fill the rest: the others follow."
+            )
         elif len(drawn) < 2:
             said = _("Draw the structure in two to five slices. Then press Fill the rest.")
         else:
@@ -120,6 +128,23 @@ class TeachView:
             said = text.format(drawn=", ".join(drawn), count=len(self._states))
         self._ui.teachLabel.text = said
         self._ui.fillButton.enabled = 0 < len(drawn) < len(self._states)
+
+    def _isCarried(self) -> bool:
+        try:
+            axis = slice_axis_of(self._volume, self._parameters.sliceAxis.value)
+            return bool(self._states) and are_carried(self._segmentation, self.chosen(), axis, len(self._states))
+        except CSAMError:
+            return False
+
+    def _showFrame(self) -> None:
+        """Which frame of a sequence is drawn on, and whether there is a next one."""
+        frame = shown_frame(self._volume)
+        for widget in (self._ui.teachFrameText, self._ui.carryButton):
+            widget.setVisible(frame is not None)
+        if frame is not None:
+            said = _("Frame {number} of {count}")
+            self._ui.teachFrameText.text = said.format(number=frame.item + 1, count=frame.browser.GetNumberOfItems())
+            self._ui.carryButton.enabled = frame.next is not None and bool(self.chosen())
 
     def chosen(self) -> list[str]:
         """The IDs of the segments that are to be filled."""
@@ -135,6 +160,7 @@ class TeachView:
         """The slices of an earlier filling of these segments that are ticked in the list."""
         result = self._result
         ours = result is not None and result.is_taught and {*result.segments} & {*self.chosen()}
+        ours = ours and result.is_of_shown_image
         return reviewed_of(result.rows()) if ours else ()
 
     def _fillSegments(self) -> None:
@@ -168,14 +194,22 @@ class TeachView:
         self.refresh()
         if self._segmentation is None or not self._segments:
             raise InputError("There is nothing to fill yet. Press New structure and draw it in two to five slices.")
-        parameters, chosen = self._parameters, self.chosen()
-        options = FillOptions(
-            parameters.seed, parameters.device, parameters.sliceAxis.value, bool(self._ui.beyondCheckBox.checked)
-        )
+        chosen, options = self.chosen(), self._options(bool(self._ui.beyondCheckBox.checked))
         closed = closed_voxels(self._segmentation, self._volume, chosen, self.editor.node)
         drawn = drawn_indices(self._states)
         plan = plan_fill(self._volume, self._segmentation, chosen, drawn, options, closed=closed)
         return Update(plan, TAUGHT, self._reviewed())
+
+    def carry(self) -> Update:
+        """Go to the next frame of the sequence; what is to be done there. Raises InputError as ``plan`` does."""
+        self.refresh()
+        if self._segmentation is None or not self.chosen():
+            raise InputError("There is nothing to carry yet. Press New structure, draw it and fill the rest first.")
+        return plan_carry(self._volume, self._segmentation, self.chosen(), self._options(), self.editor.node)
+
+    def _options(self, beyond: bool = False) -> FillOptions:
+        parameters = self._parameters
+        return FillOptions(parameters.seed, parameters.device, parameters.sliceAxis.value, beyond)
 
     def newStructure(self, *_arguments) -> None:
         """A new segment, and the brush to draw in it."""

@@ -1,0 +1,132 @@
+"""Frames: what is drawn or found on one image of a sequence stays with that image.
+
+A node that follows a sequence's browser has content of its own in every frame, empty where nothing has been done yet.
+Without it, a segmentation drawn on one frame would be shown on every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+from .result_nodes import REPORT
+from .segments import set_drawn_tag
+from .sequence_browser import sequence_browser
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a sequence. browser: vtkMRMLSequenceBrowserNode. item: its place there, from 0."""
+
+    browser: Any
+    item: int
+
+    @property
+    def next(self) -> Frame | None:
+        """The frame behind it, None for the last one."""
+        return Frame(self.browser, self.item + 1) if self.item + 1 < self.browser.GetNumberOfItems() else None
+
+    @property
+    def is_shown(self) -> bool:
+        return self.browser.GetSelectedItemNumber() == self.item
+
+    def is_followed_by(self, node) -> bool:
+        """Whether a node has content of its own in every frame."""
+        return self.browser.IsProxyNode(node.GetID())
+
+    def show(self) -> None:
+        """Let the browser show it, at rest."""
+        if self.browser.GetScene() is not None:
+            self.browser.SetPlaybackActive(False)
+            self.browser.SetSelectedItemNumber(self.item)
+
+
+def shown_frame(volume) -> Frame | None:
+    """The frame that a volume shows; None where it stands for itself, or does not change with its browser."""
+    browser = sequence_browser(volume)
+    if browser is None or browser.GetSelectedItemNumber() < 0:
+        return None
+    follows = browser.GetPlayback(browser.GetSequenceNode(volume)) and browser.GetNumberOfItems() > 1
+    return Frame(browser, browser.GetSelectedItemNumber()) if follows else None
+
+
+def new_sequence(master, name: str):
+    """An empty vtkMRMLSequenceNode with the index of another one; not yet in the scene."""
+    sequence = slicer.vtkMRMLSequenceNode()
+    sequence.SetName(name)
+    for field in ("IndexName", "IndexUnit", "IndexType", "NumericIndexValueTolerance"):
+        getattr(sequence, f"Set{field}")(getattr(master, f"Get{field}")())
+    return sequence
+
+
+def join(browser, node, sequence) -> None:
+    """Add a sequence to the scene and let a node show its content; what is changed in the node stays with its frame."""
+    browser.GetScene().AddNode(sequence)
+    browser.AddProxyNode(node, sequence, False)
+    browser.SetRecording(sequence, False)
+    browser.SetSaveChanges(sequence, True)
+
+
+def follow(node, frame: Frame) -> bool:
+    """Let a node have content of its own in every frame: in ``frame``, which is shown, that of now; in others none.
+
+    node: a segmentation, table or scalar volume. Returns whether it did not follow its browser before.
+    """
+    browser, master = frame.browser, frame.browser.GetMasterSequenceNode()
+    if frame.is_followed_by(node):
+        return False
+    sequence, blank = new_sequence(master, node.GetName()), _blank(node)
+    for item in range(master.GetNumberOfDataNodes()):
+        sequence.SetDataNodeAtValue(node if item == frame.item else blank, master.GetNthIndexValue(item))
+    was_modifying = browser.StartModify()  # every change of it would fill all nodes anew
+    join(browser, node, sequence)
+    browser.EndModify(was_modifying)
+    return True
+
+
+def in_every_frame(segmentation, identifiers: Sequence[str], frame: Frame) -> None:
+    """Let segments of a segmentation that follows its browser be there in all frames, empty where they were not."""
+    sequence, content = frame.browser.GetSequenceNode(segmentation), segmentation.GetSegmentation()
+    for item in range(sequence.GetNumberOfDataNodes()):
+        there = sequence.GetNthDataNode(item).GetSegmentation()
+        for identifier in identifiers:
+            if there.GetSegment(identifier) is None:
+                there.AddSegment(_empty(content.GetSegment(identifier)), identifier)
+
+
+def _blank(node):
+    """A node like another in which nothing is found yet: its segments without voxels, its table without rows."""
+    blank = node.CreateNodeInstance()
+    blank.UnRegister(None)
+    blank.SetName(node.GetName())
+    blank.CopyContent(node, False)
+    blank.CopyReferences(node)
+    if node.IsA("vtkMRMLSegmentationNode"):
+        content = slicer.vtkSegmentation()
+        content.CopyConversionParameters(node.GetSegmentation())
+        content.SetSourceRepresentationName(node.GetSegmentation().GetSourceRepresentationName())
+        for identifier in node.GetSegmentation().GetSegmentIDs():
+            content.AddSegment(_empty(node.GetSegmentation().GetSegment(identifier)), identifier)
+        blank.SetAndObserveSegmentation(content)
+    elif node.IsA("vtkMRMLTableNode"):
+        blank.SetAndObserveTable(vtk.vtkTable())
+        blank.RemoveAttribute(REPORT)
+    else:
+        image = vtk.vtkImageData()
+        image.SetDimensions(1, 1, 1)
+        image.AllocateScalars(vtk.VTK_FLOAT, 1)
+        image.GetPointData().GetScalars().Fill(0)
+        blank.SetAndObserveImageData(image)
+    return blank
+
+
+def _empty(segment):
+    """A segment of the same name and colour, with nothing in it."""
+    empty = slicer.vtkSegment()
+    empty.DeepCopyMetadata(segment)
+    set_drawn_tag(empty, "")
+    return empty
