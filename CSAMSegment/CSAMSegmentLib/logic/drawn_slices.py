@@ -112,12 +112,11 @@ def are_carried(segmentation, identifiers: Sequence[str], axis: int, count: int)
     """Whether segments were carried from the frame before. Raises InputError where only some of them were."""
     records = {one: read_record(segmentation, one, axis, count).carried for one in identifiers}
     if len({*records.values()}) > 1:
-        names = [
-            segmentation.GetSegmentation().GetSegment(one).GetName() for one, carried in records.items() if carried
-        ]
+        content = segmentation.GetSegmentation()
+        names = ", ".join(content.GetSegment(one).GetName() for one, carried in records.items() if carried)
         raise InputError(
-            f"Carried from the frame before: {', '.join(names)}; the other chosen segments were not. Fill the ones "
-            "after the others: tick only some of them."
+            f"Carried from the frame before: {names}. The other chosen segments were not. Fill the ones without the "
+            "others: leave some of them out."
         )
     return True in records.values()
 
@@ -129,9 +128,8 @@ def read_record(segmentation, identifier: str, axis: int, count: int) -> Record:
         fields = json.loads(read_tag(segmentation, identifier) or "{}")
         lists = {name: tuple(map(int, fields[name])) for name in ("prints", "marked", "unmarked")}
         drawn = fields["drawn"] if fields["drawn"] is None else tuple(map(int, fields["drawn"]))
-        record = Record(
-            str(fields["axis"]), int(fields["count"]), drawn, **lists, carried=fields.get("carried") is True
-        )
+        carried = fields.get("carried") is True
+        record = Record(str(fields["axis"]), int(fields["count"]), drawn, **lists, carried=carried)
     except (ValueError, TypeError, KeyError):
         return fresh
     fits = (record.axis, record.count) == (fresh.axis, count) and len(record.prints) in (0, count)

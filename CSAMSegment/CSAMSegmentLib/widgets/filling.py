@@ -61,11 +61,9 @@ class Filling:
         state.corrections = Corrections()
         result = find_result(output.segmentation, output.model)
         [first] = result.rows()[:1] or [None]
-        said = (
-            _("Carried. Look at slice {number} next.")
-            if panel.logic.run.plan.before is not None
-            else _("Done. Look at slice {number} next.")
-        )
+        said = _("Done. Look at slice {number} next.")
+        if panel.logic.run.plan.before is not None:
+            said = _("Carried. Look at slice {number} next.")
         return said.format(number=first.number) if first is not None else _("Done.")
 
     def _drawing(self) -> Update:

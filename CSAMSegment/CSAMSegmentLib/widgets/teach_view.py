@@ -118,9 +118,7 @@ class TeachView:
         elif problem:
             said = problem
         elif self._isCarried():
-            said = _(
-                "Carried from the frame before. Correct or tick slices, then press Fill the rest: the others follow."
-            )
+            said = _("Carried from the frame before. Correct or tick slices, then press Fill the rest.")
         elif len(drawn) < 2:
             said = _("Draw the structure in two to five slices. Then press Fill the rest.")
         else:

@@ -99,9 +99,10 @@ def read_drawing(
     structures: Sequence[Structure],
     slice_axis: str = "auto",
     may_be_empty: bool = False,
+    may_be_undrawn: bool = False,
 ) -> Drawing:
     """The drawing that belongs to an image. drawn: label image on the image's grid. may_be_empty: where all that was
-    reviewed of a result was a structure's end.
+    reviewed of a result was a structure's end. may_be_undrawn: where a structure is carried from another frame.
 
     Raises InputError where the grids differ, a value is no structure's, or no slice is drawn.
     """
@@ -132,7 +133,7 @@ def read_drawing(
         )
     labels = np.ascontiguousarray(voxels).astype(np.uint8)
     known = np.flatnonzero(~(labels == UNKNOWN).any((1, 2)))
-    if not (labels[known].any() or (may_be_empty and len(known))):
+    if not (labels[known].any() or may_be_undrawn or (may_be_empty and len(known))):
         raise InputError(NOTHING_DRAWN)
     if len(known) == len(labels):
         raise InputError("Every slice is drawn: nothing is left to fill.")

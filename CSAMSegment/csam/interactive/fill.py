@@ -35,6 +35,7 @@ def fill(
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
     memory: dict | None = None,
+    before: sitk.Image | None = None,
 ) -> Result:
     """Fills the slices that are not drawn.
 
@@ -43,7 +44,8 @@ def fill(
     None for interpolation alone. found: an earlier result on that grid, whose undrawn slices are to follow what the
     drawn ones changed of it; each of its structures has to be named. progress, cancelled: as ``csam.segment.segment``
     has them. memory: keeps what was learned from this case's drawn slices from one round to the next; an empty dict at
-    first, untouched by a run that is cancelled.
+    first, untouched by a run that is cancelled. before: another frame on that grid, from which ``found`` is carried;
+    then no slice needs to be drawn.
 
     What is drawn comes back as it is, to the voxel, with the error probability 0. Raises InputError, ModelError or
     DeviceError, each with a sentence for a user, and Cancelled.
@@ -69,7 +71,12 @@ def fill(
     if not images:
         raise InputError("No image was given. Give the one that was drawn on.")
     geometry.check_channels(images)
-    drawing = read_drawing(images[0], drawn, structures, options.slice_axis, may_be_empty=found is not None)
+    if before is not None:
+        if found is None:
+            raise InputError("There is nothing to carry: give the labels of the other frame too.")
+        if not geometry.same_grid(images[0], before):
+            raise InputError("The two frames do not lie on one grid. Draw the second one by itself.")
+    drawing = read_drawing(images[0], drawn, structures, options.slice_axis, found is not None, before is not None)
     earlier = None
     if found is not None:
         if not geometry.same_grid(images[0], found):
@@ -79,14 +86,17 @@ def fill(
     if not wanted:
         raise InputError(NOTHING_BETWEEN)
     device = choose_device(options.device) if model else "cpu"
-    image = np.ascontiguousarray(drawing.orientation.to_stack(geometry.array_of(images[0])))
+    image, other = (
+        None if one is None else np.ascontiguousarray(drawing.orientation.to_stack(geometry.array_of(one)))
+        for one in (images[0], before)
+    )
     filled = Filled(images[0], drawing, structures, wanted, model.calibration if model else None)
     learned = None if memory is None else {value: dict(kept) for value, kept in memory.items()}
     there = [s for s in structures if any(drawing.mask(s.value, n).any() for n in drawing.drawn) or _in(earlier, s)]
     for number, structure in enumerate(there):
         share = (0.02 + 0.95 * number / len(there), 0.95 / len(there))
         tell = lambda fraction, stage, s=structure, at=share: report(at[0] + at[1] * fraction, f"{stage}: {s.name}")  # noqa: E731
-        filling = Filling(image, drawing, structure.value, wanted, earlier, device, options, model)
+        filling = Filling(image, drawing, structure.value, wanted, earlier, device, options, model, other)
         part = fill_structure(filling, tell, learned)
         device = part.device  # a GPU that failed once is left alone
         filled.add(structure, part)

@@ -93,7 +93,7 @@ class Filled:
             said, before = (
                 part.region.back(values[place : place + 1], shape, OUTSIDE)[0] for values in (part.values, part.untuned)
             )
-            apart = min(abs(part.indices[place] - drawn) for drawn in self.drawing.drawn)
+            apart = min((abs(part.indices[place] - drawn) for drawn in self.drawing.drawn), default=1)
             odds.append(said)
             sure.append(assured(said, before, apart, part.known, self.calibration.error_odds))
         which = torch.stack(odds).argmax(0)

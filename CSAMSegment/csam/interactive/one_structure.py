@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..pipeline.cpu_fallback import done_on
+from .carry import carried
 from .certainty import Circumstances, circumstances
 from .drawing import Drawing, FillOptions
 from .interpolation import REACH, signed_distance
@@ -28,7 +29,8 @@ class Filling:
     """What a structure is filled from.
 
     image: (S, H, W) float32. value: of the structure in the drawing and in ``earlier``. wanted: slices, rising.
-    earlier: labels (S, H, W) of an earlier result, or None. model: None for interpolation alone.
+    earlier: labels (S, H, W) of an earlier result, or None. model: None for interpolation alone. before: (S, H, W)
+    float32, the frame that ``earlier`` is of and is to be carried from, or None.
     """
 
     image: np.ndarray
@@ -39,6 +41,7 @@ class Filling:
     device: str
     options: FillOptions
     model: FillModel | None
+    before: np.ndarray | None = None
 
     @property
     def region(self) -> Region:
@@ -83,6 +86,11 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
     A GPU that fails on the way leaves all of it to the CPU, from the beginning.
     """
     region = filling.region
+    if filling.before is not None:
+        found, spacing = filling.earlier == filling.value, filling.drawing.spacing
+        follow = lambda part: report(0.9 * part, "Following the motion")  # noqa: E731
+        log_odds = carried(filling.before, filling.image, found, region, spacing, follow)[filling.wanted]
+        return LogOdds(region, filling.wanted, log_odds, log_odds, Circumstances(update=True))
     scene = filling.scene(region)
     report(0.0, "Looking at what is drawn")
     if filling.model is None:

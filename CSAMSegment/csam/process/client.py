@@ -246,8 +246,9 @@ def fill_request(
     options: FillOptions | None = None,
     found: Image | None = None,
     case: str | None = None,
+    before: Image | None = None,
 ) -> tuple[dict[str, Any], dict[str, Image]]:
-    """What ``submit`` takes for a filling: the header and the images by name."""
+    """What ``submit`` takes for a filling: the header and the images by name. before: another frame, to carry from."""
     images = [images] if isinstance(images, Image) else images
     channels = [*images.values()] if isinstance(images, Mapping) else images
     named = {str(number): image for number, image in enumerate(channels)} | {"drawn": drawn}
@@ -257,7 +258,8 @@ def fill_request(
         "options": pack_options(options or FillOptions()),
         "case": case,
     }
-    return header, named if found is None else named | {"found": found}
+    further = {"found": found, "before": before}
+    return header, named | {name: image for name, image in further.items() if image is not None}
 
 
 def _device_of(header: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ load       model, device                               loaded: model (its descri
                                                        ``csam.pipeline.run_time``), and device, the one measured
 segment    model, options, images                      progress …, result: result, images
 fill       images (one a channel, "drawn", perhaps     progress …, result: result, images
-           "found"), structures (value, name),
+           "found", "before"), structures (value, name),
            options, case, model (a folder; the shipped
            one where none is named)
 batch      batch, options                              result: cases, waiting, rows (``csam.process.batching``)
@@ -265,7 +265,7 @@ def _segment(request: Request, models: ModelCache) -> None:
 
 
 def _fill(request: Request, models: ModelCache) -> None:
-    """The images: one a channel, then "drawn" and, where a result is to be updated, "found"."""
+    """The images: one a channel, then "drawn"; "found", a result to be updated; "before", the frame that it is of."""
     import_torch()
     from ..interactive.drawing import Structure
     from ..interactive.fill import fill
@@ -276,7 +276,7 @@ def _fill(request: Request, models: ModelCache) -> None:
     except (TypeError, KeyError, ValueError) as error:
         raise WorkerError(f"The structures of a request to fill are not as the protocol says: {error}.") from error
     images = request.named_images()
-    drawn, found = images.pop("drawn", None), images.pop("found", None)
+    drawn, found, before = (images.pop(name, None) for name in ("drawn", "found", "before"))
     if drawn is None:
         raise WorkerError("The request 'fill' lacks the image 'drawn'.")
     model = models.filler(request.header.get("model"))
@@ -290,6 +290,7 @@ def _fill(request: Request, models: ModelCache) -> None:
         progress=request.progress,
         cancelled=request.cancelled,
         memory=models.memory(request.header.get("case"), model.sha256),
+        before=before,
     )
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)

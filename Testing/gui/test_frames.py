@@ -1,0 +1,296 @@
+"""Teach by drawing on a sequence: every frame has its own drawing and filling; carry to the next frame."""
+
+import numpy as np
+import pytest
+import slicer
+
+from CSAMSegmentLib.logic.frames import shown_frame
+from gui.test_teach import Teacher
+
+COUNT, STEP = 3, 2
+
+
+@pytest.fixture
+def teacher(user):
+    """A user in front of frame 2 of 3, and the part open; what is seen moves by two columns a frame."""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    volume = user.loads("frame")
+    first = slicer.util.arrayFromVolume(volume).copy()
+    first[0, 0, 5] = first.max() + 1
+    for number in range(COUNT):
+        slicer.util.updateVolumeFromArray(volume, np.roll(first, STEP * number, 2))
+        sequence.SetDataNodeAtValue(volume, f"{40 * number}")
+    slicer.mrmlScene.RemoveNode(volume)
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    user.volume, user.browser = browser.GetProxyNode(sequence), browser
+    user.opens()
+    user.parameters.inputVolume = user.volume
+    user.looks()
+    return Teacher(user).opens()
+
+
+@pytest.fixture
+def drawn(teacher):
+    """One with a structure in slices 1 and 6 of 6 of frame 2, and its segment's ID."""
+    segment = teacher.adds()
+    teacher.draws(segment, 0, 5)
+    return teacher, segment
+
+
+def browse(teacher, number: int) -> None:
+    teacher.user.browser.SetSelectedItemNumber(number)
+    teacher.user.looks()
+
+
+def carries(teacher, mode: str = "quick") -> None:
+    teacher.user.makes_the_worker(mode)
+    teacher.ui.carryButton.click()
+    teacher.user.ends()
+
+
+def nodes() -> set[str]:
+    every = [slicer.mrmlScene.GetNthNode(n) for n in range(slicer.mrmlScene.GetNumberOfNodes())]
+    return {node.GetID() for node in every if not node.IsA("vtkMRMLDisplayNode") and not node.IsA("vtkMRMLStorageNode")}
+
+
+def test_without_a_sequence_nothing_is_said_of_frames(user):
+    user.loads()
+    user.opens()
+    teacher = Teacher(user).opens()
+    assert not teacher.ui.carryButton.isVisible()
+    assert not teacher.ui.teachFrameText.isVisible()
+
+
+def test_the_frame_is_named_and_the_last_one_has_no_next(drawn):
+    teacher, _segment = drawn
+    assert teacher.ui.teachFrameText.text == "Frame 2 of 3"
+    assert teacher.ui.carryButton.isVisible()
+    assert teacher.ui.carryButton.enabled
+    teacher.user.sees("35-teach-frame")
+    browse(teacher, 2)
+    assert teacher.ui.teachFrameText.text == "Frame 3 of 3"
+    assert not teacher.ui.carryButton.enabled
+
+
+def test_what_is_drawn_on_a_frame_is_not_shown_on_another(drawn):
+    teacher, segment = drawn
+    before = teacher.voxels(segment)
+    browse(teacher, 2)
+    assert not teacher.voxels(segment).any()
+    assert teacher.list == []
+    assert not teacher.ui.fillButton.enabled
+    teacher.draws(segment, 2, 4)
+    assert teacher.list == ["3", "5"]
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels(segment), before)
+    assert teacher.list == ["1", "6"]
+
+
+def test_a_new_structure_is_there_in_every_frame(drawn):
+    teacher, _segment = drawn
+    browse(teacher, 0)
+    second = teacher.adds()
+    names = []
+    for number in range(COUNT):
+        browse(teacher, number)
+        content = teacher.segmentation.GetSegmentation()
+        names.append([content.GetSegment(one).GetName() for one in content.GetSegmentIDs()])
+    assert names == [["Structure 1", "Structure 2"]] * COUNT
+    assert not teacher.voxels(second).any()
+
+
+def test_a_segmentation_of_one_frame_is_not_drawn_in(teacher):
+    from CSAMSegmentLib.logic.new_structure import add_structure
+
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "old")
+    other.GetSegmentation().AddEmptySegment("old", "Old")
+    segmentation, _segment = add_structure(teacher.user.volume, other)
+    assert segmentation is not other
+    assert other.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_a_filling_and_its_list_belong_to_their_frame(drawn):
+    teacher, segment = drawn
+    teacher.fills()
+    filled = teacher.voxels(segment)
+    teacher.reviews(3)
+    browse(teacher, 2)
+    assert teacher.ui.sliceTable.rowCount == 0
+    assert not teacher.ui.nextSliceButton.enabled
+    assert teacher.list == []
+    teacher.draws(segment, 0, 3)
+    teacher.fills()
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels(segment), filled)
+    assert teacher.ui.sliceTable.rowCount == 6
+    assert teacher.list == ["1", "3 reviewed", "6"]
+    assert teacher.ui.warningsLabel.text == ""
+
+
+def test_who_goes_to_another_frame_meanwhile_finds_the_filling_on_the_one_that_was_filled(drawn):
+    teacher, segment = drawn
+    teacher.user.makes_the_worker("quick")
+    teacher.ui.fillButton.click()
+    teacher.user.until(lambda: teacher.user.panel.runner._active is not None, "the run")
+    teacher.user.browser.SetSelectedItemNumber(2)
+    teacher.user.ends()
+    assert teacher.user.browser.GetSelectedItemNumber() == 1
+    assert teacher.voxels(segment)[1:5].any((1, 2)).all()
+    assert teacher.ui.fillStageLabel.text == "Done. Look at slice 3 next."
+    browse(teacher, 2)
+    assert not teacher.voxels(segment).any()
+
+
+def test_undo_of_the_first_filling_leaves_no_sequence_behind(drawn):
+    teacher, segment = drawn
+    before, voxels = nodes(), teacher.voxels(segment)
+    teacher.fills()
+    browse(teacher, 2)
+    assert not teacher.ui.undoFillButton.enabled  # it is of the other frame
+    browse(teacher, 1)
+    teacher.ui.undoFillButton.click()
+    teacher.user.looks()
+    assert np.array_equal(teacher.voxels(segment), voxels)
+    browse(teacher, 2)
+    assert nodes() == before
+
+
+def test_carry_goes_to_the_next_frame_and_starts_there_with_what_moved(drawn):
+    teacher, segment = drawn
+    teacher.fills()
+    here = teacher.voxels(segment)
+    carries(teacher)
+    assert teacher.user.browser.GetSelectedItemNumber() == 2
+    assert np.array_equal(teacher.voxels(segment), np.roll(here, STEP, 2))
+    assert teacher.list == []  # nobody has looked at a slice of it yet
+    assert teacher.ui.teachLabel.text.startswith("Carried from the frame before.")
+    assert teacher.ui.fillStageLabel.text == "Carried. Look at slice 6 next."
+    assert teacher.ui.sliceTable.rowCount == 6
+    teacher.user.sees("36-teach-carried")
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels(segment), here)
+    assert teacher.list == ["1", "6"]
+
+
+def test_what_is_corrected_on_a_carried_frame_stays_and_the_others_follow_from_it(drawn):
+    teacher, segment = drawn
+    teacher.fills()
+    carries(teacher)
+    carried = teacher.voxels(segment)
+    teacher.draws(segment, 2, width=20)
+    assert teacher.list == ["3 corrected"]
+    corrected = teacher.voxels(segment)[2]
+    teacher.fills()
+    after = teacher.voxels(segment)
+    assert np.array_equal(after[2], corrected)
+    wider = carried | np.roll(carried, 1, 2) | np.roll(carried, 1, 1)
+    assert after[0].any()
+    assert not (after[4] & ~wider[4]).any()  # the carried start, not the corrected slice, is where it begins
+    teacher.draws(segment, 4, width=12)
+    assert teacher.list == ["3", "5 corrected"]
+    teacher.fills()
+    assert np.array_equal(teacher.voxels(segment)[2], corrected)
+
+
+def test_slices_that_are_drawn_on_the_next_frame_already_stay(drawn):
+    teacher, segment = drawn
+    teacher.fills()
+    browse(teacher, 2)
+    teacher.draws(segment, 3, width=25)
+    mine = teacher.voxels(segment)[3]
+    browse(teacher, 1)
+    carries(teacher)
+    assert np.array_equal(teacher.voxels(segment)[3], mine)
+    assert teacher.voxels(segment)[2].any()
+    assert teacher.list == ["4"]
+
+
+def test_undo_takes_a_carry_back(drawn):
+    teacher, segment = drawn
+    teacher.fills()
+    here = teacher.voxels(segment)
+    carries(teacher)
+    teacher.ui.undoFillButton.click()
+    teacher.user.looks()
+    assert teacher.user.browser.GetSelectedItemNumber() == 2
+    assert not teacher.voxels(segment).any()
+    assert teacher.ui.sliceTable.rowCount == 0
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels(segment), here)
+    assert teacher.ui.sliceTable.rowCount == 6
+
+
+@pytest.mark.parametrize("end", ["cancel", "broken", "restart"])
+def test_a_carry_that_comes_to_nothing_leaves_all_as_it_was(drawn, end):
+    teacher, segment = drawn
+    teacher.fills()
+    before, here = nodes(), teacher.voxels(segment)
+    if end == "broken":
+        carries(teacher, "broken")
+        assert "damaged" in teacher.user.is_told()
+    else:
+        teacher.user.makes_the_worker("slow")
+        teacher.ui.carryButton.click()
+        teacher.user.until(lambda: "Sample" in teacher.ui.fillStageLabel.text, "progress")
+        assert teacher.user.browser.GetSelectedItemNumber() == 2
+        button = teacher.ui.cancelFillButton if end == "cancel" else teacher.ui.restartWorkerButton
+        button.click()
+        teacher.user.ends()
+    assert teacher.user.browser.GetSelectedItemNumber() == 1
+    assert nodes() == before
+    assert np.array_equal(teacher.voxels(segment), here)
+    assert teacher.list == ["1", "6"]
+    browse(teacher, 2)
+    assert not teacher.voxels(segment).any()
+
+
+def test_a_segmentation_that_followed_no_sequence_follows_from_the_carry_on(teacher):
+    content = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn elsewhere")
+    content.SetReferenceImageGeometryParameterFromVolumeNode(teacher.user.volume)
+    segment = content.GetSegmentation().AddEmptySegment("", "Mine")
+    teacher.user.parameters.segmentation = content
+    teacher.draws(segment, 0, 1, 2)
+    mine, before = teacher.voxels(segment), nodes()
+    carries(teacher, "broken")
+    assert teacher.user.is_told()
+    assert nodes() == before
+    assert not shown_frame(teacher.user.volume).is_followed_by(content)
+    carries(teacher)
+    assert np.array_equal(teacher.voxels(segment), np.roll(mine, STEP, 2))
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels(segment), mine)
+
+
+def test_nothing_to_carry_is_said(teacher):
+    teacher.adds()
+    carries(teacher)
+    assert teacher.user.is_told() == "The chosen segments are empty on this frame. Draw and fill them first."
+    assert teacher.user.browser.GetSelectedItemNumber() == 1
+
+
+def test_the_drawings_of_all_frames_are_there_after_saving_and_loading(drawn, tmp_path):
+    teacher, segment = drawn
+    teacher.fills()
+    here = teacher.voxels(segment)
+    carries(teacher)
+    there = teacher.voxels(segment)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    teacher.user.looks()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    teacher.user.looks()
+    teacher.user.volume = teacher.user.parameters.inputVolume
+    [teacher.user.browser] = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
+    assert np.array_equal(teacher.voxels(segment), there)
+    assert teacher.list == []
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels(segment), here)
+    assert teacher.list == ["1", "6"]
+    assert teacher.ui.sliceTable.rowCount == 6
+    browse(teacher, 0)
+    assert not teacher.voxels(segment).any()
