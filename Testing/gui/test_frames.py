@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import slicer
+from gui.test_teach import Teacher
 
 from CSAMSegmentLib.logic.frames import shown_frame
-from gui.test_teach import Teacher
 
 COUNT, STEP = 3, 2
 

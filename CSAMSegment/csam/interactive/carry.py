@@ -3,8 +3,8 @@
 The two images are registered by demons with symmetric forces (Vercauteren et al., NeuroImage 2009;45:S61) in the
 window around the structure. The motion is sought in three dimensions: where the base of a heart moves towards its apex,
 a slice loses the structure, which no motion within slices can tell. Along the stack it is kept smooth, as thick slices
-say little of it. The network that fills slices is not asked: it has not learned motion, and measured, it made the
-result worse (Testing/bench/carry.py).
+say little of it. Where the images differ by little but noise, the structure stays where it is. The network that fills
+slices is not asked: it has not learned motion, and measured, it made the result worse (Testing/bench/carry.py).
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ SMOOTH = (2.0, 2.0, 1.5)
 """Standard deviations of the smoothing of the motion: columns and rows in a level's pixels, slices."""
 BLUR = 1.0
 """Pixels by which both images are blurred first: noise does not move."""
+STILL = 0.55
+"""Where more than this share of the images' squared difference is left after the motion, there was none to speak of."""
+NEAR = 12.0
+"""Pixels outside the structure within which the images are compared."""
 APART = 2
 """The border is as soft as that of interpolation so many slices from a drawn one."""
 
@@ -47,12 +51,15 @@ def carried(
         return carried(*(np.repeat(one, 2, 0) for one in (before, now, found)), region, spacing, report)[:1]
     unit = float(np.mean(region.pixel))
     thickness = spacing[0] / unit
-    images = [_image(normalised(region.seen(torch.from_numpy(one))).numpy(), thickness) for one in (now, before)]
+    first, second = (normalised(region.seen(torch.from_numpy(one))).numpy() for one in (before, now))
     distances = (signed_distance(mask, spacing[1:]) for mask in found)
     seen = torch.cat([region.seen(torch.from_numpy(distance)[None]) for distance in distances]) / unit
-    shape = _image(seen.clamp(-2 * REACH, 2 * REACH).numpy(), thickness)
-    there = sitk.Resample(shape, shape, motion(*images, report), sitk.sitkLinear, -2 * REACH)
-    return soft(torch.from_numpy(sitk.GetArrayFromImage(there)), APART)[1]
+    shape = seen.clamp(-2 * REACH, 2 * REACH).numpy()
+    way = motion(_image(second, thickness), _image(first, thickness), report)
+    near = shape > -NEAR
+    if _difference(second, _moved(first, way, thickness), near) < STILL * _difference(second, first, near):
+        shape = _moved(shape, way, thickness)
+    return soft(torch.from_numpy(shape), APART)[1]
 
 
 def motion(
@@ -83,3 +90,12 @@ def _image(values: np.ndarray, thickness: float) -> sitk.Image:
     image = sitk.GetImageFromArray(values.astype(np.float32))
     image.SetSpacing((1.0, 1.0, thickness))
     return image
+
+
+def _moved(values: np.ndarray, way: sitk.Transform, thickness: float) -> np.ndarray:
+    image = _image(values, thickness)
+    return sitk.GetArrayFromImage(sitk.Resample(image, image, way, sitk.sitkLinear, float(values.min())))
+
+
+def _difference(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
+    return float(np.square(one - other)[where].mean())
