@@ -65,6 +65,8 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
         "filled: Done. Look at slice",
         "taken back",
         "function: EF 0.0 %",  # the fake worker finds the same everywhere
+        "Frame 2 of 6: Done. Look at slice",
+        "Frame 3 of 6: Carried. Look at slice",
         "batch: 3 done, 1 failed, 0 to do",
         "opened from the batch: Expected Dice",
         "plan: • 2 patient(s) for training, 1 for validation: p3.",

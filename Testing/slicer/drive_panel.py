@@ -48,6 +48,7 @@ class Driver:
         self.edit()
         self.teach()
         self.function()
+        self.carry()
         self.batch()
         self.learn()
 
@@ -319,6 +320,45 @@ class Driver:
         self.ui.curveCheckBox.click()
         self.until(lambda: view.GetPlotChartNodeID() != chart.GetID(), "the chart of the slices", 30)
         self.step("the chart of the slices again")
+
+    def carry(self) -> None:
+        """A structure is drawn and filled on one image of that sequence, and carried to the next; each keeps its own."""
+        from CSAMSegmentLib.logic.sequence_browser import sequence_browser
+
+        self.panel.parameters.wholeSequence = False
+        self.ui.drawingSelector.setCurrentNode(None)
+        volume = self.panel.parameters.inputVolume
+        browser = sequence_browser(volume)
+        browser.SetSelectedItemNumber(1)
+        self.settle()
+        self.ui.newStructureButton.click()
+        self.settle()
+        editor = self.panel.teach.editor.widget
+        node, segment = editor.segmentationNode(), editor.currentSegmentID()
+        voxels = slicer.util.arrayFromVolume(volume).astype("uint8") * 0
+        middle, reach = voxels.shape[1] // 2, voxels.shape[1] // 8
+        voxels[[3, 8], middle - reach : middle + reach, middle - reach : middle + reach] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, segment, volume)
+        self.until(lambda: self.ui.fillButton.enabled, "the list of drawn slices", 10)
+        self.ui.fillButton.click()
+        self.until(lambda: not self.panel.isRunning, "the filling", 600)
+        self.settle()
+        here = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
+        self.step(f"{self.ui.teachFrameText.text}: {self.ui.fillStageLabel.text}")
+        self.ui.carryButton.click()
+        self.until(lambda: not self.panel.isRunning, "what was carried", 600)
+        self.settle()
+        assert browser.GetSelectedItemNumber() == 2
+        assert slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume).any(), "Nothing was carried."
+        self.step(f"{self.ui.teachFrameText.text}: {self.ui.fillStageLabel.text}")
+        browser.SetSelectedItemNumber(1)
+        self.settle()
+        back = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
+        assert (back == here).all(), "The first image has lost its segmentation."
+        browser.SetSelectedItemNumber(0)
+        self.settle()
+        assert not slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume).any(), "An image has another's."
+        self.step("an image on which nothing is drawn")
 
     def batch(self) -> None:
         """A folder with a damaged file runs in the background, paused once; its worst case opens with its result."""
