@@ -1,8 +1,11 @@
 """Teach by drawing on a sequence: every frame has its own drawing and filling; carry to the next frame."""
 
+import sys
+
 import numpy as np
 import pytest
 import slicer
+from gui.test_fill_effect import Drawer
 from gui.test_teach import Teacher
 
 from CSAMSegmentLib.logic.frames import shown_frame
@@ -294,3 +297,35 @@ def test_the_drawings_of_all_frames_are_there_after_saving_and_loading(drawn, tm
     assert teacher.ui.sliceTable.rowCount == 6
     browse(teacher, 0)
     assert not teacher.voxels(segment).any()
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_preview_of_the_editors_effect_goes_where_the_sequence_shows_another_frame(teacher, follows):
+    user = teacher.user
+    drawer = Drawer(user)
+    drawer.volume = user.volume
+    if follows:
+        teacher.adds()
+        drawer.segmentation = teacher.segmentation
+        drawer.editor.setSegmentationNode(drawer.segmentation)
+    drawer.editor.setSourceVolumeNode(user.volume)
+    drawer.draws("cavity", s1=20, s4=25)
+    drawer.opens()
+    drawer.previews()
+    assert drawer.filling.preview.node is not None
+    before = drawer.voxels("cavity")
+    user.browser.SetSelectedItemNumber(2)
+    drawer.waits()
+    assert drawer.filling.preview.node is None
+    assert drawer.form.messageLabel.text == (
+        "The preview was of time 40 ms; the sequence shows another image now. Press Preview to fill it."
+    )
+    assert not drawer.form.applyButton.enabled
+    user.browser.SetSelectedItemNumber(1)
+    drawer.waits()
+    assert np.array_equal(drawer.voxels("cavity"), before)
+    drawer.previews()
+    drawer.form.applyButton.click()
+    assert drawer.voxels("cavity")[2].any()
+    drawer.editor.setActiveEffect(None)
+    sys.modules["CSAMSegmentLib.widgets.fill_worker"].close_own_worker()

@@ -6,6 +6,7 @@ import slicer
 
 from csam.errors import InputError
 from CSAMSegmentLib.logic.drawn_slices import (
+    are_carried,
     as_tag,
     drawn_indices,
     filled_record,
@@ -135,3 +136,15 @@ def test_a_slice_that_is_not_there_cannot_be_marked(volume, draw):
 def test_a_segment_that_is_gone_is_named(volume, draw):
     with pytest.raises(InputError, match='no segment "other"'):
         find_slices(draw(square(0)), volume, ["other"])
+
+
+def test_a_carried_segment_is_told_from_a_drawn_one_and_both_cannot_be_filled_at_once(volume, draw):
+    draw(square(1, 3), "one")
+    segmentation = draw(square(1, 3), "two")
+    assert not are_carried(segmentation, ["one", "two"], 2, 4)
+    mask = segment_voxels(segmentation, "one", volume)
+    write_tag(segmentation, "one", as_tag(filled_record(mask, 2, (), carried=True)))
+    assert are_carried(segmentation, ["one"], 2, 4)
+    assert drawn_indices(find_slices(segmentation, volume, ["one"])) == ()
+    with pytest.raises(InputError, match="Carried from the frame before: One."):
+        are_carried(segmentation, ["one", "two"], 2, 4)

@@ -10,6 +10,7 @@ import torch
 from unit.small_fill import ROD, drawn, image_of, model, rod
 
 from csam.errors import Cancelled, InputError, ModelError, WorkerError
+from csam.image.unknown import UNKNOWN
 from csam.interactive.drawing import FillOptions
 from csam.interactive.fill import fill
 from csam.process.client import WorkerClient, fill_request
@@ -121,3 +122,16 @@ def test_a_request_without_a_drawing_is_answered_in_words(worker, folder):
     with pytest.raises(InputError, match="No image"):
         worker.run(header, {"drawn": drawn(LABELS, [1, 7])})
     assert torch.__version__ == worker.hello()["torch"]
+
+
+def test_a_worker_carries_a_structure_to_the_next_frame(worker, folder):
+    moved = np.roll(LABELS, 3, 2)
+    first, second = image_of(LABELS), image_of(moved, seed=1)
+    found, unknown = (sitk.GetImageFromArray(voxels) for voxels in (LABELS, np.full_like(LABELS, UNKNOWN)))
+    for image in (found, unknown):
+        image.CopyInformation(first)
+    header, images = fill_request(second, unknown, ROD, OPTIONS, found, before=first)
+    there = voxels(worker.run({**header, "model": str(folder)}, images), "labels")
+    here = fill(second, unknown, ROD, model(), OPTIONS, found, before=first)
+    assert np.array_equal(there, voxels(here, "labels"))
+    assert (there == moved).mean() > (moved == LABELS).mean()
