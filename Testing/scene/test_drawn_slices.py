@@ -146,5 +146,5 @@ def test_a_carried_segment_is_told_from_a_drawn_one_and_both_cannot_be_filled_at
     write_tag(segmentation, "one", as_tag(filled_record(mask, 2, (), carried=True)))
     assert are_carried(segmentation, ["one"], 2, 4)
     assert drawn_indices(find_slices(segmentation, volume, ["one"])) == ()
-    with pytest.raises(InputError, match="Carried from the frame before: One."):
+    with pytest.raises(InputError, match="Carried from the frame before: One"):
         are_carried(segmentation, ["one", "two"], 2, 4)

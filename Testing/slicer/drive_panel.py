@@ -322,7 +322,7 @@ class Driver:
         self.step("the chart of the slices again")
 
     def carry(self) -> None:
-        """A structure is drawn and filled on one image of that sequence, and carried to the next; each keeps its own."""
+        """A structure is filled on one image of that sequence, and carried to the next; each image keeps its own."""
         from CSAMSegmentLib.logic.sequence_browser import sequence_browser
 
         self.panel.parameters.wholeSequence = False
