@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..pipeline.cpu_fallback import done_on
-from .carry import carried
+from .carry import SURENESS, carried
 from .certainty import Circumstances, circumstances
 from .drawing import Drawing, FillOptions
 from .interpolation import REACH, signed_distance
@@ -90,7 +90,7 @@ def fill_structure(filling: Filling, report: Callable[[float, str], None], memor
         found, spacing = filling.earlier == filling.value, filling.drawing.spacing
         follow = lambda part: report(0.9 * part, "Following the motion")  # noqa: E731
         log_odds = carried(filling.before, filling.image, found, region, spacing, follow)[filling.wanted]
-        return LogOdds(region, filling.wanted, log_odds, log_odds, Circumstances(update=True))
+        return LogOdds(region, filling.wanted, log_odds, log_odds, Circumstances(update=True, inner=SURENESS))
     scene = filling.scene(region)
     report(0.0, "Looking at what is drawn")
     if filling.model is None:
