@@ -259,7 +259,7 @@ def test_the_command_tells_all_parts_before_it_begins(data, tmp_path, capsys, sp
         "validation patients: p01, p02",
         "all:",
         "training patients: p00, p01, p02",
-        "validation patients: nobody",
+        "validation patients: none",
     ]
     assert not (tmp_path / "out").exists()
     assert main([*command, "--split", str(splits), "--fold", "all"]) == 2
