@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from csam.training.training_request import CALIBRATING
+from csam.training.training_request import CALIBRATING, ELSEWHERE
 
 from .texts import seconds
 from .texts import tr as _
@@ -63,6 +63,23 @@ def progress(stage: str, seconds_left: float | None, rows: Sequence[Mapping[str,
     dice = [row["validation_dice"] for row in rows if row.get("validation_dice") is not None]
     said += [_("validation Dice {dice}").format(dice=f"{dice[-1]:.2f}")] if dice else []
     return ", ".join(said)
+
+
+def where(host: str) -> str:
+    """That another computer trains, and what it needs; empty where this one does."""
+    if not host:
+        return ""
+    return _("Learns on {host}. The data set must be there, under the same path.").format(host=host)
+
+
+def discard(host: str) -> str:
+    """The question before a training is deleted. host: the other computer on which it was, empty for none."""
+    question = _("Delete this training and what it has learned? The data set stays.")
+    if host:
+        question += " " + _("Its checkpoints stay on {host}, in the folder {folder}.").format(
+            host=host, folder=ELSEWHERE
+        )
+    return question
 
 
 def found(dataset: str, step: int, steps: int) -> str:

@@ -1,7 +1,8 @@
 """A training as the panel sees it: checked, begun, paused, gone on with, ended early, whatever becomes of Slicer.
 
 The training is a process of its own, started as the worker is; it saves itself and ends when this program goes. All
-that is needed to go on lies in its folder.
+that is needed to go on lies in its folder. One on another computer has data set and checkpoints there; here are its
+request, its rows and, at the end, its model.
 
 Example:
     >>> learning = Learning()
@@ -14,16 +15,20 @@ Example:
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from csam.errors import InputError, WorkerError
+from csam.errors import InputError
 from csam.process.line_process import ENDED, LineProcess
 from csam.process.orders import KEEP, STOP
+from csam.process.sent_model import Receiver
 from csam.training.training_request import (
     CALIBRATING,
     CHECKPOINT,
@@ -33,10 +38,12 @@ from csam.training.training_request import (
     train_arguments,
     unfinished,
     write_request,
+    write_state,
 )
 
+from .model_library import SHIPPED
+from .training_launcher import find_training, training_host
 from .user_models import user_folder
-from .worker_launcher import SSH, WORKER, find_worker
 
 
 class State(Enum):
@@ -59,7 +66,8 @@ BUSY = (State.CHECKING, State.TRAINING, State.PAUSING, State.ENDING)
 class Learning:
     """One training at a time. Nothing here waits; ``poll`` brings it on and says whether anything has changed.
 
-    make: starts a process with arguments for ``python -m csam``; None for that of ``find_worker``.
+    make: starts a process with arguments for ``python -m csam``, and what takes its events first (see LineProcess); None
+    for ``start_process``. host: says on which computer it would run.
 
     state, request, folder (of the training). plan: of the last check, the fields of the event "plan". faults: every one
     of the last check. missing: packages that have to be installed first. rows: of the log. stage, fraction and
@@ -67,8 +75,8 @@ class Learning:
     resumed: whether it goes on from what it had saved.
     """
 
-    def __init__(self, make: Callable[[Sequence[str]], LineProcess] | None = None):
-        self._make = make or start_process
+    def __init__(self, make: Callable[..., LineProcess] | None = None, host: Callable[[], str] = training_host):
+        self._make, self._host = make or start_process, host
         self._process: LineProcess | None = None
         self.state, self.request, self.folder = State.NONE, None, None
         self._forget()
@@ -88,11 +96,25 @@ class Learning:
         """Whether a process is at work."""
         return self.state in BUSY
 
+    @property
+    def host(self) -> str:
+        """The computer of the training that is at work or could be gone on with, else of the next; empty for this one."""
+        ours = self.request is not None and self.folder is not None and self.state is not State.DONE
+        return self.request.host if ours else self._host()
+
+    @property
+    def saved(self) -> bool:
+        """Whether the training has saved something; of one on another computer, whether it has told a row."""
+        return self.folder is not None and (
+            (self.folder / CHECKPOINT).exists() or bool(self.request.host and self.rows)
+        )
+
     # What is asked for --------------------------------------------------------------------------------------------
 
     def check(self, request: TrainingRequest) -> None:
         """Have the data set read and the plan made. Raises WorkerError where no process can be started."""
         self._refuse_while_busy()
+        request = at(request, self._host())
         self.request, self.folder, self.plan, self.faults, self.missing = request, None, None, [], []
         self._forget()
         self._start(State.CHECKING, train_arguments(request, trainings_folder(), check=True))
@@ -100,7 +122,8 @@ class Learning:
     def begin(self, request: TrainingRequest) -> Path:
         """Begin a training in a folder of its own, which comes back. Raises InputError, WorkerError."""
         self._refuse_while_busy()
-        folder = _free_folder(trainings_folder(), Path(request.dataset).name)
+        request = at(request, self._host())
+        folder = _free_folder(trainings_folder(), Path(request.dataset).name, bool(request.host))
         write_request(folder, request)
         self.go_on(folder)
         return folder
@@ -110,12 +133,19 @@ class Learning:
         self._refuse_while_busy()
         request = read_request(folder)
         if request is None:
-            raise InputError(f"{folder} holds no training that can be resumed.")
+            raise InputError(f"{folder} holds no training that could be gone on with.")
+        if request.host != self._host():
+            was, now = (host or "this computer" for host in (request.host, self._host()))
+            raise InputError(
+                f"This training was begun on {was}, and the training command now runs on {now}. Set the command to {was} "
+                "again (Advanced) to go on, or discard the training."
+            )
         self._forget()
         self.request, self.folder = request, folder
         self.rows = list(state_of(folder).rows)
         self.resumed = (folder / CHECKPOINT).exists()
-        self._start(State.ENDING if keep else State.TRAINING, train_arguments(request, folder))
+        take = Receiver(folder, str(request.card.get("name"))) if request.host else None
+        self._start(State.ENDING if keep else State.TRAINING, train_arguments(request, folder), take)
         if keep:
             self._process.order(KEEP)
 
@@ -185,6 +215,8 @@ class Learning:
         elif kind == "progress":
             self.stage, self.fraction, self.seconds_left = (event[n] for n in ("stage", "fraction", "seconds_left"))
             self.fraction = None if self.stage == CALIBRATING else self.fraction
+        elif kind == "resumes":
+            self.resumed = True
         elif kind in ("done", "stopped", "error"):
             self._last = event
         elif kind == ENDED:
@@ -194,6 +226,9 @@ class Learning:
         dice = event.get("validation_dice")
         row = {"step": event["step"], "loss": event["loss"], "validation_dice": None if dice == "" else dice}
         self.rows = [kept for kept in self.rows if kept["step"] < row["step"]] + [row]
+        if self.folder is not None and self.request.host:
+            with suppress(OSError):  # a full disk here is no reason to end a training there
+                write_state(self.folder, self.rows, int(event.get("steps") or 0))
 
     def _end(self, event: Mapping[str, Any]) -> None:
         self._process = None
@@ -209,9 +244,9 @@ class Learning:
         else:
             self.state = State.PAUSED if last == "stopped" else State.FAILED
 
-    def _start(self, state: State, arguments: Sequence[str]) -> None:
+    def _start(self, state: State, arguments: Sequence[str], take=None) -> None:
         self._last = {}
-        self._process = self._make(arguments)
+        self._process = self._make(arguments, take)
         self.state = state
 
     def _refuse_while_busy(self) -> None:
@@ -224,29 +259,26 @@ def trainings_folder() -> Path:
     return user_folder().parent / "Trainings"
 
 
-def training_command() -> tuple[list[str], dict[str, str]]:
-    """The command before the arguments of ``csam``, and its environment. Raises WorkerError where the worker's is none
-    that could train: data set and model are files of this computer."""
-    launch = find_worker()
-    words = launch.command
-    if words[-len(WORKER) :] != list(WORKER) or Path(words[0]).stem.lower() in SSH:
-        raise WorkerError(
-            "Training reads the data set on this computer, so it must run on this computer, too. Under Advanced, name "
-            "a Python with PyTorch as the worker, or leave the field empty to use Slicer's own."
-        )
-    return words[:-1], launch.environment
+def at(request: TrainingRequest, host: str) -> TrainingRequest:
+    """The request for a computer, empty for this one; a model that ships goes by its name, which every csam knows."""
+    start = request.start
+    if host and Path(start).parent == SHIPPED:
+        start = Path(start).name
+    return replace(request, host=host, start=start)
 
 
-def start_process(arguments: Sequence[str]) -> LineProcess:
-    """A process of ``python -m csam``. Raises WorkerError where it cannot be started."""
-    command, environment = training_command()
-    return LineProcess([*command, *arguments], environment)
+def start_process(arguments: Sequence[str], take=None) -> LineProcess:
+    """A process of ``python -m csam``, here or elsewhere. Raises WorkerError where it cannot be started."""
+    found = find_training()
+    return LineProcess(found.line(arguments), found.environment, take)
 
 
-def _free_folder(parent: Path, name: str) -> Path:
-    """A folder that is not there yet, named for a data set and the time."""
+def _free_folder(parent: Path, name: str, elsewhere: bool) -> Path:
+    """A folder that is not there yet, named for a data set and the time. elsewhere: its name has to be free on another
+    computer, too, where others may train."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", name) or "training"
     stem, number = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", 1
+    stem += f"-{secrets.token_hex(4)}" if elsewhere else ""
     folder = parent / stem
     while folder.exists():
         number += 1

@@ -16,6 +16,7 @@ import slicer
 from csam.errors import WorkerError
 
 from .texts import tr as _
+from .training_launcher import TrainingLaunch
 
 REQUIREMENTS = {"monai": "monai>=1.4", "scikit-learn": "scikit-learn", "matplotlib": "matplotlib"}
 """By the names that ``csam train --progress json`` gives in its event "packages"; torch has a way of its own."""
@@ -30,10 +31,12 @@ def consent(missing: Sequence[str]) -> str:
     ).format(packages=", ".join(missing))
 
 
-def elsewhere(missing: Sequence[str], command: str) -> str:
+def elsewhere(missing: Sequence[str], launch: TrainingLaunch) -> str:
     """What to do where the Python that trains is not Slicer's own."""
-    return _("The Python that trains ({command}) does not have {packages}. Install them there: {pip}").format(
-        command=command, packages=", ".join(missing), pip=f"{command} -m pip install {' '.join(missing)}"
+    program, *rest = launch.command
+    pip = f"{program} -m pip" if rest == ["-m", "csam"] else "pip"
+    return _("The Python that trains ({where}) does not have {packages}. Install them there: {pip}").format(
+        where=launch.host or program, packages=", ".join(missing), pip=f"{pip} install {' '.join(missing)}"
     )
 
 

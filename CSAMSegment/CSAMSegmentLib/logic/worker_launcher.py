@@ -35,6 +35,8 @@ from csam.errors import WorkerError
 COMMAND_SETTING = "CSAMSegment/WorkerCommand"
 COMMAND_VARIABLE = "CSAM_WORKER_COMMAND"
 WORKER = ("-m", "csam", "worker")
+SLICERS_PYTHON, THIS_PYTHON = "Slicer's Python", "this Python"
+"""Where a command comes from that nobody has set."""
 
 SSH = ("ssh", "plink")
 UNCAPTURED = "--no-capture-output"
@@ -54,14 +56,18 @@ class Launch:
 
 def find_worker() -> Launch:
     """How to start the worker here and now. Raises WorkerError when the program is not there."""
+    return launch(*find_command(os.environ))
+
+
+def launch(command: list[str], source: str) -> Launch:
+    """How to start a command. source: where it comes from. Raises WorkerError when its program is not there."""
     from csam.process.client import worker_environment
 
-    command, source = find_command(os.environ)
-    ours = source not in (COMMAND_SETTING, COMMAND_VARIABLE)
+    ours = source in (SLICERS_PYTHON, THIS_PYTHON)
     # Another program must not meet Slicer's PYTHONHOME and library folders; PythonSlicer needs them.
     environment = dict(os.environ) if ours or application() is None else slicer.util.startupEnvironment()
     if shutil.which(command[0], path=environment.get("PATH")) is None:
-        raise WorkerError(f'The worker command begins with "{command[0]}" ({source}), which is not there. {HELP}')
+        raise WorkerError(f'The command begins with "{command[0]}" ({source}), which is not there. {HELP}')
     return Launch(command, worker_environment(environment), source)
 
 
@@ -103,9 +109,9 @@ def split_command(text: str, windows: bool = os.name == "nt") -> list[str]:
         try:
             parts = shlex.split(text)
         except ValueError as error:
-            raise WorkerError(f"The worker command {text!r} cannot be read: {error}. Close its quotes.") from error
+            raise WorkerError(f"The command {text!r} cannot be read: {error}. Close its quotes.") from error
     parts = [*parts, *WORKER] if len(parts) == 1 else parts
-    here = 1 if parts and _stem(parts[0]) in SSH else len(parts)
+    here = 1 if parts and program(parts[0]) in SSH else len(parts)
     return _unheld([*map(_expanded, parts[:here]), *parts[here:]])
 
 
@@ -113,8 +119,9 @@ def _expanded(word: str) -> str:
     return os.path.expanduser(os.path.expandvars(word))
 
 
-def _stem(program: str) -> str:
-    return PureWindowsPath(program).stem.lower()
+def program(word: str) -> str:
+    """The name of a program, without its folder and ending."""
+    return PureWindowsPath(word).stem.lower()
 
 
 def _unheld(parts: list[str]) -> list[str]:
@@ -123,7 +130,7 @@ def _unheld(parts: list[str]) -> list[str]:
         return parts
     told = [re.sub(r"(\bconda(?:\.exe|\.bat)?\s+run)(?=\s)", rf"\1 {UNCAPTURED}", word) for word in parts]  # over ssh
     for number in range(len(told) - 1, 0, -1):
-        if told[number] == "run" and _stem(told[number - 1]) == "conda":
+        if told[number] == "run" and program(told[number - 1]) == "conda":
             told.insert(number + 1, UNCAPTURED)
     return told
 
@@ -138,9 +145,9 @@ def find_command(environment: Mapping[str, str]) -> tuple[list[str], str]:
             return split_command(text), source
     for python in _slicer_pythons(environment):
         if python.is_file():
-            return [str(python), *WORKER], "Slicer's Python"
+            return [str(python), *WORKER], SLICERS_PYTHON
     if application() is None and sys.executable:
-        return [sys.executable, *WORKER], "this Python"
+        return [sys.executable, *WORKER], THIS_PYTHON
     raise WorkerError(f"Slicer's own Python (PythonSlicer) was not found. {HELP}")
 
 

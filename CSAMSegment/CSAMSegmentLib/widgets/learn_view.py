@@ -14,14 +14,15 @@ import qt
 import slicer
 
 from csam.errors import CSAMError, WorkerError
-from csam.training.training_request import CHECKPOINT, TrainingRequest, state_of
+from csam.training.training_request import TrainingRequest, state_of
 
 from ..logic import learn_texts, package_install, torch_install
-from ..logic.learning import Learning, State, training_command
+from ..logic.learning import Learning, State
 from ..logic.learning_chart import remove_chart, update_chart
 from ..logic.slice_chart import show_chart
 from ..logic.texts import tr as _
-from ..logic.worker_launcher import read_setting, runs_in_slicer
+from ..logic.training_launcher import find_training, trains_in_slicer
+from ..logic.worker_launcher import read_setting
 from .case_list_view import CaseListView
 from .case_maker import CaseMaker
 from .keys_and_timers import make_timer
@@ -73,6 +74,8 @@ class LearnView:
         ui.learnDiscardButton.clicked.connect(self.discard)
         ui.learnChartButton.clicked.connect(self.showChart)
         ui.faultsList.itemDoubleClicked.connect(self._onFault)
+        for command in (panel.workerCommandLineEdit, panel.trainingCommandLineEdit):
+            command.editingFinished.connect(self._showWhere)
         self.show()
 
     @property
@@ -131,8 +134,7 @@ class LearnView:
         self._do(self.learning.keep)
 
     def discard(self, *_arguments) -> None:
-        question = _("Delete this training and what it has learned? The data set stays.")
-        if slicer.util.confirmOkCancelDisplay(question):
+        if slicer.util.confirmOkCancelDisplay(learn_texts.discard(self.learning.host)):
             self._do(self.learning.discard)
             remove_chart()
 
@@ -215,8 +217,8 @@ class LearnView:
     def _install(self, missing) -> bool:
         """Whether all that is missing is there now; asks before anything is downloaded."""
         try:
-            if not runs_in_slicer():
-                raise WorkerError(package_install.elsewhere(missing, training_command()[0][0]))
+            if not trains_in_slicer():
+                raise WorkerError(package_install.elsewhere(missing, find_training()))
             if slicer.app.testingEnabled():
                 raise WorkerError(package_install.offline_advice(missing))
             if "torch" in missing and not self._installTorch():
@@ -267,7 +269,7 @@ class LearnView:
         ui.learnStartButton.enabled = not learning.busy
         ui.learnStartButton.text = _("Resume") if going_on else _("Start")
         ui.learnPauseButton.enabled = state is State.TRAINING
-        ui.learnKeepButton.enabled = state is State.TRAINING or (going_on and (learning.folder / CHECKPOINT).exists())
+        ui.learnKeepButton.enabled = state is State.TRAINING or (going_on and learning.saved)
         ui.learnDiscardButton.enabled = going_on
         ui.learnChartButton.enabled = bool(learning.rows)
         bar = ui.learnProgressBar
@@ -276,7 +278,13 @@ class LearnView:
         bar.setValue(round(1000 * (learning.fraction or 0)))
         ui.learnStageLabel.text = said = self._said()
         ui.learnStageLabel.setVisible(bool(said))
+        self._showWhere()
         self._showCheck()
+
+    def _showWhere(self, *_arguments) -> None:
+        """On which other computer the model learns."""
+        self.ui.whereLabel.text = said = learn_texts.where(self.learning.host)
+        self.ui.whereLabel.setVisible(bool(said))
 
     def _said(self) -> str:
         learning, state = self.learning, self.learning.state

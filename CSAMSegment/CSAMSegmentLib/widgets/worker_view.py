@@ -10,6 +10,7 @@ from csam.pipeline.run_time import work
 from ..logic import texts
 from ..logic.texts import tr as _
 from ..logic.torch_install import obstacle
+from ..logic.training_launcher import TRAINING_SETTING
 from ..logic.volume_geometry import raster_from_volume, region_from_roi
 from ..logic.worker_launcher import COMMAND_SETTING, COMMAND_VARIABLE, application, read_setting, runs_in_slicer
 from ..logic.worker_status import WorkerStatus
@@ -38,6 +39,8 @@ class WorkerView:
         ui.workerCommandLineEdit.text = read_setting(COMMAND_SETTING)
         ui.workerCommandLineEdit.placeholderText = _default_command() or ui.workerCommandLineEdit.placeholderText
         ui.workerCommandLineEdit.editingFinished.connect(self._onCommand)
+        ui.trainingCommandLineEdit.text = read_setting(TRAINING_SETTING)
+        ui.trainingCommandLineEdit.editingFinished.connect(self._onTrainingCommand)
         ui.restartWorkerButton.clicked.connect(self.restart)
         ui.logButton.toggled.connect(self._onLog)
         ui.logTextEdit.setVisible(False)
@@ -195,6 +198,9 @@ class WorkerView:
         if command != read_setting(COMMAND_SETTING).strip():
             application().userSettings().setValue(COMMAND_SETTING, command)
             self.restart()
+
+    def _onTrainingCommand(self) -> None:
+        application().userSettings().setValue(TRAINING_SETTING, self._ui.trainingCommandLineEdit.text.strip())
 
     def _onLog(self, visible: bool) -> None:
         self._ui.logTextEdit.setVisible(visible)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,16 +40,18 @@ def read_image(path: str, frame: int | None = None):
     return image if frame is None else geometry.frame(image, frame)
 
 
-def json_object(path: str | None) -> dict:
-    """The object in a JSON file, empty without a file. Raises InputError when there is none."""
+def json_object(given: str | None) -> dict:
+    """The object in a JSON file, or given itself as JSON; empty without any. Raises InputError when there is none."""
     from ..image import files
 
     try:
-        values = files.read_json(path) if path else {}
+        if given and given.lstrip().startswith("{"):
+            return json.loads(given)
+        values = files.read_json(given) if given else {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}.") from error
+        raise InputError(f"{given} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds {type(values).__name__}; an object with named fields was expected.")
+        raise InputError(f"{given} holds {type(values).__name__}; an object with named fields was expected.")
     return values
 
 
@@ -62,6 +66,15 @@ def missing_packages(modules: Sequence[str] = ()) -> list[str]:
     """What pip has to install before some modules can be imported; by default all that training needs."""
     packages = {"torch": "torch", **EXTRAS}
     return [packages[module] for module in modules or packages if importlib.util.find_spec(module) is None]
+
+
+def check_there(*paths: str | None) -> None:
+    """Raises InputError for what a program on another computer names and this one does not have."""
+    missing = [path for path in paths if path and os.path.isabs(path) and not os.path.exists(path)]
+    if missing:
+        raise InputError(
+            "\n".join(f"{path} is not on {platform.node()}. Copy it there, under the same path." for path in missing)
+        )
 
 
 def check_place(path: str) -> None:

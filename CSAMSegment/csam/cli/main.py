@@ -21,6 +21,7 @@ from .files import SHIPPED, find_model, json_object
 from .filling import ALONE, run_fill, run_train_fill
 from .segmenting import run_segment
 from .training import run_calibrate, run_evaluate, run_train
+from .training_lines import is_first
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = _in_words(error)
         if said is None:
             raise
-        if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
+        if is_first():  # of several processes under torchrun, one speaks
             print(f"csam {options.command}: {said}", file=sys.stderr)
         return 2
 
@@ -241,15 +242,24 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train on all patients, and once without each fold of them, which assesses and calibrates the model",
     )
-    command.add_argument("--plan", help="JSON file with fields of the plan; options given here overrule it")
+    command.add_argument(
+        "--plan", help="JSON, or a file of it, with fields of the plan; options given here overrule it"
+    )
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
-    command.add_argument("--card", help="JSON file with title, about, modality, licence and labels of the model")
+    command.add_argument(
+        "--card", help="JSON, or a file of it, with title, about, modality, licence and labels of the model"
+    )
     command.add_argument(
         "--progress",
         default="text",
         choices=("text", "json"),
         help="json: write a line of JSON for each event, and read orders (stop, keep) from standard input; its end "
         "stops the training",
+    )
+    command.add_argument(
+        "--send-model",
+        action="store_true",
+        help="with --progress json: write the finished model to standard output, too, for a program elsewhere",
     )
     add_device(command)
     _add_plan_options(command)

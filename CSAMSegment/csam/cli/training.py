@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..image.files import read_json
 from ..process.interrupts import interruptible
 from ..result import Options
-from .files import check_extras, check_folder, check_place, find_model, json_object
+from .files import check_extras, check_folder, check_place, check_there, find_model, json_object
+from .training_lines import is_first
 
 
 def run_train(options: argparse.Namespace) -> None:
+    if options.send_model and options.progress == "text":
+        raise InputError("--send-model goes with --progress json.")
     if options.progress == "text":
         _train(options)
         return
@@ -28,15 +33,23 @@ def _train(options: argparse.Namespace, told=None) -> None:
     """told: the ``training_lines.Lines`` to tell events to; None for text."""
     if told is not None:
         check_extras(("torch",))
+    if options.send_model:
+        check_there(options.dataset, options.fine_tune)
+    if options.dry_run and not is_first():
+        return
     from ..training.plan import Plan
     from ..training.prepare import prepare
     from ..training.train import train
+    from ..training.training_request import CHECKPOINT, steps_of
 
     values = json_object(options.plan)
     for field in fields(Plan):
         given = getattr(options, f"plan_{field.name}")
         if given is not None:
             values[field.name] = given
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes > 1 and "batch" not in values:
+        values["batch"] = _batch_of(Path(options.out)) or processes
     card = json_object(options.card)
     if options.cross_validate:
         _cross_validate(options, values, card)
@@ -56,18 +69,43 @@ def _train(options: argparse.Namespace, told=None) -> None:
             told.tell("plan", **told_plan(prepared, prepared.begin(card)[1]))
         return
     check_extras()
+    out = Path(options.out)
     with interruptible() as asked:
         how = {"cancelled": asked}
         if told is not None:
             orders = told.orders
             how = {"cancelled": lambda: asked() or orders.stop(), "enough": orders.keep}
-            how |= {"progress": told.progress, "log": told.log, "recorded": told.recorded}
+            how |= {"progress": told.progress, "log": told.log}
+            how["recorded"] = lambda row: told.recorded({**row, "steps": steps_of(out)})
+            if (out / CHECKPOINT).exists():
+                told.tell("resumes")
         train(
             options.dataset, options.out, values, options.extra, card, options.device, start,
             split=options.split, fold=options.fold, **how,
         )  # fmt: skip
-    if told is not None:
-        told.tell("done", model=str(Path(options.out) / "model"))
+    if told is not None and told.speaks:
+        _tell_of_end(told, out / "model", options.send_model)
+
+
+def _tell_of_end(told, model: Path, sending: bool) -> None:
+    """The last events of a training that has a model."""
+    from ..process import sent_model
+
+    about = {"model": str(model)}
+    if sending:
+        archive = sent_model.archive_of(model)
+        for piece in sent_model.pieces(archive):
+            told.tell("model", **piece)
+        about["sha256"] = sent_model.fingerprint(archive)
+    told.tell("done", **about)
+
+
+def _batch_of(out: Path) -> int | None:
+    """The stacks of a step of the training that a folder holds; None where it holds none."""
+    try:
+        return int(read_json(out / "plan.json")["batch"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _cross_validate(options: argparse.Namespace, plan: dict, card: dict) -> None:

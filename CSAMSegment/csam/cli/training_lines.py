@@ -4,13 +4,19 @@ packages  missing: what pip has to install for Python before anything can be tra
 plan      decisions: [field, value, reason] of each; notes, anew: sentences; training, validation: patients
 log       text
 row       a row of log.csv: step, loss, validation_dice ("" where nobody was validated) ...
+          and steps: of the whole training
 progress  stage, fraction, seconds_left
-done      model: its folder
+resumes   there is a checkpoint to go on from
+model     with --send-model, pieces of the finished model: part, data (``csam.process.sent_model``)
+done      model: its folder; with --send-model also sha256
 stopped   text: how to go on
 error     text: what is wrong, a line for each fault
 
 Orders come over standard input, a line each: stop (saves; the same command goes on) and keep (ends the training here,
 calibrates and keeps what there is). The end of the input is a stop.
+
+Of several processes that torchrun has started, all with the same input and output, the first one alone tells and takes
+orders.
 """
 
 from __future__ import annotations
@@ -33,13 +39,19 @@ BETWEEN = 0.3
 
 
 class Lines:
-    """Writes events and holds the orders. Where nobody reads any more, that is a stop."""
+    """Writes events and holds the orders. Where nobody reads any more, that is a stop.
+
+    speaks: whether this is the process that tells and listens.
+    """
 
     def __init__(self):
-        self.orders = Orders(_kept_input())
+        self.speaks = is_first()
+        self.orders = Orders(_kept_input() if self.speaks else None)
         self._last = 0.0
 
     def tell(self, event: str, **fields: Any) -> None:
+        if not self.speaks:
+            return
         try:
             print(json.dumps({"event": event, **fields}, default=str), flush=True)
         except (OSError, ValueError):
@@ -56,6 +68,11 @@ class Lines:
         if now - self._last >= BETWEEN or progress.fraction >= 1:
             self._last = now
             self.tell("progress", stage=progress.stage, fraction=progress.fraction, seconds_left=progress.seconds_left)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one of a training, or the first of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _kept_input() -> int:

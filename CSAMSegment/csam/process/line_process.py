@@ -13,12 +13,14 @@ import json
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import WorkerError
 from . import exit_codes, programs
 
+LINE = 2**22
+"""Bytes; a longer line is no event, and is read in parts."""
 LINES = 200
 """Of what it writes beside its events, the last ones are kept."""
 ENDED = "ended"
@@ -29,14 +31,22 @@ class LineProcess:
     """Starts the command at once; nothing here waits. Raises WorkerError where it cannot be started.
 
     ``poll`` gives the events so far, each a dictionary with "event"; the last one of all is ``ENDED``.
+
+    take: gets every event first, in the thread that reads it; what it returns goes on to ``poll``, None does not.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        take: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None = None,
+    ):
+        self._take = take or (lambda event: event)
         try:
             self._process = programs.start(command, environment)
         except (OSError, ValueError) as error:
             raise WorkerError(f"{command[0]} could not be started: {error}.") from error
-        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._said: deque[str] = deque(maxlen=LINES)
         self._threads = [
             threading.Thread(target=self._read, args=(pipe, events), daemon=True)
@@ -55,7 +65,7 @@ class LineProcess:
         """Whether its end was not told yet."""
         return not self._told_of_end
 
-    def poll(self) -> list[dict[str, Any]]:
+    def poll(self) -> list[Mapping[str, Any]]:
         """What it has told since the last time."""
         ended = self._process.poll() is not None and not any(thread.is_alive() for thread in self._threads)
         events = []
@@ -85,12 +95,14 @@ class LineProcess:
         programs.kill_tree(self._process)
 
     def _read(self, pipe, events: bool) -> None:
-        for line in pipe:
+        for line in iter(lambda: pipe.readline(LINE), b""):
             text = line.decode("utf-8", "replace").rstrip()
             event = _event(text) if events else None
             if event is None:
                 self._said.append(text)
-            else:
+                continue
+            event = self._take(event)
+            if event is not None:
                 self._events.put(event)
 
 

@@ -15,13 +15,15 @@ STOP, KEEP = "stop", "keep"
 class Orders:
     """What was asked for so far: ``stop`` and ``keep`` are questions. The end of the input is a stop.
 
-    source: a file descriptor. It is read without a buffer, whose lock would keep the process from ending.
+    source: a file descriptor. It is read without a buffer, whose lock would keep the process from ending. None: nobody
+    gives orders.
     """
 
-    def __init__(self, source: int):
+    def __init__(self, source: int | None):
         self._asked = {STOP: threading.Event(), KEEP: threading.Event()}
         self.stop, self.keep = self._asked[STOP].is_set, self._asked[KEEP].is_set
-        threading.Thread(target=self._listen, args=(source,), name="orders", daemon=True).start()
+        if source is not None:
+            threading.Thread(target=self._listen, args=(source,), name="orders", daemon=True).start()
 
     def give(self, word: str) -> None:
         """As if a line had come. What is no order is left alone."""

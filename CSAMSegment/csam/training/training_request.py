@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..image.files import read_json
-from .learning_curve import write_text
+from .learning_curve import write_log, write_text
 from .time_budget import SETTLED
 
 CALIBRATING = "calibrating"
 """The stage of a training's progress after its last step."""
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 REQUEST, CARD, PLAN = "request.json", "card.json", "given_plan.json"
 """The files of a training's folder that say what was asked for; the last two are what ``csam train`` reads."""
+
+ELSEWHERE = "CSAM-trainings"
+"""Where another computer keeps its trainings: in the folder in which its commands begin, the user's home over ssh."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class TrainingRequest:
     """dataset: its folder. start: folder, zip or name of the model to start from, empty for none.
 
     minutes: the time for all of it, 0 for until it stops improving. card: of the model to be. plan: fields that are not
-    left to the automatic plan.
+    left to the automatic plan. host: the computer that trains and has dataset and start under these paths; empty for
+    this one.
     """
 
     dataset: str
@@ -41,6 +45,7 @@ class TrainingRequest:
     minutes: float = 0.0
     card: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,14 @@ class TrainingState:
 
 
 def train_arguments(request: TrainingRequest, out: Path, check: bool = False) -> list[str]:
-    """What follows ``python -m csam``. check: say the plan and every fault, train nothing."""
+    """What follows ``python -m csam``. check: say the plan and every fault, train nothing.
+
+    On another computer the training has a folder of its own, named as ``out`` is, and needs no file of this one.
+    """
     values = {**request.plan, **({"minutes": request.minutes} if request.minutes else {})}
-    words = ["train", request.dataset, "--out", str(out), "--progress", "json"]
+    place = f"{ELSEWHERE}/{out.name}" if request.host else str(out)
+    words = ["train", request.dataset, "--out", place, "--progress", "json"]
+    words += ["--send-model"] if request.host else []
     words += ["--fine-tune", request.start] if request.start else []
     if check:
         for name, value in values.items():
@@ -67,7 +77,10 @@ def train_arguments(request: TrainingRequest, out: Path, check: bool = False) ->
             flag = f"--{name.replace('_', '-')}"
             words += [flag if value else f"--no-{flag[2:]}"] if isinstance(value, bool) else [flag, *map(str, given)]
         return [*words, "--dry-run"]
-    return [*words, "--plan", str(out / PLAN), "--card", str(out / CARD)]
+    plan, card = str(out / PLAN), str(out / CARD)
+    if request.host:
+        plan, card = json.dumps(values), json.dumps(dict(request.card))
+    return [*words, "--plan", plan, "--card", card]
 
 
 def write_request(out: Path, request: TrainingRequest) -> None:
@@ -92,16 +105,26 @@ def read_request(out: Path) -> TrainingRequest | None:
 
 def state_of(out: Path) -> TrainingState:
     """How far a training is, by its files; they may be behind its last checkpoint by some steps."""
-    rows = read_log(out / "log.csv")
+    rows = read_log(out / LOG)
+    finished = (out / "model" / "model.json").is_file()
+    return TrainingState(int(rows[-1]["step"]) if rows else 0, steps_of(out), tuple(rows), finished)
+
+
+def steps_of(out: Path) -> int:
+    """The steps of the whole training as its folder has them, 0 where it does not say."""
     steps = 0
     for name in ("plan.json", SETTLED):
         try:
             steps = int(read_json(out / name)["steps"])
         except (OSError, ValueError, TypeError, KeyError):
             continue
-    return TrainingState(
-        int(rows[-1]["step"]) if rows else 0, steps, tuple(rows), (out / "model" / "model.json").is_file()
-    )
+    return steps
+
+
+def write_state(out: Path, rows: Sequence[Mapping[str, Any]], steps: int) -> None:
+    """What ``state_of`` reads, of a training on another computer. Raises OSError."""
+    write_log([{name: row[name] for name in ("step", "loss", "validation_dice")} for row in rows], out / LOG)
+    write_text(out / SETTLED, json.dumps({"steps": steps}) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
