@@ -22,8 +22,8 @@ def learner(user, monkeypatch, tmp_path):
     from csam.process.line_process import LineProcess
     from CSAMSegmentLib.logic import learning
 
-    def start(arguments):
-        return LineProcess([sys.executable, str(TRAINER), str(tmp_path), *arguments], dict(os.environ))
+    def start(arguments, take=None):
+        return LineProcess([sys.executable, str(TRAINER), str(tmp_path), *arguments], dict(os.environ), take)
 
     monkeypatch.setattr(learning, "start_process", start)
     slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(tmp_path / "own" / "Models"))
@@ -293,7 +293,7 @@ def own_python(learner, monkeypatch):
     """The trainer is Slicer's own Python, and lacks packages."""
     from CSAMSegmentLib.widgets import learn_view
 
-    monkeypatch.setattr(learn_view, "runs_in_slicer", lambda: True)
+    monkeypatch.setattr(learn_view, "trains_in_slicer", lambda: True)
     makes_the_trainer(learner, "bare")
     return learner
 
@@ -345,10 +345,12 @@ def test_slicers_newer_installer_is_used_where_it_is_there_and_offline_the_way_i
 
 
 def test_another_python_gets_its_packages_from_its_owner(learner, monkeypatch):
+    from CSAMSegmentLib.logic.training_launcher import TrainingLaunch
     from CSAMSegmentLib.widgets import learn_view
 
     makes_the_trainer(learner, "bare")
-    monkeypatch.setattr(learn_view, "training_command", lambda: (["/opt/python", "-m", "csam"], {}))
+    launch = TrainingLaunch(["/opt/python", "-m", "csam"], {})
+    monkeypatch.setattr(learn_view, "find_training", lambda: launch)
     learner.panel.learn.ui.learnStartButton.click()
     learner.until(lambda: learner.host.dialogs.shown, "the error", 60)
     assert "/opt/python -m pip install monai scikit-learn" in learner.is_told()

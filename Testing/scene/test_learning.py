@@ -2,7 +2,7 @@
 
 import pytest
 
-from csam.errors import InputError, WorkerError
+from csam.errors import InputError
 from csam.training.training_request import TrainingRequest
 from CSAMSegmentLib.logic import learn_texts, learning
 from CSAMSegmentLib.logic.learning import Learning, State
@@ -13,8 +13,8 @@ class Process:
 
     process_id, running = 1, True
 
-    def __init__(self, arguments):
-        self.arguments, self.events, self.orders = arguments, [], []
+    def __init__(self, arguments, take=None):
+        self.arguments, self.take, self.events, self.orders = arguments, take, [], []
 
     def poll(self):
         told, self.events = self.events, []
@@ -96,20 +96,6 @@ def test_rows_of_a_training_that_goes_on_replace_those_beyond_its_checkpoint(mad
     for step in (20, 40, 20):
         tell(made, {"event": "row", "step": step, "loss": 1.0, "validation_dice": ""})
     assert made.rows == [{"step": 20, "loss": 1.0, "validation_dice": None}]
-
-
-@pytest.mark.parametrize("command", ["ssh gpu python -m csam worker", "python worker.py"])
-def test_a_worker_that_cannot_train_here_is_refused_in_words(monkeypatch, command):
-    launch = learning.find_worker.__globals__["Launch"](command.split(), {}, "a test")
-    monkeypatch.setattr(learning, "find_worker", lambda: launch)
-    with pytest.raises(WorkerError, match="must run on this computer"):
-        learning.training_command()
-
-
-def test_the_command_of_a_training_is_that_of_the_worker(monkeypatch):
-    launch = learning.find_worker.__globals__["Launch"](["py", "-m", "csam", "worker"], {"A": "1"}, "a test")
-    monkeypatch.setattr(learning, "find_worker", lambda: launch)
-    assert learning.training_command() == (["py", "-m", "csam"], {"A": "1"})
 
 
 def test_a_plan_is_told_in_a_few_words_with_its_reasons():

@@ -66,8 +66,8 @@ BUSY = (State.CHECKING, State.TRAINING, State.PAUSING, State.ENDING)
 class Learning:
     """One training at a time. Nothing here waits; ``poll`` brings it on and says whether anything has changed.
 
-    make: starts a process with arguments for ``python -m csam``, and what takes its events first (see LineProcess); None
-    for ``start_process``. host: says on which computer it would run.
+    make: starts a process with arguments for ``python -m csam``, and with what takes its events first (LineProcess);
+    None for ``start_process``. host: says on which computer it would run.
 
     state, request, folder (of the training). plan: of the last check, the fields of the event "plan". faults: every one
     of the last check. missing: packages that have to be installed first. rows: of the log. stage, fraction and
@@ -98,16 +98,16 @@ class Learning:
 
     @property
     def host(self) -> str:
-        """The computer of the training that is at work or could be gone on with, else of the next; empty for this one."""
+        """The computer of the training at hand, or else of the next one; empty for this one."""
         ours = self.request is not None and self.folder is not None and self.state is not State.DONE
         return self.request.host if ours else self._host()
 
     @property
     def saved(self) -> bool:
         """Whether the training has saved something; of one on another computer, whether it has told a row."""
-        return self.folder is not None and (
-            (self.folder / CHECKPOINT).exists() or bool(self.request.host and self.rows)
-        )
+        if self.folder is None:
+            return False
+        return bool(self.rows) if self.request.host else (self.folder / CHECKPOINT).exists()
 
     # What is asked for --------------------------------------------------------------------------------------------
 
@@ -137,8 +137,8 @@ class Learning:
         if request.host != self._host():
             was, now = (host or "this computer" for host in (request.host, self._host()))
             raise InputError(
-                f"This training was begun on {was}, and the training command now runs on {now}. Set the command to {was} "
-                "again (Advanced) to go on, or discard the training."
+                f"This training was begun on {was}, and the training command now runs on {now}. Set the command "
+                f"(Advanced) to {was} again to go on, or discard the training."
             )
         self._forget()
         self.request, self.folder = request, folder

@@ -1,0 +1,82 @@
+"""Which command trains and where: the worker's or one of its own, here or behind ssh."""
+
+import subprocess
+import sys
+
+import pytest
+import slicer
+
+from csam.errors import WorkerError
+from CSAMSegmentLib.logic import package_install, training_launcher
+from CSAMSegmentLib.logic.training_launcher import TrainingLaunch, find_training, split_host, training_host
+
+
+@pytest.fixture
+def setting(monkeypatch):
+    """Sets the module settings by name."""
+    settings = {}
+    monkeypatch.delattr(slicer, "app", raising=False)
+    monkeypatch.setattr(training_launcher, "read_setting", lambda name, default="": settings.get(name, default))
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "host"),
+    [
+        ("/opt/bin/python -m csam worker", ["/opt/bin/python", "-m", "csam"], ""),
+        ("torchrun --nproc-per-node 2 -m csam", ["torchrun", "--nproc-per-node", "2", "-m", "csam"], ""),
+        ("ssh gpu python -m csam worker", ["ssh", "gpu", "python -m csam"], "gpu"),
+        ("ssh -p 22 -i key me@gpu python -m csam", ["ssh", "-p", "22", "-i", "key", "me@gpu", "python -m csam"],
+         "me@gpu"),
+        ("ssh -vp 22 -C -oBatchMode=yes gpu csam worker", ["ssh", "-vp", "22", "-C", "-oBatchMode=yes", "gpu", "csam"],
+         "gpu"),
+        ("ssh -p22 -- gpu csam", ["ssh", "-p22", "--", "gpu", "csam"], "gpu"),
+        ("plink.exe -batch -P 22 gpu python -m csam worker",
+         ["plink.exe", "-batch", "-P", "22", "gpu", "python -m csam"], "gpu"),
+    ],
+)  # fmt: skip
+def test_the_word_worker_goes_and_the_computer_is_found_behind_the_options(text, command, host):
+    assert split_host(text.split()) == (command, host)
+
+
+def test_words_for_a_remote_shell_stay_as_the_user_wrote_them():
+    command, host = split_host(["ssh", "gpu", "cd ~/csam && . venv/bin/activate && python -m csam worker"])
+    assert (command[-1], host) == ("cd ~/csam && . venv/bin/activate && python -m csam", "gpu")
+
+
+@pytest.mark.parametrize("text", ["python worker.py", "ssh gpu python worker.py", "ssh -p 22", "ssh gpu"])
+def test_a_command_that_cannot_train_is_refused_in_words(text):
+    with pytest.raises(WorkerError, match=r"cannot train|names no computer"):
+        split_host(text.split())
+
+
+def test_what_is_ours_reaches_the_program_there_as_it_was(tmp_path):
+    """Spaces, quotes, JSON and a dollar sign, through a shell."""
+    words = ["train", "/data/Ann's hearts $HOME", '{"title": "a \\"b\\" `c`"}', ""]
+    there = f"{sys.executable} -c 'import sys; print(sys.argv[1:])'"
+    line = TrainingLaunch(["ssh", "gpu", there], {}, "gpu").line(words)
+    said = subprocess.run(["sh", "-c", " ".join(line[2:])], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == str(words)
+
+
+def test_the_training_command_is_preferred_to_the_workers(setting, monkeypatch):
+    monkeypatch.setenv("CSAM_WORKER_COMMAND", sys.executable)
+    launch = find_training()
+    assert (launch.command, launch.host) == ([sys.executable, "-m", "csam"], "")
+    assert launch.line(["a b"]) == [sys.executable, "-m", "csam", "a b"]
+    setting["CSAMSegment/TrainingCommand"] = "ssh gpu torchrun --nproc-per-node 4 -m csam"
+    assert training_host() == "gpu"
+    assert not training_launcher.trains_in_slicer()
+
+
+def test_where_a_worker_cannot_train_no_computer_is_named(setting, monkeypatch):
+    monkeypatch.setenv("CSAM_WORKER_COMMAND", "ssh gpu ./start-the-worker")
+    assert training_host() == ""
+    with pytest.raises(WorkerError, match='has to end with "-m csam"'):
+        find_training()
+
+
+def test_missing_packages_are_named_with_the_computer_that_lacks_them():
+    said = package_install.elsewhere(["monai"], TrainingLaunch(["ssh", "gpu", "python -m csam"], {}, "gpu"))
+    assert "(gpu)" in said
+    assert said.endswith("pip install monai")
