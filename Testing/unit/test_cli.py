@@ -703,6 +703,33 @@ def test_phantoms_are_not_put_among_other_cases(place, monkeypatch, capsys, tmp_
         assert run(place, monkeypatch, "phantom", str(tmp_path / "made"), "--count", "1") == 0
 
 
+def test_of_several_processes_the_first_alone_tells_a_dry_run_and_each_has_a_stack_of_a_step(
+    place, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(place)
+    command = ["train", "data", "--out", str(tmp_path / "out"), "--plan", '{"steps": 7}', "--dry-run"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "steps: 7" in said
+    assert "batch: 2" in said
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "plan.json").write_text('{"batch": 6}')  # begun with other processes
+    main(command)
+    assert "batch: 6" in capsys.readouterr().out
+    monkeypatch.setenv("RANK", "1")
+    assert main(command) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_model_is_sent_with_events_alone_and_json_on_the_command_line_has_to_be_whole(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    assert main(["train", "data", "--out", "out", "--send-model"]) == 2
+    assert "goes with --progress json" in capsys.readouterr().err
+    assert main(["train", "data", "--out", "out", "--plan", '{"steps": ']) == 2
+    assert "cannot be read as JSON" in capsys.readouterr().err
+
+
 def test_a_dry_run_finds_what_would_stop_the_training_and_names_both_sides(place, monkeypatch, capsys, tmp_path):
     dry = ("train", "data", "--out", str(tmp_path / "out"), "--dry-run")
     assert run(place, monkeypatch, *dry) == 0

@@ -16,9 +16,13 @@ from unit import small
 
 from csam.cli import main
 from csam.errors import InputError
+from csam.model import Model
+from csam.process.line_process import LineProcess
+from csam.process.sent_model import Receiver
 from csam.training.distributed import Group
 
 CSAM = Path(__file__).parents[2] / "CSAMSegment"
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "csam")
 PLAN = {
     "base_channels": 4, "num_levels": 2, "num_slices": 5, "in_plane_spacing": 2.0, "field_of_view": [16, 16],
     "steps": 70, "ema": 0.9, "validation_patients": 1, "precision": "float32", "checkpoint_every": 7,
@@ -46,8 +50,7 @@ def start(place, out, *options, launcher=("-m", "csam")) -> subprocess.Popen:
 
 
 def start_two(place, out, *options) -> subprocess.Popen:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "csam")
-    return start(place, out, *options, launcher=launcher)
+    return start(place, out, *options, launcher=TWO)
 
 
 def ended(process: subprocess.Popen) -> str:
@@ -152,6 +155,28 @@ def test_two_processes_train_like_one_with_the_same_batch(place, tmp_path):
         assert first == pytest.approx(first_of_two, abs=2e-3)
         assert deepest == pytest.approx(deepest_of_two, abs=0.1)
     assert (tmp_path / "two" / "model" / "model.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_tell_of_themselves_once_and_take_an_order_between_them(place, tmp_path):
+    """Without a batch, each has a stack; the end comes by an order, and the model over standard output."""
+    out = tmp_path / "out"
+    options = ("--steps", "100000", "--card", '{"name": "two"}', "--progress", "json", "--send-model")
+    command = [sys.executable, *TWO, *arguments(place, out, *options)]
+    process, told = LineProcess(command, os.environ | {"PYTHONPATH": str(CSAM)}, Receiver(tmp_path, "two")), []
+    give_up = time.monotonic() + 600
+    while process.running and time.monotonic() < give_up:
+        news = process.poll()
+        told += news
+        if any(event["event"] == "row" for event in news):
+            process.order("keep")
+        time.sleep(0.01)
+    kinds = [event["event"] for event in told]
+    assert [kinds.count(kind) for kind in ("packages", "done", "ended", "error")] == [1, 1, 1, 0], told[-2:]
+    steps = [event["step"] for event in told if event["event"] == "row"]
+    assert steps == sorted(set(steps))
+    assert json.loads((out / "plan.json").read_text())["batch"] == 2
+    assert Model.load(tmp_path / "model") == Model.load(out)
 
 
 @pytest.mark.slow

@@ -97,6 +97,16 @@ def test_where_nobody_reads_any_more_that_is_a_stop(pipe, monkeypatch):
     os.close(pipe)
 
 
+def test_of_several_processes_the_first_alone_tells_and_takes_orders(pipe, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with training_lines.lines() as lines:
+        lines.log("a word")
+    assert not lines.speaks
+    assert capsys.readouterr().out == ""
+    os.close(pipe)
+    assert not lines.orders.stop()  # the end of the input is the first process's to see
+
+
 def test_events_and_other_words_of_a_process_are_told_apart_and_its_end_comes_last():
     events = everything(python('print(\'a warning\'); print(\'{"event": "row", "step": 1}\'); raise SystemExit(3)'))
     assert events[0] == {"event": "row", "step": 1}
