@@ -1,6 +1,7 @@
 """``csam train --progress json`` without torch, for tests of the panel: same files, events and orders, made figures.
 
-Its first argument is a folder; the file "trainer" in it says how it behaves:
+With --send-model it keeps its files in the folder "there", as if on another computer. Its first argument is a folder; the
+file "trainer" in it says how it behaves:
 
 quick    20 steps at once (also when there is no such file)
 slow     a step every 50 ms, 2000 of them
@@ -17,9 +18,11 @@ import time
 from pathlib import Path
 
 from csam.cli import training_lines
+from csam.cli.files import json_object
 from csam.errors import Cancelled, InputError
 from csam.image.intensity import Intensity
 from csam.model import Channel, Label, Model, TrainedOn, Weights
+from csam.process import sent_model
 from csam.result import Progress
 
 FAULTS = "DATA cannot be used as it is:\n  p1: its labels hold the values [7]\n  p2: p2_0000.nii.gz is missing"
@@ -43,9 +46,13 @@ def main(folder: Path, arguments: list[str]) -> int:
                 names = {"training": ["p1", "p2"], "validation": ["p3"]}
                 told.tell("plan", decisions=decisions, notes=["no scan shows myocardium"], anew=[], **names)
                 return 0
-            out = Path(arguments[arguments.index("--out") + 1])
-            train(told, out, 2000 if mode == "slow" else 20, 0.05 if mode == "slow" else 0.0)
-            told.tell("done", model=str(out / "model"))
+            sending = "--send-model" in arguments
+            out = folder / "there" if sending else Path(arguments[arguments.index("--out") + 1])
+            out.mkdir(exist_ok=True)
+            if (out / "checkpoint.pt").exists():
+                told.tell("resumes")
+            train(told, out, arguments, 2000 if mode == "slow" else 20, 0.05 if mode == "slow" else 0.0)
+            end(told, out / "model", sending)
     except Cancelled:
         return 130
     except InputError:
@@ -53,7 +60,17 @@ def main(folder: Path, arguments: list[str]) -> int:
     return 0
 
 
-def train(told, out: Path, steps: int, seconds: float) -> None:
+def end(told, model: Path, sending: bool) -> None:
+    sent = {}
+    if sending:
+        archive = sent_model.archive_of(model)
+        for piece in sent_model.pieces(archive):
+            told.tell("model", **piece)
+        sent["sha256"] = sent_model.fingerprint(archive)
+    told.tell("done", model=str(model), **sent)
+
+
+def train(told, out: Path, arguments: list[str], steps: int, seconds: float) -> None:
     checkpoint, rows = out / "checkpoint.pt", []
     if checkpoint.exists():
         rows = json.loads(checkpoint.read_text())
@@ -70,7 +87,7 @@ def train(told, out: Path, steps: int, seconds: float) -> None:
         told.progress(Progress(step / steps, "training, loss 1", (steps - step) * 0.05))
         if step % EVERY == 0:
             rows.append({"step": step, "loss": 1 / step, "validation_dice": 1 - 1 / step if step % 10 == 0 else ""})
-            told.recorded(rows[-1])
+            told.recorded({**rows[-1], "steps": steps})
             with open(out / "log.csv", "w", newline="") as file:
                 writer = csv.DictWriter(file, rows[0])
                 writer.writeheader()
@@ -79,7 +96,7 @@ def train(told, out: Path, steps: int, seconds: float) -> None:
             part.write_text(json.dumps(rows))
             part.replace(checkpoint)
     told.progress(Progress(1.0, "calibrating", None))
-    model_of(json.loads((out / "card.json").read_text())).save(out / "model")
+    model_of(json_object(arguments[arguments.index("--card") + 1])).save(out / "model")
 
 
 def model_of(card: dict) -> Model:

@@ -354,3 +354,61 @@ def test_another_python_gets_its_packages_from_its_owner(learner, monkeypatch):
     learner.panel.learn.ui.learnStartButton.click()
     learner.until(lambda: learner.host.dialogs.shown, "the error", 60)
     assert "/opt/python -m pip install monai scikit-learn" in learner.is_told()
+
+
+def commands(user, field: str, text: str) -> None:
+    """Enters a command under Advanced."""
+    line = getattr(user.ui, field)
+    line.text = text
+    line.editingFinished.emit()
+    user.looks()
+
+
+def test_the_panel_says_where_a_model_learns(learner):
+    ui = learner.panel.learn.ui
+    assert not ui.whereLabel.isVisible()
+    commands(learner, "trainingCommandLineEdit", " ssh me@gpu-host torchrun --nproc-per-node 4 -m csam ")
+    assert ui.whereLabel.text == "Learns on me@gpu-host. The data set must be there, under the same path."
+    assert ui.whereLabel.isVisible()
+    assert slicer.app.userSettings().value("CSAMSegment/TrainingCommand").startswith("ssh me@gpu-host")
+    learner.sees("learn-elsewhere")
+    commands(learner, "trainingCommandLineEdit", "")
+    assert not ui.whereLabel.isVisible()
+
+
+def test_a_training_elsewhere_is_offered_only_for_that_computer_and_its_model_comes_back(learner, monkeypatch):
+    """The trainer here plays the one there: its model comes in events."""
+    ui, learn = learner.panel.learn.ui, learner.panel.learn
+    commands(learner, "trainingCommandLineEdit", "ssh gpu-host python -m csam")
+    starts(learner)
+    assert "--send-model" in calls(learner)[-1]
+    until_rows(learner, 1)
+    ui.learnPauseButton.click()
+    until_state(learner, State.PAUSED)
+    assert ui.whereLabel.text.startswith("Learns on gpu-host.")
+    step = learn.learning.rows[-1]["step"]
+    assert f"step {step} of 2000" in ui.learnStageLabel.text
+    commands(learner, "trainingCommandLineEdit", "")
+    assert ui.whereLabel.text.startswith("Learns on gpu-host.")
+    ui.learnStartButton.click()
+    assert "begun on gpu-host, and the training command now runs on this computer" in learner.is_told()
+    commands(learner, "trainingCommandLineEdit", "ssh gpu-host python -m csam")
+    makes_the_trainer(learner, "quick")
+    ui.learnStartButton.click()
+    until_state(learner, State.DONE)
+    assert learn.learning.resumed
+    assert learner.parameters.model == "hearts"
+    assert (learn.learning.folder / "model" / "MODEL_CARD.md").is_file()
+
+
+def test_to_discard_a_training_elsewhere_is_to_leave_its_checkpoints_there(learner):
+    ui = learner.panel.learn.ui
+    commands(learner, "trainingCommandLineEdit", "ssh gpu-host python -m csam")
+    starts(learner)
+    until_rows(learner, 1)
+    ui.learnPauseButton.click()
+    until_state(learner, State.PAUSED)
+    learner.host.dialogs.answer(qt.QMessageBox.Ok)
+    ui.learnDiscardButton.click()
+    assert "Its checkpoints stay on gpu-host, in the folder CSAM-trainings." in learner.is_told()
+    assert learner.panel.learn.learning.state is State.NONE
