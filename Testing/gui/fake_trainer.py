@@ -1,6 +1,6 @@
 """``csam train --progress json`` without torch, for tests of the panel: same files, events and orders, made figures.
 
-With --send-model it keeps its files in the folder "there", as if on another computer. Its first argument is a folder; the
+With --send-model its files are in the folder "there", as if on another computer. Its first argument is a folder; the
 file "trainer" in it says how it behaves:
 
 quick    20 steps at once (also when there is no such file)

@@ -28,6 +28,7 @@ def learner(user, monkeypatch, tmp_path):
     monkeypatch.setattr(learning, "start_process", start)
     slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(tmp_path / "own" / "Models"))
     slicer.app.userSettings().remove("CSAMSegment/TrainingFolder")
+    slicer.app.userSettings().remove("CSAMSegment/TrainingCommand")
     (tmp_path / "hearts").mkdir()
     user.loads()
     user.opens()

@@ -711,12 +711,12 @@ def test_of_several_processes_the_first_alone_tells_a_dry_run_and_each_has_a_sta
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "steps: 7" in said
-    assert "batch: 2" in said
+    assert "steps = 7" in said
+    assert "batch = 2" in said
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "plan.json").write_text('{"batch": 6}')  # begun with other processes
     main(command)
-    assert "batch: 6" in capsys.readouterr().out
+    assert "batch = 6" in capsys.readouterr().out
     monkeypatch.setenv("RANK", "1")
     assert main(command) == 0
     assert capsys.readouterr().out == ""
