@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,9 +69,13 @@ def missing_packages(modules: Sequence[str] = ()) -> list[str]:
     return [packages[module] for module in modules or packages if importlib.util.find_spec(module) is None]
 
 
-def check_there(*paths: str | None) -> None:
-    """Raises InputError for what a program on another computer names and this one does not have."""
-    missing = [path for path in paths if path and os.path.isabs(path) and not os.path.exists(path)]
+def check_there(dataset: str, model: str | None) -> None:
+    """Raises InputError for what a program on another computer names and this one does not have.
+
+    A model of a mere name, without a folder, is one that ships.
+    """
+    named = [dataset, *([model] if model and re.search(r"[/\\]", model) else [])]
+    missing = [path for path in named if not os.path.exists(path)]
     if missing:
         raise InputError(
             "\n".join(f"{path} is not on {platform.node()}. Copy it there, under the same path." for path in missing)
