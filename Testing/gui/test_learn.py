@@ -369,7 +369,7 @@ def test_the_panel_says_where_a_model_learns(learner):
     ui = learner.panel.learn.ui
     assert not ui.whereLabel.isVisible()
     commands(learner, "trainingCommandLineEdit", " ssh me@gpu-host torchrun --nproc-per-node 4 -m csam ")
-    assert ui.whereLabel.text == "Learns on me@gpu-host. The data set must be there, under the same path."
+    assert ui.whereLabel.text == "Models learn on me@gpu-host. The data set must be there, under the same path."
     assert ui.whereLabel.isVisible()
     assert slicer.app.userSettings().value("CSAMSegment/TrainingCommand").startswith("ssh me@gpu-host")
     learner.sees("learn-elsewhere")
@@ -386,11 +386,11 @@ def test_a_training_elsewhere_is_offered_only_for_that_computer_and_its_model_co
     until_rows(learner, 1)
     ui.learnPauseButton.click()
     until_state(learner, State.PAUSED)
-    assert ui.whereLabel.text.startswith("Learns on gpu-host.")
+    assert ui.whereLabel.text.startswith("Models learn on gpu-host.")
     step = learn.learning.rows[-1]["step"]
     assert f"step {step} of 2000" in ui.learnStageLabel.text
     commands(learner, "trainingCommandLineEdit", "")
-    assert ui.whereLabel.text.startswith("Learns on gpu-host.")
+    assert ui.whereLabel.text.startswith("Models learn on gpu-host.")
     ui.learnStartButton.click()
     assert "begun on gpu-host, and the training command now runs on this computer" in learner.is_told()
     commands(learner, "trainingCommandLineEdit", "ssh gpu-host python -m csam")

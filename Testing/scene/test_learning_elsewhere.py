@@ -160,5 +160,5 @@ def test_a_model_that_does_not_arrive_leaves_a_training_that_can_be_gone_on_with
     made._process.poll = lambda: [told, {"event": "ended", "code": 0, "said": "It ended.", "log": ""}]
     made.poll()
     assert made.state is State.FAILED
-    assert "Go on to have it sent again" in made.error
+    assert "Resume it to have the model sent again" in made.error
     assert not (folder / "model").exists()

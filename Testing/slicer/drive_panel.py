@@ -412,6 +412,7 @@ class Driver:
             "base_channels": 4, "num_levels": 2, "steps": 2000, "checkpoint_every": 5, "validate_every": 40,
         }  # fmt: skip
         ui.timeSelector.currentIndex = ui.timeSelector.count - 1
+        self.learn_elsewhere(learn)
         ui.learnCheckButton.click()
         self.until(lambda: not training.busy, "the check of the data set", 300)
         if training.missing:
@@ -436,6 +437,16 @@ class Driver:
         training.discard()
         self.panel.parameters.model = chosen
         self.settle()
+
+    def learn_elsewhere(self, learn) -> None:
+        """A command of ssh is entered and taken back; the panel says where a model would learn."""
+        line = self.ui.trainingCommandLineEdit
+        for command in ("ssh gpu-host torchrun --nproc-per-node 4 -m csam", ""):
+            line.setText(command)
+            learn._worker._onTrainingCommand()
+            learn.show()
+            assert ("gpu-host" in learn.ui.whereLabel.text) == bool(command), learn.ui.whereLabel.text
+            self.step("where models learn: " + (learn.ui.whereLabel.text or "here"))
 
     def keep_phantoms(self, learn) -> None:
         """Three phantoms as cases, through the panel; the last one with drawn slices alone."""

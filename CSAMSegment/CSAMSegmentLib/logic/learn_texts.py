@@ -66,10 +66,10 @@ def progress(stage: str, seconds_left: float | None, rows: Sequence[Mapping[str,
 
 
 def where(host: str) -> str:
-    """That another computer trains, and what it needs; empty where this one does."""
+    """On which other computer the model learns, and what is needed there; empty for this one."""
     if not host:
         return ""
-    return _("Learns on {host}. The data set must be there, under the same path.").format(host=host)
+    return _("Models learn on {host}. The data set must be there, under the same path.").format(host=host)
 
 
 def discard(host: str) -> str:

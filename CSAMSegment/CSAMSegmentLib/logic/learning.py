@@ -133,12 +133,12 @@ class Learning:
         self._refuse_while_busy()
         request = read_request(folder)
         if request is None:
-            raise InputError(f"{folder} holds no training that could be gone on with.")
+            raise InputError(f"{folder} holds no training that can be resumed.")
         if request.host != self._host():
             was, now = (host or "this computer" for host in (request.host, self._host()))
             raise InputError(
                 f"This training was begun on {was}, and the training command now runs on {now}. Set the command "
-                f"(Advanced) to {was} again to go on, or discard the training."
+                f"(Advanced) to {was} again to resume it, or discard it."
             )
         self._forget()
         self.request, self.folder = request, folder

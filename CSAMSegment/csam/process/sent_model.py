@@ -81,7 +81,7 @@ class Receiver:
             if event["event"] == "done":
                 return {**event, "model": str(self._place(str(event.get("sha256"))))}
         except (ModelError, OSError) as error:
-            text = f"The training has ended, but its model was not received. Go on to have it sent again. {error}"
+            text = f"The training has ended, but its model was not received: {error} Resume it to have the model sent again."
             return {"event": "error", "text": text}
         return event
 
