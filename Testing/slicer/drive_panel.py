@@ -441,11 +441,12 @@ class Driver:
     def learn_elsewhere(self, learn) -> None:
         """A command of ssh is entered and taken back; the panel says where a model would learn."""
         line = self.ui.trainingCommandLineEdit
-        for command in ("ssh gpu-host torchrun --nproc-per-node 4 -m csam", ""):
+        before = line.text
+        for command, host in (("ssh gpu-host torchrun --nproc-per-node 4 -m csam", "gpu-host"), (before, "")):
             line.setText(command)
-            learn._worker._onTrainingCommand()
+            self.panel.worker._onTrainingCommand()
             learn.show()
-            assert ("gpu-host" in learn.ui.whereLabel.text) == bool(command), learn.ui.whereLabel.text
+            assert host in learn.ui.whereLabel.text, learn.ui.whereLabel.text
             self.step("where models learn: " + (learn.ui.whereLabel.text or "here"))
 
     def keep_phantoms(self, learn) -> None:

@@ -81,8 +81,8 @@ class Receiver:
             if event["event"] == "done":
                 return {**event, "model": str(self._place(str(event.get("sha256"))))}
         except (ModelError, OSError) as error:
-            text = f"The training has ended, but its model was not received: {error} Resume it to have the model sent again."
-            return {"event": "error", "text": text}
+            text = f"The training has ended, but its model was not received: {error}"
+            return {"event": "error", "text": f"{text} Resume it to have the model sent again."}
         return event
 
     def _add(self, event: Mapping[str, Any]) -> None:
