@@ -30,7 +30,7 @@ class Process:
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "trainings_folder", lambda: tmp_path / "Trainings")
-    return Learning(Process)
+    return Learning(Process, host=lambda: "")
 
 
 def tell(made, *events):
@@ -86,7 +86,7 @@ def test_a_program_that_goes_lets_the_training_save_itself(made):
     made.leave()
     assert process.orders == ["left"]
     assert made.state is State.PAUSED
-    another = Learning(Process)
+    another = Learning(Process, host=lambda: "")
     assert another.find()
     assert (another.state, another.folder, another.request.dataset) == (State.PAUSED, made.folder, "/data/hearts")
 
