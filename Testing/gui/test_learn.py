@@ -245,6 +245,10 @@ def test_a_segmentation_made_by_hand_is_kept_listed_opened_replaced_and_removed(
     again = slicer.util.arrayFromSegmentBinaryLabelmap(opened, identifier, volume)
     np.testing.assert_array_equal(again, mask)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), slicer.util.arrayFromVolume(learner.volume))
+    assert not ui.casesTable.item(0, 0).icon().isNull()
+    assert ui.knownSlicesSelector.currentIndex == 1  # else what is unknown would be background
+    assert not ui.addCaseCollapsibleButton.collapsed
+    ui.casesCollapsibleButton.collapsed = False
     learner.sees("learn-cases")
 
     learner.volume = volume
@@ -273,6 +277,33 @@ def test_a_structure_that_was_not_labelled_in_a_case_is_no_background_there(lear
     data = read_dataset(learner.folder / "hearts")
     assert data.labels == ("right ventricle", "left ventricle")
     assert [case.unlabelled for case in data.cases] == [(), (2,)]
+
+
+def test_labels_that_were_typed_stay_when_the_module_or_the_part_is_left_and_opened_again(learner):
+    node, _mask = draws(learner)
+    node.GetSegmentation().AddEmptySegment("", "left ventricle")
+    learn, ui = learner.panel.learn, learner.panel.learn.ui
+    ui.addCaseCollapsibleButton.collapsed = False
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    ui.segmentLabelsTable.item(0, 1).setText("RV")
+    ui.segmentLabelsTable.item(1, 0).setCheckState(qt.Qt.Unchecked)
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    for leave in (
+        lambda: setattr(ui.addCaseCollapsibleButton, "collapsed", True),
+        lambda: setattr(ui.learnCollapsibleButton, "collapsed", True),
+        learner.panel.exit,
+    ):
+        leave()
+        ui.learnCollapsibleButton.collapsed = ui.addCaseCollapsibleButton.collapsed = False
+        learner.panel.enter()
+        settles(learner)
+        assert learn.maker.labels() == {first: "RV"}
+    other, _mask = draws(learner, name="RV")
+    ui.caseSegmentationSelector.setCurrentNode(other)
+    assert [*learn.maker.labels().values()] == ["RV"]
+    node.GetSegmentation().GetSegment(first).SetName("right")
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    assert [*learn.maker.labels().values()] == ["right", "left ventricle"]  # begun anew
 
 
 def test_a_segment_with_a_name_that_the_data_set_does_not_know_is_told(learner):
