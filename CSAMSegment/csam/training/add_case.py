@@ -63,6 +63,11 @@ class Collection:
     values: tuple[int, ...]
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its structures, from value 1 on."""
+        return labels_of(self.info)[0]
+
+    @property
     def cases(self) -> list[str]:
         """The names of the cases."""
         paths = (self.folder / "labelsTr").glob(f"[!.]*{self.ending}")
