@@ -383,3 +383,82 @@ def test_another_python_gets_its_packages_from_its_owner(learner, monkeypatch):
     learner.panel.learn.ui.learnStartButton.click()
     learner.until(lambda: learner.host.dialogs.shown, "the error", 60)
     assert "/opt/python -m pip install monai scikit-learn" in learner.is_told()
+
+
+def writes_pairs(folder, count: int = 2) -> None:
+    """Images with labels of the values 1 and 2, and one image without."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    folder.mkdir()
+    for number in range(count + 1):
+        values = np.random.default_rng(number).integers(0, 900, (6, 20, 18)).astype(np.int16)
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing((2.0, 2.0, 8.0))
+        sitk.WriteImage(image, str(folder / f"p{number}.nii.gz"))
+        if number < count:
+            labels = sitk.Cast(image > 500, sitk.sitkUInt8) + sitk.Cast(image > 800, sitk.sitkUInt8)
+            sitk.WriteImage(labels, str(folder / f"p{number}_seg.nii.gz"))
+
+
+def imports(user, folder, *answers) -> None:
+    user.host.dialogs.answer(str(folder), *answers)
+    user.panel.learn.ui.importCasesButton.click()
+    settles(user)
+
+
+def typed(text: str):
+    def answer(dialog):
+        dialog.setTextValue(text)
+        return 1
+
+    return answer
+
+
+def test_a_folder_of_images_with_labels_is_imported_with_every_fault_named(learner):
+    from csam.training.dataset import read_dataset
+
+    ui, scans = learner.panel.learn.ui, learner.folder / "pairs"
+    writes_pairs(scans)
+    assert not ui.importLabel.isVisible()
+    imports(learner, scans, typed("ventricle"))
+    assert "2 names were expected" in learner.host.dialogs.take()[-1].text
+    imports(learner, scans, typed("ventricle, atrium"))
+    learner.host.dialogs.take()
+    assert ui.importLabel.text == "2 cases added, 0 there already, 1 not added."
+    [fault] = [ui.importFaultsList.item(row).text() for row in range(ui.importFaultsList.count)]
+    assert fault.startswith("p2: p2.nii.gz has no labels")
+    data = read_dataset(learner.folder / "hearts")
+    assert (data.labels, data.patients) == (("ventricle", "atrium"), ["p0", "p1"])
+    assert [ui.casesTable.item(row, 0).text() for row in range(ui.casesTable.rowCount)] == ["p0", "p1"]
+    assert ui.importCasesButton.text == "Import folder…"
+    ui.casesCollapsibleButton.collapsed = False
+    learner.sees("learn-import")
+    imports(learner, scans)
+    learner.host.dialogs.take()
+    assert ui.importLabel.text == "0 cases added, 2 there already, 1 not added."
+    assert ui.importFaultsList.count == 1
+    imports(learner, learner.folder / "none")
+    learner.host.dialogs.take()
+    assert "There is no folder" in ui.importLabel.text
+    assert not ui.importFaultsList.isVisible()
+
+
+def test_an_import_that_is_stopped_goes_on_another_time(learner):
+    from csam.training.dataset import read_dataset
+
+    ui, scans = learner.panel.learn.ui, learner.folder / "pairs"
+    writes_pairs(scans, 40)
+    learner.host.dialogs.answer(str(scans), typed("a, b"))
+    ui.importCasesButton.click()
+    learner.until(lambda: "1 added" in ui.importLabel.text or "2 added" in ui.importLabel.text, "the first case", 60)
+    assert ui.importCasesButton.text == "Stop"
+    ui.importCasesButton.click()
+    settles(learner)
+    learner.host.dialogs.take()
+    before = len(read_dataset(learner.folder / "hearts").cases)
+    assert 0 < before < 40
+    imports(learner, scans)
+    learner.host.dialogs.take()
+    assert ui.importLabel.text == f"{40 - before} cases added, {before} there already, 1 not added."
+    assert len(read_dataset(learner.folder / "hearts").cases) == 40
