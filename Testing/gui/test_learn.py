@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import sys
 import types
 from pathlib import Path
@@ -425,7 +426,7 @@ def test_a_folder_of_images_with_labels_is_imported_with_every_fault_named(learn
     assert "2 names were expected" in learner.host.dialogs.take()[-1].text
     imports(learner, scans, typed("ventricle, atrium"))
     learner.host.dialogs.take()
-    assert ui.importLabel.text == "2 cases added, 0 there already, 1 not added."
+    assert ui.importLabel.text == "Added: 2; there already: 0; not added: 1."
     [fault] = [ui.importFaultsList.item(row).text() for row in range(ui.importFaultsList.count)]
     assert fault.startswith("p2: p2.nii.gz has no labels")
     data = read_dataset(learner.folder / "hearts")
@@ -436,7 +437,7 @@ def test_a_folder_of_images_with_labels_is_imported_with_every_fault_named(learn
     learner.sees("learn-import")
     imports(learner, scans)
     learner.host.dialogs.take()
-    assert ui.importLabel.text == "0 cases added, 2 there already, 1 not added."
+    assert ui.importLabel.text == "Added: 0; there already: 2; not added: 1."
     assert ui.importFaultsList.count == 1
     imports(learner, learner.folder / "none")
     learner.host.dialogs.take()
@@ -451,7 +452,7 @@ def test_an_import_that_is_stopped_goes_on_another_time(learner):
     writes_pairs(scans, 40)
     learner.host.dialogs.answer(str(scans), typed("a, b"))
     ui.importCasesButton.click()
-    learner.until(lambda: "1 added" in ui.importLabel.text or "2 added" in ui.importLabel.text, "the first case", 60)
+    learner.until(lambda: re.search("Added: [1-9]", ui.importLabel.text), "the first case", 60)
     assert ui.importCasesButton.text == "Stop"
     ui.importCasesButton.click()
     settles(learner)
@@ -460,5 +461,5 @@ def test_an_import_that_is_stopped_goes_on_another_time(learner):
     assert 0 < before < 40
     imports(learner, scans)
     learner.host.dialogs.take()
-    assert ui.importLabel.text == f"{40 - before} cases added, {before} there already, 1 not added."
+    assert ui.importLabel.text == f"Added: {40 - before}; there already: {before}; not added: 1."
     assert len(read_dataset(learner.folder / "hearts").cases) == 40

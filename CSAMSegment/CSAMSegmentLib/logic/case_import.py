@@ -63,9 +63,9 @@ class CaseImport:
         """How far it is, or what has come of it, in a sentence."""
         if self.error:
             return self.error
-        text = _("Adding cases… {added} added, {there} there already, {faults} not added.")
-        if not self.busy:
-            text = _("{added} cases added, {there} there already, {faults} not added.")
+        text = _("Added: {added}; there already: {there}; not added: {faults}.")
+        if self.busy:
+            text = _("Reading the folder… Added: {added}; there already: {there}; not added: {faults}.")
         return text.format(added=self._states[ADDED], there=self._states[THERE], faults=self._states[FAULT])
 
     def _take(self, event: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ class CaseImportView:
         self._ui, self._dataset, self._onAdded = ui, dataset, onAdded
         self.run: CaseImport | None = None
         self._timer = make_timer(POLL_INTERVAL, self._poll)
+        ui.importFaultsList.setFixedHeight(110)
         ui.importCasesButton.clicked.connect(self.start)
         self._show()
 
@@ -49,9 +50,10 @@ class CaseImportView:
         title = _("Choose the folder with images and labels")
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, self._dataset())
         if folder:
-            self._begin(folder, {})
+            self.begin(folder)
 
-    def _begin(self, folder: str, names: dict[int, str]) -> None:
+    def begin(self, folder: str, names: dict[int, str] | None = None) -> None:
+        """Add what a folder holds. names: of the values of its labels, where nothing else tells them."""
         try:
             self.run = CaseImport(folder, self._dataset(), names)
         except CSAMError as error:
@@ -81,7 +83,7 @@ class CaseImportView:
             slicer.util.errorDisplay(str(error))
             return
         if names:
-            self._begin(folder, names)
+            self.begin(folder, names)
 
     def _show(self) -> None:
         ui, run = self._ui, self.run

@@ -36,7 +36,7 @@ SCENE = "the scene"
 """Instead of a folder: images that were sent, and are kept beside their results."""
 THUMBNAIL = "thumbnail.jpg"
 QUALITY = 80
-"""Of the thumbnail, 1 to 100: one eighth to a half of what the same picture takes as PNG."""
+"""Of the thumbnail, 1 to 100: slices of real scans take 4 to 6 kB, as PNG 11 to 22 kB."""
 UNDER_WAY = ".writing-"
 
 
