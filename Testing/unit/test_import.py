@@ -1,6 +1,9 @@
 """csam add: a folder of images with labels becomes cases; nothing is lost or doubled, and every fault has a name."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from csam.training.dataset import read_dataset
 from csam.training.import_cases import ADDED, FAULT, THERE, NamesNeeded, import_folder
 from csam.training.pairs import case_name_of, find_pairs
 
+ENGINE = Path(__file__).parents[2] / "CSAMSegment"
 NAMES = {1: "ball", 2: "rim"}
 
 
@@ -163,6 +167,38 @@ def test_nothing_is_doubled_whatever_it_is_called_and_nothing_is_written_over(tm
     assert "has this image already, as p1, with other labels" in others[0].fault
     assert "has a case p2 already" in others[1].fault
     assert collection(out, ["image"], NAMES.values()).cases == ["p0", "p1", "p2"]
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from csam.image import files
+from csam.training.import_cases import import_folder
+move, left = os.replace, [int(sys.argv[3])]
+def replace(source, target):
+    move(source, target)
+    left[0] -= 1
+    if not left[0]:
+        os._exit(9)
+files.os.replace = replace
+[*import_folder(Path(sys.argv[1]), Path(sys.argv[2]), {1: "ball", 2: "rim"})]
+"""
+
+
+@pytest.mark.parametrize("moment", range(1, 7))
+def test_an_import_that_is_killed_at_any_moment_goes_on_and_loses_and_doubles_nothing(tmp_path, moment):
+    """Three files of two cases get their names, one after the other; it dies after each of them."""
+    for number in range(2):
+        pair(tmp_path / "in", f"p{number}.nii", f"p{number}_seg.nii", number)
+    words = [sys.executable, "-c", DIES, str(tmp_path / "in"), str(tmp_path / "out"), str(moment)]
+    assert subprocess.run(words, env=os.environ | {"PYTHONPATH": str(ENGINE)}).returncode == 9
+    assert FAULT not in states(import_folder(tmp_path / "in", tmp_path / "out", NAMES)).values()
+    data = read_dataset(tmp_path / "out")
+    assert data.patients == ["p0", "p1"]
+    for number, case in enumerate(data.cases):
+        image, truth = case.read()
+        np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (image[0], small.image(seed=number))))
+        np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (truth, labels(small.image()))))
 
 
 def test_labels_of_slicer_bring_their_names_and_are_put_where_they_were_cut(tmp_path):

@@ -154,6 +154,13 @@ class Collection:
             raise InputError(f"The case {name} could not be deleted: {error.strerror or error}.") from error
         return len(self.cases)
 
+    def left_behind(self, name: str) -> list[Path]:
+        """The images that stand under a case's name without any labels, as a process leaves them that was killed."""
+        if name in self.cases:
+            return []
+        paths = (self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}" for i in range(len(self.channels)))
+        return [path for path in paths if path.exists()]
+
     def fingerprints(self) -> dict[str, str]:
         """What tells the images of each case from others (``csam.image.fingerprint``), of those that it is told of."""
         return fingerprints_of(read_json(self.folder / CONTENTS)) if (self.folder / CONTENTS).exists() else {}
@@ -298,9 +305,8 @@ def _finite(image: sitk.Image) -> sitk.Image:
 def _write(folder: Path, files: Mapping[Path, sitk.Image], replace: bool, contents: Callable[[], str]) -> None:
     """Writes every file under another name and reads it again; when all are whole they get their names, labels last.
 
-    contents: gives the text of dataset.json, which is there before the labels are: what is unknown or not labelled in
-    a case is never taken for background. Other processes wait meanwhile. What is replaced is kept until all is done,
-    and put back where something fails.
+    contents: gives the text of dataset.json, which is there before them: what is unknown or not labelled in a case is
+    never taken for background. Other processes wait. What is replaced is kept until all is done, or put back.
     """
     tag = secrets.token_hex(4)  # somebody else may add a case to the same folder
     aside = {path: path.with_name(f".new-{tag}-{path.name}") for path in files}
@@ -314,8 +320,9 @@ def _write(folder: Path, files: Mapping[Path, sitk.Image], replace: bool, conten
             placed[path] = before
 
     def place(path: Path) -> None:
-        with path.open("xb"):  # nobody else's from here on
-            placed.setdefault(path, None)
+        if path.exists():  # nobody else's: they wait
+            raise FileExistsError(path)
+        placed.setdefault(path, None)
         replace_file(aside[path], path)
 
     def describe() -> None:
@@ -333,11 +340,11 @@ def _write(folder: Path, files: Mapping[Path, sitk.Image], replace: bool, conten
             write_image(image, aside[path])
             _check_whole(aside[path], image)
         with _locked(folder):
+            put_aside(labels)
+            describe()
             for path in images:
                 put_aside(path)
                 place(path)
-            put_aside(labels)
-            describe()
             place(labels)
     except BaseException as error:
         left = [before.name for path, before in placed.items() if not _put_back(path, before) and before is not None]

@@ -177,9 +177,16 @@ def _add(pair: Pair, target: Collection, labels: _Labels, known: dict[str, str])
         raise InputError(f"The data set has this image already, as {known[mark]}, with other labels. Remove one.")
     if len(labels.unlabelled) == len(target.labels):
         raise InputError("None of the data set's structures is labelled in it.")
-    target.add(pair.name, images, truth, unlabelled=labels.unlabelled)
+    again = _is_half_added(pair.name, images, target)
+    target.add(pair.name, images, truth, again, unlabelled=labels.unlabelled)
     known[mark] = pair.name
     return ADDED
+
+
+def _is_half_added(name: str, images: Sequence[sitk.Image], target: Collection) -> bool:
+    """Whether an earlier import was killed between the case's images, these very ones, and its labels."""
+    ours, left = {fingerprint([sitk.GetArrayViewFromImage(image)]) for image in images}, target.left_behind(name)
+    return bool(left) and all(fingerprint([sitk.GetArrayFromImage(read_image(path))]) in ours for path in left)
 
 
 def _truth(pair: Pair, image: sitk.Image, labels: _Labels) -> sitk.Image:
