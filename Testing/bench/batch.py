@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from csam.batch.folder import BatchFolder
+from csam.batch.pages import PAGE
 from csam.batch.row import DONE, FAULT, worst_first
 from csam.batch.saved import read_result
 from csam.errors import InputError
@@ -90,6 +91,7 @@ def undisturbed(scans: Path, out: Path) -> dict:
         "ranked_worst_first": dice == sorted(dice),
         "lowest_and_highest_expected_dice": [round(dice[0], 3), round(dice[-1], 3)],
         "lines_said": len(LINE.findall(said)),
+        "page_bytes_a_case": round((out / PAGE).stat().st_size / len(rows)),
         "processor_seconds": round(after.children_user - before.children_user, 1),
         "seconds": time.monotonic() - start,
     }

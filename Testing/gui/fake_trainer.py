@@ -37,6 +37,10 @@ def main(folder: Path, arguments: list[str]) -> int:
     training_lines.missing_packages = lambda: missing
     with open(folder / "trainer-calls", "a") as file:
         file.write(json.dumps(arguments) + "\n")
+    if arguments[0] == "add":  # as it is
+        from csam.cli import main as csam
+
+        return csam(arguments)
     try:
         with training_lines.lines() as told:
             if mode == "faulty":

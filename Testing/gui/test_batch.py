@@ -125,6 +125,52 @@ def test_a_case_opens_ready_to_review_and_is_found_again(batch):
     assert batch.parameters.inputVolume is volume
 
 
+def test_a_case_of_another_model_does_not_end_a_run(batch):
+    runs(batch)
+    make_model("third", title="Third").save(batch.folder / "shipped" / "third")
+    batch.panel.input.lookForModels()
+    batch.loads()
+    batch.parameters.inputVolume = batch.volume
+    batch.parameters.model = "third"
+    batch.looks()
+    batch.starts()
+    batch.panel.batch.open(rows(batch)[1][0])
+    assert "A segmentation with another model is under way" in batch.is_told()
+    assert batch.parameters.model == "third"
+    assert batch.panel.isRunning
+    batch.cancels()
+    batch.panel.batch.open(rows(batch)[1][0])
+    batch.looks()
+    assert batch.parameters.model == "tiny"
+
+
+def test_next_case_opens_the_poorest_that_is_neither_kept_nor_was_opened(batch):
+    from csam.training.add_case import collection
+
+    assert not batch.ui.batchNextButton.enabled
+    runs(batch)
+    names = [row[0] for row in rows(batch)[1:]]
+    image = sitk.ReadImage(str(batch.scans / f"{names[0]}.nii.gz"))
+    collection(batch.folder / "hearts", ["image"], ["ventricle"]).add("p1", [image], image > 300)
+    slicer.app.userSettings().setValue("CSAMSegment/TrainingFolder", str(batch.folder / "hearts"))
+    for name in names[1:]:
+        batch.ui.batchNextButton.click()
+        batch.looks()
+        assert batch.parameters.inputVolume.GetName() == name
+        assert batch.panel.batch.table.chosen == name
+        assert batch.ui.sliceTable.rowCount == 6
+    batch.ui.batchNextButton.click()
+    assert "Every case is in the data set, or was opened." in batch.is_told()
+    batch.ui.batchResultsLineEdit.text = str(batch.folder / "others")
+    batch.ui.batchResultsLineEdit.editingFinished.emit()
+    batch.ui.batchResultsLineEdit.text = str(batch.out)  # looked at anew
+    batch.ui.batchResultsLineEdit.editingFinished.emit()
+    batch.looks()
+    batch.ui.batchNextButton.click()
+    batch.looks()
+    assert batch.parameters.inputVolume.GetName() == names[1]
+
+
 def test_a_pause_lets_the_case_end_and_a_stop_does_not(batch):
     batch.makes_the_worker("slow")
     batch.ui.batchStartButton.click()

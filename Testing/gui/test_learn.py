@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import sys
 import types
 from pathlib import Path
@@ -246,6 +247,10 @@ def test_a_segmentation_made_by_hand_is_kept_listed_opened_replaced_and_removed(
     again = slicer.util.arrayFromSegmentBinaryLabelmap(opened, identifier, volume)
     np.testing.assert_array_equal(again, mask)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), slicer.util.arrayFromVolume(learner.volume))
+    assert not ui.casesTable.item(0, 0).icon().isNull()
+    assert ui.knownSlicesSelector.currentIndex == 1  # else what is unknown would be background
+    assert not ui.addCaseCollapsibleButton.collapsed
+    ui.casesCollapsibleButton.collapsed = False
     learner.sees("learn-cases")
 
     learner.volume = volume
@@ -274,6 +279,33 @@ def test_a_structure_that_was_not_labelled_in_a_case_is_no_background_there(lear
     data = read_dataset(learner.folder / "hearts")
     assert data.labels == ("right ventricle", "left ventricle")
     assert [case.unlabelled for case in data.cases] == [(), (2,)]
+
+
+def test_labels_that_were_typed_stay_when_the_module_or_the_part_is_left_and_opened_again(learner):
+    node, _mask = draws(learner)
+    node.GetSegmentation().AddEmptySegment("", "left ventricle")
+    learn, ui = learner.panel.learn, learner.panel.learn.ui
+    ui.addCaseCollapsibleButton.collapsed = False
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    ui.segmentLabelsTable.item(0, 1).setText("RV")
+    ui.segmentLabelsTable.item(1, 0).setCheckState(qt.Qt.Unchecked)
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    for leave in (
+        lambda: setattr(ui.addCaseCollapsibleButton, "collapsed", True),
+        lambda: setattr(ui.learnCollapsibleButton, "collapsed", True),
+        learner.panel.exit,
+    ):
+        leave()
+        ui.learnCollapsibleButton.collapsed = ui.addCaseCollapsibleButton.collapsed = False
+        learner.panel.enter()
+        settles(learner)
+        assert learn.maker.labels() == {first: "RV"}
+    other, _mask = draws(learner, name="RV")
+    ui.caseSegmentationSelector.setCurrentNode(other)
+    assert [*learn.maker.labels().values()] == ["RV"]
+    node.GetSegmentation().GetSegment(first).SetName("right")
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    assert [*learn.maker.labels().values()] == ["right", "left ventricle"]  # begun anew
 
 
 def test_a_segment_with_a_name_that_the_data_set_does_not_know_is_told(learner):
@@ -413,3 +445,82 @@ def test_to_discard_a_training_elsewhere_is_to_leave_its_checkpoints_there(learn
     ui.learnDiscardButton.click()
     assert "Its checkpoints stay on gpu-host, in the folder CSAM-trainings." in learner.is_told()
     assert learner.panel.learn.learning.state is State.NONE
+
+
+def writes_pairs(folder, count: int = 2) -> None:
+    """Images with labels of the values 1 and 2, and one image without."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    folder.mkdir()
+    for number in range(count + 1):
+        values = np.random.default_rng(number).integers(0, 900, (6, 20, 18)).astype(np.int16)
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing((2.0, 2.0, 8.0))
+        sitk.WriteImage(image, str(folder / f"p{number}.nii.gz"))
+        if number < count:
+            labels = sitk.Cast(image > 500, sitk.sitkUInt8) + sitk.Cast(image > 800, sitk.sitkUInt8)
+            sitk.WriteImage(labels, str(folder / f"p{number}_seg.nii.gz"))
+
+
+def imports(user, folder, *answers) -> None:
+    user.host.dialogs.answer(str(folder), *answers)
+    user.panel.learn.ui.importCasesButton.click()
+    settles(user)
+
+
+def typed(text: str):
+    def answer(dialog):
+        dialog.setTextValue(text)
+        return 1
+
+    return answer
+
+
+def test_a_folder_of_images_with_labels_is_imported_with_every_fault_named(learner):
+    from csam.training.dataset import read_dataset
+
+    ui, scans = learner.panel.learn.ui, learner.folder / "pairs"
+    writes_pairs(scans)
+    assert not ui.importLabel.isVisible()
+    imports(learner, scans, typed("ventricle"))
+    assert "2 names were expected" in learner.host.dialogs.take()[-1].text
+    imports(learner, scans, typed("ventricle, atrium"))
+    learner.host.dialogs.take()
+    assert ui.importLabel.text == "Added: 2; there already: 0; not added: 1."
+    [fault] = [ui.importFaultsList.item(row).text() for row in range(ui.importFaultsList.count)]
+    assert fault.startswith("p2: p2.nii.gz has no labels")
+    data = read_dataset(learner.folder / "hearts")
+    assert (data.labels, data.patients) == (("ventricle", "atrium"), ["p0", "p1"])
+    assert [ui.casesTable.item(row, 0).text() for row in range(ui.casesTable.rowCount)] == ["p0", "p1"]
+    assert ui.importCasesButton.text == "Import folder…"
+    ui.casesCollapsibleButton.collapsed = False
+    learner.sees("learn-import")
+    imports(learner, scans)
+    learner.host.dialogs.take()
+    assert ui.importLabel.text == "Added: 0; there already: 2; not added: 1."
+    assert ui.importFaultsList.count == 1
+    imports(learner, learner.folder / "none")
+    learner.host.dialogs.take()
+    assert "There is no folder" in ui.importLabel.text
+    assert not ui.importFaultsList.isVisible()
+
+
+def test_an_import_that_is_stopped_goes_on_another_time(learner):
+    from csam.training.dataset import read_dataset
+
+    ui, scans = learner.panel.learn.ui, learner.folder / "pairs"
+    writes_pairs(scans, 40)
+    learner.host.dialogs.answer(str(scans), typed("a, b"))
+    ui.importCasesButton.click()
+    learner.until(lambda: re.search("Added: [1-9]", ui.importLabel.text), "the first case", 60)
+    assert ui.importCasesButton.text == "Stop"
+    ui.importCasesButton.click()
+    settles(learner)
+    learner.host.dialogs.take()
+    before = len(read_dataset(learner.folder / "hearts").cases)
+    assert 0 < before < 40
+    imports(learner, scans)
+    learner.host.dialogs.take()
+    assert ui.importLabel.text == f"Added: {40 - before}; there already: {before}; not added: 1."
+    assert len(read_dataset(learner.folder / "hearts").cases) == 40

@@ -394,6 +394,10 @@ class Driver:
         assert self.panel.parameters.inputVolume.GetName() == shown[1][0]
         assert ui.sliceTable.rowCount == 6, ui.stageLabel.text
         self.step("opened from the batch: " + ui.qualityLabel.text)
+        ui.batchNextButton.click()
+        self.settle()
+        assert self.panel.parameters.inputVolume.GetName() == shown[2][0]
+        self.step("the next case to draw: " + shown[2][0])
 
     def learn(self) -> None:
         """Three phantoms are kept with drawn labels; a tiny training is paused, gone on with, ended and kept."""
@@ -408,6 +412,8 @@ class Driver:
         self.keep_phantoms(learn)
         self.until(lambda: not learn.busy, "the list of cases", 30)
         assert ui.casesTable.rowCount == 3
+        self.import_phantom(learn)
+        self.correct_case(learn)
         learn.plan = {
             "base_channels": 4, "num_levels": 2, "steps": 2000, "checkpoint_every": 5, "validate_every": 40,
         }  # fmt: skip
@@ -448,6 +454,47 @@ class Driver:
             learn.show()
             assert host in learn.ui.whereLabel.text, learn.ui.whereLabel.text
             self.step("where models learn: " + (learn.ui.whereLabel.text or "here"))
+
+    def import_phantom(self, learn) -> None:
+        """A folder with a phantom, its labels and a file that cannot be read goes into the data set."""
+        from csam.image.files import write_image
+        from csam.phantom import cine_stack
+
+        ui, folder = learn.ui, self.folder / "pairs"
+        folder.mkdir(exist_ok=True)
+        phantom = cine_stack(4, size=64, spacing=(5.0, 5.0, 8.0))
+        write_image(phantom.image, folder / "p4.nii.gz")
+        write_image(phantom.labels == 3, folder / "p4_seg.nii.gz")
+        (folder / "damaged.nii.gz").write_bytes(b"This is no image.")
+        (folder / "damaged_seg.nii.gz").write_bytes(b"Nor is this.")
+        ui.casesCollapsibleButton.collapsed = False
+        learn.imports.begin(str(folder.resolve()))
+        self.until(lambda: not learn.busy, "the import", 120)
+        self.settle()
+        assert ui.casesTable.rowCount == 4, ui.importLabel.text
+        assert ui.importFaultsList.count == 1
+        assert not ui.casesTable.item(3, 0).icon().isNull()
+        self.step("imported: " + ui.importLabel.text)
+
+    def correct_case(self, learn) -> None:
+        """The case with drawn slices alone opens, with what is unknown still unknown, and takes its own place again."""
+        from CSAMSegmentLib.widgets import case_maker
+
+        ui, ask = learn.ui, (case_maker.ask_name, slicer.util.confirmOkCancelDisplay)
+        ui.casesTable.selectRow(2)
+        drawn = ui.casesTable.item(2, 2).text()
+        ui.openCaseButton.click()
+        self.settle()
+        assert ui.caseImageSelector.currentNode().GetName() == "p3"
+        assert ui.knownSlicesSelector.currentIndex == 1
+        case_maker.ask_name, slicer.util.confirmOkCancelDisplay = (lambda kept: kept), (lambda *_question: True)
+        try:
+            ui.addCaseButton.click()
+        finally:
+            case_maker.ask_name, slicer.util.confirmOkCancelDisplay = ask
+        self.until(lambda: not learn.busy, "the list of cases", 30)
+        assert (ui.casesTable.rowCount, ui.casesTable.item(2, 2).text()) == (4, drawn)
+        self.step("corrected: p3, drawn " + drawn)
 
     def keep_phantoms(self, learn) -> None:
         """Three phantoms as cases, through the panel; the last one with drawn slices alone."""

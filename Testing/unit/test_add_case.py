@@ -12,6 +12,7 @@ from unit import small
 
 from csam.errors import InputError
 from csam.image import files as files_of_csam
+from csam.image.fingerprint import fingerprint
 from csam.training import add_case
 from csam.training.add_case import collection
 from csam.training.auto_plan import patient_pattern
@@ -68,7 +69,9 @@ def test_a_data_set_of_nnu_nets_keeps_its_files_ending_and_fields(tmp_path, endi
     names = {"channels": ["picture"], "labels": ["Bright ball", "GREY ball"]}
     assert add(folder, "p9", [image], image > 900, **names) == 3
     assert (folder / "labelsTr" / f"p9{ending}").is_file()
-    assert json.loads((folder / "dataset.json").read_text()) == info | {"numTraining": 3}
+    told = json.loads((folder / "dataset.json").read_text())
+    assert [*told.pop("fingerprints")] == ["p9"]
+    assert told == info | {"numTraining": 3}
     assert len(read_dataset(folder).cases) == 3
 
 
@@ -318,6 +321,70 @@ def test_somebody_who_adds_the_same_name_meanwhile_is_not_written_over(tmp_path,
     found = read_dataset(tmp_path).cases[1]
     np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (found.read()[1], case(5)[1])))
     assert not [name for name in files(tmp_path) if "/." in name]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
+def test_a_process_that_dies_while_it_adds_never_leaves_labels_without_what_is_told_of_them(
+    tmp_path, monkeypatch, there
+):
+    """Whatever the moment: where the labels stand, dataset.json knows what is unknown and what nobody has labelled."""
+    images, truth = case()
+    if there:
+        collection(tmp_path, CHANNELS, LABELS).add("p1", images, truth > 0, unlabelled=["lesion"])
+    labels, move, seen = tmp_path / "labelsTr" / "p1.nii.gz", files_of_csam.os.replace, []
+
+    def replace(source, target):
+        move(source, target)
+        whole = labels.is_file() and labels.stat().st_size > 0
+        told = json.loads((tmp_path / "dataset.json").read_text()) if (tmp_path / "dataset.json").exists() else {}
+        seen.append((whole, told.get("unlabelled"), "ignore" in told.get("labels", ())))
+
+    monkeypatch.setattr(files_of_csam.os, "replace", replace)
+    cases = collection(tmp_path, CHANNELS, LABELS)
+    cases.add("p1", images, truth, replace=there, known_slices=[2], unlabelled=["zone"])
+    before = [one for one in seen if one[0]][:-1]
+    assert before == [(True, {"p1": ["lesion"]}, False)] * (len(before) if there else 0)
+    assert seen[-1] == (True, {"p1": ["zone"]}, True)
+
+
+HOLDS = f"""
+import sys, time
+sys.path[:0] = [{str(ENGINE)!r}]
+from pathlib import Path
+from csam.training.add_case import _locked
+with _locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_case_waits_for_another_process_that_changes_the_data_set(tmp_path, monkeypatch):
+    add(tmp_path, "case001", *case())
+    before = files(tmp_path)
+    monkeypatch.setattr(add_case, "PATIENCE", 0.1)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match="Another process changes"):
+            add(tmp_path, "case002", *case(1))
+        with pytest.raises(InputError, match="Another process changes"):
+            collection(tmp_path, CHANNELS, LABELS).remove("case001")
+        assert files(tmp_path) == before
+        monkeypatch.setattr(add_case, "PATIENCE", 30)
+        other.stdin.close()
+        assert add(tmp_path, "case002", *case(1)) == 2
+
+
+def test_the_data_set_knows_the_images_of_its_cases_again(tmp_path):
+    add(tmp_path, "case001", *case())
+    add(tmp_path, "case002", *case(1))
+    cases = collection(tmp_path, CHANNELS, LABELS)
+    known = cases.fingerprints()
+    assert [*known] == ["case001", "case002"]
+    assert known["case001"] == fingerprint([sitk.GetArrayFromImage(image) for image in case()[0][::-1]])
+    cases.remove("case001")
+    assert [*cases.fingerprints()] == ["case002"]
 
 
 def test_names_that_are_offered_are_nobody_elses_and_those_of_single_patients(tmp_path):

@@ -12,7 +12,8 @@ from unit import small
 from csam.batch import run as batch_run
 from csam.batch import saved
 from csam.batch.cohort import in_csv, in_text, summed_up
-from csam.batch.folder import BatchFolder
+from csam.batch.folder import QUALITY, THUMBNAIL, BatchFolder
+from csam.batch.next_case import next_case, worth_drawing
 from csam.batch.pages import Pages, page, table
 from csam.batch.row import DONE, FAULT, WAITING, Row, unpack_row, worst_first
 from csam.batch.run import Batch, one_by_one
@@ -21,6 +22,7 @@ from csam.batch.session import Session
 from csam.cli import main
 from csam.errors import DeviceLost, InputError
 from csam.image import files
+from csam.image.fingerprint import fingerprint
 from csam.result import Options, StructureVolume
 
 
@@ -314,6 +316,22 @@ def test_the_worst_comes_first_faults_and_empty_results_before_it():
     assert [one.case for one in worst_first(ROWS)] == ["odd <name>", "empty", "poor", "good", "later"]
 
 
+def test_the_next_case_to_draw_is_the_poorest_that_is_not_in_the_data_set_and_was_not_opened():
+    rows = [replace(one, fingerprint=f"of {one.case}") for one in ROWS]
+    assert [one.case for one in worth_drawing(rows)] == ["empty", "poor", "good"]
+    assert next_case(rows, {"p1": "of empty"}) == "poor"
+    assert next_case(rows, {"p1": "of empty"}, {"poor"}) == "good"
+    assert next_case(rows, {"p1": "of empty", "p2": "of good"}, {"poor"}) is None
+    assert next_case(ROWS, {"p1": "of empty"}) == "empty"  # results of an earlier version do not tell
+
+
+def test_a_result_tells_the_fingerprint_of_its_image(scans, tmp_path, model):
+    segment(scans, tmp_path / "out", model)
+    rows = {one.case: one for one in BatchFolder(tmp_path / "out").rows()}
+    assert rows["scan1"].fingerprint == fingerprint([sitk.GetArrayFromImage(small.image(seed=1))])
+    assert len({one.fingerprint for one in rows.values()}) == 4  # three, and none of the fault
+
+
 def test_a_row_survives_json():
     from dataclasses import asdict
 
@@ -331,7 +349,7 @@ def test_the_page_is_whole_in_itself_and_escapes_what_it_shows(scans, tmp_path, 
     out = BatchFolder(tmp_path / "out")
     segment(scans, out.path, model)
     text = (out.path / "index.html").read_text(encoding="utf-8")
-    assert text.count('src="data:image/png;base64,') == 3
+    assert text.count('src="data:image/jpeg;base64,') == 3
     assert "3 results, 1 fault, worst first" in text
     assert '<a href="cases/scan0/">scan0</a>' in text
     text = page(out, ROWS)
@@ -343,10 +361,24 @@ def test_the_page_is_whole_in_itself_and_escapes_what_it_shows(scans, tmp_path, 
 
 def test_the_thumbnail_shows_the_slice_to_look_at_first_with_an_outline(scans, tmp_path, model):
     segment(scans, tmp_path / "out", model)
-    image = sitk.ReadImage(str(tmp_path / "out" / "cases" / "scan0" / "thumbnail.png"))
+    image = sitk.ReadImage(str(tmp_path / "out" / "cases" / "scan0" / "thumbnail.jpg"))
     colors = sitk.GetArrayFromImage(image)
     assert max(image.GetSize()) == 144
     assert (colors.max(-1) > colors.min(-1)).any(), "an outline in colour"
+
+
+def test_a_case_takes_few_bytes_of_the_page_even_where_its_picture_is_noise(tmp_path):
+    out = BatchFolder(tmp_path)
+    sizes = []
+    for name, colours in (("noise", 256), ("flat", 1)):
+        picture = np.random.default_rng(0).integers(0, colours, (144, 144, 3)).astype(np.uint8)
+        (out.results / name).mkdir(parents=True)
+        image = sitk.GetImageFromArray(picture, isVector=True)
+        files.write_image(image, out.results / name / THUMBNAIL, quality=QUALITY)
+        row = Row(name, DONE, structures=ROWS[1].structures, case_quality=0.9)
+        sizes.append(len(page(out, [row])) - len(page(out, [])))
+    assert max(sizes) < 20_000
+    assert min(sizes) < 2_000
 
 
 def test_a_cohort_sums_up_volumes_dice_warnings_and_faults():

@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import active
 import assessment
 import compare
 import compare_uncertainty
@@ -309,3 +310,63 @@ def test_a_learning_curve_over_patients_is_drawn_from_few_and_all_of_them(tmp_pa
     assert {row["start"] for row in tuned} == {"from start"}
     monkeypatch.setattr(first_cases, "run", lambda unit: pytest.fail("it was there"))
     first_cases.main()
+
+
+def test_active_learns_in_each_order_and_does_nothing_twice(tmp_path, monkeypatch, capsys):
+    small.dataset(tmp_path / "data", patients=5, scans=2)
+    fields = {
+        "base_channels": 4, "num_levels": 2, "num_slices": 5, "in_plane_spacing": 2.0, "field_of_view": [16, 16],
+        "precision": "float32", "free_orientation": False,
+    }  # fmt: skip
+    (tmp_path / "plan.json").write_text(json.dumps(fields))
+    words = [
+        str(tmp_path / "data"), "--patient-pattern", "(p..)_", "--cases", "4", "6", "--seeds", "1", "--steps", "2",
+        "--unseen", "1", "--plan", str(tmp_path / "plan.json"), "--samples", "2", "--device", "cpu",
+        "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    active.main(words)
+    path = tmp_path / "out" / "data" / "active.json"
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["order"], row["cases"]) for row in rows] == [
+        ("random", 4), ("random", 6), ("expected-dice", 4), ("expected-dice", 6)
+    ]  # fmt: skip
+    assert rows[0]["dice"] == rows[2]["dice"]  # nothing could be ranked yet
+    folder = tmp_path / "out" / "data" / "seed0"
+    first, by_rank = (json.loads((folder / n / "chosen.json").read_text()) for n in ("first-4", "expected-dice-6"))
+    ranking = json.loads((folder / "expected-dice-6" / "ranking.json").read_text())
+    assert by_rank["chosen"] == first["chosen"] + ranking[:2]
+    unseen = {*json.loads((folder / "first-4" / "result.json").read_text())}
+    assert len(unseen) == 2
+    assert not unseen & {*by_rank["chosen"], *ranking}
+    monkeypatch.setattr(active, "train", lambda *_, **__: pytest.fail("trained twice"))
+    (folder / "random-6" / "result.json").unlink()  # stopped between training and measuring
+    active.main(words)
+    assert json.loads(path.read_text())["rows"] == rows
+    assert "-random" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="another setting"):
+        active.main([*words, "--samples", "3"])
+
+
+def test_active_keeps_patients_whole_and_a_quarter_for_validation(tmp_path):
+    data = read_dataset(small.dataset(tmp_path, patients=5, scans=2), "(p..)_")
+    names = [case.name for case in data.cases]
+    for seed in range(5):
+        parts = active.halves(data, names[:8], seed)
+        assert sorted(parts["training"] + parts["validation"]) == sorted(names[:8])
+        assert len(parts["validation"]) == 2
+        assert len({name[:3] for name in parts["validation"]} & {name[:3] for name in parts["training"]}) == 0
+    with pytest.raises(SystemExit, match="of one patient"):
+        active.halves(data, names[:2], 0)
+
+
+def test_active_compares_with_the_random_order_of_the_same_seeds():
+    rows = [
+        {"seed": seed, "order": order, "cases": 4, "dice": dice, "lowest": dice / 2}
+        for order, values in (("random", (0.5, 0.7)), ("expected-dice", (0.6, 0.68)))
+        for seed, dice in enumerate(values)
+    ]
+    one, other = active.summed_up(rows)
+    assert (one["dice"], one["more_than_random"]) == (pytest.approx(0.6), None)
+    assert other["more_than_random"] == pytest.approx(0.04)
+    assert (other["seeds_better"], other["lowest"]) == (1, 0.3)
+    assert "1/2" in active.text([one, other])

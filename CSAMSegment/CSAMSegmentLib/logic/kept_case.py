@@ -35,10 +35,11 @@ KEPT = "CSAMSegment.KeptCase"
 
 @dataclass(frozen=True)
 class Opened:
-    """A case in the scene. volumes: one a channel."""
+    """A case in the scene. volumes: one a channel. whole: whether something is known of every slice."""
 
     volumes: tuple[Any, ...]
     segmentation: Any
+    whole: bool
 
 
 def contents_of(folder: str | Path) -> Contents | None:
@@ -132,8 +133,9 @@ def open_case(case: Case, contents: Contents) -> Opened:
         if mask.any():
             slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, identifier, volumes[0])
     known = known_slices(truth)
-    if len(known) < slice_count(truth):
+    whole = len(known) == slice_count(truth)
+    if not whole:
         for index in known:
             mark(segmentation, volumes[0], identifiers, index, True)
     segmentation.SetAttribute(KEPT, case.name)
-    return Opened(tuple(volumes), segmentation)
+    return Opened(tuple(volumes), segmentation, whole)

@@ -42,6 +42,10 @@ class BatchTable:
         row = self._table.currentRow()
         return self._places[row][-1] if 0 <= row < len(self._places) else ""
 
+    def choose(self, name: str) -> None:
+        """Select the row of a case."""
+        self._table.setCurrentCell(self._places.index(self._at[name]), CASE)
+
     def follow(self, changed: list[str], rows: Mapping[str, Row]) -> None:
         """Show the rows whose names are in ``changed``, as many as one call has room for, and take them out of it."""
         chosen, several = self.chosen, {*changed[:TURN]}
@@ -49,7 +53,7 @@ class BatchTable:
         for name in several:
             self._put(rows[name])
         if chosen and chosen != self.chosen:
-            self._table.setCurrentCell(self._places.index(self._at[chosen]), CASE)
+            self.choose(chosen)
 
     def _put(self, row: Row) -> None:
         place, before = place_of(row), self._at.get(row.case)

@@ -13,17 +13,22 @@ import qt
 import slicer
 
 from csam.batch.folder import BatchFolder
+from csam.batch.next_case import next_case
 from csam.batch.pages import PAGE, TABLE
 from csam.batch.row import DONE
 from csam.errors import CSAMError
+from csam.image.files import read_json
+from csam.training.dataset_json import CONTENTS, fingerprints_of
 
 from ..logic.batch_case import open_case
 from ..logic.batch_run import BatchPlan, BatchRun, State
 from ..logic.parameters import run_options
 from ..logic.result_nodes import ROLE
 from ..logic.texts import tr as _
+from ..logic.worker_launcher import read_setting
 from .batch_table import BatchTable
 from .keys_and_timers import make_timer
+from .training_case import FOLDER as TRAINING_FOLDER
 
 FOLDER, RESULTS = "CSAMSegment/BatchFolder", "CSAMSegment/BatchResults"
 """The settings that keep the folders chosen last."""
@@ -34,13 +39,14 @@ READ = 10
 
 
 class BatchView:
-    """Runs batches. input: the panel's InputView. onOpened: called with the OpenedCase that is to be shown."""
+    """Runs batches. input, runner: of the panel. onOpened: called with the OpenedCase that is to be shown."""
 
-    def __init__(self, ui, logic, input, onOpened):
-        self._ui, self._logic, self._input, self._onOpened = ui, logic, input, onOpened
+    def __init__(self, ui, logic, input, runner, onOpened):
+        self._ui, self._logic, self._input, self._runner, self._onOpened = ui, logic, input, runner, onOpened
         self.parameters = None
         self.run: BatchRun | None = None
         self._rows: dict = {}
+        self._opened: set[str] = set()  # cases of these results that the user has looked at
         self._changed: list[str] = []
         self._reading = iter(())  # of a folder of results, a few rows a turn
         self._timer = make_timer(POLL_INTERVAL, self._poll)
@@ -58,6 +64,7 @@ class BatchView:
         ui.batchPauseButton.clicked.connect(self.pause)
         ui.batchStopButton.clicked.connect(self.stop)
         ui.batchOpenButton.clicked.connect(lambda *_: self.open(self.table.chosen))
+        ui.batchNextButton.clicked.connect(self.openNext)
         ui.batchTableButton.clicked.connect(lambda *_: self._showFile(TABLE))
         ui.batchPageButton.clicked.connect(lambda *_: self._showFile(PAGE))
         ui.batchTable.itemSelectionChanged.connect(self._show)
@@ -103,6 +110,7 @@ class BatchView:
             return
         self.table.clear()
         self._rows, self._changed = self.run.rows, self.run.changed
+        self._opened = set()
         self._watch()
 
     def pause(self, *_arguments) -> None:
@@ -123,12 +131,25 @@ class BatchView:
         if row is None or row.state != DONE:
             return
         try:
+            if self._runner.wouldEnd(row.model):
+                text = _("A segmentation with another model is under way. Wait for it, or cancel it; then open {name}.")
+                raise CSAMError(text.format(name=name))
             with slicer.util.WaitCursor():
                 opened = open_case(self._results(), name, self._logic.library)
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
             return
+        self._opened.add(name)
         self._onOpened(opened)
+
+    def openNext(self, *_arguments) -> None:
+        """Open the case whose correction would bring most (``csam.batch.next_case``)."""
+        name = next_case(self._rows.values(), _kept(), self._opened)
+        if name is None:
+            slicer.util.infoDisplay(_("Every case is in the data set, or was opened. Open one from the table."))
+            return
+        self.table.choose(name)
+        self.open(name)
 
     def _plan(self) -> BatchPlan:
         """What is chosen. Raises CSAMError with what is missing."""
@@ -184,7 +205,7 @@ class BatchView:
             return
         self.run = None
         self.table.clear()
-        self._rows, self._changed = {}, []
+        self._rows, self._changed, self._opened = {}, [], set()
         self._reading = self._results().rows() if self._ui.batchResultsLineEdit.text.strip() else iter(())
         self._watch()
 
@@ -247,6 +268,7 @@ class BatchView:
         ui.batchStopButton.enabled = not idle and state is not State.STOPPING
         row = self._rows.get(self.table.chosen)
         ui.batchOpenButton.enabled = row is not None and row.state == DONE
+        ui.batchNextButton.enabled = any(row.state == DONE for row in self._rows.values())
         files = self._results().path if self._ui.batchResultsLineEdit.text.strip() else None
         ui.batchTableButton.enabled = ui.batchPageButton.enabled = files is not None and bool(self._rows)
         ui.batchProgressBar.setVisible(not idle)
@@ -267,6 +289,14 @@ class BatchView:
             text = _("{done} done, {faults} failed. Press Start to segment new, changed and failed cases.")
             return text.format(done=done, faults=len(self._rows) - done)
         return _("Segments every case of a folder in the background, with the model chosen under Input.")
+
+
+def _kept() -> dict[str, str]:
+    """The fingerprints of the cases in the data set that the user adds to."""
+    try:
+        return fingerprints_of(read_json(Path(read_setting(TRAINING_FOLDER)) / CONTENTS))
+    except (OSError, ValueError, AttributeError):  # there is none yet
+        return {}
 
 
 def _volumes() -> list:

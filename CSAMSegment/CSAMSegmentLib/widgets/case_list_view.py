@@ -1,21 +1,26 @@
-"""The list of a data set's cases: what is labelled in each; one is opened in the scene, or removed."""
+"""The list of a data set's cases: a picture, what is labelled in each; one is opened in the scene, or removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import qt
 import slicer
 
 from csam.errors import CSAMError, InputError
+from csam.pipeline.thumbnail import as_ppm
 from csam.training.add_case import collection
-from csam.training.case_list import CaseSummary, list_cases, summarise_case
+from csam.training.case_list import list_cases, picture_of, summarise_case
+from csam.training.dataset import Case
 
 from ..logic.texts import tr as _
 from .keys_and_timers import make_timer
 
 NAME, LABELS, DRAWN = range(3)
+PICTURE = 56
+"""Pixels, of the longer edge of a case's picture."""
 
 
 class CaseListView:
@@ -25,15 +30,17 @@ class CaseListView:
         self._ui, self._dataset, self._open = ui, dataset, open
         self._contents = None
         self._cases: list = []
-        self._known: dict[Path, tuple[int, CaseSummary | str]] = {}
-        self._next = 0
+        self._known: dict[Path, tuple] = {}  # of each file of labels: when it was read, texts, picture
+        self._reading: Iterator[None] = iter(())
         self._timer = make_timer(0, self._step)
         table = ui.casesTable
         table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(PICTURE + 4)
+        table.setIconSize(qt.QSize(PICTURE, PICTURE))
         table.horizontalHeader().setHighlightSections(False)
         table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
         table.horizontalHeader().setSectionResizeMode(DRAWN, qt.QHeaderView.ResizeToContents)
-        table.setFixedHeight(150)
+        table.setFixedHeight(220)
         table.itemSelectionChanged.connect(self._show)
         table.cellDoubleClicked.connect(lambda *_cell: self.open())
         ui.openCaseButton.clicked.connect(self.open)
@@ -72,7 +79,7 @@ class CaseListView:
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         text = _("Cases ({count})").format(count=len(self._cases)) if self._cases else _("Cases")
         self._ui.casesCollapsibleButton.text = text
-        self._next = 0
+        self._reading = self._read()
         self._timer.start()
         self._show()
 
@@ -104,21 +111,39 @@ class CaseListView:
         self._ui.openCaseButton.enabled = self._ui.removeCaseButton.enabled = bool(self._chosen())
 
     def _step(self) -> None:
-        """Read the labels of the next case, unless they are known."""
-        if self._next >= len(self._cases):
-            self._timer.stop()
-            return
-        row, self._next = self._next, self._next + 1
-        case, table = self._cases[row], self._ui.casesTable
+        """Read one more file, where there is one."""
         try:
-            stamp = case.labels.stat().st_mtime_ns
-            if self._known.get(case.labels, (None,))[0] != stamp:
-                self._known[case.labels] = stamp, summarise_case(case, self._contents.labels)
-            summary = self._known[case.labels][1]
-            texts = ", ".join(summary.labels) or _("none"), f"{summary.drawn} / {summary.slices}"
-        except (CSAMError, OSError) as error:
-            texts = str(error), ""
+            next(self._reading)
+        except StopIteration:
+            self._timer.stop()
+
+    def _read(self) -> Iterator[None]:
+        """Show labels and picture of each case, a file a turn; of those that are known already, at once."""
+        for row, case in enumerate(self._cases):
+            try:
+                stamp = [path.stat().st_mtime_ns for path in (case.labels, *case.images)]
+                if self._known.get(case.labels, (None,))[0] != stamp:
+                    summary = summarise_case(case, self._contents.labels)
+                    texts = ", ".join(summary.labels) or _("none"), f"{summary.drawn} / {summary.slices}"
+                    self._tell(row, texts)
+                    yield
+                    self._known[case.labels] = stamp, texts, _icon(case)
+                    yield
+                _stamp, texts, icon = self._known[case.labels]
+                self._tell(row, texts)
+                self._ui.casesTable.item(row, NAME).setIcon(icon)
+            except (CSAMError, OSError) as error:
+                self._tell(row, (str(error), ""))
+
+    def _tell(self, row: int, texts: tuple[str, str]) -> None:
         for column, text in zip((LABELS, DRAWN), texts, strict=True):
-            item = table.item(row, column)
+            item = self._ui.casesTable.item(row, column)
             item.setText(text)
             item.setToolTip(text)
+
+
+def _icon(case: Case):
+    """A case's picture. It goes to Qt as text, for not every binding keeps bytes as they are."""
+    pixels = qt.QPixmap()
+    pixels.loadFromData(qt.QByteArray.fromBase64(qt.QByteArray(base64.b64encode(as_ppm(picture_of(case))))))
+    return qt.QIcon(pixels)

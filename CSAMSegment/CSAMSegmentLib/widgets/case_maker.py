@@ -16,6 +16,8 @@ from ..logic.texts import tr as _
 from .training_case import ask_name, keeps, question_about
 
 SEGMENT, LABEL = range(2)
+ALL, DRAWN = range(2)
+"""What is labelled: every slice, or the drawn ones."""
 
 
 class CaseMaker:
@@ -24,6 +26,8 @@ class CaseMaker:
     def __init__(self, ui, dataset: Callable[[], str], onKept: Callable[[], None]):
         self._ui, self._dataset, self._onKept = ui, dataset, onKept
         self._segments: list[str] = []
+        self._node = None  # whose segments these are
+        self._offered: dict[str, tuple[bool, str]] = {}  # tick and label of each, before the user changed them
         self._selectors: list = []
         self._channelLabels: list = []
         self._channels: tuple[str, ...] = ()
@@ -55,11 +59,15 @@ class CaseMaker:
 
     def labels(self) -> dict[str, str]:
         """The label of each segment that is ticked, by segment ID."""
-        table, chosen = self._ui.segmentLabelsTable, {}
-        for row, identifier in enumerate(self._segments):
-            if table.item(row, SEGMENT).checkState() == qt.Qt.Checked:
-                chosen[identifier] = table.item(row, LABEL).text().strip()
-        return chosen
+        return {identifier: label for identifier, (ticked, label) in self._chosen().items() if ticked}
+
+    def _chosen(self) -> dict[str, tuple[bool, str]]:
+        """Tick and label of every row, by segment ID."""
+        table, rows = self._ui.segmentLabelsTable, enumerate(self._segments)
+        return {
+            identifier: (table.item(row, SEGMENT).checkState() == qt.Qt.Checked, table.item(row, LABEL).text().strip())
+            for row, identifier in rows
+        }
 
     def open(self, name: str) -> None:
         """Load a case of the data set, chosen here to be kept again. Raises InputError."""
@@ -72,6 +80,8 @@ class CaseMaker:
         for selector, volume in zip((self._ui.caseImageSelector, *self._selectors), opened.volumes, strict=False):
             selector.setCurrentNode(volume)
         self._ui.caseSegmentationSelector.setCurrentNode(opened.segmentation)
+        self._ui.knownSlicesSelector.currentIndex = ALL if opened.whole else DRAWN
+        self._ui.addCaseCollapsibleButton.collapsed = False
         self._fill()
 
     def keep(self, *_arguments) -> None:
@@ -95,7 +105,7 @@ class CaseMaker:
         question = question_about(name, cases)
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
-        only_drawn = self._ui.knownSlicesSelector.currentIndex == 1
+        only_drawn = self._ui.knownSlicesSelector.currentIndex == DRAWN
         with slicer.util.WaitCursor():
             count = keep_case(
                 folder, name, self.volumes(), segmentation, labels, only_drawn, cases.has(case_name(name))
@@ -108,18 +118,24 @@ class CaseMaker:
         self._fill()
 
     def _fill(self) -> None:
-        """A row for every segment; ticked where the data set knows its name, or knows none yet."""
+        """A row for every segment; ticked where the data set knows its name, or knows none yet.
+
+        What the user has ticked or typed stays, until another segmentation is chosen.
+        """
         table, node = self._ui.segmentLabelsTable, self._ui.caseSegmentationSelector.currentNode()
         content = node.GetSegmentation() if node is not None else None
-        self._segments = list(content.GetSegmentIDs()) if content is not None else []
+        before = self._chosen().items() if node is self._node else ()
+        users = {segment: chosen for segment, chosen in before if chosen != self._offered[segment]}
+        self._node, self._segments = node, list(content.GetSegmentIDs()) if content is not None else []
         known = {label.casefold(): label for label in self._labels}
+        self._offered = {}
         table.setRowCount(len(self._segments))
         for row, identifier in enumerate(self._segments):
             name = content.GetSegment(identifier).GetName()
-            label = known.get(name.casefold(), name)
+            self._offered[identifier] = (not known or name.casefold() in known, known.get(name.casefold(), name))
+            ticked, label = users.get(identifier, self._offered[identifier])
             item = qt.QTableWidgetItem(name)
             item.setFlags(int(qt.Qt.ItemIsEnabled) | int(qt.Qt.ItemIsUserCheckable) | int(qt.Qt.ItemIsSelectable))
-            ticked = not known or name.casefold() in known
             item.setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
             table.setItem(row, SEGMENT, item)
             table.setItem(row, LABEL, qt.QTableWidgetItem(label))

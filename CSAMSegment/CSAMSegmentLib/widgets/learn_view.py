@@ -23,6 +23,7 @@ from ..logic.slice_chart import show_chart
 from ..logic.texts import tr as _
 from ..logic.training_launcher import find_training, trains_in_slicer
 from ..logic.worker_launcher import read_setting
+from .case_import_view import CaseImportView
 from .case_list_view import CaseListView
 from .case_maker import CaseMaker
 from .keys_and_timers import make_timer
@@ -59,6 +60,7 @@ class LearnView:
         self._timer = make_timer(POLL_INTERVAL, self._poll)
         self.cases = CaseListView(ui, self.dataset, self.open)
         self.maker = CaseMaker(ui, self.dataset, self._onKept)
+        self.imports = CaseImportView(ui, self.dataset, self._onDataset)
         for name, label in vars(ui).items():
             if name.endswith("Label") and hasattr(ui, name.removesuffix("Label")):
                 label.setBuddy(getattr(ui, name.removesuffix("Label")))
@@ -85,7 +87,7 @@ class LearnView:
     @property
     def busy(self) -> bool:
         """Whether there is still something to be read or shown."""
-        return self.cases.busy or self.learning.state is State.CHECKING
+        return self.cases.busy or self.imports.busy or self.learning.state is State.CHECKING
 
     def dataset(self) -> str:
         """The folder of the data set, empty where none is chosen."""
@@ -108,6 +110,7 @@ class LearnView:
         """The panel goes: the training saves itself, and waits for the next time."""
         self._timer.stop()
         self.cases.close()
+        self.imports.close()
         self.learning.leave()
 
     # Buttons ------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Panel:
         ui.undoFillButton.clicked.connect(self.restorePrevious)
         ui.nextSliceButton.clicked.connect(self.review.first)
         self.trainingCase = TrainingCaseView(ui, self._find, self.input)
-        self.batch = BatchView(ui, logic, self.input, self._onOpened)
+        self.batch = BatchView(ui, logic, self.input, self.runner, self._onOpened)
         self.function = FunctionView(ui, self._onView)
         self.overlay = OverlayView(self.review.goToSlice, self.function.onPoint)
         self.learn = LearnView(widget, ui, logic, self.input, self.runner, self.worker)

@@ -122,6 +122,13 @@ class Runner:
         if self._active is not None:
             self._active.abandon()
 
+    def wouldEnd(self, model: str) -> bool:
+        """Whether a run would come to its end if the user chose this model now."""
+        run = self._active
+        if run is None:
+            return self.isRunning and self.parameters is not None and self.parameters.model != model
+        return run.plan is None and not run.cancelling and run.model.name != model
+
     def check(self) -> None:
         """Show whether Apply can be pressed; a run for a model that is no longer chosen is of no use any more."""
         problem = self._input.problem()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ..image.files import write_text
 from ..model.card import NOT_A_DEVICE
-from .folder import BatchFolder
+from .folder import THUMBNAIL, BatchFolder
 from .row import FAULT, Row, counted, worst_first
 
 TABLE, PAGE = "cases.csv", "index.html"
@@ -141,11 +141,11 @@ def _line(out: BatchFolder, row: Row) -> str:
 
 def _picture(out: BatchFolder, row: Row) -> str:
     try:
-        data = (out.results / row.case / "thumbnail.png").read_bytes()
+        data = (out.results / row.case / THUMBNAIL).read_bytes()
     except OSError:
         return ""
     first = f"slice {row.first_slices[0] + 1}" if row.first_slices else "middle slice"
-    return f'<img src="data:image/png;base64,{base64.b64encode(data).decode()}" alt="{first}"><small>{first}</small>'
+    return f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" alt="{first}"><small>{first}</small>'
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -17,7 +17,8 @@ class Row:
     """state: done, fault, or of a batch under way waiting or running. fault: the sentence of a case that failed.
 
     case_quality, case_rank, extent, warnings, structures: as in ``csam.result.Result``. first_slices: indices from 0 of
-    those to look at first. seconds: that its run took. model: name of the model.
+    those to look at first. seconds: that its run took. model: name of the model. fingerprint: of the images
+    (``csam.image.fingerprint``), empty where it was not kept.
     """
 
     case: str
@@ -32,6 +33,7 @@ class Row:
     fault: str = ""
     seconds: float | None = None
     model: str = ""
+    fingerprint: str = ""
 
     @property
     def expected_dice(self) -> float | None:
@@ -56,6 +58,7 @@ def row_of(case: str, report: Mapping[str, Any]) -> Row:
         tuple(one["index"] for one in slices),
         seconds=provenance.get("seconds"),
         model=provenance["model"]["name"],
+        fingerprint=str(report.get("fingerprint", "")),
     )
 
 

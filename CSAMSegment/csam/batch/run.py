@@ -18,12 +18,14 @@ import SimpleITK as sitk
 
 from ..errors import Cancelled, DeviceLost, InputError, told_of
 from ..image import dicom, files, geometry
+from ..image.fingerprint import fingerprint
+from ..image.raster import voxels_of
 from ..model import Model
+from ..pipeline.thumbnail import thumbnail
 from ..result import Options, Result
 from .cases import Case, source_of
 from .folder import BatchFolder, FolderError
 from .row import Row
-from .thumbnail import thumbnail
 
 Segment = Callable[[list[sitk.Image]], Result]
 NEVER_A_FAULT = (Cancelled, DeviceLost, FolderError)
@@ -101,7 +103,8 @@ def finish(
     """Segments images and keeps the result. said: warnings of reading them."""
     result = segment(images)
     result = replace(result, warnings=(*said, *result.warnings)) if said else result
-    return out.keep(name, source, result, thumbnail(images[0], result), images if keep_images else ())
+    mark = fingerprint([voxels_of(image) for image in images])
+    return out.keep(name, source, result, thumbnail(images[0], result), images if keep_images else (), mark)
 
 
 def or_fault(out: BatchFolder, name: str, images: Sequence[str], work: Callable[[], Row]) -> Row:

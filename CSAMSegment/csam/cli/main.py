@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import Cancelled, CSAMError, InputError, is_out_of_memory
 from ..image.unknown import UNKNOWN
 from ..result import Options
+from .adding import run_add
 from .batching import run_cohort
 from .files import SHIPPED, find_model, json_object
 from .filling import ALONE, run_fill, run_train_fill
@@ -179,6 +180,19 @@ def _parser() -> argparse.ArgumentParser:
         "folders", nargs="+", metavar="DIR", help="folder that segment has written for a folder of cases"
     )
     command.add_argument("--csv", help="also write the summary to this CSV file")
+
+    command = add("add", run_add, "Add a folder of images with labels to a data set; nothing is added twice.")
+    command.add_argument("folder", help="images with labels of the same name, or a data set in nnU-Net's raw layout")
+    command.add_argument("--to", required=True, metavar="DATASET", help="the data set, there already or not")
+    command.add_argument(
+        "--label", action="append", default=[], metavar="VALUE=NAME",
+        help="what a value in the files of labels means; background for what is not to be learned, ignore for what is "
+        "unknown; repeat for each",
+    )  # fmt: skip
+    command.add_argument(
+        "--channel", action="append", default=[], metavar="NAME", help="of a new data set, in the order of _0000, _0001"
+    )
+    command.add_argument("--progress", default="text", choices=("text", "json"), help="json: a line for each event")
 
     command = add("fill", run_fill, "Fill the slices between the drawn ones: writes the same files as segment.")
     command.add_argument("image", metavar="IMAGE", help="the image that was drawn on")

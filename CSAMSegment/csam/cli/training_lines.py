@@ -88,10 +88,11 @@ def _kept_input() -> int:
 
 
 @contextmanager
-def lines() -> Iterator[Lines]:
-    """Events and orders for the block; how it ends is told, too."""
+def lines(packages: bool = True) -> Iterator[Lines]:
+    """Events and orders for the block; how it ends is told, too. packages: whether those are needed that train."""
     made = Lines()
-    made.tell("packages", missing=missing_packages())
+    if packages:
+        made.tell("packages", missing=missing_packages())
     try:
         yield made
     except Cancelled as error:

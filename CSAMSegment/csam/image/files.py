@@ -61,11 +61,12 @@ def read_image(path: str | Path, note: Callable[[str], None] = lambda sentence: 
     return _series(image)
 
 
-def write_image(image: sitk.Image, path: str | Path, compress: bool = False) -> None:
-    """Writes an image file. Raises OSError in words when it cannot be."""
+def write_image(image: sitk.Image, path: str | Path, compress: bool = False, quality: int = 0) -> None:
+    """Writes an image file. quality: of a JPEG file, 1 to 100. Raises OSError in words when it cannot be."""
+    packed = {"useCompression": True} if compress or quality else {}
     try:
         with opening(_is_text(path)):
-            sitk.WriteImage(image, str(path), **({"useCompression": True} if compress else {}))
+            sitk.WriteImage(image, str(path), **packed, **({"compressionLevel": quality} if quality else {}))
     except RuntimeError as error:
         raise OSError(
             f"{path} could not be written. If the disk is full, make room on it, or choose another.{_letters(path)}"

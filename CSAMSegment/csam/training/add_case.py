@@ -13,27 +13,34 @@ import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
 from ..image import geometry
-from ..image.files import read_image, read_json, replace_file, write_image
+from ..image.files import read_image, read_json, replace_file, write_image, write_text
+from ..image.lock import lock
 from ..image.unknown import IGNORE, UNKNOWN, known_slices_only
 from .auto_plan import patient_pattern
 from .case_facts import examine_case
-from .dataset_json import faults_of, labels_of, read_contents, with_ignore
+from .dataset_json import CONTENTS, faults_of, fingerprints_of, labels_of, read_contents, with_ignore
 from .model_match import by_order, places, relabelled
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Of files that hold image and geometry whole; a new data set gets the first."""
 NUMBERED = 5
 """From so many cases on that share all but what stands behind an underscore, they are taken for as many patients."""
+BY_CASE = ("unlabelled", "fingerprints")
+"""Fields of dataset.json that tell something of each case."""
+PATIENCE = 5.0
+"""Seconds to wait for another process that changes the data set."""
 NO_CASES = {"desktop.ini", "thumbs.db"}
 """What systems put into a folder by themselves, beside files whose names begin with a dot."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -54,6 +61,11 @@ class Collection:
     channels: tuple[str, ...]
     order: tuple[int, ...]
     values: tuple[int, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its structures, from value 1 on."""
+        return labels_of(self.info)[0]
 
     @property
     def cases(self) -> list[str]:
@@ -114,8 +126,9 @@ class Collection:
             truth = self._with_ignore(truth)
         files = {self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}": image for i, image in enumerate(images)}
         files[self.folder / "labelsTr" / f"{name}{self.ending}"] = truth
+        told = {"unlabelled": list(unlabelled), "fingerprints": facts.fingerprint}
         try:
-            _write(files, replace, lambda: self._count(facts.whole, name, unlabelled))
+            _write(self.folder, files, replace, lambda: self._contents({*self.cases, name}, name, facts.whole, told))
         except FileExistsError as error:
             raise InputError(f"{self.folder} has a case {name} by now. Give this one another name.") from error
         except (OSError, RuntimeError) as error:
@@ -133,36 +146,48 @@ class Collection:
         paths = [self.folder / "labelsTr" / f"{name}{self.ending}"]
         paths += [self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}" for i in range(len(self.channels))]
         try:
-            for path in paths:  # the labels first: without them it is no case any more
-                path.unlink(missing_ok=True)
-            self._count(True, name)
+            with _locked(self.folder):
+                for path in paths:  # the labels first: without them it is no case any more
+                    path.unlink(missing_ok=True)
+                write_text(self.folder / CONTENTS, self._contents(self.cases, name))
         except OSError as error:
             raise InputError(f"The case {name} could not be deleted: {error.strerror or error}.") from error
         return len(self.cases)
 
-    def _count(self, whole: bool, name: str, unlabelled: Sequence[str] = ()) -> None:
-        """Writes dataset.json with the number of cases that there are, and with what nobody has labelled in this one.
+    def left_behind(self, name: str) -> list[Path]:
+        """The images that stand under a case's name without any labels, as a process leaves them that was killed."""
+        if name in self.cases:
+            return []
+        paths = (self.folder / "imagesTr" / f"{name}_{i:04d}{self.ending}" for i in range(len(self.channels)))
+        return [path for path in paths if path.exists()]
 
-        whole: whether every label of it is known; else there is a label for what is unknown. Raises InputError where
+    def fingerprints(self) -> dict[str, str]:
+        """What tells the images of each case from others (``csam.image.fingerprint``), of those that it is told of."""
+        return fingerprints_of(read_json(self.folder / CONTENTS)) if (self.folder / CONTENTS).exists() else {}
+
+    def _contents(
+        self, cases: Sized, name: str, whole: bool = True, told: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """The text of dataset.json with these cases.
+
+        name: of the case that is new or has gone. whole: whether every label of it is known; else there is a label for
+        what is unknown. told: by field, what is told of it, nothing of a case that has gone. Raises InputError where
         somebody has given the data set other labels meanwhile.
         """
-        path = self.folder / "dataset.json"
-        aside = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")
-        info = self.info
+        path, info = self.folder / CONTENTS, self.info
         if path.exists():  # it may have got the ignore label since it was opened
             found, _faults = read_contents(self.folder)
             if found.labels != labels_of(self.info)[0]:
                 raise InputError(f"{self.folder} has the labels {', '.join(found.labels)} by now. Open it again.")
             info = read_json(path)
-        try:
-            values = {**(info if whole else with_ignore(info)), "numTraining": len(self.cases)}
-            others = {case: names for case, names in values.pop("unlabelled", {}).items() if case != name}
-            others |= {name: list(unlabelled)} if unlabelled else {}
-            values |= {"unlabelled": others} if others else {}
-            aside.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            replace_file(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        values = {**(info if whole else with_ignore(info)), "numTraining": len(cases)}
+        for field in BY_CASE:
+            given = values.pop(field, {})
+            others = {case: one for case, one in given.items() if case != name} if isinstance(given, dict) else {}
+            if told.get(field):
+                others[name] = told[field]
+            values |= {field: others} if others else {}
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     def _translated(self, truth: sitk.Image) -> sitk.Image:
         """The truth in the data set's values; what has none is left for ``examine_case`` to find."""
@@ -193,7 +218,7 @@ def collection(
     """
     if IGNORE in {name.casefold() for name in labels}:
         raise InputError(f'No data set can be made with a structure "{IGNORE}": that marks what is unknown. Rename it.')
-    folder, contents = Path(folder), Path(folder) / "dataset.json"
+    folder, contents = Path(folder), Path(folder) / CONTENTS
     modalities = modalities or ("MR",) * len(channels)
     try:
         if not contents.exists():
@@ -277,28 +302,50 @@ def _finite(image: sitk.Image) -> sitk.Image:
     return geometry.like(geometry.array_of(image), image)
 
 
-def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[], None]) -> None:
+def _write(folder: Path, files: Mapping[Path, sitk.Image], replace: bool, contents: Callable[[], str]) -> None:
     """Writes every file under another name and reads it again; when all are whole they get their names, labels last.
 
-    What they replace is kept until ``finish`` is done, and put back where that or one of them fails.
+    contents: gives the text of dataset.json, which is there before them: what is unknown or not labelled in a case is
+    never taken for background. Other processes wait. What is replaced is kept until all is done, or put back.
     """
     tag = secrets.token_hex(4)  # somebody else may add a case to the same folder
     aside = {path: path.with_name(f".new-{tag}-{path.name}") for path in files}
     placed: dict[Path, Path | None] = {}
+    *images, labels = files
+
+    def put_aside(path: Path) -> None:
+        if replace and path.exists():
+            before = path.with_name(f".old-{tag}-{path.name}")
+            replace_file(path, before)
+            placed[path] = before
+
+    def place(path: Path) -> None:
+        if path.exists():  # nobody else's: they wait
+            raise FileExistsError(path)
+        placed.setdefault(path, None)
+        replace_file(aside[path], path)
+
+    def describe() -> None:
+        path, text = folder / CONTENTS, contents()
+        aside[path], before = (path.with_name(f".{word}-{tag}-{path.name}") for word in ("new", "old"))
+        aside[path].write_text(text, encoding="utf-8")
+        if path.exists():  # kept as a copy, for a data set is never without it
+            before.write_bytes(path.read_bytes())
+        placed[path] = before if path.exists() else None
+        replace_file(aside[path], path)
+
     try:
         for path, image in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(image, aside[path])
             _check_whole(aside[path], image)
-        for path in files:
-            if replace and path.exists():
-                before = path.with_name(f".old-{tag}-{path.name}")
-                replace_file(path, before)
-                placed[path] = before
-            with path.open("xb"):  # nobody else's from here on
-                placed.setdefault(path, None)
-            replace_file(aside[path], path)
-        finish()
+        with _locked(folder):
+            put_aside(labels)
+            describe()
+            for path in images:
+                put_aside(path)
+                place(path)
+            place(labels)
     except BaseException as error:
         left = [before.name for path, before in placed.items() if not _put_back(path, before) and before is not None]
         if left:
@@ -311,6 +358,11 @@ def _write(files: Mapping[Path, sitk.Image], replace: bool, finish: Callable[[],
     for before in filter(None, placed.values()):
         with suppress(OSError):
             before.unlink()
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Keeps other processes from changing the data set; waits for one that does."""
+    return lock(folder / ".dataset.lock", f"Another process changes {folder}. Try again when it is done.", PATIENCE)
 
 
 def _put_back(path: Path, before: Path | None) -> bool:

@@ -5,7 +5,6 @@ Step: read the data.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..image import geometry
+from ..image.fingerprint import fingerprint
 from ..image.unknown import UNKNOWN, structures, with_unknown
 
 SAMPLED = 2000
@@ -29,9 +29,9 @@ class CaseFacts:
     box: first and last index of the structures on each axis, None where the labels are empty. voxels: by label value,
     of the structures that are there. values: (channels, n) of voxels of the structures. lowest: smallest finite value
     of each channel. scaled_slices: whether all slices, along the axis of the largest spacing, share one maximum, for
-    somebody scaled each of them. fingerprint: the same for the same voxels in the same order, whatever name and header
-    the file has, and in whatever order the channels come. known, shown: on each axis, how many slices hold a voxel that
-    is not unknown, and how many a structure. whole: whether the label of every voxel is known.
+    somebody scaled each of them. fingerprint: of the images (``csam.image.fingerprint``). known, shown: on each axis,
+    how many slices hold a voxel that is not unknown, and how many a structure. whole: whether the label of every voxel
+    is known.
     """
 
     size: tuple[int, int, int]
@@ -108,7 +108,7 @@ def examine_case(
         lowest=tuple(float(a[mask].min()) for a, mask in zip(arrays, finite, strict=True)),
         scaled_slices=bool((np.ptp(brightest, 1) <= ALIKE * np.abs(brightest).max(1)).all())
         and first.GetSize()[2 - axis] > 1,
-        fingerprint=_fingerprint(arrays),
+        fingerprint=fingerprint(arrays),
         known=_slices(known),
         shown=_slices(structured),
         whole=bool(known.all()),
@@ -119,17 +119,6 @@ def examine_case(
 def _slices(mask: np.ndarray) -> tuple[int, int, int]:
     """How many slices of an array (k, j, i) hold some of it, along i, j and k."""
     return tuple(int(mask.any(tuple(b for b in range(3) if b != 2 - axis)).sum()) for axis in range(3))
-
-
-def _fingerprint(arrays: Sequence[np.ndarray]) -> str:
-    """SHA-256 of those of every channel's voxels."""
-    found = []
-    for array in arrays:
-        digest = hashlib.sha256(f"{array.shape}".encode())
-        for part in array:
-            digest.update(np.ascontiguousarray(part, np.float32))
-        found.append(digest.hexdigest())
-    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
 
 
 def _difference(image: sitk.Image, truth: sitk.Image) -> str:

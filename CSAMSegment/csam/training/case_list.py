@@ -1,4 +1,4 @@
-"""The cases of a data set as a list: what is labelled in each, and in how many of its slices. Without torch.
+"""The cases of a data set as a list: what is labelled in each, in how many of its slices, a picture. Without torch.
 
 Example:
     >>> contents, cases = list_cases("/data/hearts")
@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image
 from ..image.unknown import UNKNOWN
+from ..pipeline.thumbnail import thumbnail_of_labels
 from .dataset import Case
 from .dataset_json import Contents, read_contents
 
@@ -56,6 +58,16 @@ def summarise_case(case: Case, labels: Sequence[str]) -> CaseSummary:
     known = known_slices(truth)
     present = [int(value) for value in np.unique(values) if 0 < value <= len(labels) and value != UNKNOWN]
     return CaseSummary(tuple(labels[value - 1] for value in present), len(known), slice_count(truth))
+
+
+def picture_of(case: Case) -> sitk.Image:
+    """A small picture of a case: its first channel with the outlines of its labels. Raises InputError."""
+    image, truth = read_image(case.images[0]), case.truth(read_image(case.labels))
+    if image.GetDimension() == 4:
+        image = geometry.frame(image, 0)
+    if not geometry.same_grid(image, truth):
+        raise InputError(f"{case.images[0].name} and its labels do not lie on one grid.")
+    return thumbnail_of_labels(image, truth)
 
 
 def known_slices(truth: sitk.Image) -> list[int]:

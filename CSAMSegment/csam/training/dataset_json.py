@@ -7,7 +7,7 @@ channels. nnU-Net's first version names files in the former way and lists them i
 
 A label "ignore", of the highest value, marks voxels whose label is unknown (``csam.image.unknown``): no structure.
 Of ours is ``unlabelled`` (case → names of structures): what nobody has labelled in that case, where background may be
-any of it.
+any of it; and ``fingerprints`` (case → ``csam.image.fingerprint`` of its images), by which an image is known again.
 
 Step: read the data.
 """
@@ -24,6 +24,7 @@ from ..errors import InputError
 from ..image.files import read_json
 from ..image.unknown import IGNORE, MOST_STRUCTURES
 
+CONTENTS = "dataset.json"
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl.gz", ".tif", ".tiff")
 
 
@@ -57,7 +58,7 @@ class Contents:
 def read_contents(folder: Path) -> tuple[Contents, list[str]]:
     """The data set's contents and the faults of its files. Raises InputError listing those of dataset.json itself."""
     try:
-        info = read_json(folder / "dataset.json")
+        info = read_json(folder / CONTENTS)
         if not isinstance(info, dict):
             raise ValueError(f"it holds {type(info).__name__}, not an object")
     except (OSError, ValueError) as error:
@@ -162,6 +163,12 @@ def _unlabelled(info: Mapping, labels: tuple[str, ...]) -> tuple[dict[str, tuple
             faults.append(f'"unlabelled" has every structure for {case}: nothing is labelled in it. Leave the case out')
         found[case] = tuple(sorted(values[name] for name in {*names} - {*unnamed}))
     return found, faults
+
+
+def fingerprints_of(info: Mapping) -> dict[str, str]:
+    """By case, the fingerprint of its images, of those that it is told of."""
+    given = info.get("fingerprints")
+    return {str(case): str(one) for case, one in given.items()} if isinstance(given, dict) else {}
 
 
 def with_ignore(info: Mapping) -> Mapping:
