@@ -96,10 +96,9 @@ def test_a_training_on_cases_known_in_part_says_so_and_knows_no_volumes_from_the
     folder = in_part(small.dataset(tmp_path, 4), cases=3)
     prepared = prepare(folder, {"patient_pattern": "(p..)_", "validation_patients": 1}, split_file=None)
     counts = sum(not prepared.data.facts[case.name].whole for case in prepared.training_cases)
-    assert (
-        f"{counts} of 3 training scans are known in part only: unknown slices between drawn ones are filled where that "
-        "is sure"
-    ) in prepared.notes
+    assert f"{counts} of 3 training scans are known in part only: nothing is learned from the unknown voxels" in (
+        prepared.notes
+    )
     data = prepared.data
     plan = Plan(intensity="volume")
     whole = [case for case in data.cases if data.facts[case.name].whole]

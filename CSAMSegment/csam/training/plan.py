@@ -45,7 +45,6 @@ WORDS = {
     "ema": "decay of the running average of the weights",
     "weights": "which averaged weights are kept: those of the best validation, or the last",
     "empty_slices": "also teach slices without any structure",
-    "fill_unknown": "fill unknown slices between drawn ones where that is sure, and learn from them",
     "free_orientation": "teach all orientations of a stack, as test-time augmentation needs it",
     "zoom": "smallest and largest scale at which half of the examples are shown",
     "extra_share": "share of the steps that take an example from the data sets of --extra",
@@ -77,9 +76,8 @@ class Plan:
     weights: the averaged ones of the "best" validation, or of the "last" step whatever they say.
     patience: stop after this many validations without a better Dice; 0, as the last weights, never stops.
     gate_samples: samples of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
-    structure. fill_unknown: fill unknown slices between drawn ones where that is sure (csam.training.fill_unknown).
-    free_orientation: mirrors and quarter turns, where no structure is told by its place; a run of the model then takes
-    its samples over several orientations.
+    structure. free_orientation: mirrors and quarter turns, where no structure is told by its place; a run of the model
+    then takes its samples over several orientations.
     zoom: how many times as large an example is shown, at the least and at the most; half of them come as they are.
     extra_share: share of the steps that take from the further data sets, if there are any.
     validation_patients: how many, chosen at random with split_seed. seed: of everything else.
@@ -115,7 +113,6 @@ class Plan:
     ema: float = 0.995
     weights: str = "best"
     empty_slices: bool = True
-    fill_unknown: bool = True
     free_orientation: bool = True
     zoom: tuple[float, float] = (1.0, 1.0)
     extra_share: float = 0.2

@@ -154,7 +154,7 @@ def preparation_of(
             "or start from another model. If these are other people of the same names, rename their cases."
         )
     plan = plan_from(decisions)
-    odd = check_split(data, training, validation, further, plan.weights == "best", plan.fill_unknown)
+    odd = check_split(data, training, validation, further, choosing=plan.weights == "best")
     patients = [sorted({case.patient for case in subset}) for subset in (training, validation)]
     names = {"training": split_names(data, training), "validation": split_names(data, validation)}
     chosen = {*training, *validation}

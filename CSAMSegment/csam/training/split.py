@@ -51,12 +51,10 @@ def check_split(
     validation: Sequence[Case],
     further: Sequence[Dataset],
     choosing: bool = True,
-    filling: bool = True,
 ) -> tuple[str, ...]:
     """What is odd about the two subsets, a sentence each; the cases of the further data sets are trained on.
 
-    The validation may be nobody. choosing: whether the weights are chosen on it. filling: whether unknown
-    slices to train on are filled. Raises InputError where
+    The validation may be nobody. choosing: whether the weights are chosen on it. Raises InputError where
     a subset has no structure at all, or an image of the validation is trained on, too.
     """
     _check_apart(data, training, validation, further)
@@ -77,10 +75,7 @@ def check_split(
             )
         missing = [name for value, name in enumerate(data.labels, 1) if not any(value in v for v in found[subset])]
         notes += [f"no {subset} scan shows {name}: {meaning}" for name in missing]
-    unknown = (
-        "unknown slices between drawn ones are filled where that is sure" if filling else "unknown voxels are left out"
-    )
-    notes += _known_in_part(data, training, "training", unknown)
+    notes += _known_in_part(data, training, "training", "nothing is learned from the unknown voxels")
     notes += _known_in_part(
         data, validation, "validation", "their Dice is measured on known voxels, their volume is not"
     )

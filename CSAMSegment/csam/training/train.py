@@ -32,7 +32,6 @@ from ..result import Progress, ProgressCallback
 from .augment import Augmenter, Example, ahead
 from .dataset import Case
 from .distributed import Group, joined
-from .fill_unknown import fill_unknown
 from .learning_curve import draw, write_log
 from .measures import dice, mean
 from .output_folder import reserved_for
@@ -46,18 +45,13 @@ from .training_request import CALIBRATING
 LOG_EVERY = 20
 
 
-def load_example(case: Case, plan: Plan, labels: Sequence[str] | None = None) -> Example:
-    """One case at the plan's spacing and orientation, as inference will see it.
-
-    labels: the data set's structures, of a case to learn from; its unknown slices are filled where that is sure.
-    """
+def load_example(case: Case, plan: Plan) -> Example:
+    """One case at the plan's spacing and orientation, as inference will see it."""
     images, truth = case.read()
-    if labels is not None and plan.fill_unknown:
-        truth = fill_unknown(images, truth, labels, case.unlabelled, plan.slice_axis)
     stack = stack_of(images, plan.in_plane_spacing, plan.normalisation, plan.slice_axis)
-    values = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
-    values = resize_labels(values, stack.values.shape[-2:]).to(torch.uint8)
-    return Example(stack.values, values, case.unlabelled)
+    labels = stack.orientation.to_stack(sitk.GetArrayFromImage(truth))
+    labels = resize_labels(labels, stack.values.shape[-2:]).to(torch.uint8)
+    return Example(stack.values, labels, case.unlabelled)
 
 
 def train(
@@ -128,11 +122,14 @@ class Training:
         self.plan, self.prepared = plan, replace(self.prepared, plan=plan)
         network, anew = self.prepared.begin(self.card)
         self.trainer = Trainer(plan, network.to(self.device), self.device, self.group)
-        names, further = self.prepared.data.labels, self.prepared.further
-        self.examples = [load_example(case, plan, names) for case in self.prepared.training_cases]
-        self.extra_examples = [load_example(case, plan, names) for other in further for case in other.cases]
-        validation = self.prepared.validation_cases if self.group.first else ()
-        self.watched = [load_example(case, plan) for case in validation]
+        self.examples, self.extra_examples, self.watched = (
+            [load_example(case, plan) for case in cases]
+            for cases in (
+                self.prepared.training_cases,
+                [case for other in self.prepared.further for case in other.cases],
+                self.prepared.validation_cases if self.group.first else (),
+            )
+        )
         return anew
 
     @contextmanager
