@@ -1,5 +1,7 @@
 """The states of a training, with a process that says what the test says."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from csam.errors import InputError
@@ -111,3 +113,18 @@ def test_a_plan_is_told_in_a_few_words_with_its_reasons():
     assert lines[1] == "• Field of view (pixels): 128 × 96. Three times the structures."
     assert lines[-1] == "• No validation scan shows a."
     assert len(lines) == 4
+
+
+def model_of(patients: int, dice: float, data: str = "hearts"):
+    provenance = {"data": data, "training_patients": [f"p{n}" for n in range(patients)]}
+    return SimpleNamespace(provenance=provenance, metrics={"validation": {"dice_mean": dice}})
+
+
+def test_models_of_the_data_set_tell_whether_more_cases_are_likely_to_help():
+    few, other = model_of(4, 0.8), model_of(2, 0.1, "lungs")
+    assert learn_texts.more_cases(few, [few, other]) == ""
+    said = learn_texts.more_cases(model_of(8, 0.85), [few, other])
+    assert "4 patients: Dice 0.80; 8 patients: Dice 0.85. More cases are likely to help." in said
+    assert "The last cases brought little." in learn_texts.more_cases(model_of(16, 0.855), [few, model_of(8, 0.85)])
+    assert learn_texts.more_cases(few, [model_of(8, 0.85)]) == "", "of fewer cases than before, nothing is known"
+    assert learn_texts.more_cases(model_of(8, 0.85), [SimpleNamespace(provenance={"data": "hearts"}, metrics=())]) == ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import log2
 from typing import Any
 
 from csam.training.training_request import CALIBRATING, ELSEWHERE
@@ -116,5 +117,39 @@ def summary(model, chosen: bool = True) -> str:
     return "\n".join(said)
 
 
+def more_cases(model, others: Iterable) -> str:
+    """Whether further cases are likely to help, by the models that have learned from fewer cases of this data set.
+
+    model: the newest. others: of the list, it among them or not. Empty without a model that learned from fewer.
+    """
+    data = model.provenance.get("data")
+    of_size = {_learned(one): _dice(one) for one in (*others, model) if one.provenance.get("data") == data}
+    sizes = sorted(size for size in of_size if 0 < size <= _learned(model) and of_size[size] is not None)
+    if len(sizes) < 2 or sizes[-1] != _learned(model):
+        return ""
+    so_far = "; ".join(
+        _("{count} patients: Dice {dice}").format(count=size, dice=f"{of_size[size]:.2f}") for size in sizes
+    )
+    before, now = sizes[-2:]
+    gain = (of_size[now] - of_size[before]) / log2(now / before)
+    if gain >= WORTH:
+        advice = _("More cases are likely to help.")
+    else:
+        advice = _("The last cases brought little. Add cases that this model segments poorly.")
+    said = _("Models of this data set, by the patients that they learned from. {so_far}. {advice}")
+    return said.format(so_far=so_far, advice=advice) + " " + _("Each was measured on other scans, so this is rough.")
+
+
+def _learned(model) -> int:
+    return len(model.provenance.get("training_patients") or ())
+
+
+def _dice(model) -> float | None:
+    measured = model.metrics.get("validation", {}) if isinstance(model.metrics, Mapping) else {}
+    return measured.get("dice_mean")
+
+
+WORTH = 0.01
+"""Dice that twice as many patients have to bring, or more of them are said not to help."""
 FEW = 5
 """Validation scans below which the summary warns that there are few."""

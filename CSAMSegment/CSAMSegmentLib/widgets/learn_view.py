@@ -255,7 +255,10 @@ class LearnView:
         choose = self._runner is None or not self._runner.isRunning
         self._input.addModel(folder / "model.json", choose)
         try:
-            self._summary = learn_texts.summary(self._logic.library.load(folder), choose)
+            library = self._logic.library
+            model = library.load(folder)
+            told = learn_texts.summary(model, choose), learn_texts.more_cases(model, library.models().values())
+            self._summary = "\n".join(filter(None, told))
         except CSAMError as error:
             self._summary = str(error)
         self._fillStarts()
