@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from unit.small_fill import dice, disc
 
-from csam.interactive.interpolation import corrected, drawn_shapes, interpolate, shift, signed_distance
+from csam.image.distance import signed_distance
+from csam.interactive.interpolation import corrected, drawn_shapes, interpolate, shift
 
 SIZE, UNIT = (64, 72), (1.0, 1.0)
 

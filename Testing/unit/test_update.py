@@ -5,7 +5,8 @@ import pytest
 import torch
 from unit.small_fill import disc, model
 
-from csam.interactive.interpolation import REACH, drawn_shapes, signed_distance
+from csam.image.distance import signed_distance
+from csam.interactive.interpolation import REACH, drawn_shapes
 from csam.interactive.predict import Scene, predict
 from csam.interactive.update import updated
 

@@ -16,8 +16,9 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
+from ..image.distance import signed_distance
 from .inputs import soft
-from .interpolation import REACH, signed_distance
+from .interpolation import REACH
 from .region import Region, normalised
 
 LEVELS = ((4, 30), (2, 30), (1, 15))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .interpolation import signed_distance
+from ..image.distance import signed_distance
 from .predict import Scene, predict
 
 NEAR = 8.0

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from ..image.distance import signed_distance
+
 Array = np.ndarray
-NOWHERE = -1e3
-"""Signed distance, mm, where nothing is known to be: far outside."""
 
 ENCLOSED = 0.25
 """Share of a ring's hole that an open ring has to half enclose."""
@@ -27,26 +27,6 @@ FADING = 0.5
 """What is left of a correction one slice on."""
 REACH = 16.0
 """Pixels from an outline up to which a correction is told apart."""
-
-
-def signed_distance(mask: Array, spacing: Sequence[float]) -> Array:
-    """Mask (H, W) → millimetres to its outline, float32, positive inside; its zero lies between the pixels' centres.
-
-    spacing: of rows and columns. An empty mask is NOWHERE throughout.
-    """
-    if not mask.any():
-        return np.full(mask.shape, NOWHERE, np.float32)
-    return _beyond(~mask, spacing) - _beyond(mask, spacing)
-
-
-def _beyond(mask: Array, spacing: Sequence[float]) -> Array:
-    """Distance from each pixel outside the mask to the mask's nearest pixel; 0 inside."""
-    if not mask.any():
-        return np.full(mask.shape, -NOWHERE, np.float32)
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.SetSpacing([float(s) for s in reversed(spacing)])
-    distance = sitk.SignedMaurerDistanceMap(image, False, False, True)
-    return np.maximum(sitk.GetArrayFromImage(distance), 0)
 
 
 @dataclass(frozen=True)

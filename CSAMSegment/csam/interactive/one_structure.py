@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..image.distance import signed_distance
 from ..pipeline.cpu_fallback import done_on
 from .carry import SURENESS, carried
 from .certainty import Circumstances, circumstances
 from .drawing import Drawing, FillOptions
-from .interpolation import REACH, signed_distance
+from .interpolation import REACH
 from .predict import Scene, predict
 from .region import Region, normalised, region_of
 from .tuning import tuned

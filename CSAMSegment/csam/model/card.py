@@ -17,6 +17,11 @@ def card(model: Model) -> str:
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
     lines += [f"- Also computed: {_measure(model, measure)}" for measure in model.measures]
+    for label in model.labels:
+        if distance := model.contour_shift.get(label.value):
+            way = "outwards" if distance > 0 else "inwards"
+            whose = where.get("contours_of", "other data")
+            lines.append(f"- Contours of {label.name} are moved {way} by {abs(distance):g} mm, to those of {whose}")
     lines += [
         f"- Slices: stacked along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}. The network sees "
         f"{model.num_slices} at a time, with {model.in_plane_spacing:g} mm pixels and a field of view of "

@@ -32,7 +32,8 @@ from .weights import OF_TRAINING, Weights, open_zip, read_bounded
 
 FORMAT = 2
 """Before format 2 a model had one calibration, measured over every orientation that it was taught. What came since may
-be missing, and a program that does not know it leaves it aside: measures, and figure_scale of a calibration."""
+be missing, and a program that does not know it leaves it aside: measures, contour_shift, and figure_scale of a
+calibration."""
 COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
 """For structures to which nobody gave a colour."""
 SLICE_AXES = ("auto", *PLANES)
@@ -127,6 +128,7 @@ class Model:
     the ``orientations``.
     calibration: of the default run. augmented_calibration: of a run with test-time augmentation.
     measures: what its volumes are good for beside themselves.
+    contour_shift: by label value, how far the contours are moved outwards, mm (``csam.pipeline.contour_shift``).
     """
 
     name: str
@@ -145,6 +147,7 @@ class Model:
     calibration: Calibration = Calibration()
     augmented_calibration: Calibration = Calibration()
     measures: tuple[Measure, ...] = ()
+    contour_shift: Mapping[int, float] = field(default_factory=dict)
     licence: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)

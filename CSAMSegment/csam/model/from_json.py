@@ -70,11 +70,17 @@ def model_from_json(json_: Fields) -> Model:
         calibration=calibration,
         augmented_calibration=augmented,
         measures=measures_of(json_, classes),
+        contour_shift=_contour_shift(json_, classes),
         licence=json_.text("licence", ""),
         provenance=_provenance(json_),
         metrics=_metrics(json_),
         sha256=json_.text("sha256", limit=64),
     )
+
+
+def _contour_shift(json_: Fields, classes: int) -> dict[int, float]:
+    found = Fields(json_.mapping("contour_shift", {}), f"{json_.where}: contour_shift")
+    return {v: found.number(str(v), -20, 20) for v in range(1, classes) if str(v) in found.values}
 
 
 def measures_of(json_: Fields, classes: int) -> tuple[Measure, ...]:

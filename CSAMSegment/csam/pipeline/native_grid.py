@@ -22,6 +22,7 @@ from ..uncertainty.expected_error import expected_dice, smoothed, volume_interva
 from ..uncertainty.measures import calibrated_error_probability, entropy, mutual_information
 from ..uncertainty.slice_ranking import SliceRisk
 from ..uncertainty.worst_spot import worst_spot
+from .contour_shift import shifted, within
 from .sliding_window import Slab
 
 CPU = torch.device("cpu")
@@ -111,7 +112,11 @@ class NativeGrid:
         """One slice of the slab; its expected difference, its expected and its found size of each class, in pixels."""
         size, cut, classes = self.stack.shape[1:], self.box[1:], len(self.found)
         here = slab.first + offset - self.box[0].start
-        mean = resize(slab.mean_probabilities[offset], size)[(slice(None), *cut)]
+        mean = resize(slab.mean_probabilities[offset], size)
+        if self.model.contour_shift:
+            held = within(self.model.labels)
+            mean = shifted(mean, self.model.contour_shift, held, self.stack.spacing[1:])
+        mean = mean[(slice(None), *cut)]
         best, labels = mean[0], torch.zeros(mean.shape[1:], dtype=torch.uint8 if classes <= 256 else torch.int16)
         for k in range(1, classes):  # as max(0), which walks through memory class by class
             labels.masked_fill_(mean[k] > best, k)

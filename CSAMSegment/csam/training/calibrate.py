@@ -20,6 +20,7 @@ from ..uncertainty.expected_error import case_quality, volume_interval
 from ..uncertainty.measures import calibrated_error_probability
 from ..uncertainty.slice_ranking import of_errors
 from . import figures, function_figures, learn_ranking, measures
+from .contours import measured_shift
 from .dataset import Case, Dataset
 from .evaluate import CERTAIN, CaseMeasures, evaluate
 from .model_match import as_learned, calibrated_by, seen_patients
@@ -319,10 +320,12 @@ def calibrate_on(
     log: Callable[[str], None] = print,
     cancelled: Callable[[], bool] | None = None,
     device: str = "auto",
+    contours: bool = False,
 ) -> Model:
     """Calibrates a finished model again, on these cases of a data set, and writes it to OUT/model.
 
-    Raises InputError where the model was trained on one of the patients, or has other labels than the data set.
+    contours: also move the model's contours to where theirs lie (``csam.training.contours``). Raises InputError where
+    the model was trained on one of the patients, or has other labels than the data set.
     """
     known = sorted(seen_patients(model, cases, "training"))
     if known:
@@ -334,6 +337,9 @@ def calibrate_on(
     provenance = {name: value for name, value in model.provenance.items() if name != "folds"}  # they assess no longer
     provenance |= {"calibrated_on": data.name, "calibration_patients": patients}
     cases = as_learned(model, data, cases, log)
+    if contours:
+        provenance["contours_of"] = data.name
+        model = replace(model, contour_shift=measured_shift(model, cases, log, cancelled, device))
     return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)
 
 

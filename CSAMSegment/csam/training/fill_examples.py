@@ -16,10 +16,11 @@ import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 
+from ..image.distance import signed_distance
 from ..image.geometry import pad_amounts
 from ..image.unknown import UNKNOWN
 from ..interactive.inputs import network_input
-from ..interactive.interpolation import REACH, signed_distance
+from ..interactive.interpolation import REACH
 from ..interactive.region import normalised, region_of
 from .augment import Example
 from .fill_shapes import ShapeStack, random_stack
