@@ -717,6 +717,9 @@ def test_of_several_processes_the_first_alone_tells_a_dry_run_and_each_has_a_sta
     (tmp_path / "out" / "plan.json").write_text('{"batch": 6}')  # begun with other processes
     main(command)
     assert "batch = 6" in capsys.readouterr().out
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    main(command)
+    assert "batch = 6" in capsys.readouterr().out
     monkeypatch.setenv("RANK", "1")
     assert main(command) == 0
     assert capsys.readouterr().out == ""

@@ -47,9 +47,9 @@ def _train(options: argparse.Namespace, told=None) -> None:
         given = getattr(options, f"plan_{field.name}")
         if given is not None:
             values[field.name] = given
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    if processes > 1 and "batch" not in values:
-        values["batch"] = _batch_of(Path(options.out)) or processes
+    batch = _batch_of(Path(options.out)) or int(os.environ.get("WORLD_SIZE", 1))
+    if batch > 1:  # goes on, in however many processes, as it was begun
+        values.setdefault("batch", batch)
     card = json_object(options.card)
     if options.cross_validate:
         _cross_validate(options, values, card)
