@@ -7,7 +7,7 @@ from unit.small_fill import ROD, disc, drawn, image_of, rod
 
 from csam.errors import Cancelled, InputError
 from csam.image.unknown import UNKNOWN
-from csam.interactive.drawing import FillOptions
+from csam.interactive.drawing import FillOptions, Structure
 from csam.interactive.fill import fill
 
 OPTIONS = FillOptions(device="cpu")
@@ -17,14 +17,14 @@ def dice(a, b) -> float:
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
-def carry(first, second, slices=(), **more):
+def carry(first, second, slices=(), structures=ROD, **more):
     """The rod of the first frame on the second."""
     images = image_of(first), image_of(second, seed=1)
     labels = sitk.GetImageFromArray(first)
     labels.CopyInformation(images[0])
     drawing = drawn(second, list(slices)) if slices else sitk.GetImageFromArray(np.full_like(second, UNKNOWN))
     drawing.CopyInformation(images[0])
-    return fill(images[1], drawing, ROD, None, OPTIONS, labels, before=images[0], **more)
+    return fill(images[1], drawing, structures, None, OPTIONS, labels, before=images[0], **more)
 
 
 def voxels(result, name="labels"):
@@ -54,6 +54,16 @@ def test_what_is_drawn_on_the_next_frame_stays():
     assert np.array_equal(voxels(result)[3], second[3])
     assert not voxels(result, "error_probability")[3].any()
     assert [score.reason for score in result.slices if score.index == 3] == ["drawn"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_structure_that_the_first_frame_does_not_show_stays_in_its_drawn_slice():
+    first, second = rod(), np.roll(rod(), 3, 2)
+    second[3] = 0
+    second[3, 5:9, 5:9] = 2
+    found = voxels(carry(first, second, [3], structures=[*ROD, Structure(2, "other")]))
+    assert np.array_equal(found == 2, second == 2)
+    assert (found[2] == 1).any()
 
 
 def test_every_slice_is_to_be_looked_at_and_has_an_error_probability():

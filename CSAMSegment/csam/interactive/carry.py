@@ -53,6 +53,8 @@ def carried(
     """
     if len(now) == 1:  # nothing can be registered in three dimensions
         return carried(*(np.repeat(one, 2, 0) for one in (before, now, found)), region, spacing, report)[:1]
+    if not found.any():  # drawn on the frame ``now`` alone
+        return soft(torch.full((len(now), *region.size), -2 * REACH), APART)[1]
     unit = float(np.mean(region.pixel))
     thickness = spacing[0] / unit
     first, second = (normalised(region.seen(torch.from_numpy(one))).numpy() for one in (before, now))
