@@ -6,6 +6,7 @@ import pytest
 from unit import small
 
 from csam.errors import Cancelled, InputError
+from csam.training import train as training
 from csam.training.plan import Plan
 from csam.training.time_budget import (
     CALIBRATION,
@@ -68,8 +69,10 @@ def test_what_is_settled_is_read_again_and_a_damaged_file_is_named(tmp_path):
         read_settled(tmp_path, plan)
 
 
-def test_the_steps_are_settled_once_and_a_stopped_training_keeps_them(data, tmp_path):
-    asked = []
+def test_the_steps_are_settled_once_and_a_stopped_training_keeps_them(data, tmp_path, monkeypatch):
+    asked, read = [], []
+    load = training.load_example
+    monkeypatch.setattr(training, "load_example", lambda case, *more: read.append(case.name) or load(case, *more))
 
     def soon():
         asked.append(1)
@@ -81,10 +84,13 @@ def test_the_steps_are_settled_once_and_a_stopped_training_keeps_them(data, tmp_
     assert settled["steps"] == FEWEST
     assert not settled["slice"], "too few steps fit: the gates are left out, which nobody has asked for"
     said = []
+    assert len(read) == len({*read}), "a lighter network reads no scan again"
+    read.clear()
     with pytest.raises(Cancelled, match="Stopped at step 3"):
         train(data, tmp_path, {**PLAN, "minutes": 0.01}, device="cpu", cancelled=lambda: True, log=said.append)
     assert "Going on from step 3." in said
     assert not [line for line in said if "A step takes" in line]
+    assert len(read) == len({*read}), "and going on reads each once"
     assert json.loads((tmp_path / SETTLED).read_text()) == settled
 
 

@@ -114,6 +114,7 @@ class Training:
         self.device = choose_device(group.device(device))
         self.checkpoint = out / "checkpoint.pt"
         self.recorded: Callable[[Mapping[str, Any]], None] | None = None
+        self._loaded = 0.0  # pixel size of the examples
         for line in self._take_up(prepared.plan):
             log(line)
 
@@ -122,6 +123,9 @@ class Training:
         self.plan, self.prepared = plan, replace(self.prepared, plan=plan)
         network, anew = self.prepared.begin(self.card)
         self.trainer = Trainer(plan, network.to(self.device), self.device, self.group)
+        if self._loaded == plan.in_plane_spacing:  # all else that load_example looks at is never settled
+            return anew
+        self._loaded = plan.in_plane_spacing
         self.examples, self.extra_examples, self.watched = (
             [load_example(case, plan) for case in cases]
             for cases in (
