@@ -30,6 +30,7 @@ def setting(monkeypatch):
          "me@gpu"),
         ("ssh -vp 22 -C -oBatchMode=yes gpu csam worker", ["ssh", "-vp", "22", "-C", "-oBatchMode=yes", "gpu", "csam"],
          "gpu"),
+        ("ssh gpu -p 22 -C python -m csam worker", ["ssh", "gpu", "-p", "22", "-C", "python -m csam"], "gpu"),
         ("ssh -p22 -- gpu csam", ["ssh", "-p22", "--", "gpu", "csam"], "gpu"),
         ("plink.exe -batch -P 22 gpu python -m csam worker",
          ["plink.exe", "-batch", "-P", "22", "gpu", "python -m csam"], "gpu"),
@@ -67,6 +68,9 @@ def test_the_training_command_is_preferred_to_the_workers(setting, monkeypatch):
     setting["CSAMSegment/TrainingCommand"] = "ssh gpu torchrun --nproc-per-node 4 -m csam"
     assert training_host() == "gpu"
     assert not training_launcher.trains_in_slicer()
+    setting["CSAMSegment/TrainingCommand"] = "no-such-torchrun -m csam"
+    with pytest.raises(WorkerError, match=r'begins with "no-such-torchrun" .* Change the training command'):
+        find_training()
 
 
 def test_where_a_worker_cannot_train_no_computer_is_named(setting, monkeypatch):

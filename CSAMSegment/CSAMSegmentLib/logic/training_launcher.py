@@ -21,6 +21,7 @@ from csam.errors import WorkerError
 from .worker_launcher import SSH, find_command, launch, program, read_setting, runs_in_slicer, split_command
 
 TRAINING_SETTING = "CSAMSegment/TrainingCommand"
+ADVICE = "Change the training command (Advanced), or leave it empty to train as the worker runs."
 
 WITH_VALUE = "BbcDEeFIiJLlmOoPpQRSWw"
 """Options of OpenSSH that take a value (ssh(1)); the letters may be joined, and the value may follow at once."""
@@ -47,7 +48,7 @@ def find_training() -> TrainingLaunch:
     """How to start a training. Raises WorkerError where the command is none that could train, or is not there."""
     words, source = _found()
     command, host = split_host(words)
-    started = launch(words, source)
+    started = launch(words, source, *([ADVICE] if source == TRAINING_SETTING else []))
     return TrainingLaunch(command, started.environment, host)
 
 
@@ -74,7 +75,10 @@ def split_host(words: Sequence[str]) -> tuple[list[str], str]:
 
     words: of a command that runs csam or, with "worker" at its end, the worker. Raises WorkerError for any other.
     """
-    here = _host_at(words) + 1 if program(words[0]) in SSH else 0
+    host = _behind_options(words, 1) if program(words[0]) in SSH else 0
+    here = _behind_options(words, host + 1) if host else 0  # options may follow the name, too
+    if host >= len(words):
+        raise WorkerError(f"This command names no computer to connect to: {' '.join(words)}.")
     found = re.fullmatch(r"(.*\bcsam(?:\.exe)?)(?:\s+worker)?\s*", " ".join(words[here:]), re.DOTALL)
     if found is None:
         raise WorkerError(
@@ -82,17 +86,15 @@ def split_host(words: Sequence[str]) -> tuple[list[str], str]:
             "(Advanced), such as: ssh gpu-host python -m csam"
         )
     if here:
-        return [*words[:here], found.group(1)], words[here - 1]
+        return [*words[:here], found.group(1)], words[host]
     return list(words[:-1] if words[-1] == "worker" else words), ""
 
 
-def _host_at(words: Sequence[str]) -> int:
-    """Where in a command of ssh or plink the computer's name is. Raises WorkerError where there is none."""
-    openssh, number = program(words[0]) == "ssh", 1
+def _behind_options(words: Sequence[str], number: int) -> int:
+    """The place of the first word from ``number`` on that is no option of ssh or plink, nor the value of one."""
+    openssh = program(words[0]) == "ssh"
     while number < len(words) and words[number].startswith("-"):
         number += 1 + (_takes_next(words[number]) if openssh else words[number] in PLINK_WITH_VALUE)
-    if number >= len(words):
-        raise WorkerError(f"This command names no computer to connect to: {' '.join(words)}.")
     return number
 
 

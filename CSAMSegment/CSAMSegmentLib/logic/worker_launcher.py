@@ -59,15 +59,18 @@ def find_worker() -> Launch:
     return launch(*find_command(os.environ))
 
 
-def launch(command: list[str], source: str) -> Launch:
-    """How to start a command. source: where it comes from. Raises WorkerError when its program is not there."""
+def launch(command: list[str], source: str, advice: str = HELP) -> Launch:
+    """How to start a command. source: where it comes from. Raises WorkerError when its program is not there.
+
+    advice: what to do then.
+    """
     from csam.process.client import worker_environment
 
     ours = source in (SLICERS_PYTHON, THIS_PYTHON)
     # Another program must not meet Slicer's PYTHONHOME and library folders; PythonSlicer needs them.
     environment = dict(os.environ) if ours or application() is None else slicer.util.startupEnvironment()
     if shutil.which(command[0], path=environment.get("PATH")) is None:
-        raise WorkerError(f'The command begins with "{command[0]}" ({source}), which is not there. {HELP}')
+        raise WorkerError(f'The command begins with "{command[0]}" ({source}), which is not there. {advice}')
     return Launch(command, worker_environment(environment), source)
 
 
