@@ -128,3 +128,11 @@ def test_models_of_the_data_set_tell_whether_more_cases_are_likely_to_help():
     assert "The last cases brought little." in learn_texts.more_cases(model_of(16, 0.855), [few, model_of(8, 0.85)])
     assert learn_texts.more_cases(few, [model_of(8, 0.85)]) == "", "of fewer cases than before, nothing is known"
     assert learn_texts.more_cases(model_of(8, 0.85), [SimpleNamespace(provenance={"data": "hearts"}, metrics=())]) == ""
+
+
+def test_an_event_of_another_version_is_kept_as_a_line_and_the_end_is_still_heard(made):
+    made.begin(TrainingRequest("/data/hearts"))
+    tell(made, {"event": "packages"}, {"event": "row", "step": None, "loss": 1.0}, {"event": "log"}, ENDED)
+    assert made.state is State.FAILED
+    assert (len(made.lines), made.rows) == (3, [])
+    assert "'event': 'packages'" in made.lines[0]

@@ -114,3 +114,11 @@ def test_what_takes_the_events_gets_each_first_and_an_endless_line_is_no_event(m
         told += process.poll()
     assert seen == ["b", "c"]
     assert [event["event"] for event in told] == ["c", "ended"]
+
+
+def test_a_line_of_brackets_without_end_is_no_event():
+    program = 'print("[" * 100000); print(\'{"event": "b"}\')'
+    process, told = LineProcess([sys.executable, "-c", program], {}), []
+    while process.running:
+        told += process.poll()
+    assert [event["event"] for event in told] == ["b", "ended"]

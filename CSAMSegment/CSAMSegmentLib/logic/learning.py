@@ -199,7 +199,10 @@ class Learning:
         """Look what the process has told. Never raises, never waits."""
         events = self._process.poll() if self._process is not None else []
         for event in events:
-            self._take(event)
+            try:
+                self._take(event)
+            except (KeyError, TypeError, ValueError) as error:  # another version's
+                self.lines.append(f"An event that cannot be read ({error!r}): {event}")
         return bool(events)
 
     def _take(self, event: Mapping[str, Any]) -> None:
@@ -224,7 +227,8 @@ class Learning:
 
     def _add_row(self, event: Mapping[str, Any]) -> None:
         dice = event.get("validation_dice")
-        row = {"step": event["step"], "loss": event["loss"], "validation_dice": None if dice == "" else dice}
+        dice = None if dice in ("", None) else float(dice)
+        row = {"step": int(event["step"]), "loss": float(event["loss"]), "validation_dice": dice}
         self.rows = [kept for kept in self.rows if kept["step"] < row["step"]] + [row]
         if self.folder is not None and self.request.host:
             with suppress(OSError):  # a full disk here is no reason to end a training there
@@ -234,7 +238,7 @@ class Learning:
         self._process = None
         last, was = self._last.get("event"), self.state
         if last == "error" and was is State.CHECKING:
-            self.faults = self._last["text"].splitlines()
+            self.faults = str(self._last.get("text", "")).splitlines()
         elif last != "done" and last != "stopped" and not (was is State.CHECKING and self.plan is not None):
             self.error = self._last.get("text") or f"{event['said']}\n{event['log']}".strip()
         if was is State.CHECKING:

@@ -108,7 +108,7 @@ class LineProcess:
 
 def _event(text: str) -> dict[str, Any] | None:
     """The event that a line holds; None for any other line, such as a library's warning."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):  # the latter: a thousand brackets
         found = json.loads(text)
         if isinstance(found, dict) and isinstance(found.get("event"), str):
             return found
