@@ -6,7 +6,7 @@
 Each seed holds other patients out. The first cases are the same in every order: random, for there is no model yet
 (with --fine-tune, that model ranks them). A model learns from them, is measured on the patients held out, and segments
 the cases that are left; the next cases are those that this order puts first, and so on. Of the chosen cases, a quarter
-are validated on, whole patients. Orders: random; expected-dice, that of the panel (csam.batch.next_case); disagreement,
+are validated on, whole patients. Orders: random; expected-dice, poorest first (csam.batch.next_case); disagreement,
 the mutual information of the samples for each voxel found.
 
 A training or ranking that is done is not done again; one that was stopped goes on. Prints a table and writes
@@ -133,7 +133,7 @@ def ranked(order: str, model: Model, data: Dataset, left: Sequence[Case], settin
         worth = {name: disagreement(result) for name, result in results.items()}
         return sorted(worth, key=lambda name: (-worth[name], name))
     rows = [Row(name, DONE, structures=r.structures, case_quality=r.case_quality) for name, r in results.items()]
-    return [row.case for row in worth_drawing(rows)]
+    return [row.case for row in worth_drawing(rows, poorest=True)]
 
 
 def disagreement(result: Result) -> float:

@@ -394,6 +394,7 @@ class Driver:
         assert self.panel.parameters.inputVolume.GetName() == shown[1][0]
         assert ui.sliceTable.rowCount == 6, ui.stageLabel.text
         self.step("opened from the batch: " + ui.qualityLabel.text)
+        ui.batchPoorestCheckBox.checked = True
         ui.batchNextButton.click()
         self.settle()
         assert self.panel.parameters.inputVolume.GetName() == shown[2][0]

@@ -143,8 +143,8 @@ class BatchView:
         self._onOpened(opened)
 
     def openNext(self, *_arguments) -> None:
-        """Open the case whose correction would bring most (``csam.batch.next_case``)."""
-        name = next_case(self._rows.values(), _kept(), self._opened)
+        """Open the case to draw next (``csam.batch.next_case``)."""
+        name = next_case(self._rows.values(), _kept(), self._opened, self._ui.batchPoorestCheckBox.checked)
         if name is None:
             slicer.util.infoDisplay(_("Every case is in the data set, or was opened. Open one from the table."))
             return
