@@ -49,7 +49,9 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
     monkeypatch.setattr(
         learning,
         "start_process",
-        lambda arguments: LineProcess([sys.executable, str(TRAINER), str(user.folder), *arguments], dict(os.environ)),
+        lambda arguments, take=None: LineProcess(
+            [sys.executable, str(TRAINER), str(user.folder), *arguments], dict(os.environ), take
+        ),
     )
     driver.run()
     said = capsys.readouterr().out

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qt
 import SimpleITK as sitk
 import slicer
 from gui.test_learn import adds, opens, until_state
@@ -79,7 +80,7 @@ def test_phantoms_are_kept_learned_from_killed_gone_on_with_and_the_model_is_cho
     corrected[:2] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, user.parameters.segmentation, segment, user.volume)
     user.looks()
-    keeps(user, user.folder / "hearts", "p7", 1)
+    keeps(user, user.folder / "hearts", "p7", qt.QMessageBox.Ok)
     kept = {case.name: case for case in read_dataset(user.folder / "hearts").cases}["p7"]
     assert np.array_equal(sitk.GetArrayFromImage(kept.read()[1]), corrected)
     learn.plan = {**PLAN, "steps": 20}

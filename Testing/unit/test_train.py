@@ -860,7 +860,8 @@ def test_a_model_remembers_whom_the_one_it_came_from_has_met(data, finished, tmp
     cases = [Case(f"{patient}_0", patient, (), tmp_path) for patient in (*learnt, *selected)]
     assert seen_patients(model, cases, "training") == set(learnt)
     assert seen_patients(model, cases, "validation") == set(selected)
-    assert f"Fine-tuned from Balls, which learned from Balls ({len(learnt)} training patients)" in card(model)
+    whence = "an earlier model of the same name, which learned from Balls"
+    assert f"Fine-tuned from {whence} ({len(learnt)} training patients)" in card(model)
 
 
 def test_channels_keep_their_weights_whatever_their_order():

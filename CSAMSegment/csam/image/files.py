@@ -35,6 +35,17 @@ PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 _PERMITTING = Lock()
 
 
+def read_header(path: str | Path) -> dict[str, str]:
+    """What an image's file tells beside its voxels; empty where it cannot be read, which ``read_image`` tells."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return {}
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
 def read_image(path: str | Path, note: Callable[[str], None] = lambda sentence: None) -> sitk.Image:
     """An image file; a sequence of volumes, as Slicer writes it, has four dimensions.
 

@@ -22,7 +22,7 @@ import SimpleITK as sitk
 
 from ..errors import CSAMError, InputError
 from ..image import geometry
-from ..image.files import read_image
+from ..image.files import read_header, read_image
 from ..image.fingerprint import fingerprint
 from ..image.unknown import IGNORE, UNKNOWN
 from .add_case import Collection, collection
@@ -84,13 +84,7 @@ def segment_names(path: Path) -> dict[int, str]:
     """The names of a Slicer segmentation's values, by its header alone; empty for any other file."""
     if not path.name.lower().endswith(SEGMENTATIONS):
         return {}
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # its pair tells why
-        return {}
-    told = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    told = read_header(path)
     numbers = [found[1] for key in told if (found := re.fullmatch(r"Segment(\d+)_Name", key))]
     named = ((told.get(f"Segment{number}_LabelValue", ""), told[f"Segment{number}_Name"]) for number in numbers)
     return dict(sorted((int(value), name.strip()) for value, name in named if value.isdecimal()))
