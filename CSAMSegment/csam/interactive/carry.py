@@ -4,7 +4,7 @@ The two images are registered by demons with symmetric forces (Vercauteren et al
 window around the structure. The motion is sought in three dimensions: where the base of a heart moves towards its apex,
 a slice loses the structure, which no motion within slices can tell. Along the stack it is kept smooth, as thick slices
 say little of it. Where the images differ by little but noise, the structure stays where it is. The network that fills
-slices is not asked: it has not learned motion, and measured, it made the result worse (Testing/bench/carry.py).
+slices is not asked: it has not learned motion, and on a phantom it made the result worse.
 """
 
 from __future__ import annotations
