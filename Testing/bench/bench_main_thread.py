@@ -213,7 +213,7 @@ def begin_learning(panel, folder: Path, host):
     from CSAMSegmentLib.logic import learning
 
     trainer = [sys.executable, str(HERE.parents[1] / "gui" / "fake_trainer.py"), str(folder)]
-    learning.start_process = lambda arguments: LineProcess([*trainer, *arguments], dict(os.environ))
+    learning.start_process = lambda arguments, take=None: LineProcess([*trainer, *arguments], dict(os.environ), take)
     panel.learn.learning._make = learning.start_process
     slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(folder / "own" / "Models"))
     (folder / "trainer").write_text("slow")
