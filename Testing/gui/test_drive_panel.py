@@ -11,7 +11,7 @@ from gui.test_learn import TRAINER
 
 from csam.model import Measure
 from csam.process.line_process import LineProcess
-from CSAMSegmentLib.logic import learning
+from CSAMSegmentLib.logic import case_import, learning
 
 SCRIPT = Path(__file__).parents[1] / "slicer" / "drive_panel.py"
 
@@ -46,13 +46,12 @@ def test_the_driver_for_the_application_gets_through_the_panel(user, monkeypatch
     with_mode("kill", "slow")
     (user.folder / "trainer").write_text("slow")
     slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(tmp_path / "own" / "Models"))
-    monkeypatch.setattr(
-        learning,
-        "start_process",
-        lambda arguments, take=None: LineProcess(
-            [sys.executable, str(TRAINER), str(user.folder), *arguments], dict(os.environ), take
-        ),
-    )
+
+    def start(arguments, take=None):
+        return LineProcess([sys.executable, str(TRAINER), str(user.folder), *arguments], dict(os.environ), take)
+
+    for place in (case_import, learning):
+        monkeypatch.setattr(place, "start_process", start)
     driver.run()
     said = capsys.readouterr().out
     steps = (

@@ -21,12 +21,13 @@ TRAINER = Path(__file__).with_name("fake_trainer.py")
 def learner(user, monkeypatch, tmp_path):
     """A user with a data set and an open part Learn; the trainer is the fake one."""
     from csam.process.line_process import LineProcess
-    from CSAMSegmentLib.logic import learning
+    from CSAMSegmentLib.logic import case_import, learning
 
     def start(arguments, take=None):
         return LineProcess([sys.executable, str(TRAINER), str(tmp_path), *arguments], dict(os.environ), take)
 
-    monkeypatch.setattr(learning, "start_process", start)
+    for place in (learning, case_import):
+        monkeypatch.setattr(place, "start_process", start)
     slicer.app.userSettings().setValue("CSAMSegment/ModelFolder", str(tmp_path / "own" / "Models"))
     slicer.app.userSettings().remove("CSAMSegment/TrainingFolder")
     slicer.app.userSettings().remove("CSAMSegment/TrainingCommand")

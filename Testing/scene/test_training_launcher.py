@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 
 from csam.errors import WorkerError
@@ -84,3 +87,24 @@ def test_missing_packages_are_named_with_the_computer_that_lacks_them():
     said = package_install.elsewhere(["monai"], TrainingLaunch(["ssh", "gpu", "python -m csam"], {}, "gpu"))
     assert "(gpu)" in said
     assert said.endswith("pip install monai")
+
+
+def test_what_reads_files_of_this_computer_runs_here_wherever_models_learn(setting, monkeypatch, tmp_path):
+    from csam.training.dataset_json import read_contents
+    from CSAMSegmentLib.logic.case_import import CaseImport
+
+    setting[training_launcher.TRAINING_SETTING] = "ssh gpu-host torchrun --nproc-per-node 4 -m csam"
+    monkeypatch.setenv("CSAM_WORKER_COMMAND", "ssh gpu-host python -m csam worker")
+    monkeypatch.delenv("SLICER_HOME", raising=False)
+    assert training_host() == "gpu-host"
+    assert training_launcher.find_here().command == [sys.executable, "-m", "csam"]
+    image = sitk.GetImageFromArray(np.arange(6 * 20 * 18, dtype=np.int16).reshape(6, 20, 18))
+    (tmp_path / "scans").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "scans" / "p1.nii.gz"))
+    sitk.WriteImage(image > 900, str(tmp_path / "scans" / "p1_seg.nii.gz"))
+    run, until = CaseImport(str(tmp_path / "scans"), str(tmp_path / "hearts"), {1: "ventricle"}), time.monotonic() + 60
+    while run.busy and time.monotonic() < until:
+        run.poll()
+        time.sleep(0.01)
+    assert run.said() == "Added: 1; there already: 0; not added: 0."
+    assert [files.name for files in read_contents(tmp_path / "hearts")[0].files] == ["p1"]

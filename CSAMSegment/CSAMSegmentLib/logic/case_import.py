@@ -1,5 +1,7 @@
 """A whole folder of images with labels into a data set, by ``csam add`` in a process of its own: nothing here waits.
 
+The process runs on this computer, where folder and data set are, also when models learn on another one.
+
 Example:
     >>> run = CaseImport("/data/scans", "/data/hearts", {1: "ventricle"})
     >>> while run.busy:  # in a GUI, from a timer
@@ -13,12 +15,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from csam.process.line_process import ENDED
+from csam.process.line_process import ENDED, LineProcess
 from csam.process.orders import STOP
 from csam.training.import_cases import ADDED, FAULT, THERE
 
-from . import learning
 from .texts import tr as _
+from .training_launcher import find_here
 
 
 class CaseImport:
@@ -41,7 +43,7 @@ class CaseImport:
         words = ["add", folder, "--to", dataset, "--progress", "json"]
         for value, name in (names or {}).items():
             words += ["--label", f"{value}={name}"]
-        self._process = learning.start_process(words)
+        self._process = start_process(words)
 
     def poll(self) -> bool:
         """Look what the process has told; whether there was anything. Never raises, never waits."""
@@ -83,3 +85,9 @@ class CaseImport:
             self.busy = False
             if not self._last:
                 self.error = f"{event['said']}\n{event['log']}".strip()
+
+
+def start_process(arguments: Sequence[str]) -> LineProcess:
+    """A process of ``python -m csam`` on this computer. Raises WorkerError where it cannot be started."""
+    found = find_here()
+    return LineProcess(found.line(arguments), found.environment)

@@ -18,7 +18,16 @@ from dataclasses import dataclass
 
 from csam.errors import WorkerError
 
-from .worker_launcher import SSH, find_command, launch, program, read_setting, runs_in_slicer, split_command
+from .worker_launcher import (
+    SSH,
+    find_command,
+    launch,
+    own_command,
+    program,
+    read_setting,
+    runs_in_slicer,
+    split_command,
+)
 
 TRAINING_SETTING = "CSAMSegment/TrainingCommand"
 ADVICE = "Change the training command (Advanced), or leave it empty to train as the worker runs."
@@ -50,6 +59,13 @@ def find_training() -> TrainingLaunch:
     command, host = split_host(words)
     started = launch(words, source, *([ADVICE] if source == TRAINING_SETTING else []))
     return TrainingLaunch(command, started.environment, host)
+
+
+def find_here() -> TrainingLaunch:
+    """How to start what reads and writes files of this computer, once, and needs no torch: by Slicer's own Python,
+    whatever trains. Raises WorkerError where that is not found."""
+    words, source = own_command(os.environ)
+    return TrainingLaunch(words[:-1], launch(words, source).environment)
 
 
 def training_host() -> str:

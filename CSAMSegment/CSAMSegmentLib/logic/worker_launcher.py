@@ -146,6 +146,11 @@ def find_command(environment: Mapping[str, str]) -> tuple[list[str], str]:
     ):
         if text.strip():
             return split_command(text), source
+    return own_command(environment)
+
+
+def own_command(environment: Mapping[str, str]) -> tuple[list[str], str]:
+    """The same with Slicer's own Python, whatever the user has set. Raises WorkerError where it is not found."""
     for python in _slicer_pythons(environment):
         if python.is_file():
             return [str(python), *WORKER], SLICERS_PYTHON
