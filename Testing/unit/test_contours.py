@@ -104,4 +104,8 @@ def test_the_command_measures_the_shift_and_calibrates_with_it(tmp_path, capsys)
     found = Model.load(tmp_path / "out" / "model")
     assert found.contour_shift
     assert found.provenance["contours_of"] == "Balls"
-    assert "mm outside the model's (median of" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    for label in found.labels:
+        distance = found.contour_shift[label.value]
+        way = "outside" if distance >= 0 else "inside"
+        assert f"Contours of {label.name} lie {abs(distance):.2f} mm {way} the model's (median of 2 scans" in said

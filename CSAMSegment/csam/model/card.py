@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..image.geometry import PLANES
 from .description import Measure, Model
 
-AXIS_WORDS = {"auto": "the axis with the largest spacing", **{axis: f"the image's axis {axis}" for axis in "ijk"}}
+AXIS_WORDS = {"auto": "the axis with the largest spacing", **{p: f"the axis across {p} slices" for p in PLANES}}
 NOT_A_DEVICE = "Research software, not a medical device: it must not be used to diagnose or treat."
 
 
@@ -23,7 +24,7 @@ def card(model: Model) -> str:
             whose = where.get("contours_of", "other data")
             lines.append(f"- Contours of {label.name} are moved {way} by {abs(distance):g} mm, to those of {whose}")
     lines += [
-        f"- Slices: stacked along {AXIS_WORDS.get(model.slice_axis, model.slice_axis)}. The network sees "
+        f"- Slices: stacked along {AXIS_WORDS[model.slice_axis]}. The network sees "
         f"{model.num_slices} at a time, with {model.in_plane_spacing:g} mm pixels and a field of view of "
         f"{model.field_of_view[0]}×{model.field_of_view[1]} pixels",
         f"- Network: {model.architecture['network']}, {model.architecture['num_levels']} levels, "

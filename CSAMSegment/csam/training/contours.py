@@ -72,9 +72,9 @@ def measured_shift(
     shift = {}
     for label in model.labels:
         if values := apart[label.value]:
-            shift[label.value] = round(float(np.clip(median(values), -MOST, MOST)), 2)
+            distance = shift[label.value] = round(float(np.clip(median(values), -MOST, MOST)), 2)
             log(
-                f"Contours of {label.name} lie {shift[label.value]:+.2f} mm outside the model's "
-                f"(median of {len(values)} scans, {min(values):+.2f} to {max(values):+.2f})."
+                f"Contours of {label.name} lie {abs(distance):.2f} mm {'outside' if distance >= 0 else 'inside'} the "
+                f"model's (median of {len(values)} scans, from {min(values):+.2f} to {max(values):+.2f} mm outwards)."
             )
     return shift

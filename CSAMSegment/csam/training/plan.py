@@ -31,7 +31,7 @@ WORDS = {
     "uncertainty": "let the slice gates be random, so that samples differ",
     "in_plane_spacing": "pixel size of the model, mm",
     "field_of_view": "rows and columns that the network sees at once, in these pixels",
-    "slice_axis": "image axis along which the slices are stacked: auto, i, j or k",
+    "slice_axis": "plane of the slices: axial, coronal or sagittal; auto takes the largest spacing",
     "intensity": "what is scaled together: slice, volume, or fixed limits",
     "intensity_limits": "lower and upper percentile, or with fixed limits the values themselves",
     "rank": "rank of the covariance of the random gates",
