@@ -34,3 +34,11 @@ def done(user):
     user.loads()
     user.opens().applies()
     return user
+
+
+@pytest.fixture
+def drawn(teacher):
+    """The teacher of the test's file, with a structure in slices 1 and 6 of 6, and its segment's ID."""
+    segment = teacher.adds()
+    teacher.draws(segment, 0, 5)
+    return teacher, segment

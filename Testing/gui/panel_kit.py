@@ -46,6 +46,17 @@ def make_model(name: str, channels=("cine",), labels=("Left ventricle cavity",),
     )  # fmt: skip
 
 
+def browser_of(sequence):
+    """A browser that shows the second image of a sequence; it, and the proxy volume."""
+    import slicer
+
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser, browser.GetProxyNode(sequence)
+
+
 class User:
     """Works with the panel as a user does, and knows what a user sees."""
 

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import slicer
+from gui.panel_kit import browser_of
 from gui.test_fill_effect import Drawer
 from gui.test_teach import Teacher
 
@@ -26,23 +27,11 @@ def teacher(user):
         slicer.util.updateVolumeFromArray(volume, np.roll(first, STEP * number, 2))
         sequence.SetDataNodeAtValue(volume, f"{40 * number}")
     slicer.mrmlScene.RemoveNode(volume)
-    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    browser.SetSelectedItemNumber(1)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    user.volume, user.browser = browser.GetProxyNode(sequence), browser
+    user.browser, user.volume = browser_of(sequence)
     user.opens()
     user.parameters.inputVolume = user.volume
     user.looks()
     return Teacher(user).opens()
-
-
-@pytest.fixture
-def drawn(teacher):
-    """One with a structure in slices 1 and 6 of 6 of frame 2, and its segment's ID."""
-    segment = teacher.adds()
-    teacher.draws(segment, 0, 5)
-    return teacher, segment
 
 
 def browse(teacher, number: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 import qt
 import SimpleITK as sitk
 import slicer
+from gui.panel_kit import browser_of
 
 
 def make_sequence(user, count: int = 3, step: float = 40, tolerance: float = 0.001):
@@ -17,11 +18,7 @@ def make_sequence(user, count: int = 3, step: float = 40, tolerance: float = 0.0
         volume = user.loads(f"phase {number}", seed=number)
         sequence.SetDataNodeAtValue(volume, f"{step * number:g}")
         slicer.mrmlScene.RemoveNode(volume)
-    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    browser.SetSelectedItemNumber(1)
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    return browser, browser.GetProxyNode(sequence)
+    return browser_of(sequence)
 
 
 @pytest.fixture

@@ -84,14 +84,6 @@ def teacher(user):
     return Teacher(user).opens()
 
 
-@pytest.fixture
-def drawn(teacher):
-    """One with a structure in slices 1 and 6 of 6, and its segment's ID."""
-    segment = teacher.adds()
-    teacher.draws(segment, 0, 5)
-    return teacher, segment
-
-
 def test_before_anything_is_drawn_the_part_says_what_to_do(teacher):
     assert teacher.ui.teachLabel.text.startswith("Press New structure")
     assert not teacher.ui.fillButton.enabled

@@ -10,7 +10,7 @@ from unit import small
 from csam.errors import InputError
 from csam.pipeline.thumbnail import as_ppm
 from csam.training.add_case import collection
-from csam.training.case_list import known_slices, list_cases, picture_of, summarise_case
+from csam.training.case_list import known_slices, labels_of_case, list_cases, picture_of, summarise_labels
 from csam.training.dataset import read_dataset
 
 LABELS = ("a", "b")
@@ -33,7 +33,7 @@ def data(tmp_path):
 def test_every_case_tells_its_labels_and_its_drawn_slices(data):
     contents, cases = list_cases(data)
     assert [case.name for case in cases] == ["p1", "p2"]
-    whole, part = (summarise_case(case, contents.labels) for case in cases)
+    whole, part = (summarise_labels(labels_of_case(case), contents.labels) for case in cases)
     assert (whole.labels, whole.drawn, whole.slices) == (("a",), 6, 6)
     assert (part.labels, part.drawn, part.slices) == (("a",), 2, 6)
     assert known_slices(cases[1].read()[1]) == [1, 4]
@@ -42,7 +42,7 @@ def test_every_case_tells_its_labels_and_its_drawn_slices(data):
 def test_every_case_has_a_picture_with_the_outlines_of_its_labels(data):
     _contents, cases = list_cases(data)
     for case in cases:
-        picture = picture_of(case)
+        picture = picture_of(case, labels_of_case(case))
         assert max(picture.GetSize()) == 144
         colours = sitk.GetArrayFromImage(picture)
         assert (colours.max(-1) > colours.min(-1)).sum() > 50, "an outline in colour"
@@ -54,7 +54,7 @@ def test_labels_on_another_grid_are_told_instead_of_a_picture(data):
     _contents, cases = list_cases(data)
     sitk.WriteImage(small.image((9, 9, 4)), str(cases[0].images[0]))
     with pytest.raises(InputError, match=r"p1_0000\.nii\.gz and its labels do not lie on one grid"):
-        picture_of(cases[0])
+        picture_of(cases[0], labels_of_case(cases[0]))
 
 
 def test_what_is_not_labelled_in_a_case_is_written_down_and_goes_with_it(data):

@@ -53,6 +53,15 @@ def slicers(truth: sitk.Image, names) -> sitk.Image:
     return cut
 
 
+def touched(folder, names: str) -> list:
+    """Empty files, their names with spaces between; ~ stands for a space in a name."""
+    paths = [folder / name.replace("~", " ") for name in names.split()]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return paths
+
+
 PAIRS = {
     "p1.nii.gz p1_seg.nii.gz": "p1",
     "p1.nrrd p1-label.nrrd": "p1",
@@ -74,10 +83,7 @@ PAIRS = {
 
 @pytest.mark.parametrize(("names", "case"), PAIRS.items())
 def test_image_and_labels_are_known_by_name_and_place(tmp_path, names, case):
-    image, truth = (tmp_path / name.replace("~", " ") for name in names.split())
-    for path in (image, truth):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    image, truth = touched(tmp_path, names)
     found = find_pairs(tmp_path)
     assert found.faults == ()
     [one] = found.pairs
@@ -97,9 +103,7 @@ UNPAIRED = {
 
 @pytest.mark.parametrize(("names", "said"), UNPAIRED.items())
 def test_what_does_not_pair_is_named(tmp_path, names, said):
-    for name in names.split():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    touched(tmp_path, names)
     found = find_pairs(tmp_path)
     assert found.pairs == ()
     assert any(f"{name}: {fault}".startswith(said) for name, fault in found.faults), found.faults

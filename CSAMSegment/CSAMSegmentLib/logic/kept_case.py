@@ -21,7 +21,7 @@ from csam.image.geometry import check_channels
 from csam.training.add_case import Collection, collection
 from csam.training.case_list import known_slices, slice_count
 from csam.training.dataset import Case
-from csam.training.dataset_json import Contents, read_contents
+from csam.training.dataset_json import CONTENTS, Contents, read_contents
 
 from .drawn_slices import drawn_indices, find_slices, mark, slice_axis_of
 from .new_structure import tie
@@ -44,7 +44,7 @@ class Opened:
 
 def contents_of(folder: str | Path) -> Contents | None:
     """What the data set of a folder holds; None where one is to be begun there. Raises InputError for a damaged one."""
-    return read_contents(Path(folder))[0] if (Path(folder) / "dataset.json").exists() else None
+    return read_contents(Path(folder))[0] if (Path(folder) / CONTENTS).exists() else None
 
 
 def open_data_set(folder: str | Path, labels: Sequence[str]) -> Collection:

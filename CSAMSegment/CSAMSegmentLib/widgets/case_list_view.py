@@ -12,8 +12,8 @@ import slicer
 from csam.errors import CSAMError, InputError
 from csam.pipeline.thumbnail import as_ppm
 from csam.training.add_case import collection
-from csam.training.case_list import list_cases, picture_of, summarise_case
-from csam.training.dataset import Case
+from csam.training.case_list import labels_of_case, list_cases, picture_of, summarise_labels
+from csam.training.dataset_json import CONTENTS
 
 from ..logic.texts import tr as _
 from .keys_and_timers import make_timer
@@ -68,7 +68,7 @@ class CaseListView:
         """List the cases that there are now."""
         folder = self._dataset()
         try:
-            there = bool(folder) and (Path(folder) / "dataset.json").exists()
+            there = bool(folder) and (Path(folder) / CONTENTS).exists()
             self._contents, self._cases = list_cases(folder) if there else (None, [])
         except (CSAMError, OSError):  # a check says what is wrong
             self._contents, self._cases = None, []
@@ -123,11 +123,12 @@ class CaseListView:
             try:
                 stamp = [path.stat().st_mtime_ns for path in (case.labels, *case.images)]
                 if self._known.get(case.labels, (None,))[0] != stamp:
-                    summary = summarise_case(case, self._contents.labels)
+                    truth = labels_of_case(case)
+                    summary = summarise_labels(truth, self._contents.labels)
                     texts = ", ".join(summary.labels) or _("none"), f"{summary.drawn} / {summary.slices}"
                     self._tell(row, texts)
                     yield
-                    self._known[case.labels] = stamp, texts, _icon(case)
+                    self._known[case.labels] = stamp, texts, _icon(picture_of(case, truth))
                     yield
                 _stamp, texts, icon = self._known[case.labels]
                 self._tell(row, texts)
@@ -142,8 +143,8 @@ class CaseListView:
             item.setToolTip(text)
 
 
-def _icon(case: Case):
-    """A case's picture. It goes to Qt as text, for not every binding keeps bytes as they are."""
+def _icon(picture):
+    """A picture (sitk.Image) for a list. It goes to Qt as text, for not every binding keeps bytes as they are."""
     pixels = qt.QPixmap()
-    pixels.loadFromData(qt.QByteArray.fromBase64(qt.QByteArray(base64.b64encode(as_ppm(picture_of(case))))))
+    pixels.loadFromData(qt.QByteArray.fromBase64(qt.QByteArray(base64.b64encode(as_ppm(picture)))))
     return qt.QIcon(pixels)

@@ -16,7 +16,6 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from ..image.distance import signed_distance
 from .inputs import soft
 from .interpolation import REACH
 from .region import Region, normalised
@@ -55,12 +54,9 @@ def carried(
         return carried(*(np.repeat(one, 2, 0) for one in (before, now, found)), region, spacing, report)[:1]
     if not found.any():  # drawn on the frame ``now`` alone
         return soft(torch.full((len(now), *region.size), -2 * REACH), APART)[1]
-    unit = float(np.mean(region.pixel))
-    thickness = spacing[0] / unit
+    thickness = spacing[0] / float(np.mean(region.pixel))
     first, second = (normalised(region.seen(torch.from_numpy(one))).numpy() for one in (before, now))
-    distances = (signed_distance(mask, spacing[1:]) for mask in found)
-    seen = torch.cat([region.seen(torch.from_numpy(distance)[None]) for distance in distances]) / unit
-    shape = seen.clamp(-2 * REACH, 2 * REACH).numpy()
+    shape = region.distances(found, spacing[1:]).clamp(-2 * REACH, 2 * REACH).numpy()
     way = motion(_image(second, thickness), _image(first, thickness), report)
     near = shape > -NEAR
     if _difference(second, _moved(first, way, thickness), near) < STILL * _difference(second, first, near):

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..image.distance import signed_distance
 from ..pipeline.cpu_fallback import done_on
 from .carry import SURENESS, carried
 from .certainty import Circumstances, circumstances
@@ -58,9 +57,7 @@ class Filling:
         values = normalised(region.seen(torch.from_numpy(self.image)))
         found = None
         if self.earlier is not None:
-            distances = (signed_distance(mask, spacing) for mask in self.earlier == self.value)
-            seen = torch.cat([region.seen(torch.from_numpy(distance)[None]) for distance in distances])
-            found = (seen / float(np.mean(region.pixel))).clamp(-REACH, REACH).numpy()
+            found = region.distances(self.earlier == self.value, spacing).clamp(-REACH, REACH).numpy()
         return Scene(values, region.shapes(masks, spacing), found)
 
 

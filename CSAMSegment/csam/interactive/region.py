@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..image.distance import signed_distance
 from ..image.stack import resize
 from .interpolation import DrawnShapes, Shape, drawn_shapes
 
@@ -58,6 +59,14 @@ class Region:
         )
         whole[:, into_rows, into_columns] = window[:, rows, columns]
         return whole
+
+    def distances(self, masks: Iterable[np.ndarray], spacing: Sequence[float]) -> torch.Tensor:
+        """Masks (H, W) of slices of the stack → signed distances (n, *size) to their outlines, in the network's pixels.
+
+        spacing: of rows and columns, mm.
+        """
+        seen = [self.seen(torch.from_numpy(signed_distance(mask, spacing))[None]) for mask in masks]
+        return torch.cat(seen) / float(np.mean(self.pixel))
 
     def shapes(self, masks: Mapping[int, np.ndarray], spacing: Sequence[float]) -> dict[int, DrawnShapes]:
         """Drawn slices (H, W) of the stack → their shapes in the window, in the network's pixels."""

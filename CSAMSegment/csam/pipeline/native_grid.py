@@ -38,6 +38,7 @@ class NativeGrid:
     def __init__(self, image: sitk.Image, stack: Stack, part: Sequence[slice], model: Model, options: Options):
         self.image, self.stack, self.part, self.model = image, stack, part, model
         self.calibration = model.calibration_for(options)
+        self.held = within(model.labels)
         self.box = stack.orientation.box(part, image.GetSize())
         shape = image.GetSize()[::-1]
         classes = len(model.labels) + 1
@@ -114,8 +115,7 @@ class NativeGrid:
         here = slab.first + offset - self.box[0].start
         mean = resize(slab.mean_probabilities[offset], size)
         if self.model.contour_shift:
-            held = within(self.model.labels)
-            mean = shifted(mean, self.model.contour_shift, held, self.stack.spacing[1:])
+            mean = shifted(mean, self.model.contour_shift, self.held, self.stack.spacing[1:])
         mean = mean[(slice(None), *cut)]
         best, labels = mean[0], torch.zeros(mean.shape[1:], dtype=torch.uint8 if classes <= 256 else torch.int16)
         for k in range(1, classes):  # as max(0), which walks through memory class by class

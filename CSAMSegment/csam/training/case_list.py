@@ -2,7 +2,7 @@
 
 Example:
     >>> contents, cases = list_cases("/data/hearts")
-    >>> summarise_case(cases[0], contents.labels).drawn
+    >>> summarise_labels(labels_of_case(cases[0]), contents.labels).drawn
 
 Step: read the data.
 """
@@ -51,18 +51,25 @@ def list_cases(folder: str | Path) -> tuple[Contents, tuple[Case, ...]]:
     return contents, cases
 
 
-def summarise_case(case: Case, labels: Sequence[str]) -> CaseSummary:
-    """What a case's file of labels holds. labels: names of the values from 1 on. Raises InputError."""
-    truth = case.truth(read_image(case.labels))
+def labels_of_case(case: Case) -> sitk.Image:
+    """A case's labels, UNKNOWN where nobody has labelled. Raises InputError."""
+    return case.truth(read_image(case.labels))
+
+
+def summarise_labels(truth: sitk.Image, labels: Sequence[str]) -> CaseSummary:
+    """What a case's labels hold. truth: of ``labels_of_case``. labels: names of the values from 1 on."""
     values = sitk.GetArrayViewFromImage(truth)
     known = known_slices(truth)
     present = [int(value) for value in np.unique(values) if 0 < value <= len(labels) and value != UNKNOWN]
     return CaseSummary(tuple(labels[value - 1] for value in present), len(known), slice_count(truth))
 
 
-def picture_of(case: Case) -> sitk.Image:
-    """A small picture of a case: its first channel with the outlines of its labels. Raises InputError."""
-    image, truth = read_image(case.images[0]), case.truth(read_image(case.labels))
+def picture_of(case: Case, truth: sitk.Image) -> sitk.Image:
+    """A small picture of a case: its first channel with the outlines of its labels, as ``labels_of_case`` gives them.
+
+    Raises InputError.
+    """
+    image = read_image(case.images[0])
     if image.GetDimension() == 4:
         image = geometry.frame(image, 0)
     if not geometry.same_grid(image, truth):
