@@ -135,8 +135,8 @@ def more_cases(model, others: Iterable) -> str:
     if gain >= WORTH:
         advice = _("More cases are likely to help.")
     else:
-        advice = _("The last cases brought little. Add cases that this model segments poorly.")
-    said = _("Models of this data set, by the patients that they learned from. {so_far}. {advice}")
+        advice = _("The last cases brought little.")
+    said = _("Models of this data set, by the number of patients that they learned from: {so_far}. {advice}")
     return said.format(so_far=so_far, advice=advice) + " " + _("Each was measured on other scans, so this is rough.")
 
 
