@@ -96,7 +96,10 @@ def _models(options: argparse.Namespace) -> None:
 def _phantom(options: argparse.Namespace) -> None:
     from ..phantom.dataset import write_dataset
 
-    write_dataset(options.out, options.count, options.seed, options.structure, options.thick_walled)
+    thinner = options.wall_drawn_thinner
+    write_dataset(
+        options.out, options.count, options.seed, options.structure, options.thick_walled, wall_drawn_thinner=thinner
+    )
     print(f"{options.count} phantoms written to {options.out}.")
 
 
@@ -320,6 +323,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--thick-walled", action="store_true", help="left ventricles as in hypertrophic cardiomyopathy"
+    )
+    command.add_argument(
+        "--wall-drawn-thinner",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="label the myocardium so much thinner, from outside, as readers do who leave out the dark line around it",
     )
 
     add("worker", _worker, "Run the network for another program, over standard input and output.")

@@ -66,7 +66,7 @@ def _train(options: argparse.Namespace, told=None) -> None:
         else:
             from .training_lines import told_plan
 
-            told.tell("plan", **told_plan(prepared, prepared.begin(card)[1]))
+            told.tell("plan", **told_plan(prepared, prepared.begin(card).anew))
         return
     check_extras()
     out = Path(options.out)
@@ -130,7 +130,7 @@ def _cross_validate(options: argparse.Namespace, plan: dict, card: dict) -> None
 
 def _tell(prepared, card: dict) -> None:
     """Prints what a training would do."""
-    _network, anew = prepared.begin(card)
+    anew = prepared.begin(card).anew
     print(*prepared.decisions, *(f"Note: {note}" for note in prepared.notes), *anew, sep="\n")
     for subset in ("training", "validation"):
         print(f"{subset} patients: {', '.join(getattr(prepared, subset)) or 'none'}")

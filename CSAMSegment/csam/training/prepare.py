@@ -17,12 +17,22 @@ import torch
 from ..errors import InputError
 from ..model import Model
 from ..network.networks import build
+from ..pipeline.contour_shift import within
 from .auto_plan import Decision, decide, patient_pattern, plan_from
 from .dataset import Case, Dataset, inspect, read_split, report
 from .model_match import by_order, places, seen_patients, trainings_of, values_by_name
 from .plan import Plan
 from .split import check_split, random_split, split_names
 from .trained_model import assemble
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """held: by label value, those that its outer contour holds. anew: in words, what of the weights is not the start's."""
+
+    network: torch.nn.Module
+    held: Mapping[int, Sequence[int]]
+    anew: list[str]
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,18 @@ class Preparation:
     start: Model | None
     notes: tuple[str, ...]
 
-    def begin(self, card: Mapping[str, Any]) -> tuple[torch.nn.Module, list[str]]:
-        """The network with the weights to begin with, and in words what of them does not come from ``start``.
+    def begin(self, card: Mapping[str, Any]) -> Beginning:
+        """The network with the weights to begin with.
 
         card: of the model to be. Raises InputError or ModelError for one that cannot be used: now, not after hours.
         """
         torch.manual_seed(self.plan.seed)
         network = build(self.plan.architecture(len(self.data.channels), len(self.data.labels) + 1))
-        assemble(network, self.data, self.plan, self.training_cases[:1], card, self.start).check()
+        model = assemble(network, self.data, self.plan, self.training_cases[:1], card, self.start)
+        model.check()
         anew = take_over_weights(self.start, network, self.data.channels, self.data.labels) if self.start else []
-        return network, [f"Learned from scratch, because it does not fit {self.start.name}: {part}" for part in anew]
+        told = [f"Learned from scratch, because it does not fit {self.start.name}: {part}" for part in anew]
+        return Beginning(network, within(model.labels), told)
 
     @property
     def training_cases(self) -> tuple[Case, ...]:

@@ -121,10 +121,10 @@ class Training:
     def _take_up(self, plan: Plan) -> list[str]:
         """Network and examples as the plan wants them; returns what of the weights begins anew, in words."""
         self.plan, self.prepared = plan, replace(self.prepared, plan=plan)
-        network, anew = self.prepared.begin(self.card)
-        self.trainer = Trainer(plan, network.to(self.device), self.device, self.group)
+        beginning = self.prepared.begin(self.card)
+        self.trainer = Trainer(plan, beginning.network.to(self.device), self.device, self.group, beginning.held)
         if self._loaded == plan.in_plane_spacing:  # all else that load_example looks at is never settled
-            return anew
+            return beginning.anew
         self._loaded = plan.in_plane_spacing
         self.examples, self.extra_examples, self.watched = (
             [load_example(case, plan) for case in cases]
@@ -134,7 +134,7 @@ class Training:
                 self.prepared.validation_cases if self.group.first else (),
             )
         )
-        return anew
+        return beginning.anew
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -198,7 +198,7 @@ class Training:
 
     def _trial(self) -> float:
         """Seconds that a step takes, with a network that is thrown away."""
-        trial = Trainer(self.plan, copy.deepcopy(self.trainer.network), self.device, self.group)
+        trial = Trainer(self.plan, copy.deepcopy(self.trainer.network), self.device, self.group, self.trainer.held)
         augment, begun = Augmenter.of(self.plan), 0.0
         coming = ahead(lambda step: self._examples(augment, step), 0, TRIAL + 2)
         for number, examples in enumerate(coming):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from .plan import Plan
 class Trainer:
     """Network, optimiser, averaged and best weights, and the log of a training at one step; saves and restores itself.
 
-    history: rows of the log. recent: losses since its last row. seconds: spent so far, over all runs.
+    held: see ``csam.training.loss``. history: rows of the log. recent: losses since its last row. seconds: spent so far, over all runs.
     last_dice, best_dice, best_step: of the averaged network on the validation patients; best: of what is kept.
     """
 
@@ -38,6 +38,7 @@ class Trainer:
     network: nn.Module
     device: str
     group: Group = field(default_factory=Group)
+    held: Mapping[int, Sequence[int]] | None = None
     step: int = field(default=0, init=False)
     history: list[dict] = field(default_factory=list, init=False)
     recent: list[float] = field(default_factory=list, init=False)
@@ -57,7 +58,9 @@ class Trainer:
         self.share = self.group.share(plan.batch)
         # The UNet++ has a CSAM that takes no part, as published.
         self.objective = self.group.wrap(
-            Loss(network, plan.samples_per_step), self.device, unused=plan.network == "CSAMUNetPlusPlus"
+            Loss(network, plan.samples_per_step, self.held),
+            self.device,
+            unused=plan.network == "CSAMUNetPlusPlus"
         )
 
     def train_step(self, *examples: Example) -> tuple[float, list[float]]:
