@@ -5,8 +5,9 @@
 OUT gets the stacks of the first data set, with the labels of the second where it has the same case; in the others the
 myocardium is unlabelled (``csam.training.dataset_json``). The images of a case must be the same in both.
 
-The labels of these data sets lie half a pixel too far along rows and columns (``Testing/bench/label_offset.py``): they
-are moved back. A model that learns from turned and mirrored pictures could not learn the offset, only get unsure.
+The labels of these data sets lie half a pixel too far along rows and columns (``Testing/bench/label_offset.py``). So
+the pictures are moved onto them: labels cannot be moved by half a pixel without a change of their size. A network that
+learns from turned and mirrored pictures could not learn the offset, it would only get unsure.
 """
 
 from __future__ import annotations
@@ -17,28 +18,31 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.ndimage import shift
 
 from csam.errors import InputError
-from csam.image.distance import signed_distance
 from csam.image.files import write_image
 from csam.training.dataset import read_dataset
 
 SUFFIX = ".nii.gz"
 OFFSET = 0.5
 """Pixels, along rows and columns, by which the labels lie too far."""
+MARGIN = 4
+"""Pixels by which a picture is mirrored at its border before it is interpolated."""
 
 
-def moved_back(labels: sitk.Image) -> sitk.Image:
-    """Labels moved by OFFSET. Each outer contour moves with all that it holds, by its signed distance."""
-    array = sitk.GetArrayFromImage(labels)
-    for picture in array:
-        distances = [signed_distance(mask, (1, 1)) for mask in (picture > 0, picture == 1)]
-        whole, cavity = (shift(distance, -OFFSET, order=1, mode="nearest") > 0 for distance in distances)
-        picture[:] = np.where(cavity, 1, np.where(whole & (picture == 2).any(), 2, 0))
-    back = sitk.GetImageFromArray(array)
-    back.CopyInformation(labels)
-    return back
+def moved(image: sitk.Image) -> sitk.Image:
+    """The picture of each slice moved by OFFSET, with the number type and the brightness range that it has."""
+    slices = []
+    for picture in sitk.GetArrayFromImage(image):
+        grid = sitk.GetImageFromArray(picture.astype(np.float32))
+        wider = sitk.MirrorPad(grid, [MARGIN] * 2, [MARGIN] * 2)
+        back = sitk.TranslationTransform(2, [-OFFSET] * 2)  # from a pixel to where its value comes from
+        values = sitk.GetArrayFromImage(sitk.Resample(wider, grid, back, sitk.sitkBSpline))
+        values = values.clip(picture.min(), picture.max())
+        slices.append((values.round() if np.issubdtype(picture.dtype, np.integer) else values).astype(picture.dtype))
+    result = sitk.GetImageFromArray(np.stack(slices))
+    result.CopyInformation(image)
+    return result
 
 
 def join(cavity: str, both: str, out: Path) -> None:
@@ -56,8 +60,8 @@ def join(cavity: str, both: str, out: Path) -> None:
                 raise InputError(f"{case.name} is another image in {cavity} than in {both}; the same was expected.")
         else:
             unlabelled[case.name] = structures[1:]
-        write_image(image, out / "imagesTr" / f"{case.name}_0000{SUFFIX}")
-        write_image(moved_back(truth), out / "labelsTr" / f"{case.name}{SUFFIX}")
+        write_image(moved(image), out / "imagesTr" / f"{case.name}_0000{SUFFIX}")
+        write_image(truth, out / "labelsTr" / f"{case.name}{SUFFIX}")
     joined = {"name": "Sunnybrook, both phases", "file_ending": SUFFIX, "unlabelled": unlabelled}
     (out / "dataset.json").write_text(json.dumps({**info, **joined}, indent=1) + "\n", "utf-8")
     print(f"{out}: in {len(unlabelled)} cases {', '.join(structures[1:])} is unlabelled.")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from csam.errors import InputError
 from csam.phantom import LABELS, cine_stack, heart
@@ -243,3 +244,17 @@ def test_a_data_set_of_the_whole_left_ventricle_has_its_two_structures(tmp_path)
     write_dataset(tmp_path, 1, 3, "whole-left-ventricle")
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(next((tmp_path / "labelsTr").iterdir()))))
     assert np.unique(labels).tolist() == [0, 1, 2]
+
+
+def test_a_wall_drawn_thinner_ends_further_in_and_the_cavity_stays(tmp_path):
+    drawn = {}
+    for by in (0.0, 1.75):
+        write_dataset(tmp_path / str(by), 1, 3, "whole-left-ventricle", wall_drawn_thinner=by)
+        drawn[by] = sitk.GetArrayFromImage(sitk.ReadImage(str(next((tmp_path / str(by) / "labelsTr").iterdir()))))
+    assert np.array_equal(drawn[0.0] == 1, drawn[1.75] == 1)
+    assert not ((drawn[1.75] == 2) & (drawn[0.0] != 2)).any()
+    middle = int((drawn[0.0] == 1).sum((1, 2)).argmax())
+    outer = {by: np.sqrt((labels[middle] > 0).sum() / np.pi) * 1.25 for by, labels in drawn.items()}
+    assert outer[0.0] - outer[1.75] == pytest.approx(1.75, abs=0.35)
+    around = ndimage.binary_dilation(drawn[0.0][middle] == 1)
+    assert (drawn[1.75][middle][around] > 0).all()

@@ -87,10 +87,14 @@ def test_a_single_sample_is_taken_in_the_middle():
 
 def test_where_something_is_found_everywhere_tiles_are_no_more_than_everywhere():
     found = np.ones((80, 96), bool)
-    ((numbers, tiles, first),) = close_passes(found, FIELD, inside(found.shape), 4)
-    assert list(numbers) == [0, 1, 2, 3]
+    (numbers, tiles, first), (others, none, whole) = close_passes(found, FIELD, inside(found.shape), 4)
+    assert [list(numbers), list(others)] == [[0, 2], [1, 3]]
     assert [(t.rows, t.columns) for t in tiles] == [(t.rows, t.columns) for t in everywhere(found.shape, FIELD)]
     assert not first.any()
+    assert not none
+    assert (whole == 1).all()
+    (alone,) = close_passes(found, FIELD, inside(found.shape), 1)
+    assert list(alone[0]) == [0]
 
 
 def test_where_nothing_is_found_there_is_no_close_pass():

@@ -175,6 +175,14 @@ class Model:
         """Those that test-time augmentation takes its samples over."""
         return orientations_of(self.field_of_view, self.free_orientation)
 
+    @property
+    def views(self) -> tuple[StackOrientation, ...]:
+        """Those of the default run, one for each of its close passes."""
+        import os
+
+        i = os.environ.get("VIEW")
+        return (self.orientations[0], self.orientations[int(i)]) if i else self.orientations[:1]
+
     def calibration_for(self, options: Options) -> Calibration:
         """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""
         augmented = options.test_time_augmentation and self.free_orientation

@@ -71,7 +71,7 @@ def _thinner(labels: sitk.Image, by: float) -> sitk.Image:
     spacing = labels.GetSpacing()[1::-1]
     for picture in array:
         cavity, wall = (picture == LABELS[name] for name in ("left ventricular cavity", "myocardium"))
-        outside = signed_distance(cavity | wall, spacing) < by
+        outside = signed_distance(cavity | wall, spacing) < by + max(spacing) / 2  # the outline runs between pixels
         beside = signed_distance(cavity, spacing) < -max(spacing)
         picture[wall & outside & beside] = 0
     thinner = sitk.GetImageFromArray(array)

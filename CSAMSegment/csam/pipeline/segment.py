@@ -20,7 +20,6 @@ from ..image.stack import stack_of
 from ..model import Calibration, Model
 from ..network.devices import choose_device, said_of, unusable_devices
 from ..network.number_format import format_for
-from ..network.orientations import StackOrientation
 from ..network.parallel import Threads
 from ..result import REGION, SLICES, WHOLE, Options, Progress, ProgressCallback, Result, SliceScore, StructureVolume
 from ..uncertainty.expected_error import case_quality
@@ -86,12 +85,12 @@ def segment(
         warnings.append(one_orientation(model))
     report(0.03, "Preparing the slices")
     stack = stack_of(images, model.in_plane_spacing, model.intensity, AXES[axis])
-    orientations = model.orientations if options.test_time_augmentation else (StackOrientation(),)
+    orientations = model.orientations if options.test_time_augmentation else model.views
     sampling = Sampling(
         network,
         model.field_of_view,
         device,
-        max(options.samples, len(orientations)),
+        max(options.samples, len(orientations)) if options.test_time_augmentation else options.samples,
         options.seed,
         "mean" if options.samples == 1 else "antithetic",
         orientations=orientations,

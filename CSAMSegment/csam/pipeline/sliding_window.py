@@ -252,19 +252,20 @@ class Sampling:
         threads = Threads(watch)
         shape = (len(x), self.network.architecture["num_classes"], *x.shape[-2:])
         reducer = SampleReducer(len(numbers), shape, weights)
-        # Every piece takes its samples with the same seed, orientation after orientation: sample number i means the
-        # same deviation everywhere.
-        generator = torch.Generator().manual_seed(self.seed)
         slices = threads.share(count, chunk, x.device)
         pieces = [slice(at, min(at + slices, wanted.stop)) for at in range(wanted.start, wanted.stop, slices)]
         at_once = max(1, chunk // slices) if chunk > count else 1
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def run_orientation(orientation: StackOrientation, those: range) -> None:
+            taken = [at for at, number in enumerate(those) if number in numbers]
+            if not taken:
+                return
+            # The same seed in every piece: sample number i means the same deviation everywhere.
+            generator = torch.Generator().manual_seed(self.seed + those.start)
             seen = orientation.apply(x).contiguous().to(self.number_format(self.network, self.device))
             posterior = GatePosterior(self.network, seen, threads, chunk * self.network.elements_per_slice(x))
             gates = posterior.sample_gates(len(those), generator, rule)
-            taken = [at for at, number in enumerate(those) if number in numbers]
             gates = [level[taken] for level in gates]
 
             def work(some: slice) -> None:

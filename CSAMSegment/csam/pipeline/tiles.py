@@ -109,12 +109,15 @@ def close_passes(
 ) -> list[tuple[range, list[Tile], np.ndarray]]:
     """Close passes that share out the samples, by their numbers: the numbers, the tiles, the first pass's weights.
 
-    Where these would be as many tiles as everywhere, it is those, for all samples, and nothing of the first pass.
+    Where these would be as many tiles as everywhere, it is those, for every second sample; the others are the first
+    pass's. With what lies in every place there is no place to look closer at, and the run would take long.
     """
     leanings = LEANINGS if samples >= len(LEANINGS) else ((0, 0),)
     passes = [close_pass(found, field, inside, leaning) for leaning in leanings]
     if sum(len(tiles) for tiles, _ in passes) >= len(everywhere(found.shape, field)):
-        return [(range(samples), everywhere(found.shape, field), np.zeros(found.shape, np.float32))]
+        first = np.zeros(found.shape, np.float32)
+        shares = [(range(0, samples, 2), everywhere(found.shape, field), first), (range(1, samples, 2), [], first + 1)]
+        return [share for share in shares if share[0]]
     return [(range(first, samples, len(leanings)), *made) for first, made in enumerate(passes)]
 
 

@@ -28,7 +28,7 @@ from .trained_model import assemble
 
 @dataclass(frozen=True)
 class Beginning:
-    """held: by label value, those that its outer contour holds. anew: in words, what of the weights is not the start's."""
+    """held: by label value, those that its outer contour holds. anew: in words, what does not come from the start."""
 
     network: torch.nn.Module
     held: Mapping[int, Sequence[int]]

@@ -30,7 +30,8 @@ from .plan import Plan
 class Trainer:
     """Network, optimiser, averaged and best weights, and the log of a training at one step; saves and restores itself.
 
-    held: see ``csam.training.loss``. history: rows of the log. recent: losses since its last row. seconds: spent so far, over all runs.
+    held: see ``csam.training.loss``. history: rows of the log. recent: losses since its last row. seconds: spent so
+    far, over all runs.
     last_dice, best_dice, best_step: of the averaged network on the validation patients; best: of what is kept.
     """
 
@@ -58,9 +59,7 @@ class Trainer:
         self.share = self.group.share(plan.batch)
         # The UNet++ has a CSAM that takes no part, as published.
         self.objective = self.group.wrap(
-            Loss(network, plan.samples_per_step, self.held),
-            self.device,
-            unused=plan.network == "CSAMUNetPlusPlus"
+            Loss(network, plan.samples_per_step, self.held), self.device, unused=plan.network == "CSAMUNetPlusPlus"
         )
 
     def train_step(self, *examples: Example) -> tuple[float, list[float]]:
