@@ -44,21 +44,19 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/second --plan Resources/cardiac-lv/plan-2.json \
 	  --fine-tune out/cardiac-lv/first
 
-# Cavity and myocardium: Sunnybrook's two data sets joined, three stages of six trainings each.
+# Cavity and myocardium: Sunnybrook's two data sets joined, two stages of six trainings each.
 MYO = --extra out/cardiac-lv-myo/Phantoms --card Resources/cardiac-lv-myo/card.json --cross-validate \
   --split Resources/cardiac-lv/folds.json
 JOINED = out/cardiac-lv-myo/Joined
+PHANTOM = $(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --structure whole-left-ventricle --wall-drawn-thinner 1.125
 myo-model: export PYTHONPATH := $(CURDIR)/CSAMSegment
 myo-model: $(READY)
 	$(BIN)/python Resources/cardiac-lv-myo/join_data_sets.py "$(DATA)" "$(DATA_MYO)" $(JOINED)
-	$(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --count 24 --seed 1000 --structure whole-left-ventricle
-	$(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --count 16 --seed 2000 --structure whole-left-ventricle \
-	  --thick-walled
+	$(PHANTOM) --count 20 --seed 1000
+	$(PHANTOM) --count 28 --seed 2000 --thick-walled
 	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/first --plan Resources/cardiac-lv-myo/plan-1.json
 	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/second --plan Resources/cardiac-lv-myo/plan-2.json \
 	  --fine-tune out/cardiac-lv-myo/first
-	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/third --plan Resources/cardiac-lv-myo/plan-3.json \
-	  --fine-tune out/cardiac-lv-myo/second
 
 # The network that fills slices, 84 minutes of one core.
 fill-model: $(READY)

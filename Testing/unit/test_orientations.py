@@ -9,6 +9,7 @@ from unit import small
 
 from csam.network.orientations import ORIENTATIONS, StackOrientation, orientations_of
 from csam.network.posterior import GatePosterior
+from csam.pipeline import sliding_window, tiles
 from csam.pipeline.segment import Options, segment
 from csam.pipeline.sliding_window import Sampling
 
@@ -65,6 +66,43 @@ def test_some_slices_alone_come_out_as_among_all_in_every_orientation():
         alone = Sampling(net, (8, 8), samples=8, orientations=ORIENTATIONS)
         found = torch.cat([slab.mean_probabilities for slab in alone.slabs(values, only)])
         torch.testing.assert_close(found, whole[only.start : only.stop], atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_each_close_pass_sees_the_stack_in_an_orientation_of_its_own_and_is_encoded_once(monkeypatch):
+    """The first pass sees it as it is; the numbers of the samples say which close pass is whose."""
+    values, seen = torch.rand(1, 5, 24, 32, generator=torch.Generator().manual_seed(1)), []
+    places = [
+        tiles.Tile(slice(a, a + 8), slice(b, b + 8), np.full((8, 8), 0.5, np.float32)) for a, b in ((3, 4), (7, 9))
+    ]
+    monkeypatch.setattr(
+        tiles,
+        "close_passes",
+        lambda found, field, inside, samples: [
+            (range(first, samples, 2), [tile], np.ones(found.shape, np.float32)) for first, tile in enumerate(places)
+        ],
+    )
+
+    class Watched(GatePosterior):
+        def __init__(self, network, x, *rest):
+            seen.append(x.clone())
+            super().__init__(network, x, *rest)
+
+    monkeypatch.setattr(sliding_window, "GatePosterior", Watched)
+    views = ORIENTATIONS[:2]
+    run = Sampling(small.network(), (8, 8), samples=4, orientations=views, focused=True)
+    list(run.slabs(values))
+    first, close = seen[:-2], seen[-2:]
+    stack = values.transpose(0, 1)
+    expected = [tile.place for tile in tiles.first_pass((24, 32), (8, 8))]
+    assert all(torch.equal(x, stack[place]) for x, place in zip(first, expected, strict=True))
+    for x, tile, view in zip(close, places, views, strict=True):
+        assert torch.equal(x, view.apply(stack[tile.place]))
+
+
+def test_the_default_run_takes_the_first_two_orientations_that_its_model_knows():
+    assert small.model(free_orientation=True).views == ORIENTATIONS[:2]
+    assert small.model().views == (StackOrientation(),)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS[1:], ids=str)

@@ -177,11 +177,8 @@ class Model:
 
     @property
     def views(self) -> tuple[StackOrientation, ...]:
-        """Those of the default run, one for each of its close passes."""
-        import os
-
-        i = os.environ.get("VIEW")
-        return (self.orientations[0], self.orientations[int(i)]) if i else self.orientations[:1]
+        """The orientations of the default run: each of its close passes sees the stack in another, at no cost."""
+        return self.orientations[:2]
 
     def calibration_for(self, options: Options) -> Calibration:
         """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""
