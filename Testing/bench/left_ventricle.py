@@ -2,7 +2,7 @@ r"""How well a model finds the left ventricle: by phase, its ejection fraction, 
 
     python Testing/bench/left_ventricle.py DATASET --models 'out/second/fold-{fold}/model' \
         --folds Resources/cardiac-lv/folds.json
-    python Testing/bench/left_ventricle.py phantoms --models cardiac-lv-myo [--thick-walled] [--count 12]
+    python Testing/bench/left_ventricle.py phantoms --models cardiac-lv-myo [--thick-walled] [--wall-drawn-thinner 1.125]
 
 DATASET: each fold's model segments the patients that are unseen to it; folds without a model are left out. Of a
 patient's two scans the one with the larger true cavity is end diastole. "phantoms": stacks that no training has seen,
@@ -45,13 +45,13 @@ def patients(folder: str, models: str, folds: str) -> Iterator[CaseMeasures]:
             print(f"Fold {number} has no model; its patients take no part.")
 
 
-def phantoms(model: Model, count: int, thick_walled: bool) -> Iterator[CaseMeasures]:
-    """Twice the same heart, at both phases."""
+def phantoms(model: Model, count: int, thick_walled: bool, thinner: float) -> Iterator[CaseMeasures]:
+    """Twice the same heart, at both phases. thinner: see ``csam.phantom.dataset.write_dataset``."""
     structure = next(s for s in ("left-ventricle", "whole-left-ventricle") if len(STRUCTURES[s]) == len(model.labels))
     with tempfile.TemporaryDirectory() as folder:
         for phase in ("diastole", "systole"):
             out = Path(folder) / phase
-            write_dataset(out, count, SEED, structure, thick_walled, phase)
+            write_dataset(out, count, SEED, structure, thick_walled, phase, thinner)
             cases = [Case(f"{c.name}_{phase}", c.name, c.images, c.labels) for c in read_dataset(out).cases]
             yield from evaluate(model, cases, Options(device="cpu"), log=lambda line: None)
 
@@ -94,11 +94,14 @@ def main() -> None:
     parser.add_argument("--models", required=True, help="of the folds, with {fold}; for phantoms one model")
     parser.add_argument("--folds", help="the split's file")
     parser.add_argument("--thick-walled", action="store_true")
+    parser.add_argument("--wall-drawn-thinner", type=float, default=0.0, metavar="MM", help="as csam phantom takes it")
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--json", type=Path, help="is added to")
     options = parser.parse_args()
     if options.dataset == "phantoms":
-        cases = list(phantoms(find_model(options.models), options.count, options.thick_walled))
+        cases = list(
+            phantoms(find_model(options.models), options.count, options.thick_walled, options.wall_drawn_thinner)
+        )
         key = f"{'thick-walled ' * options.thick_walled}phantoms, {Path(options.models).name}"
     else:
         cases, key = list(patients(options.dataset, options.models, options.folds)), Path(options.dataset).name
