@@ -2,7 +2,7 @@ r"""How well a model finds the left ventricle: by phase, its ejection fraction, 
 
     python Testing/bench/left_ventricle.py DATASET --models 'out/second/fold-{fold}/model' \
         --folds Resources/cardiac-lv/folds.json
-    python Testing/bench/left_ventricle.py phantoms --models cardiac-lv-myo [--thick-walled] [--wall-drawn-thinner 1.125]
+    python Testing/bench/left_ventricle.py phantoms --models cardiac-lv-myo [--thick-walled] [--wall-drawn-thinner MM]
 
 DATASET: each fold's model segments the patients that are unseen to it; folds without a model are left out. Of a
 patient's two scans the one with the larger true cavity is end diastole. "phantoms": stacks that no training has seen,
