@@ -45,10 +45,10 @@ model: $(READY)
 	  --fine-tune out/cardiac-lv/first
 
 # Cavity and myocardium: Sunnybrook's two data sets joined, two stages of six trainings each.
-MYO = --extra out/cardiac-lv-myo/Phantoms --card Resources/cardiac-lv-myo/card.json --cross-validate \
+MYO = --extra out/cardiac-lv-myo/Phantoms-1.1 --card Resources/cardiac-lv-myo/card.json --cross-validate \
   --split Resources/cardiac-lv/folds.json
 JOINED = out/cardiac-lv-myo/Joined
-PHANTOM = $(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --structure whole-left-ventricle --wall-drawn-thinner 1.125
+PHANTOM = $(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms-1.1 --structure whole-left-ventricle --wall-drawn-thinner 1.125
 myo-model: export PYTHONPATH := $(CURDIR)/CSAMSegment
 myo-model: $(READY)
 	$(BIN)/python Resources/cardiac-lv-myo/join_data_sets.py "$(DATA)" "$(DATA_MYO)" $(JOINED)

@@ -67,7 +67,11 @@ def main() -> None:
         if case.name.startswith(tuple(options.without)):
             continue
         (image,), truth = case.read()
-        shifts[case.name] = shift_between(array_of(truth) == 1, found_by(model, image)).tolist()
+        labels, found = array_of(truth) == 1, found_by(model, image)
+        if not (labels.any((1, 2)) & found.any((1, 2))).any():
+            print(f"{case.name}: left out, no slice shows both")
+            continue
+        shifts[case.name] = shift_between(labels, found).tolist()
         print(case.name, *(f"{pixels:+.2f}" for pixels in shifts[case.name]), flush=True)
     values = np.array(list(shifts.values()))
     mean, deviation = values.mean(0), values.std(0, ddof=1)

@@ -102,7 +102,8 @@ def main() -> None:
         cases = list(
             phantoms(find_model(options.models), options.count, options.thick_walled, options.wall_drawn_thinner)
         )
-        key = f"{'thick-walled ' * options.thick_walled}phantoms, {Path(options.models).name}"
+        drawn = f" drawn {options.wall_drawn_thinner:g} mm thinner" if options.wall_drawn_thinner else ""
+        key = f"{'thick-walled ' * options.thick_walled}phantoms{drawn}, {Path(options.models).name}"
     else:
         cases, key = list(patients(options.dataset, options.models, options.folds)), Path(options.dataset).name
     found = summary(cases)

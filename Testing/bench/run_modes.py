@@ -42,7 +42,9 @@ def run(model: Model, images, way: str) -> Result:
     everywhere = functools.partial(Sampling, focused=False)
 
     def sampling(*args, focused: bool, **rest) -> Sampling:
-        return everywhere(*args, **rest) if kind == "full" else Sampling(*args, focused=focused, **rest)
+        if kind == "full":
+            return everywhere(*args, **rest | {"orientations": model.orientations[:1]})
+        return Sampling(*args, focused=focused, **rest)
 
     with patch("csam.pipeline.segment.Sampling", sampling):
         return segment(images, model, options)

@@ -89,20 +89,20 @@ def test_each_close_pass_sees_the_stack_in_an_orientation_of_its_own_and_is_enco
             super().__init__(network, x, *rest)
 
     monkeypatch.setattr(sliding_window, "GatePosterior", Watched)
-    views = ORIENTATIONS[:2]
-    run = Sampling(small.network(), (8, 8), samples=4, orientations=views, focused=True)
+    run = Sampling(small.network(), (8, 8), samples=4, orientations=ORIENTATIONS[:2], focused=True)
     list(run.slabs(values))
     first, close = seen[:-2], seen[-2:]
     stack = values.transpose(0, 1)
     expected = [tile.place for tile in tiles.first_pass((24, 32), (8, 8))]
     assert all(torch.equal(x, stack[place]) for x, place in zip(first, expected, strict=True))
-    for x, tile, view in zip(close, places, views, strict=True):
-        assert torch.equal(x, view.apply(stack[tile.place]))
+    for x, tile, orientation in zip(close, places, ORIENTATIONS[:2], strict=True):
+        assert torch.equal(x, orientation.apply(stack[tile.place]))
 
 
 def test_the_default_run_takes_the_first_two_orientations_that_its_model_knows():
-    assert small.model(free_orientation=True).views == ORIENTATIONS[:2]
-    assert small.model().views == (StackOrientation(),)
+    assert small.model(free_orientation=True).default_orientations == ORIENTATIONS[:2]
+    assert len(ORIENTATIONS[:2]) == len(tiles.LEANINGS)
+    assert small.model().default_orientations == (StackOrientation(),)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS[1:], ids=str)

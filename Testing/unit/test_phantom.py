@@ -258,3 +258,10 @@ def test_a_wall_drawn_thinner_ends_further_in_and_the_cavity_stays(tmp_path):
     assert outer[0.0] - outer[1.75] == pytest.approx(1.75, abs=0.35)
     around = ndimage.binary_dilation(drawn[0.0][middle] == 1)
     assert (drawn[1.75][middle][around] > 0).all()
+
+
+@pytest.mark.parametrize(("structure", "by"), [("left-ventricle", 1.0), ("all", -1.0), ("all", float("nan"))])
+def test_a_wall_that_cannot_be_drawn_thinner_is_refused(tmp_path, structure, by):
+    with pytest.raises(InputError, match="mm thinner"):
+        write_dataset(tmp_path / "out", 1, 3, structure, wall_drawn_thinner=by)
+    assert not (tmp_path / "out").exists()

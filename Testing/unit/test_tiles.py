@@ -141,3 +141,11 @@ def test_a_close_look_stays_in_an_image_that_is_padded_along_one_axis(image):
     for tile in tiles:
         total[tile.place] += tile.weights
     np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_a_small_structure_in_an_image_of_two_tiles_is_not_everywhere():
+    found = found_at((32, 48), np.s_[14:18, 22:26])
+    assert len(everywhere(found.shape, FIELD)) == 2
+    passes = close_passes(found, FIELD, inside(found.shape), 4)
+    assert [list(numbers) for numbers, _, _ in passes] == [[0, 2], [1, 3]]
+    assert all(len(tiles) == 1 for _, tiles, _ in passes)

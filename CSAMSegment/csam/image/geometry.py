@@ -305,8 +305,8 @@ def windows(length: int, window: int, overlap: float = 0.25) -> tuple[list[int],
 def slice_windows(length: int, window: int) -> tuple[list[int], np.ndarray]:
     """As ``windows``, but blended over the two or three slices in the middle of what two windows share.
 
-    There both see slices on either side; a slice further off needs only the window in which it lies deeper. Two shared
-    slices, or a quarter of a short window, are enough for that.
+    There the window that counts more sees slices on either side; a slice further off needs only the window in which it
+    lies deeper. Two shared slices, or a quarter of a short window, are enough for that.
     """
     starts, _ = windows(length, window, min(0.25, 2 / window))
     at, weights = np.arange(length) + 0.5, np.ones((len(starts), length))

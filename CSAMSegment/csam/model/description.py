@@ -52,7 +52,8 @@ class Label:
     """One structure. color: RGB, 0 to 255. terminology: "category" and "type", each [scheme, code, meaning].
 
     connected: it forms one piece, so that only the largest piece found is kept. inside: value of the structure that
-    surrounds it in every slice, so that pieces without are left out; 0 for none.
+    surrounds it in every slice, so that pieces without are left out and that structure is learned together with what it
+    holds; 0 for none.
     """
 
     value: int
@@ -176,8 +177,8 @@ class Model:
         return orientations_of(self.field_of_view, self.free_orientation)
 
     @property
-    def views(self) -> tuple[StackOrientation, ...]:
-        """The orientations of the default run: each of its close passes sees the stack in another, at no cost."""
+    def default_orientations(self) -> tuple[StackOrientation, ...]:
+        """Those of the default run: each of its close passes sees the stack in another."""
         return self.orientations[:2]
 
     def calibration_for(self, options: Options) -> Calibration:

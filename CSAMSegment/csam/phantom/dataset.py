@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -35,12 +36,18 @@ def write_dataset(
 
     structure: one of STRUCTURES. thick_walled: see ``cine_stack``. phase: of all of them; without one it alternates.
     wall_drawn_thinner: by so many mm the myocardium is labelled thinner than it is, from outside, as readers draw it
-    who leave out the dark line around the heart. At least a pixel of it stays.
+    who leave out the dark line around the heart. Beside the cavity, a pixel of it stays.
+    Raises InputError for a number that is none, or structures without a myocardium to draw.
     """
     if count < 1:
         raise InputError(f"{count} phantoms were asked for; give at least 1.")
-    out = Path(out)
     kept = STRUCTURES[structure]
+    if not 0 <= wall_drawn_thinner < math.inf or (wall_drawn_thinner and max(kept.values()) < LABELS["myocardium"]):
+        raise InputError(
+            f"The wall of the structures {structure} was to be drawn {wall_drawn_thinner:g} mm thinner; give 0 mm or "
+            "more, and structures with a myocardium."
+        )
+    out = Path(out)
     labels = {"background": 0, **kept}
     _check_ours(out / "dataset.json", labels)
     for folder in ("imagesTr", "labelsTr"):
@@ -72,7 +79,7 @@ def _thinner(labels: sitk.Image, by: float) -> sitk.Image:
     for picture in array:
         cavity, wall = (picture == LABELS[name] for name in ("left ventricular cavity", "myocardium"))
         outside = signed_distance(cavity | wall, spacing) < by + max(spacing) / 2  # the outline runs between pixels
-        beside = signed_distance(cavity, spacing) < -max(spacing)
+        beside = signed_distance(cavity, spacing) < -1.01 * max(spacing)
         picture[wall & outside & beside] = 0
     thinner = sitk.GetImageFromArray(array)
     thinner.CopyInformation(labels)

@@ -85,7 +85,7 @@ def segment(
         warnings.append(one_orientation(model))
     report(0.03, "Preparing the slices")
     stack = stack_of(images, model.in_plane_spacing, model.intensity, AXES[axis])
-    orientations = model.orientations if options.test_time_augmentation else model.views
+    orientations = model.orientations if options.test_time_augmentation else model.default_orientations
     sampling = Sampling(
         network,
         model.field_of_view,

@@ -42,7 +42,8 @@ class Sampling:
     samples: 0 for one pass with the gates at their mean. rule: where to take them, see ``gate_sampling.sample_gates``.
     orientations: how the network sees the stack; the samples are taken over one after the other, and again from the
     first.
-    focused: a first pass over everything, with the gates at their mean, and samples only where that found something.
+    focused: a first pass over everything, with the gates at their mean, and samples only where that found something:
+    there each close pass sees the stack in one orientation, so that orientations cost nothing.
     areas: (samples, S, K) in pixels; complete once all slabs have been taken.
     number_format: says in which one the maps are computed, such as ``csam.network.number_format.format_for``.
     tick: called often with the finished fraction. pause: called many times a second; what it raises ends the run.
@@ -237,8 +238,8 @@ class Sampling:
         numbers: range | None,
     ) -> SampleReducer:
         """chunk: how many slices are handled at a time, or, if those wanted are fewer, slices times samples."""
-        rule, passes = ("mean", 1) if numbers is None else (self.rule, self.samples)
-        numbers, count = range(1) if numbers is None else numbers, wanted.stop - wanted.start
+        rule, passes = ("mean", range(1)) if numbers is None else (self.rule, range(self.samples))
+        numbers, count = passes if numbers is None else numbers, wanted.stop - wanted.start
         finished, told = [], 0.0
 
         def watch() -> None:
@@ -258,15 +259,11 @@ class Sampling:
         together = at_once * torch.get_num_threads()  # one piece alone is shared out by its samples
 
         def run_orientation(orientation: StackOrientation, those: range) -> None:
-            taken = [at for at, number in enumerate(those) if number in numbers]
-            if not taken:
-                return
             # The same seed in every piece: sample number i means the same deviation everywhere.
             generator = torch.Generator().manual_seed(self.seed + those.start)
             seen = orientation.apply(x).contiguous().to(self.number_format(self.network, self.device))
             posterior = GatePosterior(self.network, seen, threads, chunk * self.network.elements_per_slice(x))
             gates = posterior.sample_gates(len(those), generator, rule)
-            gates = [level[taken] for level in gates]
 
             def work(some: slice) -> None:
                 sampler = posterior.sampler(orientation.place(some, len(x)))
@@ -274,16 +271,19 @@ class Sampling:
                 def take(first: int) -> Tensor:
                     return sampler([level[first : first + at_once] for level in gates])
 
-                for begin in range(0, len(taken), together):
-                    firsts = range(begin, min(begin + together, len(taken)), at_once)
+                for begin in range(0, len(those), together):
+                    firsts = range(begin, min(begin + together, len(those)), at_once)
                     for at, logits in enumerate(torch.cat(threads.map(take, firsts, x.device)), begin):
-                        reducer.add(numbers.index(those[taken[at]]), orientation.undo(logits), some)
+                        reducer.add(numbers.index(those[at]), orientation.undo(logits), some)
                         finished.append(len(logits))
 
             threads.map(work, pieces, x.device)
 
-        for first, orientation in enumerate(self.orientations[:passes]):
-            run_orientation(orientation, range(first, passes, len(self.orientations)))
+        if self.focused:
+            run_orientation(self.orientations[numbers.start % len(self.orientations)], numbers)
+        else:
+            for first, orientation in enumerate(self.orientations[: len(passes)]):
+                run_orientation(orientation, passes[first :: len(self.orientations)])
         watch()
         return reducer
 

@@ -109,12 +109,12 @@ def close_passes(
 ) -> list[tuple[range, list[Tile], np.ndarray]]:
     """Close passes that share out the samples, by their numbers: the numbers, the tiles, the first pass's weights.
 
-    Where these would be as many tiles as everywhere, it is those, for every second sample; the others are the first
-    pass's. With what lies in every place there is no place to look closer at, and the run would take long.
+    Where these would be more tiles than everywhere, it is those, for every second sample; the others are the first
+    pass's: what lies everywhere leaves nothing to look closer at, and all samples would take long.
     """
     leanings = LEANINGS if samples >= len(LEANINGS) else ((0, 0),)
     passes = [close_pass(found, field, inside, leaning) for leaning in leanings]
-    if sum(len(tiles) for tiles, _ in passes) >= len(everywhere(found.shape, field)):
+    if sum(len(tiles) for tiles, _ in passes) > len(everywhere(found.shape, field)):
         first = np.zeros(found.shape, np.float32)
         shares = [(range(0, samples, 2), everywhere(found.shape, field), first), (range(1, samples, 2), [], first + 1)]
         return [share for share in shares if share[0]]

@@ -321,8 +321,9 @@ def samples_and_truth(model: Model, images: Sequence[sitk.Image], truth: sitk.Im
     """Labels of every sample at the model's spacing, and last the truth there: (samples + 1, S, h, w)."""
     stack = stack_of(images, model.in_plane_spacing, model.intensity, model.slice_axis)
     device, found = choose_device(options.device), []
+    orientations = model.orientations if options.test_time_augmentation else model.default_orientations
     for sample in range(options.samples):
-        orientation = model.orientations[sample % len(model.orientations)]
+        orientation = orientations[sample % len(orientations)]
         run = Sampling(
             model.network(device),
             model.field_of_view,
