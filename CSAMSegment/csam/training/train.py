@@ -2,8 +2,8 @@
 
 A step sees one stack of slices, or several one by one: the encoder runs once, the decoder once for each of several
 samples of the slice gates (reparameterised, so that their distribution learns), the loss, ``csam.training.loss``, is
-the mean over the samples. Everything random depends on (seed, step, item) alone and every checkpoint is whole, so that a
-killed run goes on as if nothing had happened, and several processes do what one would.
+the mean over the samples. Everything random depends on (seed, step, item) alone and every checkpoint is whole, so that
+a killed run goes on as if nothing had happened, and several processes do what one would.
 
 Step: train.
 """
