@@ -71,7 +71,7 @@ def figures(cases: Sequence[CaseMeasures], model: Model) -> dict:
             (high - low + 2 / (1 - NOMINAL) * max(low - true, true - high, 0)) / true
             for case in assessed
             for true, (low, _, high) in zip(case.truth_ml, case.intervals_ml, strict=True)
-            if true > 0
+            if true
         ]
     )
     return found
@@ -105,7 +105,7 @@ def main() -> None:
     for way, cases in measured.items():
         against = np.subtract([c.mean_dice for c in cases], [c.mean_dice for c in measured[options.ways[0]]])
         found = figures(cases, model)
-        found["hausdorff"] = mean([mean(c.hausdorff_mm) for c in cases])
+        found["hausdorff"] = mean([mean([h for h in c.hausdorff_mm if h is not None]) for c in cases])
         report[way] = found | {
             "seconds": seconds[way],
             "worst_difference_of_dice": float(against.min()),

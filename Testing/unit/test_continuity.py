@@ -123,6 +123,23 @@ def test_a_ring_that_is_open_by_less_than_half_surrounds():
     assert np.argwhere(inside_pieces(mask, around)).tolist() == [[0, 0, 0]]
 
 
+def test_a_wall_that_is_open_at_the_base_surrounds_what_goes_on_in_the_next_slice():
+    around, mask = np.zeros((2, 3, 20, 20), bool)
+    around[:, 3:12, 3:12] = True
+    mask[:, 5:10, 5:10] = True
+    around &= ~mask
+    around[0, :, 8:] = around[0, 8:] = False  # less than half of the outline at the base
+    np.testing.assert_array_equal(inside_pieces(mask, around), mask)
+    elsewhere = mask.copy()
+    elsewhere[0] = np.roll(mask[0], 3, (0, 1))  # over the cavity of the next slice with less than half
+    elsewhere[0] &= ~around[0]
+    kept = inside_pieces(elsewhere, around)
+    assert not kept[0].any()
+    np.testing.assert_array_equal(kept[1:], mask[1:])
+    around[0] = False  # an atrium, over the cavity but without a wall
+    assert not inside_pieces(mask, around)[0].any()
+
+
 def test_where_nothing_surrounds_anything_all_is_kept():
     mask = np.zeros((2, 8, 8), bool)
     mask[:, 2:5, 2:5] = True

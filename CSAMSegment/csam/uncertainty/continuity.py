@@ -13,9 +13,11 @@ import SimpleITK as sitk
 
 BROKEN = 0.5
 """A slice is broken where it lacks more than this share of what both its neighbours have in common."""
-SURROUNDED = 0.5
-"""A piece is surrounded where so much of its outline borders on the other structure. In the 266 slices of Sunnybrook's
-end diastole the cavity's does with 0.79 and more."""
+SURROUNDED, HALF_OPEN = 0.5, 0.25
+"""A piece is surrounded where so much of its outline borders on the other structure; half as much is enough for one that
+goes on in a slice beside it. In the 266 slices of Sunnybrook's end diastole the cavity's does with 0.79 and more. Of those
+that models found in patients unseen to them, true ones at the base had from 0.26, false ones, which did not go on, up to
+0.67."""
 
 
 def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
@@ -70,9 +72,10 @@ def inside_pieces(mask: np.ndarray, around: np.ndarray) -> np.ndarray:
     """The pieces of a structure's slices that another one surrounds, (S, H, W) bool; all where it surrounds none.
 
     mask, around: both structures. A piece is surrounded where enough of its outline borders on the other structure.
-    Pixels touch across edges; the border of the array is no outline.
+    Less is enough where most of the piece lies over a surrounded one of the slice before or behind: at the base of the
+    heart the wall is open. Pixels touch across edges; the border of the array is no outline.
     """
-    kept = np.zeros_like(mask)
+    kept, open_ones = np.zeros_like(mask), []
     for here in np.flatnonzero(mask.any((1, 2))):
         pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask[here].astype(np.uint8))))
         outline, bordering = np.zeros((2, pieces.max() + 1))
@@ -83,6 +86,13 @@ def inside_pieces(mask: np.ndarray, around: np.ndarray) -> np.ndarray:
                 outline += np.bincount(edge.ravel(), minlength=len(outline))
                 bordering += np.bincount((edge * around[here][beside]).ravel(), minlength=len(outline))
         kept[here] = (bordering >= SURROUNDED * outline)[pieces] & mask[here]
+        half_open = (bordering >= HALF_OPEN * outline) & (bordering < SURROUNDED * outline)
+        open_ones += [(here, pieces == number) for number in np.flatnonzero(half_open) if number]
+    surrounded = kept.copy()
+    for here, piece in open_ones:
+        beside = surrounded[[at for at in (here - 1, here + 1) if 0 <= at < len(mask)]].any(0)
+        if 2 * np.count_nonzero(piece & beside) >= np.count_nonzero(piece):
+            kept[here] |= piece
     return kept if kept.any() else mask
 
 
