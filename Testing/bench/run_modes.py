@@ -4,14 +4,13 @@
         --out modes.json
 
 Ways: "augmented", every orientation over tiles everywhere, as before issue 21; "full", one orientation over the same
-tiles; "focused", the default run; a number is that of the samples. Each is measured with its own calibration,
-cross-fitted, and each scan's Dice is compared with that of the first way named.
+tiles; "focused", the default run; "single", the same in one orientation; a number is that of the samples. Each is
+measured with its own calibration, cross-fitted, and each scan's Dice is compared with that of the first way named.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import time
 from collections.abc import Sequence
@@ -39,12 +38,11 @@ def run(model: Model, images, way: str) -> Result:
     """One way of running a model, on the CPU."""
     kind, samples = way.split("-")
     options = Options(int(samples), device="cpu", test_time_augmentation=kind == "augmented")
-    everywhere = functools.partial(Sampling, focused=False)
 
     def sampling(*args, focused: bool, **rest) -> Sampling:
-        if kind == "full":
-            return everywhere(*args, **rest | {"orientations": model.orientations[:1]})
-        return Sampling(*args, focused=focused, **rest)
+        if kind in ("full", "single"):
+            rest["orientations"] = model.orientations[:1]
+        return Sampling(*args, focused=focused and kind != "full", **rest)
 
     with patch("csam.pipeline.segment.Sampling", sampling):
         return segment(images, model, options)
