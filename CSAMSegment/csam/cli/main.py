@@ -329,7 +329,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="MM",
-        help="label the myocardium so much thinner, from outside, as readers do who leave out the dark line around it",
+        help="label the myocardium so much thinner, from outside, as experts do who leave out the dark line around it",
     )
 
     add("worker", _worker, "Run the network for another program, over standard input and output.")

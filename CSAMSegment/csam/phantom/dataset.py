@@ -35,7 +35,7 @@ def write_dataset(
     """Writes ``count`` phantoms, seeds counting up from ``seed``; the number of slices alternates.
 
     structure: one of STRUCTURES. thick_walled: see ``cine_stack``. phase: of all of them; without one it alternates.
-    wall_drawn_thinner: by so many mm the myocardium is labelled thinner than it is, from outside, as readers draw it
+    wall_drawn_thinner: by so many mm the myocardium is labelled thinner than it is, from outside, as experts draw it
     who leave out the dark line around the heart. Beside the cavity, a pixel of it stays.
     Raises InputError for a number that is none, or structures without a myocardium to draw.
     """
