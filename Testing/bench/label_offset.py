@@ -30,10 +30,9 @@ ROUNDS, SETTLED = 20, 1e-3
 
 def found_by(model, image: sitk.Image) -> np.ndarray:
     """The mean of the first structure's masks in the stack as it is and turned by 180 degrees."""
-    turn = np.s_[:, ::-1, ::-1]
-    masks = []
-    for way in (np.s_[:], turn):
-        stack = like(np.ascontiguousarray(array_of(image)[way]), image)
+    values, masks = array_of(image), []
+    for way in (np.s_[:], np.s_[:, ::-1, ::-1]):
+        stack = like(np.ascontiguousarray(values[way]), image)
         masks.append((array_of(segment([stack], model, Options(device="cpu")).labels) == 1)[way])
     return np.mean(masks, 0)
 
