@@ -11,9 +11,9 @@ from unit import small
 
 from csam.cli import main
 from csam.errors import ModelError
-from csam.model import Label, Model
+from csam.model import Label, Model, within
 from csam.model.card import card
-from csam.pipeline.contour_shift import shifted, within
+from csam.pipeline.contour_shift import shifted
 from csam.result import Options
 from csam.segment import segment
 from csam.training.contours import distance_outside

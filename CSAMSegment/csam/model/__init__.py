@@ -3,7 +3,7 @@
 Reading a model's description does not import torch.
 """
 
-from .description import COLORS, FORMAT, SLICE_AXES, Calibration, Channel, Label, Measure, Model, TrainedOn
+from .description import COLORS, FORMAT, SLICE_AXES, Calibration, Channel, Label, Measure, Model, TrainedOn, within
 from .weights import Weights
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Model",
     "TrainedOn",
     "Weights",
+    "within",
 ]

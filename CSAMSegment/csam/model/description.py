@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,19 @@ class Label:
     terminology: Mapping[str, tuple[str, str, str]] | None = None
     connected: bool = False
     inside: int = 0
+
+
+def within(labels: Sequence[Label]) -> dict[int, tuple[int, ...]]:
+    """By label value, the values that its outer contour holds: its own, and those of the structures inside it."""
+    around = {label.value: label.inside for label in labels}
+    held = {value: [value] for value in around}
+    for value in around:
+        outer, seen = around[value], {value}
+        while outer and outer not in seen:
+            held[outer].append(value)
+            seen.add(outer)
+            outer = around.get(outer, 0)
+    return {value: tuple(values) for value, values in held.items()}
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..image.distance import signed_distance
-from ..model import Label
 
 NEAREST = 0.5
 """Millimetres; a contour that is nearer counts no more."""
-
-
-def within(labels: Sequence[Label]) -> dict[int, tuple[int, ...]]:
-    """By label value, the values that its outer contour holds: its own, and those of the structures inside it."""
-    around = {label.value: label.inside for label in labels}
-    held = {value: [value] for value in around}
-    for value in around:
-        outer, seen = around[value], {value}
-        while outer and outer not in seen:
-            held[outer].append(value)
-            seen.add(outer)
-            outer = around.get(outer, 0)
-    return {value: tuple(values) for value, values in held.items()}
 
 
 def shifted(
@@ -39,8 +25,8 @@ def shifted(
 ) -> Tensor:
     """Probabilities of a slice, (K, H, W), with the contours moved.
 
-    shift: by label value, mm. held: as ``within`` gives it. spacing: of rows and columns, mm. Between two contours that
-    move differently, the nearer one counts more.
+    shift: by label value, mm. held: as ``csam.model.within`` gives it. spacing: of rows and columns, mm. Between two
+    contours that move differently, the nearer one counts more.
     """
     labels = probabilities.argmax(0).numpy()
     total, weights = np.zeros((2, *labels.shape)), np.full(labels.shape, 1e-9)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ..errors import InputError
 from ..image import geometry
 from ..image.stack import Stack, resize
-from ..model import Model
+from ..model import Model, within
 from ..network.parallel import Threads
 from ..result import Options, SliceScore, StructureVolume
 from ..uncertainty import continuity, slice_ranking
@@ -22,7 +22,7 @@ from ..uncertainty.expected_error import expected_dice, smoothed, volume_interva
 from ..uncertainty.measures import calibrated_error_probability, entropy, mutual_information
 from ..uncertainty.slice_ranking import SliceRisk
 from ..uncertainty.worst_spot import worst_spot
-from .contour_shift import shifted, within
+from .contour_shift import shifted
 from .sliding_window import Slab
 
 CPU = torch.device("cpu")

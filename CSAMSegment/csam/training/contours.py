@@ -13,8 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..image.unknown import UNKNOWN
-from ..model import Model
-from ..pipeline.contour_shift import within
+from ..model import Model, within
 from ..pipeline.segment import segment
 from ..result import Options
 from .dataset import Case

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from ..model import Model
+from ..model import Model, within
 from ..network.networks import build
-from ..pipeline.contour_shift import within
 from .auto_plan import Decision, decide, patient_pattern, plan_from
 from .dataset import Case, Dataset, inspect, read_split, report
 from .model_match import by_order, places, seen_patients, trainings_of, values_by_name

@@ -30,8 +30,8 @@ from .plan import Plan
 class Trainer:
     """Network, optimiser, averaged and best weights, and the log of a training at one step; saves and restores itself.
 
-    held: see ``csam.training.loss``. history: rows of the log. recent: losses since its last row. seconds: spent so
-    far, over all runs.
+    held: as ``csam.model.within`` gives it. history: rows of the log. recent: losses since its last row. seconds: spent
+    so far, over all runs.
     last_dice, best_dice, best_step: of the averaged network on the validation patients; best: of what is kept.
     """
 
