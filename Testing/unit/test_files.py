@@ -329,3 +329,19 @@ def test_a_file_that_stays_held_is_given_up_and_elsewhere_at_once(monkeypatch, w
     with pytest.raises(PermissionError):
         replace_file("a", "b")
     assert (0.8 * files.PATIENCE < sum(slept) <= files.PATIENCE) if windows else not slept
+
+
+def test_two_processes_may_write_the_same_file_at_once(tmp_path, monkeypatch):
+    """Two folds of one cross-validation, started in the same second, both write how the data are split."""
+    move = files.replace_file
+
+    def late(source, target):
+        monkeypatch.setattr(files, "replace_file", move)
+        monkeypatch.setattr(os, "getpid", lambda: 2)
+        files.write_text(target, "the other's")
+        move(source, target)
+
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(files, "replace_file", late)
+    files.write_text(tmp_path / "a.json", "mine")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "mine"}

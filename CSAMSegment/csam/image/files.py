@@ -119,9 +119,9 @@ def replace_file(source: str | Path, target: str | Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: a process killed in between leaves what was there. Bytes of names that are not
-    UTF-8 are written as \\udcXX."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Writes a file whole or not at all: a process killed in between leaves what was there, and of two that write it at
+    once the later one's stays. Bytes of names that are not UTF-8 are written as \\udcXX."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     replace_file(temporary, path)
 
