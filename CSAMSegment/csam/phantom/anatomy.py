@@ -40,6 +40,8 @@ class Ventricles:
     right_length: float
     right_lag: float
     right_waves: Waves
+    closing: float = 0.0
+    """Share of the cavity's radius that muscle has filled towards the apex: the thick walls meet there in systole."""
 
     @staticmethod
     def at_random(
@@ -92,6 +94,7 @@ class Ventricles:
             right_length=right_length * length,
             right_lag=lag,
             right_waves=waves(random, (2, 0.05), (3, 0.07), (5, 0.025)),
+            closing=contraction * u(0, 0.8) if thick_walled and fraction is None else 0.0,
         )
 
     def outer_radius(self, z: Array) -> Array:
@@ -101,7 +104,9 @@ class Ventricles:
 
     def inner_radius(self, z: Array) -> Array:
         """Mean endocardial radius of the left ventricle; the base's radius above the base."""
-        return self.radius * profile((z - self.base) / self.length, self.taper)
+        t = (z - self.base) / self.length
+        deep = np.clip((t - 0.15) / 0.5, 0, 1)
+        return self.radius * profile(t, self.taper) * (1 - self.closing * deep**2 * (3 - 2 * deep))
 
     def axis(self, z: Array) -> tuple[Array, Array]:
         """Where the left ventricle's axis meets the plane z."""
@@ -118,7 +123,8 @@ class Ventricles:
         ripple = wave(c, s, self.waves)
         inner, outer = self.inner_radius(z), self.outer_radius(z)
         sc, ss = math.cos(self.septum), math.sin(self.septum)
-        endocardium = r - inner * (1 + ripple) + 2 * (inner <= 0)
+        slit = 1 + 4 * self.closing  # what is left open is no circle
+        endocardium = r - inner * (1 + slit * ripple) + 2 * (inner <= 0)
         epicardium = r - outer * (1 + 0.8 * ripple) - (outer - inner) * 0.06 * (sc * c + ss * s) + 2 * (outer <= 0)
         shape = profile((z - self.base) / self.right_length, 2.3)
         depth = np.maximum(self.right_depth * shape, 0.01)

@@ -65,7 +65,7 @@ def cine_stack(
         wall (the right ventricle at the left of the picture), j towards the inferior wall, k towards the apex, whatever
         that means in patient space. None: an oblique short-axis plane, right-handed and true to the patient: k runs
         left, anterior and down to the apex, so that j has to run upwards, from the inferior to the anterior wall.
-    thick_walled: a left ventricle as in hypertrophic cardiomyopathy.
+    thick_walled: a left ventricle as in hypertrophic cardiomyopathy, whose cavity closes towards the apex in systole.
     Raises InputError if an argument is out of range.
     """
     if phase not in PHASES:

@@ -211,6 +211,8 @@ def _paint_heart(canvas: _Canvas, anatomy: Anatomy, appearance: Appearance) -> A
     for angle, place, r, start in anatomy.papillary:
         grown = np.clip((t - start) / 0.15, 0, 1) * np.clip((0.86 - t) / 0.15, 0, 1)
         radius = r * np.sqrt(grown) * min(1.0, 0.4 + v.radius / 40) + 0.01
+        if v.closing:  # papillary muscles have gone into the wall, where the experts leave them
+            radius = np.minimum(radius, 0.4 * inner + 0.01)
         out = np.minimum(place + 0.25 * np.maximum(t - 0.5, 0), 1) * inner
         px, py = cx + out * math.cos(angle), cy + out * math.sin(angle)
         muscle = ellipse(x, y, px, py, radius * 1.3, radius, angle) - 0.18 * radius * strands
