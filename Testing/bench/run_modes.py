@@ -4,8 +4,10 @@
         --out modes.json
 
 Ways: "augmented", every orientation over tiles everywhere, as before issue 21; "full", one orientation over the same
-tiles; "focused", the default run; "single", the same in one orientation; a number is that of the samples. Each is
-measured with its own calibration, cross-fitted, and each scan's Dice is compared with that of the first way named.
+tiles; "focused", the default run; "single", the same in one orientation; a number is that of the samples. A third part
+says which error probability is stated before calibration: "plain", 1 - p; "smoothed", as in models of before 0.11;
+without one, that of the product. Each is measured with its own calibration, cross-fitted, and each scan's Dice is
+compared with that of the first way named.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from csam.training.dataset import Case, read_dataset, read_folds
 from csam.training.evaluate import CaseMeasures, measure
 from csam.training.measures import NOMINAL, mean
 from csam.training.summary import summarise
+from csam.uncertainty.expected_error import stated_error
 
 WAYS = ("full-4", "focused-4", "augmented-8")
 PATIENT = r"(.*)_p\d+"
@@ -36,7 +39,7 @@ PATIENT = r"(.*)_p\d+"
 
 def run(model: Model, images, way: str) -> Result:
     """One way of running a model, on the CPU."""
-    kind, samples = way.split("-")
+    kind, samples, *stated = way.split("-")
     options = Options(int(samples), device="cpu", test_time_augmentation=kind == "augmented")
 
     def sampling(*args, focused: bool, **rest) -> Sampling:
@@ -44,7 +47,12 @@ def run(model: Model, images, way: str) -> Result:
             rest["orientations"] = model.orientations[:1]
         return Sampling(*args, focused=focused and kind != "full", **rest)
 
-    with patch("csam.pipeline.segment.Sampling", sampling):
+    def error(error_probability: np.ndarray, width: tuple[float, float], keeps_peaks: bool) -> np.ndarray:
+        if stated == ["plain"]:
+            return error_probability
+        return stated_error(error_probability, width, keeps_peaks=not stated)
+
+    with patch("csam.pipeline.segment.Sampling", sampling), patch("csam.pipeline.native_grid.stated_error", error):
         return segment(images, model, options)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from csam.uncertainty.expected_error import expected_dice, smoothed, volume_interval
+from csam.uncertainty.expected_error import expected_dice, smoothed, stated_error, volume_interval
 
 
 def test_an_error_probability_is_smoothed_as_a_gaussian_of_that_width_does():
@@ -30,6 +30,16 @@ def test_rows_and_columns_have_their_own_width_and_the_sum_stays():
     i, j = np.indices(found.shape) - 20
     assert (found * i**2).sum() == pytest.approx(9, rel=0.1)
     assert (found * j**2).sum() == pytest.approx(1, rel=0.1)
+
+
+def test_doubt_beside_a_border_is_added_and_that_on_it_stays():
+    error = np.zeros((21, 21))
+    error[:, 10] = 0.5
+    stated, spread = stated_error(error, (1.0, 1.0)), smoothed(error, (1.0, 1.0))
+    np.testing.assert_allclose(stated[:, 10], 0.5)
+    np.testing.assert_array_equal(stated[:, 11], spread[:, 11])
+    assert stated[10, 11] > 0.1
+    np.testing.assert_array_equal(stated_error(error, (1.0, 1.0), keeps_peaks=False), spread)
 
 
 def test_the_expected_dice_is_that_of_the_probabilities():

@@ -33,7 +33,7 @@ def full_model(net=None):
         net,
         labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True, inside=2), Label(2, "zwei", (4, 5, 6))),
         calibration=Calibration(((0.0, 0.0), (0.5, 0.25), (1.0, 1.0)), {1: 1.5, 2: 0.75}, figure_scale={"EF": 0.5}),
-        augmented_calibration=Calibration(((0.0, 0.0), (0.4, 0.3), (1.0, 1.0)), {1: 1.25, 2: 0.5}),
+        augmented_calibration=Calibration(((0.0, 0.0), (0.4, 0.3), (1.0, 1.0)), {1: 1.25, 2: 0.5}, keeps_peaks=False),
         measures=(
             Measure("ventricular function", {"cavity": 1, "myocardium": 2}),
             Measure("volume density", {"structure": 2}, "PSA", "ng/ml"),
@@ -469,6 +469,21 @@ def test_the_calibration_of_an_older_model_is_that_of_the_runs_it_was_measured_w
     assert model.calibration.dice_scale == (1.0 if free else 2.0)
     assert model.augmented_calibration.dice_scale == (2.0 if free else 1.0)
     assert model.calibration_for(Options(test_time_augmentation=True)).dice_scale == 2.0
+
+
+def test_an_error_map_that_was_measured_on_smoothed_probabilities_is_still_given_these(folder):
+    def older(values):
+        for name in ("calibration", "augmented_calibration"):
+            del values[name]["keeps_peaks"]
+
+    model = Model.load(rewrite(folder, older))
+    assert not model.calibration.keeps_peaks
+    assert not model.uncalibrated().calibration.keeps_peaks
+
+    def never_calibrated(values):
+        values["calibration"]["error_map"] = [[0, 0], [1, 1]]
+
+    assert Model.load(rewrite(folder, never_calibrated)).calibration.keeps_peaks
 
 
 def test_a_model_from_before_there_were_measures_offers_none(folder):

@@ -19,7 +19,7 @@ from csam.pipeline.segment import segment
 from csam.pipeline.sliding_window import Sampling
 from csam.result import Options
 from csam.uncertainty import continuity
-from csam.uncertainty.expected_error import smoothed
+from csam.uncertainty.expected_error import stated_error
 from csam.uncertainty.measures import expected_difference
 
 FEW = Options(samples=2)
@@ -105,7 +105,7 @@ def test_the_probabilities_sum_to_one_and_their_largest_is_the_label(model):
     np.testing.assert_allclose(p.sum(-1), 1, atol=1e-5)
     np.testing.assert_array_equal(p.argmax(-1), arrays(result)["labels"])
     # At the model's own spacing: one of its pixels is one of the image's.
-    error = np.stack([smoothed(1 - p.max(-1)[k], (1.0, 1.0)) for k in range(len(p))])
+    error = np.stack([stated_error(1 - p.max(-1)[k], (1.0, 1.0)) for k in range(len(p))])
     found = arrays(result)["error_probability"]
     np.testing.assert_allclose(np.where(found == np.float32(0.9), error, found), error, atol=1e-5)
     assert segment(small.image(), model, FEW).probabilities is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from ..errors import InputError
@@ -137,7 +137,6 @@ def _tell(prepared, card: dict) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    from ..model import Calibration
     from ..training import figures
     from ..training.calibrate import assessment_note, calibrated, summary
     from ..training.case_choice import chosen_cases
@@ -151,8 +150,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     data, cases = chosen_cases(options.dataset, model, options.patients, options.patient_pattern)
     cases = as_learned(model, data, cases)
     run = Options(options.samples, options.seed, options.device, test_time_augmentation=options.test_time_augmentation)
-    plain = replace(model, calibration=Calibration(), augmented_calibration=Calibration())
-    before = evaluate(plain, cases, run, energy_distance=options.energy_distance)
+    before = evaluate(model.uncalibrated(), cases, run, energy_distance=options.energy_distance)
     after, note = calibrated(before, model, run), assessment_note(before, model)
     summaries = summary(before, model), summary(after, model)
     print(figures.table(*summaries, note))

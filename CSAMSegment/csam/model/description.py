@@ -95,8 +95,8 @@ class TrainedOn:
 class Calibration:
     """What validation data taught about the model's own error probabilities.
 
-    error_map: pairs (stated, observed error probability), rising; the stated one is smoothed, see
-      ``csam.uncertainty.expected_error``.
+    error_map: pairs (stated, observed error probability), rising; see ``csam.uncertainty.expected_error``.
+    keeps_peaks: whether the stated one was nowhere below 1 - p; False where it was smoothed, as it was at first.
     volume_scale: by label value, the factor on the expected difference that makes an interval of nominal coverage.
     dice_scale: the factor on 1 - expected Dice that makes it true on average.
     case_quality: that of every validation scan: where a case stands among them says more than the number alone.
@@ -111,6 +111,7 @@ class Calibration:
     case_quality: tuple[float, ...] = ()
     slice_risk: SliceRisk | None = None
     figure_scale: Mapping[str, float] = field(default_factory=dict)
+    keeps_peaks: bool = True
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,11 @@ class Model:
     def default_orientations(self) -> tuple[StackOrientation, ...]:
         """Those of the default run: each of its close passes sees the stack in another."""
         return self.orientations[:2]
+
+    def uncalibrated(self) -> Model:
+        """The model as its calibrations found it: it states what they take."""
+        plain = (Calibration(keeps_peaks=known.keeps_peaks) for known in (self.calibration, self.augmented_calibration))
+        return replace(self, **dict(zip(("calibration", "augmented_calibration"), plain, strict=True)))
 
     def calibration_for(self, options: Options) -> Calibration:
         """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""

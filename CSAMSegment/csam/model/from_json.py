@@ -195,6 +195,8 @@ def _calibration(item: Fields, classes: int) -> Calibration:
         Fields(table, item.where).numbers("case_quality", len(qualities), 0, 1),
         _slice_risk(item),
         _figure_scale(item),
+        # Maps that do not say so were measured when all were smoothed.
+        item.flag("keeps_peaks", error_map == Calibration().error_map),
     )
 
 

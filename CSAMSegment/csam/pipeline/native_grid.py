@@ -18,7 +18,7 @@ from ..model import Model, within
 from ..network.parallel import Threads
 from ..result import Options, SliceScore, StructureVolume
 from ..uncertainty import continuity, slice_ranking
-from ..uncertainty.expected_error import expected_dice, smoothed, volume_interval
+from ..uncertainty.expected_error import expected_dice, stated_error, volume_interval
 from ..uncertainty.measures import calibrated_error_probability, entropy, mutual_information
 from ..uncertainty.slice_ranking import SliceRisk
 from ..uncertainty.worst_spot import worst_spot
@@ -124,7 +124,8 @@ class NativeGrid:
         # Interpolated itself: the entropy of interpolated probabilities would show borders, not disagreement.
         information = mutual_information(slab.mean_probabilities[[offset]], slab.expected_entropy[[offset]])
         stated = 1 - best
-        error = calibrated_error_probability(1 - smoothed(stated.numpy(), self.width), self.calibration.error_map)
+        error = stated_error(stated.numpy(), self.width, self.calibration.keeps_peaks)
+        error = calibrated_error_probability(1 - error, self.calibration.error_map)
         self._as_stack(self.labels)[here] = labels.numpy()
         self._as_stack(self.maps["error"])[here] = error
         self._as_stack(self.maps["entropy"])[here] = entropy(mean[None])[0].numpy()

@@ -29,12 +29,18 @@ def poor(quality: float, rank: float) -> str:
     )
 
 
-def smoothed(error_probability: np.ndarray, width: tuple[float, float]) -> np.ndarray:
-    """A slice's error probability (H, W) under a Gaussian of this standard deviation in pixels, rows and columns.
+def stated_error(error_probability: np.ndarray, width: tuple[float, float], keeps_peaks: bool = True) -> np.ndarray:
+    """The error probability of a slice (H, W) before calibration: its own or the ``smoothed`` one, the larger of both.
 
-    A network is surer of a border's place than reviewers agree: with the width of one of the model's own pixels,
-    wrong voxels beside the border get one too (Testing/bench/compare_uncertainty.py, "smoothed").
+    A network is surer of a border's place than reviewers agree, so that wrong voxels beside the border get one too; on
+    the border it stays what the network said (Testing/bench/run_modes.py). keeps_peaks: False, the smoothed one alone.
     """
+    spread = smoothed(error_probability, width)
+    return np.maximum(spread, error_probability) if keeps_peaks else spread
+
+
+def smoothed(error_probability: np.ndarray, width: tuple[float, float]) -> np.ndarray:
+    """A slice's error probability (H, W) under a Gaussian of this standard deviation in pixels, rows and columns."""
     image = sitk.GetImageFromArray(error_probability.astype(np.float32))
     variance = [w**2 for w in width[::-1]]
     passes = math.ceil(max(1.0, *variance) / WIDEST)  # one after the other they are one wide Gaussian
