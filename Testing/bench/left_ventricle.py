@@ -1,13 +1,14 @@
 r"""How well a model finds the left ventricle: by phase, its ejection fraction, and where there is no ventricle.
 
     python Testing/bench/left_ventricle.py DATASET --models 'out/second/fold-{fold}/model' \
-        --folds Resources/cardiac-lv/folds.json
+        --folds Resources/cardiac-lv/folds.json [--learned-from]
     python Testing/bench/left_ventricle.py phantoms --models cardiac-lv-myo [--thick-walled] [--wall-drawn-thinner MM]
 
 DATASET: each fold's model segments the patients that are unseen to it; folds without a model are left out. Of a
-patient's two scans the one with the larger true cavity is end diastole. "phantoms": stacks that no training has seen,
-with atria above the base and slices below the apex; with --thick-walled, ventricles as in hypertrophic cardiomyopathy
-that all but close in systole. A false slice shows something where the truth shows nothing.
+patient's two scans the one with the larger true cavity is end diastole. With --learned-from it segments the patients of
+the next fold, from whom it has learned: better than that, labels of this kind can hardly be met. "phantoms": stacks
+that no training has seen, with atria above the base and slices below the apex; with --thick-walled, ventricles as in
+hypertrophic cardiomyopathy that all but close in systole. A false slice shows something where the truth shows nothing.
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ SEED = 8000
 """Of the first phantom; trainings take seeds below."""
 
 
-def patients(folder: str, models: str, folds: str) -> Iterator[CaseMeasures]:
-    """Every patient by the model that has not seen them."""
+def patients(folder: str, models: str, folds: str, learned_from: bool) -> Iterator[CaseMeasures]:
+    """Every patient by the model that has not seen them, or by one that has learned from them."""
     found, faults = read_folds(folds, read_dataset(folder, "(.*)_p"))
     if faults:
         raise SystemExit("\n".join(faults))
-    for number, (_, unseen) in enumerate(found):
+    for number in range(len(found)):
+        _, cases = found[(number + learned_from) % len(found)]
         path = Path(models.format(fold=number))
         if (path / "model.json").is_file():
-            yield from evaluate(Model.load(path), unseen, Options(device="cpu"), log=lambda line: None)
+            yield from evaluate(Model.load(path), cases, Options(device="cpu"), log=lambda line: None)
         else:
             print(f"Fold {number} has no model; its patients take no part.")
 
@@ -93,6 +95,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("--models", required=True, help="of the folds, with {fold}; for phantoms one model")
     parser.add_argument("--folds", help="the split's file")
+    parser.add_argument("--learned-from", action="store_true", help="patients that each fold's model has learned from")
     parser.add_argument("--thick-walled", action="store_true")
     parser.add_argument("--wall-drawn-thinner", type=float, default=0.0, metavar="MM", help="as csam phantom takes it")
     parser.add_argument("--count", type=int, default=12)
@@ -105,7 +108,8 @@ def main() -> None:
         drawn = f" drawn {options.wall_drawn_thinner:g} mm thinner" if options.wall_drawn_thinner else ""
         key = f"{'thick-walled ' * options.thick_walled}phantoms{drawn}, {Path(options.models).name}"
     else:
-        cases, key = list(patients(options.dataset, options.models, options.folds)), Path(options.dataset).name
+        cases = list(patients(options.dataset, options.models, options.folds, options.learned_from))
+        key = f"{Path(options.dataset).name}{', learned from' * options.learned_from}"
     found = summary(cases)
     print(key, json.dumps(found, indent=1))
     if options.json:
