@@ -13,11 +13,11 @@ import SimpleITK as sitk
 
 BROKEN = 0.5
 """A slice is broken where it lacks more than this share of what both its neighbours have in common."""
-SURROUNDED, HALF_OPEN = 0.5, 0.25
-"""A piece is surrounded where so much of its outline borders on the other structure; half as much is enough for one
+SURROUNDED, OPEN = 0.5, 0.125
+"""A piece is surrounded where so much of its outline borders on the other structure; the smaller part is enough for one
 that goes on in a slice beside it. In the 266 slices of Sunnybrook's end diastole the cavity's does with 0.79 and more.
-Of the pieces that models found in patients unseen to them, true ones had from 0.26 at an end of the stack; false ones
-had up to 0.67, but did not go on."""
+Of the pieces that models found in patients unseen to them, true ones had from 0.2 at an end of the stack; false ones
+had up to 0.67, but did not go on (Testing/bench/inside.py)."""
 
 
 def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
@@ -86,8 +86,8 @@ def inside_pieces(mask: np.ndarray, around: np.ndarray) -> np.ndarray:
                 outline += np.bincount(edge.ravel(), minlength=len(outline))
                 bordering += np.bincount((edge * around[here][beside]).ravel(), minlength=len(outline))
         kept[here] = (bordering >= SURROUNDED * outline)[pieces] & mask[here]
-        half_open = (bordering >= HALF_OPEN * outline) & (bordering < SURROUNDED * outline)
-        open_ones += [(here, pieces == number) for number in np.flatnonzero(half_open) if number]
+        open_here = (bordering >= OPEN * outline) & (bordering < SURROUNDED * outline)
+        open_ones += [(here, pieces == number) for number in np.flatnonzero(open_here) if number]
     surrounded = kept.copy()
     for here, piece in open_ones:
         beside = surrounded[[at for at in (here - 1, here + 1) if 0 <= at < len(mask)]].any(0)
