@@ -194,6 +194,14 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_the_one_before_stays_al
     assert checkpoint(tmp_path)["step"] == 0
 
 
+def test_a_training_does_not_go_on_with_structures_that_lay_inside_others_when_it_began(tmp_path):
+    nested = {1: (1,), 2: (2, 1)}
+    Trainer(PLAN, small.network(), "cpu", held=nested).save(tmp_path / "checkpoint.pt")
+    Trainer(PLAN, small.network(), "cpu", held=nested).restore(tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"began with another card.*choose another --out"):
+        Trainer(PLAN, small.network(), "cpu", held={1: (1,), 2: (2,)}).restore(tmp_path / "checkpoint.pt")
+
+
 def test_weights_that_are_lost_end_the_training():
     training = trainer()
     training.train_step(example(0))

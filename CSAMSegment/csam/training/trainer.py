@@ -136,9 +136,12 @@ class Trainer:
 
     def state(self) -> dict:
         """Everything; ``restore`` takes it."""
-        return {part: getattr(self, part).state_dict() for part in self._PARTS} | {
-            name: getattr(self, name) for name in self._VALUES
-        }
+        parts = {part: getattr(self, part).state_dict() for part in self._PARTS}
+        return parts | {name: getattr(self, name) for name in self._VALUES} | {"held": self._held}
+
+    @property
+    def _held(self) -> dict[int, list[int]]:
+        return {outer: list(values) for outer, values in (self.held or {}).items()}
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint; a crash while writing leaves the one before. Raises InputError when it cannot be."""
@@ -162,12 +165,17 @@ class Trainer:
         self.restore_state(read_checkpoint(path))
 
     def restore_state(self, state: dict) -> None:
-        """Raises InputError when the optimiser is another version's."""
+        """Raises InputError when the optimiser is another version's, or when other structures lay inside others."""
         ours, theirs = (
             [len(g["params"]) for g in o["param_groups"]] for o in (self.optimizer.state_dict(), state["optimizer"])
         )
         if ours != theirs:
             raise InputError("The checkpoint is of another version and cannot be continued. Remove it to start again.")
+        if state.get("held", self._held) != self._held:
+            raise InputError(
+                "This training began with another card: its structures did not lie inside each other as they do now. Go "
+                'on with the "inside" of that card, or choose another --out.'
+            )
         for part in self._PARTS:
             getattr(self, part).load_state_dict(state[part])
         for name in self._VALUES:
