@@ -173,8 +173,8 @@ class Trainer:
             raise InputError("The checkpoint is of another version and cannot be continued. Remove it to start again.")
         if state.get("held", self._held) != self._held:
             raise InputError(
-                "This training began with another card: its structures did not lie inside each other as they do now. Go "
-                'on with the "inside" of that card, or choose another --out.'
+                "This training began with another card: its structures did not lie inside each other as they do now. "
+                'Go on with the "inside" of that card, or choose another --out.'
             )
         for part in self._PARTS:
             getattr(self, part).load_state_dict(state[part])
