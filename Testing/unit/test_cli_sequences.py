@@ -130,7 +130,7 @@ def test_files_are_in_the_order_of_their_numbers(place):
 
 def test_warnings_of_frames_that_differ_in_numbers_alone_are_said_once():
     said = gathered({0: ["Dice 0.7 is low."], 1: [], 2: ["Dice 0.6 is low.", "Look."]})
-    assert said == ["Frame 1: Dice 0.7 is low. The same in 1 more.", "Frame 3: Look."]
+    assert said == ["Frame 1: Dice 0.7 is low. The same in 1 more frame.", "Frame 3: Look."]
 
 
 def test_a_shorter_series_leaves_no_frame_of_the_longer_one_and_no_folder_that_is_none_of_ours(place):

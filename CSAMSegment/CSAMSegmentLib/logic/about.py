@@ -13,8 +13,9 @@ RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 CONTRIBUTORS = ("CSAMSegment developers",)
 
 HELP = _("""
-<p>CSAMSegment segments thick-slice scans and shows, slice by slice, where not to trust the result. A model of the left
-ventricle in cardiac cine MR comes with it; you can add models of your own.</p>
+<p>CSAMSegment segments thick-slice scans and shows, slice by slice, where not to trust the result. Two models of the
+left ventricle in cardiac cine MR come with it: one of its cavity, one of cavity and myocardium. You can add models of
+your own, or draw a new structure in a few slices (Teach by drawing).</p>
 <ol>
 <li>Choose the image and the model. A line says whether they fit.</li>
 <li>Press Apply. Cancel stops within a second and leaves the scene as it was.</li>

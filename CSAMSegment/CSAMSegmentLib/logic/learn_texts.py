@@ -39,7 +39,12 @@ def plan(event: Mapping[str, Any], minutes: float) -> str:
             said.append(f"{names[field]}: {value}. {_sentence(reason)}")
     steps = decisions.get("steps", (4000, ""))[0]
     if minutes:
-        said.append(_("The first steps are timed to set their number. If too few fit, the plan becomes lighter."))
+        said.append(
+            _(
+                "The first steps are timed. Then the number of steps is set to fit the chosen time. If too few fit, "
+                "the plan becomes lighter."
+            )
+        )
     else:
         said.append(
             _("Up to {steps} steps. The training ends earlier if the validation stops improving.").format(steps=steps)

@@ -102,7 +102,7 @@ def ask_names(values) -> dict[int, str]:
     """The name of each value as a user gives it, none where they cancel. Raises InputError for too few or many."""
     dialog = qt.QInputDialog(slicer.util.mainWindow())
     dialog.setWindowTitle(_("Import folder"))
-    text = _("The labels have the values {values}. Their names, in this order, with commas between:")
+    text = _("The labels have the values {values}. Enter their names in this order, separated by commas:")
     dialog.setLabelText(text.format(values=", ".join(map(str, values))))
     accepted = dialog.exec()
     given = [name.strip() for name in dialog.textValue().split(",")]
@@ -110,5 +110,5 @@ def ask_names(values) -> dict[int, str]:
     if not accepted:
         return {}
     if len(given) != len(values) or not all(given):
-        raise InputError(_("{count} names were expected, with commas between.").format(count=len(values)))
+        raise InputError(_("{count} names were expected, separated by commas.").format(count=len(values)))
     return dict(zip(values, given, strict=True))

@@ -21,7 +21,7 @@ class FillForm:
         self.sliceList = qt.QListWidget()
         self.sliceList.objectName = "fillSliceList"
         self.sliceList.setToolTip(
-            _("Ticked slices count as drawn and stay as they are. Select a slice to go to it, tick or untick it.")
+            _("Ticked slices count as drawn and stay as they are: tick or untick them here. Select a slice to see it.")
         )
         self.sliceList.setMinimumHeight(LIST_ROWS * 18)
         self.sliceList.setMaximumHeight(LIST_ROWS * 24)

@@ -189,7 +189,7 @@ class FunctionView:
             slicer.util.mainWindow(), title, f"{name} function.{ending}", f"{kind} (*.{ending})"
         )
         whole = path if not path or path.lower().endswith(f".{ending}") else f"{path}.{ending}"
-        question = _("{name} exists already. Replace it?").format(name=whole)
+        question = _("{name} already exists. Replace it?").format(name=whole)
         if whole != path and Path(whole).exists() and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         return whole

@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument(
-        "--card", help="JSON, or a file of it, with title, about, modality, licence and labels of the model"
+        "--card", help="JSON, or a file of it, with title, about, modality, licence, labels and measures of the model"
     )
     command.add_argument(
         "--progress",

@@ -73,7 +73,8 @@ def gathered(warnings: Mapping[int, Sequence[str]]) -> list[str]:
         for sentence in warnings[index]:
             kinds.setdefault(re.sub(r"[\d.]+", "", sentence), []).append((index, sentence))
     return [
-        f"Frame {of[0][0] + 1}: {of[0][1]}" + (f" The same in {len(of) - 1} more." if len(of) > 1 else "")
+        f"Frame {of[0][0] + 1}: {of[0][1]}"
+        + (f" The same in {len(of) - 1} more frame{'s' * (len(of) > 2)}." if len(of) > 1 else "")
         for of in kinds.values()
     ]
 
