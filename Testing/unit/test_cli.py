@@ -211,8 +211,20 @@ def test_calibrate_writes_the_model_with_a_calibration_of_these_patients(place, 
     assert model.provenance.get("validation_patients") == before.provenance.get("validation_patients")
     assert "- Calibration patients of Balls" in (out / "model" / "MODEL_CARD.md").read_text()
     assert model.provenance["calibrated_on"] == "Balls"
+    assert (model.name, model.title) == (f"{before.name}-calibrated", f"{before.title}, calibrated on Balls")
     assert "Wrong voxels found by the error probability" in (out / "model" / "MODEL_CARD.md").read_text()
     assert (out / "evaluation.png").is_file()
+
+
+def test_a_model_that_is_calibrated_again_has_one_suffix_or_the_name_that_it_was_given(place, monkeypatch, tmp_path):
+    more = ("--patients", "p00_0,p01_0")
+    once, again, named = (str(tmp_path / name) for name in ("once", "again", "named"))
+    assert run(place, monkeypatch, "calibrate", "data", *more, "--model", "model", "--out", once) == 0
+    assert run(place, monkeypatch, "calibrate", "data", *more, "--model", f"{once}/model", "--out", again) == 0
+    assert run(place, monkeypatch, "calibrate", "data", *more, "--model", once, "--out", named, "--name", "here") == 0
+    first, second, third = (Model.load(Path(out) / "model") for out in (once, again, named))
+    assert (second.name, second.title) == (first.name, first.title)
+    assert (third.name, third.title) == ("here", first.title)
 
 
 def test_a_gpu_that_is_lost_on_the_command_line_leaves_the_run_to_the_cpu(place, monkeypatch, capsys, tmp_path):

@@ -292,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     add_cases(command)
     command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
     command.add_argument("--out", required=True, help="folder for the model, its card and the figures")
+    command.add_argument("--name", default="", help="of the new model (default: that of the model, and -calibrated)")
     command.add_argument("--contours", action="store_true", help="also move the contours to where those of DATASET lie")
     add_device(command)
 

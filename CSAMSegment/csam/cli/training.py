@@ -170,4 +170,6 @@ def run_calibrate(options: argparse.Namespace) -> None:
     data, cases = chosen_cases(options.dataset, model, options.patients, options.patient_pattern)
     Path(options.out).mkdir(parents=True, exist_ok=True)
     check_folder(options.out)
-    calibrate_on(model, data, cases, Path(options.out), device=options.device, contours=options.contours)
+    calibrate_on(
+        model, data, cases, Path(options.out), device=options.device, contours=options.contours, name=options.name
+    )

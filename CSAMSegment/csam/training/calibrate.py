@@ -26,7 +26,7 @@ from .evaluate import CERTAIN, CaseMeasures, evaluate
 from .model_match import as_learned, calibrated_by, seen_patients
 from .summary import summarise
 
-ALONE = "one patient: not assessed"
+ALONE, CALIBRATED = "one patient: not assessed", "-calibrated"
 KNOTS = 24
 
 
@@ -321,11 +321,13 @@ def calibrate_on(
     cancelled: Callable[[], bool] | None = None,
     device: str = "auto",
     contours: bool = False,
+    name: str = "",
 ) -> Model:
     """Calibrates a finished model again, on these cases of a data set, and writes it to OUT/model.
 
-    contours: also move the model's contours to where theirs lie (``csam.training.contours``). Raises InputError where
-    the model was trained on one of the patients, or has other labels than the data set.
+    contours: also move the model's contours to where theirs lie (``csam.training.contours``). name: of the new model,
+    which stands beside the old one in a list; without one, that of the old one with "-calibrated" behind it.
+    Raises InputError where the model was trained on one of the patients, or has other labels than the data set.
     """
     known = sorted(seen_patients(model, cases, "training"))
     if known:
@@ -340,7 +342,15 @@ def calibrate_on(
     if contours:
         provenance["contours_of"] = data.name
         model = replace(model, contour_shift=measured_shift(model, cases, log, cancelled, device))
-    return calibrate(replace(model, provenance=provenance), cases, out, log, cancelled, device)
+    name = name or f"{model.name.removesuffix(CALIBRATED)}{CALIBRATED}"
+    title = f"{model.title.removesuffix(_calibrated_on(model.provenance))}{_calibrated_on(provenance)}"
+    model = replace(model, name=name, title=title, provenance=provenance)
+    return calibrate(model, cases, out, log, cancelled, device)
+
+
+def _calibrated_on(provenance: Mapping) -> str:
+    """What a title says of it."""
+    return f", calibrated on {provenance['calibrated_on']}" if "calibrated_on" in provenance else ""
 
 
 def save(model: Model, folder: Path, log: Callable[[str], None]) -> Model:
