@@ -1,4 +1,4 @@
-"""The import rules of the house (CONTRIBUTING.md, "Where things are"), read off the sources."""
+"""The import rules of the house (Resources/docs/architecture.md, "The rooms"), read off the sources."""
 
 import ast
 import importlib
