@@ -114,8 +114,8 @@ def _geometry(image: sitk.Image, model: Model, slice_axis: str) -> list[str]:
     if not chosen and size[axis] > 1 and not geometry.spacing_tells(spacing, axis):
         said.append(
             f"The spacing {spacing[0]:.3g}×{spacing[1]:.3g}×{spacing[2]:.3g} mm does not tell along which axis the "
-            f"slices are stacked; {geometry.AXES[axis]}, which has the fewest ({size[axis]}), is assumed. Choose the "
-            "slice axis if that is wrong."
+            f"slices are stacked; {geometry.AXES[axis]} ({_slices(size[axis])}) is assumed. Choose the slice axis if "
+            "that is wrong."
         )
     if not 0.75 * trained.slice_spacing[0] <= spacing[axis] <= 1.25 * trained.slice_spacing[1]:
         said.append(
