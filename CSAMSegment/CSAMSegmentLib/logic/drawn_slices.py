@@ -115,8 +115,8 @@ def are_carried(segmentation, identifiers: Sequence[str], axis: int, count: int)
         content = segmentation.GetSegmentation()
         names = ", ".join(content.GetSegment(one).GetName() for one, carried in records.items() if carried)
         raise InputError(
-            f"Carried from the frame before: {names}. The other chosen segments were not. Fill the ones without the "
-            "others: leave some of them out."
+            f"Carried from the frame before: {names}. The other chosen segments were not. Choose only one of these two "
+            "groups at a time, and fill it."
         )
     return True in records.values()
 

@@ -42,7 +42,8 @@ def plan(event: Mapping[str, Any], minutes: float) -> str:
         said.append(
             _(
                 "The first steps are timed. Then the number of steps is set to fit the chosen time. If too few fit, "
-                "the plan becomes lighter."
+                "a training from scratch gets a lighter plan. The training ends earlier if the validation stops "
+                "improving."
             )
         )
     else:

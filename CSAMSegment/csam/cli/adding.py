@@ -62,6 +62,6 @@ def _names(given: Sequence[str]) -> dict[int, str]:
     for text in given:
         value, _equals, name = text.partition("=")
         if not (value.strip().isdecimal() and name.strip()):
-            raise InputError(f"--label {text} is none; VALUE=NAME was expected, such as 1=ventricle.")
+            raise InputError(f"--label {text} names no value; VALUE=NAME was expected, such as 1=ventricle.")
         names[int(value)] = name.strip()
     return names

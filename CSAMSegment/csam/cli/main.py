@@ -24,6 +24,9 @@ from .segmenting import run_segment
 from .training import run_calibrate, run_evaluate, run_train
 from .training_lines import is_first
 
+DATASET = "folder in nnU-Net's raw layout or the Medical Segmentation Decathlon's"
+PATTERN = "regular expression for the name of a case; its first group is the patient"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
@@ -151,8 +154,8 @@ def _parser() -> argparse.ArgumentParser:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="one file for each channel of the model, or a 4-D file with all channels; or a 4-D file with the frames "
-        "of a series; or a folder of cases",
+        help="one file for each channel of the model, or a 4-D file with all channels; of a series, a 4-D file of its "
+        "frames for each channel; or a folder of cases",
     )
     command.add_argument("--out", required=True, help="folder for the results")
     command.add_argument("--png", help="file for a page to look at: every slice with outline, overlay and rank")
@@ -185,16 +188,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--csv", help="also write the summary to this CSV file")
 
     command = add("add", run_add, "Add a folder of images with labels to a data set; nothing is added twice.")
-    command.add_argument("folder", help="images with labels of the same name, or a data set in nnU-Net's raw layout")
-    command.add_argument("--to", required=True, metavar="DATASET", help="the data set, there already or not")
+    command.add_argument(
+        "folder",
+        help="images NAME with labels NAME_seg beside them or NAME in a folder labels; or a data set with dataset.json",
+    )
+    command.add_argument(
+        "--to", required=True, metavar="DATASET", help="the data set; if it is not there, a new one begins"
+    )
     command.add_argument(
         "--label", action="append", default=[], metavar="VALUE=NAME",
         help="what a value in the files of labels means; background for what is not to be learned, ignore for what is "
         "unknown; repeat for each",
     )  # fmt: skip
     command.add_argument(
-        "--channel", action="append", default=[], metavar="NAME", help="of a new data set, in the order of _0000, _0001"
-    )
+        "--channel", action="append", default=[], metavar="NAME",
+        help="name of a channel of a new data set, in the order of _0000, _0001; repeat for each",
+    )  # fmt: skip
     command.add_argument("--progress", default="text", choices=("text", "json"), help="json: a line for each event")
 
     command = add("fill", run_fill, "Fill the slices between the drawn ones: writes the same files as segment.")
@@ -207,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         "--unknown", type=int, default=UNKNOWN, help="value of the voxels to fill (default %(default)s)"
     )
     command.add_argument(
-        "--found", metavar="LABELS", help="an earlier result, whose slices are to follow the drawn ones"
+        "--found", metavar="LABELS", help="an earlier result to correct: its other slices follow the drawn ones"
     )
     command.add_argument(
         "--beyond", action="store_true", help="also fill before the first and behind the last drawn slice"
@@ -233,26 +242,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--without", action="append", default=[], metavar="NAME", help="leave out a patient or case")
     command.add_argument("--without-label", action="append", default=[], metavar="NAME", help="leave out a structure")
-    command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
-    command.add_argument("--plan", help="JSON file with fields of the plan (csam.training.fill_training.FillPlan)")
+    command.add_argument("--patient-pattern", help=PATTERN)
+    command.add_argument(
+        "--plan", help="JSON, or a file of it, with fields of the plan (csam.training.fill_training.FillPlan)"
+    )
     command.add_argument("--steps", type=int, help="number of training steps")
     command.add_argument("--seed", type=int, help="same seed, same examples")
     command.add_argument("--out", required=True, help="folder for checkpoint and model")
 
     command = add("train", run_train, "Train a model on your own cases, or continue a stopped training.")
-    command.add_argument("dataset", help="folder in nnU-Net's raw layout or the Medical Segmentation Decathlon's")
+    command.add_argument("dataset", help=DATASET)
     command.add_argument("--out", required=True, help="folder for plan, log, learning curve, checkpoint and model")
     command.add_argument("--extra", action="append", default=[], help="a further data set, for training only")
     command.add_argument(
-        "--fine-tune", metavar="MODEL", help="a model to start from: a shipped name, a folder or a zip"
+        "--fine-tune",
+        metavar="MODEL",
+        help="a model to start from: a shipped name, a folder or a zip; with "
+        "--cross-validate also the folder of an earlier cross-validation",
     )
     command.add_argument(
-        "--split", help="JSON file that names training and validation patients, or nnU-Net's splits_final.json"
+        "--split",
+        help="JSON file that names patients or cases for training and validation, or nnU-Net's splits_final.json; what "
+        "it does not name is left out",
     )
     command.add_argument(
         "--fold",
         type=_fold,
-        help="which split of nnU-Net's file, from 0 (default 0); with --cross-validate: train only this fold, or all",
+        help="which split of nnU-Net's file, from 0 (default 0); with --cross-validate: do one training only, the one "
+        "without this fold, or, given all, the one on all patients",
     )
     command.add_argument(
         "--cross-validate",
@@ -264,7 +281,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; write nothing")
     command.add_argument(
-        "--card", help="JSON, or a file of it, with title, about, modality, licence, labels and measures of the model"
+        "--card",
+        help="JSON, or a file of it, with name, version, title, about, modality, licence, labels and measures of the "
+        "model",
     )
     command.add_argument(
         "--progress",
@@ -282,17 +301,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan_options(command)
 
     def add_cases(command: argparse.ArgumentParser) -> None:
-        command.add_argument("dataset", help="folder with dataset.json, imagesTr and labelsTr")
-        command.add_argument("--patients", help='comma-separated patients and cases, or "validation": the model\'s own')
-        command.add_argument("--patient-pattern", help="regular expression; its first group is the patient")
+        command.add_argument("dataset", help=DATASET)
+        command.add_argument(
+            "--patients",
+            help='comma-separated patients and cases, or "validation": those on which the model was validated '
+            "(default: all)",
+        )
+        command.add_argument("--patient-pattern", help=PATTERN)
 
     command = add(
         "calibrate", run_calibrate, "Calibrate a model's error probabilities on patients it was not trained on."
     )
     add_cases(command)
     command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
-    command.add_argument("--out", required=True, help="folder for the model, its card and the figures")
-    command.add_argument("--name", default="", help="of the new model (default: that of the model, and -calibrated)")
+    command.add_argument("--out", required=True, help="folder for the figures, and for the model in a folder model")
+    command.add_argument("--name", default="", help="of the new model (default: that of MODEL with -calibrated behind)")
     command.add_argument("--contours", action="store_true", help="also move the contours to where those of DATASET lie")
     add_device(command)
 
@@ -317,11 +340,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("phantom", _phantom, "Write a data set of cardiac phantoms with exact truth.")
     command.add_argument("out", help="folder for the data set")
-    command.add_argument("--count", type=int, default=10)
+    command.add_argument("--count", type=int, default=10, help="how many phantoms (default %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed of the first phantom; the next ones count up")
     command.add_argument(
-        "--structure", choices=("all", "left-ventricle", "whole-left-ventricle"), default="left-ventricle"
-    )
+        "--structure", choices=("all", "left-ventricle", "whole-left-ventricle"), default="left-ventricle",
+        help="what is labelled: all structures, the left ventricular cavity, or cavity and myocardium "
+        "(default %(default)s)",
+    )  # fmt: skip
     command.add_argument(
         "--thick-walled", action="store_true", help="left ventricles as in hypertrophic cardiomyopathy"
     )
@@ -347,11 +372,15 @@ def _add_plan_options(command: argparse.ArgumentParser) -> None:
     """An option for every field of the plan, with its type and default."""
     from ..training.plan import AUTOMATIC, WORDS, Plan
 
-    group = command.add_argument_group("the plan")
+    group = command.add_argument_group(
+        "the plan",
+        "What is not given here or in --plan is as said in brackets. The model of --fine-tune sets other defaults. "
+        "--dry-run prints what is chosen, and why.",
+    )
     for field in fields(Plan):
         default = field.default
         name, kind = f"--{field.name.replace('_', '-')}", type(default)
-        usual = "from the data set" if field.name in AUTOMATIC else f"default {default}".replace("%", "%%")
+        usual = "automatic" if field.name in AUTOMATIC else f"default {default}".replace("%", "%%")
         common = {"dest": f"plan_{field.name}", "default": None, "help": f"{WORDS[field.name]} ({usual})"}
         if kind is bool:
             group.add_argument(name, action=argparse.BooleanOptionalAction, **common)

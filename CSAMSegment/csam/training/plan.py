@@ -19,7 +19,7 @@ AUTOMATIC = (
     "patient_pattern", "validation_patients", "validate_every", "patience", "slice_axis", "in_plane_spacing",
     "num_levels", "field_of_view", "num_slices", "empty_slices", "free_orientation", "intensity", "intensity_limits",
 )  # fmt: skip
-"""What ``csam.training.auto_plan`` decides from the data set, where nothing is asked for."""
+"""What ``csam.training.auto_plan`` decides where nothing is asked for."""
 WORDS = {
     "network": "CSAMUNet or CSAMUNetPlusPlus",
     "base_channels": "channels of the first level; each further level has twice as many",
@@ -41,7 +41,7 @@ WORDS = {
     "weight_decay": "weight decay",
     "gate_samples": "samples of the slice gates for each step",
     "rate": "how the learning rate falls to zero: cosine or polynomial",
-    "batch": "stacks for each step, over all processes together",
+    "batch": "stacks for each step, over all processes together; under torchrun, the default is one for each process",
     "ema": "decay of the running average of the weights",
     "weights": "which averaged weights are kept: those of the best validation, or the last",
     "empty_slices": "also teach slices without any structure",
