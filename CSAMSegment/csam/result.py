@@ -121,7 +121,8 @@ class Result:
     slices: one score a slice, in the order of the axis.
     structures: one entry a structure, in the order of the model's labels.
     case_quality: the Dice that the probabilities expect, 0 to 1, calibrated: what tells a poor case.
-        The mean over the structures, of which one that is not there counts 1; of an empty result it says nothing.
+        The mean over the structures: one that is not found counts 1 where it is probable nowhere, else 0. Of an empty
+        result it says nothing.
         Of a part of the image it is the Dice inside that part, which tells nothing of the case: there is nothing like
         it among the validation scans.
     case_rank: share of the validation scans with a lower one, 0 to 1; None for a model without calibration, for an

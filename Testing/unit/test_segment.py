@@ -585,9 +585,7 @@ def test_a_structure_that_was_not_found_is_said(monkeypatch):
     only = next(iter(model.labels))
     monkeypatch.setattr(native_grid.NativeGrid, "take", lambda self, slab, threads: None)  # nothing becomes foreground
     said = segment(small.image(), model, FEW).warnings
-    assert (
-        f"{only.name} was not found. The expected Dice does not take it into account. Look for it in the image." in said
-    )
+    assert f"{only.name} was not found, so do not rely on the expected Dice. Look for it in the image." in said
 
 
 def test_a_size_unlike_those_of_the_training_is_said_of_a_whole_image_alone(model):

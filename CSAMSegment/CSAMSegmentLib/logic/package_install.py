@@ -25,9 +25,9 @@ REQUIREMENTS = {"monai": "monai>=1.4", "scikit-learn": "scikit-learn", "matplotl
 def consent(missing: Sequence[str]) -> str:
     """The question before an installation."""
     return _(
-        "Learning needs {packages}, which Slicer's Python does not have yet. Slicer will download and install them, "
-        "less than 100 MB. This takes a minute or more, and Slicer may not respond meanwhile. No image leaves this "
-        "computer.\n\nInstall them?"
+        "Learning needs {packages}, which Slicer's Python does not have yet. Slicer will download them (less than "
+        "100 MB) and install them. This takes a minute or more, and Slicer may not respond meanwhile. No image leaves "
+        "this computer.\n\nInstall them?"
     ).format(packages=", ".join(missing))
 
 
@@ -74,7 +74,7 @@ def offline_advice(missing: Sequence[str]) -> str:
     """How to install from files on a computer without the internet."""
     return _(
         'Without the internet: 1. On another computer with the same Python version, run "pip download {packages}". '
-        "2. Copy the files that it fetches to a folder of this computer, without torch, if it fetches that. "
+        "2. Copy the files that it downloads to a folder on this computer; if torch is among them, leave it out. "
         "3. Type in Slicer's Python console: "
         "slicer.util.pip_install('--no-index --find-links FOLDER {packages}'). 4. Try again."
     ).format(packages=" ".join(missing))

@@ -59,7 +59,7 @@ def broken(index: int, name: str) -> str:
 
 def not_found(name: str) -> str:
     """A structure is nowhere in the image."""
-    return f"{name} was not found. The expected Dice does not take it into account. Look for it in the image."
+    return f"{name} was not found, so do not rely on the expected Dice. Look for it in the image."
 
 
 def left_out(name: str, share: float) -> str:
