@@ -594,7 +594,7 @@ def test_help_explains_every_field_of_the_plan(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "--patience" in said
+    assert f"{WORDS['patience']} (automatic)" in said, "what is automatic is not always taken from the data set"
     assert all(words in said for words in WORDS.values())
 
 
