@@ -63,6 +63,16 @@ def slice_axis_of(volume, choice: str = "auto") -> int:
     return axis_for(raster_from_volume(volume), choice)
 
 
+def recorded_axis(segmentation, volume, identifiers: Sequence[str], choice: str = "auto") -> int:
+    """The axis (0, 1, 2) of the slices that segments remember; that of the choice where they remember none."""
+    chosen, counts = slice_axis_of(volume, choice), volume.GetImageData().GetDimensions()
+    for axis in sorted(range(3), key=lambda one: one != chosen):
+        fresh = Record(AXES[axis], counts[axis])
+        if any(read_record(segmentation, one, axis, counts[axis]) != fresh for one in identifiers):
+            return axis
+    return chosen
+
+
 def find_slices(
     segmentation, volume, identifiers: Sequence[str], slice_axis: str = "auto", reviewed: Collection[int] = ()
 ) -> list[SliceState]:

@@ -17,13 +17,13 @@ import SimpleITK as sitk
 import slicer
 
 from csam.errors import InputError
-from csam.image.geometry import check_channels
+from csam.image.geometry import axis_for, check_channels
+from csam.image.unknown import UNKNOWN
 from csam.training.add_case import Collection, collection
-from csam.training.case_list import known_slices, slice_count
 from csam.training.dataset import Case
 from csam.training.dataset_json import CONTENTS, Contents, read_contents
 
-from .drawn_slices import drawn_indices, find_slices, mark, slice_axis_of
+from .drawn_slices import drawn_indices, find_slices, mark, recorded_axis
 from .new_structure import tie
 from .segment_voxels import segment_labels
 from .texts import tr as _
@@ -35,7 +35,7 @@ KEPT = "CSAMSegment.KeptCase"
 
 @dataclass(frozen=True)
 class Opened:
-    """A case in the scene. volumes: one a channel. whole: whether something is known of every slice."""
+    """A case in the scene. volumes: one a channel. whole: whether every voxel's label is known."""
 
     volumes: tuple[Any, ...]
     segmentation: Any
@@ -71,12 +71,14 @@ def keep_case(
     labels: Mapping[str, str],
     only_drawn: bool = False,
     replace: bool = False,
+    slice_axis: str = "auto",
 ) -> int:
     """Add images and segments as a case; returns how many the data set has then.
 
     volumes: one a channel of the data set. labels: the label of each segment that is kept, by segment ID. only_drawn:
-    whether slices that do not count as drawn (``drawn_slices``) are unknown. Labels of the data set without a segment
-    are kept as not labelled in this case. Raises InputError for what cannot be kept.
+    whether slices that do not count as drawn (``drawn_slices``) are unknown. slice_axis: of the slices, as in
+    ``Options``, where the segments do not remember it. Labels of the data set without a segment are kept as not
+    labelled in this case. Raises InputError for what cannot be kept.
     """
     if not labels:
         raise InputError("No segment is ticked. Tick the segments that a model shall learn.")
@@ -95,14 +97,15 @@ def keep_case(
     check_channels(images)
     truth = sitk.GetImageFromArray(segment_labels(segmentation, values, volumes[0]))
     truth.CopyInformation(images[0])
-    known = drawn_indices(find_slices(segmentation, volumes[0], [*values])) if only_drawn else None
+    axis = "ijk"[recorded_axis(segmentation, volumes[0], [*values], slice_axis)]
+    known = drawn_indices(find_slices(segmentation, volumes[0], [*values], axis)) if only_drawn else None
     if known is not None and not known:
         raise InputError(
             "No slice counts as drawn, so there is nothing to learn from. Draw in a slice, or choose All slices are "
             "labelled."
         )
     unlabelled = [one for value, one in enumerate(names, 1) if value not in values.values()]
-    count = cases.add(name, images, truth, replace, known, "ijk"[slice_axis_of(volumes[0])], unlabelled)
+    count = cases.add(name, images, truth, replace, known, axis, unlabelled)
     segmentation.SetAttribute(KEPT, name)
     return count
 
@@ -110,7 +113,7 @@ def keep_case(
 def open_case(case: Case, contents: Contents) -> Opened:
     """Load a case's images and labels into the scene. Raises InputError where a file cannot be read.
 
-    Slices of which nothing is known do not count as drawn in the segmentation, the others do, empty ones too.
+    Slices that are known as wholes count as drawn in the segmentation, empty ones too; the others do not.
     """
     images, truth = case.read()
     several = [f"{case.name} {channel}" for channel in contents.channels]
@@ -132,10 +135,21 @@ def open_case(case: Case, contents: Contents) -> Opened:
         mask = (values == value).astype(np.uint8)
         if mask.any():
             slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, identifier, volumes[0])
-    known = known_slices(truth)
-    whole = len(known) == slice_count(truth)
-    if not whole:
-        for index in known:
-            mark(segmentation, volumes[0], identifiers, index, True)
+    axis, known, part = _known(values != UNKNOWN, axis_for(truth, "auto"))
+    whole = len(known) == values.shape[2 - axis]
+    for drawn, indices in ((True, () if whole else known), (False, part)):
+        for index in indices:
+            mark(segmentation, volumes[0], identifiers, index, drawn, "ijk"[axis])
     segmentation.SetAttribute(KEPT, case.name)
     return Opened(tuple(volumes), segmentation, whole)
+
+
+def _known(voxels: np.ndarray, usual: int) -> tuple[int, list[int], list[int]]:
+    """The axis (0, 1, 2) along which labels are known slice by slice, or else the usual one; the slices that are known,
+    and those of which a part is. voxels: bool (k, j, i), where the label is known."""
+    for axis in (*sorted(range(3), key=lambda one: one != usual), usual):
+        slices = np.moveaxis(voxels, 2 - axis, 0)
+        some, every = slices.any((1, 2)), slices.all((1, 2))
+        if np.array_equal(some, every):
+            break
+    return axis, np.flatnonzero(every).tolist(), np.flatnonzero(some & ~every).tolist()
