@@ -309,6 +309,18 @@ def test_labels_that_were_typed_stay_when_the_module_or_the_part_is_left_and_ope
     assert [*learn.maker.labels().values()] == ["right", "left ventricle"]  # begun anew
 
 
+def test_segments_that_come_and_go_and_get_names_are_listed(learner):
+    node, _mask = draws(learner)
+    learn, ui, content = learner.panel.learn, learner.panel.learn.ui, node.GetSegmentation()
+    ui.addCaseCollapsibleButton.collapsed = False
+    ui.caseSegmentationSelector.setCurrentNode(node)
+    first, second = content.GetNthSegmentID(0), content.AddEmptySegment("", "left ventricle")
+    learner.until(lambda: [*learn.maker.labels().values()] == ["right ventricle", "left ventricle"], "two segments", 5)
+    content.GetSegment(first).SetName("RV")
+    content.RemoveSegment(second)
+    learner.until(lambda: [*learn.maker.labels().values()] == ["RV"], "one segment of another name", 5)
+
+
 def test_a_segment_with_a_name_that_the_data_set_does_not_know_is_told(learner):
     node, _mask = draws(learner)
     adds(learner, node, "p1", False)

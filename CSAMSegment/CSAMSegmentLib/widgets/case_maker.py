@@ -12,12 +12,23 @@ from csam.training.add_case import case_name
 from csam.training.case_list import list_cases
 
 from ..logic.kept_case import KEPT, contents_of, keep_case, open_case, open_data_set
+from ..logic.node_watch import NodeWatch
 from ..logic.texts import tr as _
+from .fill_worker import chosen_slice_axis
+from .keys_and_timers import make_timer
 from .training_case import ask_name, keeps, question_about
 
 SEGMENT, LABEL = range(2)
 ALL, DRAWN = range(2)
 """What is labelled: every slice, or the drawn ones."""
+
+
+DELAY = 100
+"""Milliseconds from a change of the segments to their list: several come at once."""
+SEGMENTS = (
+    *(slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved),
+    *(slicer.vtkSegmentation.SegmentModified, slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent),
+)
 
 
 class CaseMaker:
@@ -32,6 +43,8 @@ class CaseMaker:
         self._channelLabels: list = []
         self._channels: tuple[str, ...] = ()
         self._labels: tuple[str, ...] = ()
+        self._timer = make_timer(DELAY, self._fill, once=True)
+        self._watch = NodeWatch(SEGMENTS, lambda *_event: self._timer.start())
         table = ui.segmentLabelsTable
         table.verticalHeader().hide()
         table.horizontalHeader().setHighlightSections(False)
@@ -52,6 +65,11 @@ class CaseMaker:
         self._labels = contents.labels if contents is not None else ()
         self._showChannels(contents.channels if contents is not None else ("image",))
         self._fill()
+
+    def close(self) -> None:
+        """The panel goes."""
+        self._timer.stop()
+        self._watch.follow(())
 
     def volumes(self) -> list:
         """The chosen image for each channel; None where none is chosen."""
@@ -106,10 +124,10 @@ class CaseMaker:
         if question and not slicer.util.confirmOkCancelDisplay(question):
             return ""
         only_drawn = self._ui.knownSlicesSelector.currentIndex == DRAWN
+        volumes, replace = self.volumes(), cases.has(case_name(name))
         with slicer.util.WaitCursor():
-            count = keep_case(
-                folder, name, self.volumes(), segmentation, labels, only_drawn, cases.has(case_name(name))
-            )
+            axis = chosen_slice_axis(volumes[0])
+            count = keep_case(folder, name, volumes, segmentation, labels, only_drawn, replace, axis)
         return _("{name} is kept. Cases in {folder}: {count}.").format(name=name, count=count, folder=folder)
 
     # What is shown ------------------------------------------------------------------------------------------------
@@ -124,6 +142,7 @@ class CaseMaker:
         """
         table, node = self._ui.segmentLabelsTable, self._ui.caseSegmentationSelector.currentNode()
         content = node.GetSegmentation() if node is not None else None
+        self._watch.follow((node,))
         before = self._chosen().items() if node is self._node else ()
         users = {segment: chosen for segment, chosen in before if chosen != self._offered[segment]}
         self._node, self._segments = node, list(content.GetSegmentIDs()) if content is not None else []

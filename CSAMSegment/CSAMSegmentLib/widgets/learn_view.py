@@ -110,6 +110,7 @@ class LearnView:
         """The panel goes: the training saves itself, and waits for the next time."""
         self._timer.stop()
         self.cases.close()
+        self.maker.close()
         self.imports.close()
         self.learning.leave()
 
