@@ -283,6 +283,25 @@ def test_images_that_do_not_follow_the_browser_are_not_segmented_as_one(sequence
     assert not user.panel.isRunning
 
 
+def test_a_sequence_that_lacks_an_image_of_its_browser_does_not_get_the_result_of_another(user):
+    """Slicer shows the image before where one is missing."""
+    user.browser, _proxy = make_sequence(user)
+    sparse = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "sparse")
+    for number in (0, 2):
+        volume = user.browser.GetMasterSequenceNode().GetNthDataNode(number)
+        sparse.SetDataNodeAtValue(volume, f"{40 * number}")
+    user.browser.AddSynchronizedSequenceNodeID(sparse.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(user.browser)
+    user.opens()
+    user.parameters.inputVolume, user.parameters.wholeSequence = user.browser.GetProxyNode(sparse), True
+    user.looks()
+    before = user.host.scene_host.node_ids()
+    user.ui.applyButton.click()
+    user.ends()
+    assert 'The sequence "sparse" has no image at 40 ms (frame 2)' in user.is_told()
+    assert user.host.scene_host.node_ids() == before
+
+
 def test_the_browser_is_modified_once_when_the_results_join_it(sequence, monkeypatch):
     user = sequence
     reaches(user, 2)

@@ -35,9 +35,9 @@ def plan_carry(volume, segmentation, segments: Sequence[str], options: FillOptio
     here = shown_frame(volume)
     if here is None:
         raise InputError("The image is not a frame of a sequence, so there is no next frame to carry to.")
-    check_followed(here.browser, [volume])
     if here.next is None:
         raise InputError("This is the last frame of the sequence. There is no next frame to carry to.")
+    check_followed(here.browser, [volume], (here.item, here.next.item))
     values = {identifier: value for value, identifier in enumerate(segments, 1)}
     before = Before(raster_from_volume(volume), segment_labels(segmentation, values, volume))
     if not before.labels.any():

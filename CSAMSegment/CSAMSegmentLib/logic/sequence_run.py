@@ -189,8 +189,11 @@ class SequenceRun:
             self._browser.SetSelectedItemNumber(self._selected)
 
 
-def check_followed(browser, volumes) -> None:
-    """Raise InputError where a volume would not follow the browser, so that every image got the result of one."""
+def check_followed(browser, volumes, items=None) -> None:
+    """Raise InputError where a volume would not follow the browser, so that several images got the result of one.
+
+    items: the places in the browser, from 0, that count; None for all.
+    """
     if browser.GetRecordingActive():
         raise InputError(f'The browser "{browser.GetName()}" is recording. Stop the recording (module Sequences).')
     for volume in volumes:
@@ -200,7 +203,23 @@ def check_followed(browser, volumes) -> None:
                 f'The images of "{sequence.GetName()}" do not change with the browser "{browser.GetName()}". Tick '
                 "Playback for them (module Sequences)."
             )
+        if sequence is not None:
+            _check_complete(browser, sequence, range(browser.GetNumberOfItems()) if items is None else items)
     _check_apart(browser.GetMasterSequenceNode())
+
+
+def _check_complete(browser, sequence, items) -> None:
+    """Raise InputError where a sequence has no image of its own at a place: Slicer then shows one of another place."""
+    master = browser.GetMasterSequenceNode()
+    for item in items:
+        value = master.GetNthIndexValue(item)
+        if sequence.GetItemNumberFromIndexValue(value) < 0:
+            place = " ".join(filter(None, (value, master.GetIndexUnit())))
+            raise InputError(
+                f'The sequence "{sequence.GetName()}" has no image at {place} (frame {item + 1}), so Slicer shows that '
+                f"of another frame there. Add the image, or remove {place} from the sequence "
+                f'"{master.GetName()}" (module Sequences).'
+            )
 
 
 def _check_apart(sequence) -> None:
