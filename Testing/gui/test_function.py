@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import qt
 import SimpleITK as sitk
 import slicer
 import vtk
@@ -172,6 +173,13 @@ def test_tables_and_page_are_written(heart, tmp_path):
     assert page.count("data:image/png") == 6
     heart.panel.function.report(tmp_path / "nowhere" / "heart.html")
     assert "could not be written" in heart.is_told()
+    heart.panel.function.export(tmp_path / "nowhere" / "heart.csv")
+    assert len(heart.host.dialogs.take()) == 1  # of two files
+    (tmp_path / "heart volumes.csv").write_text("mine")
+    heart.host.dialogs.answer(str(tmp_path / "heart.csv"), qt.QMessageBox.Cancel)
+    heart.ui.functionExportButton.click()
+    assert "heart volumes.csv already exists" in heart.host.dialogs.take()[-1].text
+    assert (tmp_path / "heart volumes.csv").read_text() == "mine"
 
 
 def test_a_saved_scene_has_it_all_again(heart, tmp_path):

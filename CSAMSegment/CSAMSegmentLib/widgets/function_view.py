@@ -158,7 +158,7 @@ class FunctionView:
 
     def _onExport(self, *_arguments) -> None:
         path = self._ask(_("Export the figures"), "csv", _("Comma-separated values"))
-        if path:
+        if path and (not _beside(path).exists() or _mayReplace(_beside(path))):
             self.export(path)
 
     def _onReport(self, *_arguments) -> None:
@@ -168,20 +168,22 @@ class FunctionView:
 
     def export(self, path) -> None:
         """Write the figures to a file, and every image's volumes beside it; an error is shown."""
-        path, found = Path(path), self._record.found
-        frames = path.with_name(f"{path.stem} volumes{path.suffix}")
-        self._write(path, csv_text(FIGURES, figure_rows(found)))
-        self._write(frames, csv_text(VOLUMES, volume_rows(self._record.now, found)))
+        found = self._record.found
+        if self._write(Path(path), csv_text(FIGURES, figure_rows(found))):
+            self._write(_beside(path), csv_text(VOLUMES, volume_rows(self._record.now, found)))
 
     def report(self, path) -> None:
         """Write the page to a file; an error is shown."""
         self._write(Path(path), self._record.html())
 
-    def _write(self, path: Path, text: str) -> None:
+    def _write(self, path: Path, text: str) -> bool:
+        """Whether it could be written; an error is shown."""
         try:
             write_text(path, text)
         except CSAMError as error:
             slicer.util.errorDisplay(str(error))
+            return False
+        return True
 
     def _ask(self, title: str, ending: str, kind: str) -> str:
         name = re.sub(r'[\\/:*?"<>|]', "_", self._record.title.rpartition(": ")[2])
@@ -189,7 +191,14 @@ class FunctionView:
             slicer.util.mainWindow(), title, f"{name} function.{ending}", f"{kind} (*.{ending})"
         )
         whole = path if not path or path.lower().endswith(f".{ending}") else f"{path}.{ending}"
-        question = _("{name} already exists. Replace it?").format(name=whole)
-        if whole != path and Path(whole).exists() and not slicer.util.confirmOkCancelDisplay(question):
-            return ""
-        return whole
+        return "" if whole != path and Path(whole).exists() and not _mayReplace(whole) else whole
+
+
+def _beside(path) -> Path:
+    """Where the volumes of every image go, beside the file of the figures."""
+    path = Path(path)
+    return path.with_name(f"{path.stem} volumes{path.suffix}")
+
+
+def _mayReplace(path) -> bool:
+    return slicer.util.confirmOkCancelDisplay(_("{name} already exists. Replace it?").format(name=path))
