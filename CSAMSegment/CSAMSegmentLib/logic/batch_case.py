@@ -19,6 +19,7 @@ from csam.image.files import read_json
 from .map_display import MAPS
 from .result_writer import write_result
 from .shown_result import segmentation_of
+from .transaction import Transaction
 from .volume_geometry import volume_from_image
 
 CASE = "CSAMSegment.BatchCase"
@@ -59,7 +60,7 @@ def open_case(out: BatchFolder, name: str, library) -> OpenedCase:
         output = write_result(result, volumes[0], model, maps=tuple(MAPS), others=volumes[1:])
     except BaseException:
         for volume in volumes:
-            slicer.mrmlScene.RemoveNode(volume)
+            Transaction(slicer.mrmlScene).remove(volume)
         raise
     for volume in volumes:
         volume.SetAttribute(CASE, mark)
