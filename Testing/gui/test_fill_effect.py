@@ -544,6 +544,23 @@ def test_the_panels_worker_and_device_are_used_where_it_is_open(user):
     assert drawer.form.applyButton.enabled
 
 
+@pytest.mark.parametrize("way", ["the panel is opened", "the scene is closed"])
+def test_the_effects_own_worker_does_not_stay_behind(drawer, way):
+    from CSAMSegmentLib.widgets import fill_worker
+
+    drawer.previews()
+    [client] = [logic.client for logic in fill_worker._own]
+    assert client.process_id is not None
+    if way == "the panel is opened":
+        drawer.user.opens()
+        drawer.previews()
+        assert drawer.form.applyButton.enabled
+    else:
+        slicer.mrmlScene.Clear(0)
+    assert fill_worker._own == []
+    drawer.host.wait_until(lambda: client.process_id is None, 12, "the end of the worker")
+
+
 def test_the_panels_slice_axis_is_the_effects_for_the_panels_own_volume(user):
     drawer = Drawer(user)
     drawer.draws("cavity", s1=10, s4=40)

@@ -14,6 +14,7 @@ from csam.result import Progress, Result
 
 from ..logic import fill_texts, texts, torch_install
 from ..logic.module_logic import CSAMSegmentLogic
+from ..logic.node_watch import NodeWatch
 from ..logic.texts import tr as _
 from ..logic.worker_launcher import runs_in_slicer
 from ..logic.worker_status import WorkerStatus
@@ -25,15 +26,18 @@ NO_RESULT = _("The worker has returned no filling. Install the same version of C
 
 _own: list[CSAMSegmentLogic] = []
 """The logic of all effects while the panel has none: at most one."""
+_scene = NodeWatch((slicer.vtkMRMLScene.StartCloseEvent,), lambda *_event: close_own_worker())
 
 
 def shared_logic():
     """The logic whose worker the effects use."""
     panel = getattr(getattr(slicer.modules, "CSAMSegmentWidget", None), "logic", None)
     if panel is not None:
+        close_own_worker()
         return panel
     if not _own:
         _own.append(CSAMSegmentLogic())
+        _scene.follow((slicer.mrmlScene,))
     return _own[0]
 
 
@@ -57,7 +61,9 @@ def _panel_parameters():
 
 
 def close_own_worker() -> None:
-    """End the worker that was started for the effects alone."""
+    """End the worker that was started for the effects alone: the panel has one by now, or the scene goes, and with it
+    the cases that the worker has learned from."""
+    _scene.follow(())
     while _own:
         _own.pop().close(wait=False)
 
