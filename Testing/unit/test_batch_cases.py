@@ -174,3 +174,10 @@ def test_a_name_of_many_bytes_is_one_that_file_systems_take():
     names = {safe_name("心" * length) for length in (50, 98, 99)}
     assert len(names) == 3
     assert all(len(name.encode()) <= 100 for name in names)
+
+
+def test_a_name_that_windows_keeps_for_a_device_is_not_that_of_a_folder():
+    assert [safe_name(name) for name in ("AUX", "con.scan", "com1", "auxiliary")] == [
+        *("_AUX", "_con.scan", "_com1", "auxiliary"),
+    ]
+    assert safe_name(safe_name("nul")) == safe_name("nul")

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..image import dicom
+from ..image.files import RESERVED
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl.gz", ".gipl")
 PASSED_OVER = (".seg.nrrd", ".seg.nhdr")
@@ -160,6 +161,7 @@ def _name(parts: tuple[str, ...]) -> str:
 def safe_name(text: str) -> str:
     """A text as the name of a case: one that every file system takes for a folder."""
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", text.encode("utf-8", "replace").decode()).strip(" .") or "case"
+    name = f"_{name}" if RESERVED.fullmatch(name) else name
     if len(name.encode()) <= LONGEST:
         return name
     return f"{name.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}_{_digest(name)}"

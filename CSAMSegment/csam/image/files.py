@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,8 @@ UNNOTICED = 0.01
 LEANING = 1.0
 """Degrees that the axes of a NIfTI file may miss a right angle by."""
 PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows gives no file and no folder."""
 _PERMITTING = Lock()
 
 

@@ -25,7 +25,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..image import geometry
-from ..image.files import read_image, read_json, replace_file, write_image, write_text
+from ..image.files import RESERVED, read_image, read_json, replace_file, write_image, write_text
 from ..image.lock import lock
 from ..image.unknown import IGNORE, UNKNOWN, known_slices_only
 from .auto_plan import patient_pattern
@@ -43,8 +43,6 @@ PATIENCE = 5.0
 """Seconds to wait for another process that changes the data set."""
 NO_CASES = {"desktop.ini", "thumbs.db"}
 """What systems put into a folder by themselves, beside files whose names begin with a dot."""
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows gives no file."""
 
 
 @dataclass(frozen=True)
