@@ -42,3 +42,15 @@ def test_the_texts_of_the_module_are_translated_where_they_stand(name, constants
         node.targets[0].id for node in tree.body if isinstance(node, ast.Assign) and node.value in translations(tree)
     }
     assert found >= constants
+
+
+def test_stages_of_a_run_and_titles_of_legends_are_translated():
+    checked = 0
+    for path in SOURCES:
+        for call in [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]:
+            place = {"Progress": 1, "MapKind": 2}.get(getattr(call.func, "id", None))
+            if place is None or isinstance(call.args[place], ast.Name):  # put together before
+                continue
+            checked += 1
+            assert translations(call.args[place]), f"{path.name}, line {call.lineno}: {ast.unparse(call.args[place])}"
+    assert checked == 6

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from vtk.util.numpy_support import vtk_to_numpy
 
+from .texts import tr as _
+
 GREY = "vtkMRMLColorTableNodeGrey"
 COLORS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeFilePlasma.txt", "vtkMRMLColorTableNodeIron")
 """Colour tables by preference; those from files are there only where the Colors module has loaded them."""
@@ -26,13 +28,13 @@ class MapKind:
     format: str = "%.2f"
 
 
-ERROR_PROBABILITY = MapKind("error_probability", "uncertainty", "Error probability (%)", 100, "%.0f")
+ERROR_PROBABILITY = MapKind("error_probability", "uncertainty", _("Error probability (%)"), 100, "%.0f")
 MAPS = {
     kind.name: kind
     for kind in (
         ERROR_PROBABILITY,
-        MapKind("entropy", "entropy", "Entropy (nats)"),
-        MapKind("mutual_information", "mutual information", "Mutual information (nats)"),
+        MapKind("entropy", "entropy", _("Entropy (nats)")),
+        MapKind("mutual_information", "mutual information", _("Mutual information (nats)")),
     )
 }
 

@@ -35,6 +35,7 @@ from .result_nodes import Output, restore
 from .result_writer import result_steps
 from .run import ClientLike, Run, check_unchanged, missing_node, state_of
 from .sequence_browser import shown_item
+from .texts import tr as _
 from .volume_geometry import raster_from_volume
 from .worker_launcher import find_worker
 
@@ -269,7 +270,7 @@ class CSAMSegmentLogic:
             if run.frame is not None:
                 run.frame.show()  # the user may have gone on to another one
             run._steps = self._steps(run, event)
-            run.progress = Progress(1.0, "Writing the result", 0.0)
+            run.progress = Progress(1.0, _("Writing the result"), 0.0)
         elif isinstance(event, CSAMError):
             run.error = event
 
@@ -296,7 +297,7 @@ class CSAMSegmentLogic:
                 next(run._steps)
         except StopIteration as finished:
             run.output, run._steps = finished.value, None
-            run.progress = Progress(1.0, "Done", 0.0)
+            run.progress = Progress(1.0, _("Done"), 0.0)
             if run.frame is not None:
                 for node in (run.output.segmentation, *run.output.nodes.values()):
                     follow(node, run.frame)

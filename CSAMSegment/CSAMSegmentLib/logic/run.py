@@ -15,6 +15,7 @@ from csam.result import Progress, Result
 from .fill_run import FillRun
 from .frames import Frame
 from .result_nodes import Output
+from .texts import tr as _
 from .volume_geometry import ijk_to_world
 
 
@@ -57,7 +58,7 @@ class Run:
     plan: FillRun | None = None
     reviewed: tuple[int, ...] = ()
     frame: Frame | None = None
-    progress: Progress = field(default_factory=lambda: Progress(0.0, "Waiting for the worker"))
+    progress: Progress = field(default_factory=lambda: Progress(0.0, _("Waiting for the worker")))
     output: Output | None = None
     error: CSAMError | None = None
     _job: JobLike | None = None
