@@ -1,9 +1,11 @@
 """The library looks into folders that others fill, move and lock."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from csam.errors import ModelError
 from CSAMSegmentLib.logic.model_library import ModelLibrary
 
 
@@ -76,3 +78,20 @@ def test_the_stamps_tell_that_a_model_has_come_changed_or_gone(tmp_path):
     assert seen[0] == {}
     assert seen[1] != seen[2]
     assert set(seen[1]) == set(seen[2]) == {path}
+
+
+def test_a_model_takes_the_file_of_its_own_name_and_that_of_no_other(tmp_path):
+    from CSAMSegmentLib.logic import user_models
+
+    names = {"--.zip": "心臓", "mine.zip": None}
+    for name in names:
+        (tmp_path / name).touch()
+
+    def load(path):
+        if names[path.name] is None:
+            raise ModelError("damaged")
+        return SimpleNamespace(name=names[path.name])
+
+    library = SimpleNamespace(load=load)
+    found = [user_models._target(tmp_path, name, library).name for name in ("心臓", "肝臓", "mine", "new one")]
+    assert found == ["--.zip", "---2.zip", "mine.zip", "new-one.zip"]

@@ -100,6 +100,13 @@ def test_another_models_segments_stay(volume, make_result, model, fake):
     assert not {node.GetID() for node in first.nodes.values()} & {node.GetID() for node in second.nodes.values()}
 
 
+def test_models_whose_names_have_other_letters_alone_do_not_share_segments(volume, make_result, fake):
+    heart, liver = fake.Model(name="心臓"), fake.Model(name="肝臓")
+    first = write_result(make_result(volume), volume, heart)
+    write_result(make_result(volume), volume, liver, first.segmentation)
+    assert first.segmentation.GetSegmentation().GetNumberOfSegments() == 4
+
+
 def test_a_user_who_paints_into_the_same_layer_keeps_it(volume, make_result, model):
     output = write_result(make_result(volume, box(0, 0, 0)), volume, model)
     content = output.segmentation.GetSegmentation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +28,10 @@ REGIONS = "Anatomic codes - DICOM master list"
 
 def segment_id(model_name: str, value: int) -> str:
     """The ID of the segment of one of a model's labels, the same in every run."""
-    return f"CSAMSegment_{re.sub(r'[^A-Za-z0-9_.-]', '-', model_name)}_{value}"
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", model_name)
+    if plain != model_name.replace(" ", "-"):  # two names of other letters would be one
+        plain += f"-{hashlib.sha256(model_name.encode()).hexdigest()[:8]}"
+    return f"CSAMSegment_{plain}_{value}"
 
 
 def segment_ids(model) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ def add_model(source: str | os.PathLike, library: ModelLibrary):
                 "in its model.json."
             )
     folder = user_folder()
-    target, part = folder / f"{_file_name(model.name)}.zip", folder / f"{_file_name(model.name)}.part.zip"
+    target = _target(folder, model.name, library)
+    part = target.with_name(f"{target.stem}.part.zip")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         model.save(part)
@@ -81,5 +82,18 @@ def remove_model(path: Path) -> None:
         raise ModelError(f"The model {path} could not be deleted: {error.strerror or error}.") from error
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+def _target(folder: Path, name: str, library: ModelLibrary) -> Path:
+    """Where a model goes: to that of its name, or to a file that no other model has; a damaged one may be replaced."""
+    stem, number = re.sub(r"[^A-Za-z0-9_.-]", "-", name), 1
+    target = folder / f"{stem}.zip"
+    while _name_in(target, library) not in (None, name):
+        number += 1
+        target = folder / f"{stem}-{number}.zip"
+    return target
+
+
+def _name_in(path: Path, library: ModelLibrary) -> str | None:
+    try:
+        return library.load(path).name if path.exists() else None
+    except ModelError:
+        return None
