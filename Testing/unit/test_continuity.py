@@ -140,8 +140,8 @@ def test_a_wall_that_is_open_at_the_base_surrounds_what_goes_on_in_the_next_slic
     assert not inside_pieces(mask, around)[0].any()
 
 
-@pytest.mark.parametrize(("bordering", "stays"), [(3, True), (2, False)])
-def test_a_few_pixels_of_wall_are_enough_for_what_goes_on(bordering, stays):
+@pytest.mark.parametrize(("bordering", "stays"), [(5, True), (4, False)])
+def test_a_quarter_of_the_outline_is_enough_for_what_goes_on(bordering, stays):
     around, mask = np.zeros((2, 2, 20, 20), bool)
     around[1, 3:12, 3:12] = True
     mask[:, 5:10, 5:10] = True  # an outline of 20 pixels
