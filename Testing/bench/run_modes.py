@@ -5,9 +5,9 @@
 
 Ways: "augmented", every orientation over tiles everywhere, as before issue 21; "full", one orientation over the same
 tiles; "focused", the default run; "single", the same in one orientation; a number is that of the samples. A third part
-says which error probability is stated before calibration: "plain", 1 - p; "smoothed", as in models of before 0.11;
-without one, that of the product. Each is measured with its own calibration, cross-fitted, and each scan's Dice is
-compared with that of the first way named.
+says which error probability is stated before calibration: "plain", 1 - p; "smoothed", as in models with an earlier
+calibration; without one, that of the product. Each is measured with its own calibration, cross-fitted, and each scan's
+Dice is compared with that of the first way named.
 """
 
 from __future__ import annotations

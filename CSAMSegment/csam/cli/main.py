@@ -190,10 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     command = add("add", run_add, "Add a folder of images with labels to a data set; nothing is added twice.")
     command.add_argument(
         "folder",
-        help="images NAME with labels NAME_seg beside them or NAME in a folder labels; or a data set with dataset.json",
+        help="images NAME, each with labels NAME_seg beside it or NAME in a folder labels; or a data set with "
+        "dataset.json",
     )
     command.add_argument(
-        "--to", required=True, metavar="DATASET", help="the data set; if it is not there, a new one begins"
+        "--to", required=True, metavar="DATASET", help="the data set; a new one is made if there is none"
     )
     command.add_argument(
         "--label", action="append", default=[], metavar="VALUE=NAME",
@@ -314,8 +315,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_cases(command)
     command.add_argument("--model", default="cardiac-lv", help="a shipped model's name, a folder or a zip")
-    command.add_argument("--out", required=True, help="folder for the figures, and for the model in a folder model")
-    command.add_argument("--name", default="", help="of the new model (default: that of MODEL with -calibrated behind)")
+    command.add_argument("--out", required=True, help="folder for the figures; the model goes into its folder model")
+    command.add_argument("--name", default="", help="name of the new model (default: MODEL's with -calibrated added)")
     command.add_argument("--contours", action="store_true", help="also move the contours to where those of DATASET lie")
     add_device(command)
 
@@ -374,7 +375,7 @@ def _add_plan_options(command: argparse.ArgumentParser) -> None:
 
     group = command.add_argument_group(
         "the plan",
-        "What is not given here or in --plan is as said in brackets. The model of --fine-tune sets other defaults. "
+        "The default of each field is in brackets; with --fine-tune, the model sets other defaults. "
         "--dry-run prints what is chosen, and why.",
     )
     for field in fields(Plan):

@@ -96,7 +96,8 @@ class Calibration:
     """What validation data taught about the model's own error probabilities.
 
     error_map: pairs (stated, observed error probability), rising; see ``csam.uncertainty.expected_error``.
-    keeps_peaks: whether the stated one was nowhere below 1 - p; False where it was smoothed, as it was at first.
+    keeps_peaks: whether the stated one is 1 - p where that is larger than the smoothed one; False: always smoothed, as
+      in models calibrated before this field was there.
     volume_scale: by label value, the factor on the expected difference that makes an interval of nominal coverage.
     dice_scale: the factor on 1 - expected Dice that makes it true on average.
     case_quality: that of every validation scan: where a case stands among them says more than the number alone.
@@ -196,9 +197,12 @@ class Model:
         return self.orientations[:2]
 
     def uncalibrated(self) -> Model:
-        """The model as its calibrations found it: it states what they take."""
-        plain = (Calibration(keeps_peaks=known.keeps_peaks) for known in (self.calibration, self.augmented_calibration))
-        return replace(self, **dict(zip(("calibration", "augmented_calibration"), plain, strict=True)))
+        """The model without its calibrations, stating the error probabilities that these take."""
+        return replace(
+            self,
+            calibration=Calibration(keeps_peaks=self.calibration.keeps_peaks),
+            augmented_calibration=Calibration(keeps_peaks=self.augmented_calibration.keeps_peaks),
+        )
 
     def calibration_for(self, options: Options) -> Calibration:
         """What belongs to a run: test-time augmentation has its own, where the model knows several orientations."""

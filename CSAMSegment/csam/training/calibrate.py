@@ -26,7 +26,9 @@ from .evaluate import CERTAIN, CaseMeasures, evaluate
 from .model_match import as_learned, calibrated_by, seen_patients
 from .summary import summarise
 
-ALONE, CALIBRATED = "one patient: not assessed", "-calibrated"
+ALONE = "one patient: not assessed"
+CALIBRATED = "-calibrated"
+"""What the name of a model that is calibrated again ends with."""
 KNOTS = 24
 
 

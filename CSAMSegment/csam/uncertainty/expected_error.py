@@ -32,8 +32,9 @@ def poor(quality: float, rank: float) -> str:
 def stated_error(error_probability: np.ndarray, width: tuple[float, float], keeps_peaks: bool = True) -> np.ndarray:
     """The error probability of a slice (H, W) before calibration: its own or the ``smoothed`` one, the larger of both.
 
-    A network is surer of a border's place than reviewers agree, so that wrong voxels beside the border get one too; on
-    the border it stays what the network said (Testing/bench/run_modes.py). keeps_peaks: False, the smoothed one alone.
+    A network is surer of where a border lies than reviewers are. Spread by one of the model's pixels, the probability
+    reaches wrong voxels beside the border; on it, it stays what the network said (Testing/bench/run_modes.py).
+    keeps_peaks: False for the smoothed one alone.
     """
     spread = smoothed(error_probability, width)
     return np.maximum(spread, error_probability) if keeps_peaks else spread
