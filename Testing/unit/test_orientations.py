@@ -99,9 +99,9 @@ def test_each_close_pass_sees_the_stack_in_an_orientation_of_its_own_and_is_enco
         assert torch.equal(x, orientation.apply(stack[tile.place]))
 
 
-def test_the_default_run_takes_the_first_two_orientations_that_its_model_knows():
-    assert small.model(free_orientation=True).default_orientations == ORIENTATIONS[:2]
-    assert len(ORIENTATIONS[:2]) == len(tiles.LEANINGS)
+def test_the_default_run_takes_the_first_orientations_that_its_model_knows():
+    assert small.model(free_orientation=True).default_orientations == ORIENTATIONS[:3]
+    assert len(ORIENTATIONS[:3]) == len(tiles.LEANINGS)
     assert small.model().default_orientations == (StackOrientation(),)
 
 

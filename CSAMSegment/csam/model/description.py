@@ -194,7 +194,7 @@ class Model:
     @property
     def default_orientations(self) -> tuple[StackOrientation, ...]:
         """Those of the default run: each of its close passes sees the stack in another."""
-        return self.orientations[:2]
+        return self.orientations[:3]
 
     def uncalibrated(self) -> Model:
         """The model without its calibrations, stating the error probabilities that these take."""

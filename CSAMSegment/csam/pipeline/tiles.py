@@ -19,9 +19,9 @@ EDGE = 8
 SHARE = 0.5
 """How much of a close pass's middle is its own; the rest is the first pass's, whose tiles lie otherwise."""
 
-LEANINGS = ((-1, -1), (1, 1))
+LEANINGS = ((-1, -1), (1, 1), (1, -1))
 """Where the tiles of a close pass lie beside the middle of what they are for, along rows and columns; each for its part
-of the samples. Seen from two places, borders come out better than from one, and errors show more."""
+of the samples. Seen from several places, borders come out better than from one, and errors show more."""
 
 Size = tuple[int, int]
 
@@ -109,16 +109,18 @@ def close_passes(
 ) -> list[tuple[range, list[Tile], np.ndarray]]:
     """Close passes that share out the samples, by their numbers: the numbers, the tiles, the first pass's weights.
 
-    Where these would be more tiles than everywhere, it is those, for every second sample; the others are the first
-    pass's: what lies everywhere leaves nothing to look closer at, and all samples would take long.
+    From fewer places where these would be more tiles than everywhere. If two places are too many, it is the tiles
+    everywhere, for every second sample; the others are the first pass's: what lies everywhere leaves nothing to look
+    closer at, and all samples would take long.
     """
-    leanings = LEANINGS if samples >= len(LEANINGS) else ((0, 0),)
-    passes = [close_pass(found, field, inside, leaning) for leaning in leanings]
-    if sum(len(tiles) for tiles, _ in passes) > len(everywhere(found.shape, field)):
-        first = np.zeros(found.shape, np.float32)
-        shares = [(range(0, samples, 2), everywhere(found.shape, field), first), (range(1, samples, 2), [], first + 1)]
-        return [share for share in shares if share[0]]
-    return [(range(first, samples, len(leanings)), *made) for first, made in enumerate(passes)]
+    every = everywhere(found.shape, field)
+    for places in [LEANINGS[:n] for n in range(min(len(LEANINGS), samples), 1, -1)] or [((0, 0),)]:
+        passes = [close_pass(found, field, inside, leaning) for leaning in places]
+        if sum(len(tiles) for tiles, _ in passes) <= len(every):
+            return [(range(first, samples, len(places)), *made) for first, made in enumerate(passes)]
+    first = np.zeros(found.shape, np.float32)
+    shares = [(range(0, samples, 2), every, first), (range(1, samples, 2), [], first + 1)]
+    return [share for share in shares if share[0]]
 
 
 def _corners(found: np.ndarray, field: Size, inside: tuple[slice, slice], leaning: Size) -> list[Size]:
