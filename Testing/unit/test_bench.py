@@ -11,6 +11,7 @@ import assessment
 import compare
 import compare_uncertainty
 import degrade
+import drawing
 import first_cases
 import numpy as np
 import paired
@@ -370,3 +371,19 @@ def test_active_compares_with_the_random_order_of_the_same_seeds():
     assert other["more_than_random"] == pytest.approx(0.04)
     assert (other["seeds_better"], other["lowest"]) == (1, 0.3)
     assert "1/2" in active.text([one, other])
+
+
+def test_a_wall_that_an_expert_drew_thicker_is_met_once_the_truth_helps():
+    y, x = np.mgrid[:64, :64]
+
+    def wall(rows: float, inner: float, outer: float) -> np.ndarray:
+        radius = np.hypot(y - 30 - rows, x - 32)
+        return np.repeat(np.where(radius < inner, 1, np.where(radius < outer, 2, 0))[None], 3, 0)
+
+    thicker = drawing.helped(wall(0, 12, 18), wall(0, 12, 20), (1.0, 1.0))
+    assert thicker["as found"] == pytest.approx(0.826, abs=0.02)
+    assert thicker["place"] < 0.9
+    assert thicker["margins"] > 0.97
+    elsewhere = drawing.helped(wall(0, 12, 18), wall(1, 12, 18), (1.0, 1.0))
+    assert elsewhere["place"] == pytest.approx(1, abs=0.01)
+    assert elsewhere["margins"] < 0.95
