@@ -652,7 +652,6 @@ def test_structures_of_the_model_started_from_look_as_they_do_in_it(data):
         ({"checkpoint_every": 0}, "checkpoint_every"),
         ({"gate_samples": 0}, "gate_samples"),
         ({"extra_share": 2}, "extra_share"),
-        ({"dice_by_slice": 1.5}, "dice_by_slice"),
         ({"zoom": [1.2, 1.4]}, "zoom is"),
         ({"zoom": [1, "2"]}, "zoom is"),
         ({"seed": -1}, "seed"),

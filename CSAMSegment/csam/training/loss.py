@@ -14,16 +14,9 @@ from torch import Tensor, nn
 from ..image.unknown import UNKNOWN
 from ..network.posterior import GatePosterior
 
-FEW_PIXELS = 10.0
-"""Added to both parts of the Dice of a slice: in a slice without a structure so many false pixels cost half of it."""
-
 
 def cross_entropy_and_dice(
-    logits: Tensor,
-    truth: Tensor,
-    unlabelled: Sequence[int] = (),
-    held: Mapping[int, Sequence[int]] | None = None,
-    by_slice: float = 0.0,
+    logits: Tensor, truth: Tensor, unlabelled: Sequence[int] = (), held: Mapping[int, Sequence[int]] | None = None
 ) -> Tensor:
     """Cross-entropy + Dice of what is known: of pixels whose truth is UNKNOWN neither has a term, nor a gradient.
 
@@ -31,8 +24,6 @@ def cross_entropy_and_dice(
     classes that nobody has labelled, whose pixels lie in the truth's background: see ``merged``. held: by class, those
     that its outer contour holds, itself among them; the Dice is that of all these together. A wall that is thin
     would otherwise be learned too thick, as the Dice of an unsure thin structure is best when it is drawn too large.
-    by_slice: share of the Dice that is the mean over the slices, instead of that of the whole stack, in which a cavity
-    of a few pixels, or a false slice, counts next to nothing.
     With all known and nothing inside anything it is MONAI's DiceCELoss(to_onehot_y, softmax, batch, without the
     background's Dice) to the last bit. MONAI's MaskedDiceLoss is not used: it masks what comes before the softmax, and
     a pixel of equal logits is no pixel of no structure.
@@ -51,11 +42,7 @@ def cross_entropy_and_dice(
     if unlabelled:
         logits, truth = merged(logits, truth, unlabelled)
     entropy = F.cross_entropy(logits, truth[:, 0].long(), ignore_index=UNKNOWN, reduction="sum") / known.sum().clamp(1)
-    dice = DiceLoss(batch=True)(found, wanted)
-    if by_slice:
-        few = DiceLoss(smooth_nr=FEW_PIXELS, smooth_dr=FEW_PIXELS)
-        dice = (1 - by_slice) * dice + by_slice * few(found, wanted)
-    return dice + entropy
+    return DiceLoss(batch=True)(found, wanted) + entropy
 
 
 def merged(logits: Tensor, truth: Tensor, unlabelled: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -76,24 +63,19 @@ def merged(logits: Tensor, truth: Tensor, unlabelled: Sequence[int]) -> tuple[Te
 class Loss(nn.Module):
     """The loss of one stack: cross-entropy + Dice, averaged over the samples of the gates and the network's heads.
 
-    held, by_slice: as ``cross_entropy_and_dice`` takes them. x: (S, C, H, W), truth: (S, 1, H, W), UNKNOWN where nobody
-    has labelled, unlabelled: classes that nobody has → the loss, and the mean spread of every level's gate logits.
+    held: as ``cross_entropy_and_dice`` takes it. x: (S, C, H, W), truth: (S, 1, H, W), UNKNOWN where nobody has
+    labelled, unlabelled: classes that nobody has → the loss, and the mean spread of every level's gate logits.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        samples: int,
-        held: Mapping[int, Sequence[int]] | None = None,
-        by_slice: float = 0.0,
-    ):
+    def __init__(self, network: nn.Module, samples: int, held: Mapping[int, Sequence[int]] | None = None):
         super().__init__()
-        self.network, self.samples, self.held, self.by_slice = network, samples, held, by_slice
+        self.network, self.samples, self.held = network, samples, held
 
     def forward(self, x: Tensor, truth: Tensor, unlabelled: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         posterior = GatePosterior(self.network, x)
         outputs = [posterior.logits(posterior.one_sample()) for _ in range(self.samples)]
         heads = [head.float() for out in outputs for head in (out if isinstance(out, list) else [out])]
         spreads = [d.variance.detach().sqrt().mean() for d in posterior.distributions if d is not None]
-        losses = [cross_entropy_and_dice(head, truth, unlabelled, self.held, self.by_slice) for head in heads]
-        return sum(losses) / len(losses), torch.stack(spreads) if spreads else x.new_zeros(0)
+        return sum(cross_entropy_and_dice(head, truth, unlabelled, self.held) for head in heads) / len(heads), (
+            torch.stack(spreads) if spreads else x.new_zeros(0)
+        )

@@ -40,7 +40,6 @@ WORDS = {
     "learning_rate": "learning rate after the warm-up",
     "weight_decay": "weight decay",
     "gate_samples": "samples of the slice gates for each step",
-    "dice_by_slice": "share of the Dice in the loss that is measured slice by slice",
     "rate": "how the learning rate falls to zero: cosine or polynomial",
     "batch": "stacks for each step, over all processes together; under torchrun, the default is one for each process",
     "ema": "decay of the running average of the weights",
@@ -76,8 +75,7 @@ class Plan:
     batch: stacks a step, over all processes; each goes through the network by itself, its slices are a batch.
     weights: the averaged ones of the "best" validation, or of the "last" step whatever they say.
     patience: stop after this many validations without a better Dice; 0, as the last weights, never stops.
-    gate_samples: samples of the slice gates per step, where they are uncertain. dice_by_slice: share of the Dice in
-    the loss that is measured slice by slice, so that small areas count. empty_slices: teach slices without any
+    gate_samples: samples of the slice gates per step, where they are uncertain. empty_slices: teach slices without any
     structure. free_orientation: mirrors and quarter turns, where no structure is told by its place; a run of the model
     then takes its samples over several orientations.
     zoom: how many times as large an example is shown, at the least and at the most; half of them come as they are.
@@ -110,7 +108,6 @@ class Plan:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     gate_samples: int = 2
-    dice_by_slice: float = 0.0
     rate: str = "cosine"
     batch: int = 1
     ema: float = 0.995
@@ -167,7 +164,6 @@ class Plan:
             ("weight_decay", 0 <= self.weight_decay < 1, "a number from 0 to below 1"),
             ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
             ("zoom", _is_zoom(self.zoom), "two numbers, from 0.1 to 1 and from 1 to 10"),
-            ("dice_by_slice", 0 <= self.dice_by_slice <= 1, "a number from 0 to 1"),
             ("extra_share", 0 <= self.extra_share <= 1, "a number from 0 to 1"),
             *((name, 0 <= getattr(self, name) < 2**31, "0 to 2^31 - 1") for name in ("seed", "split_seed")),
             ("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"),

@@ -59,9 +59,7 @@ class Trainer:
         self.share = self.group.share(plan.batch)
         # The UNet++ has a CSAM that takes no part, as published.
         self.objective = self.group.wrap(
-            Loss(network, plan.samples_per_step, self.held, plan.dice_by_slice),
-            self.device,
-            unused=plan.network == "CSAMUNetPlusPlus",
+            Loss(network, plan.samples_per_step, self.held), self.device, unused=plan.network == "CSAMUNetPlusPlus"
         )
 
     def train_step(self, *examples: Example) -> tuple[float, list[float]]:
