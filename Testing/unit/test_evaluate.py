@@ -281,10 +281,10 @@ def test_the_energy_distance_is_that_of_the_samples_on_their_own_grid(tmp_path):
     expected = measures.generalised_energy_distance(found[:-1], found[-1], 3)
     assert measured.energy_distance == pytest.approx(expected)
     certain = small.model(small.lively(small.network(uncertainty=False)), free_orientation=True)
-    for augmented, orientations in ((False, 2), (True, 3)):
-        taken = replace(options, test_time_augmentation=augmented)
+    for augmented, orientations in ((False, 3), (True, 4)):
+        taken = replace(options, samples=4, test_time_augmentation=augmented)
         found = samples_and_truth(certain, images, truth, taken)[:-1]
-        assert len({labels.tobytes() for labels in found}) == orientations, "of three samples, those of a run"
+        assert len({labels.tobytes() for labels in found}) == orientations, "of four samples, those of a run"
 
 
 TWO = (Channel("T2", "MR"), Channel("ADC", "MR"))
