@@ -138,6 +138,22 @@ def test_who_goes_to_another_frame_meanwhile_finds_the_filling_on_the_one_that_w
     assert not teacher.voxels(segment).any()
 
 
+def test_a_filling_is_of_the_frame_that_was_shown_at_the_press_though_the_worker_was_still_starting(drawn):
+    teacher, segment = drawn
+    browse(teacher, 2)
+    teacher.draws(segment, 2, 4)
+    other = teacher.voxels(segment)
+    browse(teacher, 1)
+    teacher.user.panel.worker.stop()
+    teacher.ui.fillButton.click()
+    teacher.user.browser.SetSelectedItemNumber(2)
+    teacher.user.ends()
+    assert teacher.user.browser.GetSelectedItemNumber() == 1
+    assert teacher.voxels(segment)[1:5].any((1, 2)).all()
+    browse(teacher, 2)
+    assert np.array_equal(teacher.voxels(segment), other)
+
+
 def test_undo_of_the_first_filling_leaves_no_sequence_behind(drawn):
     teacher, segment = drawn
     before, voxels = nodes(), teacher.voxels(segment)
@@ -239,6 +255,38 @@ def test_a_carry_that_comes_to_nothing_leaves_all_as_it_was(drawn, end):
     assert teacher.list == ["1", "6"]
     browse(teacher, 2)
     assert not teacher.voxels(segment).any()
+
+
+def test_a_carry_is_from_the_frame_that_was_shown_at_the_press_though_the_worker_was_still_starting(drawn):
+    teacher, segment = drawn
+    here = teacher.voxels(segment)
+    browse(teacher, 0)
+    teacher.draws(segment, 3)
+    first = teacher.voxels(segment)
+    browse(teacher, 1)
+    teacher.user.panel.worker.stop()
+    teacher.ui.carryButton.click()
+    teacher.user.browser.SetSelectedItemNumber(0)
+    teacher.user.ends()
+    assert teacher.user.browser.GetSelectedItemNumber() == 2
+    assert np.array_equal(teacher.voxels(segment), np.roll(here, STEP, 2))
+    for number, voxels in enumerate((first, here)):
+        browse(teacher, number)
+        assert np.array_equal(teacher.voxels(segment), voxels)
+
+
+def test_a_carry_that_is_cancelled_while_the_worker_is_starting_leaves_all_as_it_was(drawn):
+    teacher, _segment = drawn
+    before = nodes()
+    teacher.user.panel.worker.stop()
+    teacher.ui.carryButton.click()
+    assert teacher.user.browser.GetSelectedItemNumber() == 2
+    teacher.ui.cancelFillButton.click()
+    assert teacher.ui.fillStageLabel.text == "Cancelled. The scene is as it was."
+    teacher.user.ends()
+    assert teacher.user.browser.GetSelectedItemNumber() == 1
+    assert nodes() == before
+    assert teacher.list == ["1", "6"]
 
 
 def test_a_segmentation_that_followed_no_sequence_follows_from_the_carry_on(teacher):

@@ -199,6 +199,27 @@ def test_the_editors_own_undo_leads_back_too(drawn):
     assert teacher.list == ["1", "6"]
 
 
+def test_the_editors_own_undo_takes_back_the_filling_but_not_what_was_drawn_meanwhile(drawn):
+    teacher, segment = drawn
+    other, before = teacher.adds(), teacher.voxels(segment)
+    teacher.ui.fillSegmentsTable.item(1, 0).setCheckState(0)
+    teacher.user.looks()
+    editor = teacher.user.panel.teach.editor.widget
+    teacher.user.makes_the_worker("quick")
+    teacher.ui.fillButton.click()
+    teacher.user.until(lambda: teacher.user.panel.runner._active is not None, "the run")
+    editor.saveStateForUndo()  # as every stroke of the brush does
+    stroke = np.zeros(before.shape, np.uint8)
+    stroke[2, 50:60, 50:60] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(stroke, teacher.segmentation, other, teacher.user.volume)
+    teacher.user.ends()
+    assert teacher.voxels(segment)[1:5].any((1, 2)).all()
+    editor.undo()
+    teacher.user.looks()
+    assert np.array_equal(teacher.voxels(segment), before)
+    assert np.array_equal(teacher.voxels(other), stroke > 0)
+
+
 def test_a_slice_can_be_marked_as_empty_and_as_not_drawn(drawn):
     teacher, segment = drawn
     teacher.ticks(6, False)

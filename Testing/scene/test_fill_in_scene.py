@@ -164,6 +164,18 @@ def test_a_failure_while_writing_leaves_all_as_it_was(scene, logic, volume, segm
     assert scene.GetNumberOfNodes() == nodes
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_the_editor_keeps_the_segments_right_before_they_change_and_only_then(logic, volume, segmentation, cancelled):
+    kept = []
+    plan = plan_fill(volume, segmentation, ["gland"], [0, 5])
+    logic.startFill(plan, keep=lambda: kept.append(voxels(segmentation, volume)))
+    if cancelled:
+        logic.cancel()
+    while not logic.poll().finished:
+        pass
+    assert [one.tolist() for one in kept] == ([] if cancelled else [(square(0, 5) > 0).tolist()])
+
+
 def test_two_segments_are_filled_at_once(logic, volume, segmentation):
     plan = plan_fill(volume, segmentation, ["gland", "scar"], [0, 2, 5])
     scar = voxels(segmentation, volume, "scar")

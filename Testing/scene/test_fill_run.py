@@ -245,3 +245,10 @@ def test_a_segment_that_changed_meanwhile_is_noticed(volume, segmentation):
     put(segmentation, "gland", square(0, 3), volume)
     with pytest.raises(InputError, match='"Gland" was changed'):
         plan.check_unchanged()
+
+
+def test_segments_that_overlap_in_a_slice_to_be_filled_are_not_taken_for_changed(volume, segmentation):
+    put(segmentation, "gland", square(0, 2, 4), volume)
+    both = [segment_voxels(segmentation, one, volume) for one in ("gland", "scar")]
+    assert (both[0] & both[1])[2].any()
+    plan_fill(volume, segmentation, ["gland", "scar"], [0, 4]).check_unchanged()

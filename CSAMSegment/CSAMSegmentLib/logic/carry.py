@@ -16,7 +16,7 @@ from .closed_voxels import closed_voxels
 from .drawn_slices import drawn_indices, find_slices, reviewed_of
 from .fill_run import Before, plan_fill
 from .filled_model import TAUGHT
-from .frames import follow, in_every_frame, shown_frame
+from .frames import follow, in_every_frame, not_in_frames, shown_frame
 from .segment_voxels import segment_labels
 from .sequence_browser import leave_browser
 from .sequence_run import check_followed
@@ -45,7 +45,7 @@ def plan_carry(volume, segmentation, segments: Sequence[str], options: FillOptio
     with Transaction(volume.GetScene()) as transaction:
         if follow(segmentation, here):
             transaction.on_failure(leave_browser, segmentation)
-        in_every_frame(segmentation, segments, here)
+        transaction.on_failure(not_in_frames, in_every_frame(segmentation, segments, here))
         transaction.on_failure(here.show)
         here.next.show()
         _check_grid(before, volume)

@@ -34,8 +34,9 @@ from csam.result import Result
 from .closed_voxels import closed_voxels
 from .drawn_slices import are_carried, filled_record, slice_axis_of
 from .filled_model import FilledModel, filled_model
+from .frames import Frame, shown_frame
 from .output_checks import check_grid, check_outputs
-from .segment_voxels import is_on_grid, labelmap_of, segment_labels, segment_voxels
+from .segment_voxels import is_on_grid, labelmap_of, segment_labels
 from .sequence_browser import shown_item
 from .volume_geometry import raster_from_volume
 
@@ -58,7 +59,8 @@ class FillRun:
     slices that are drawn, from 0. labels: uint8 (k, j, i) on the volume's grid, as they were at the beginning.
     closed: bool (k, j, i), voxels that must stay as they are. update: whether ``labels`` are a result that is to
     follow its drawn slices. warnings: what to say with the result. item: the frame that the volume shows, in words.
-    before: of a carry. carried: whether the labels are carried ones, now or earlier.
+    before: of a carry. carried: whether the labels are carried ones, now or earlier. frame: the one that it is of,
+    where there are several.
     """
 
     volume: Any
@@ -74,6 +76,7 @@ class FillRun:
     item: str | None = None
     before: Before | None = None
     carried: bool = False
+    frame: Frame | None = None
 
     @property
     def changing(self) -> list[int]:
@@ -97,7 +100,7 @@ class FillRun:
         options = replace(self.options, slice_axis="ijk"[self.axis])
         if before is not None:
             return fill_request([image], drawing, structures, options, found, before=before.image)
-        case = " ".join((self.segmentation.GetID(), self.volume.GetID(), *self.segments))
+        case = " ".join((self.segmentation.GetID(), self.volume.GetID(), self.item or "", *self.segments))
         return fill_request([image], drawing, structures, options, found if self.update else None, case)
 
     def merged(self, result: Result) -> Result:
@@ -140,12 +143,13 @@ class FillRun:
                 f"This filling is of {self.item}; the sequence shows {shown_item(self.volume)} now. Go back to that "
                 "image, or fill this one."
             )
+        content = self.segmentation.GetSegmentation()
+        if any(content.GetSegment(identifier) is None for identifier in self.segments):
+            raise InputError("A segment was removed while it was being filled. Nothing was changed.")
+        now = segment_labels(self.segmentation, self.segments, self.volume, ())
         for identifier, value in self.segments.items():
-            if self.segmentation.GetSegmentation().GetSegment(identifier) is None:
-                raise InputError("A segment was removed while it was being filled. Nothing was changed.")
-            now = segment_voxels(self.segmentation, identifier, self.volume)
-            if not np.array_equal(now, self.labels == value):
-                name = self.segmentation.GetSegmentation().GetSegment(identifier).GetName()
+            if not np.array_equal(now == value, self.labels == value):
+                name = content.GetSegment(identifier).GetName()
                 raise InputError(f'The segment "{name}" was changed while it was being filled. Fill it again.')
 
 
@@ -197,7 +201,7 @@ def plan_fill(
     )
     plan = FillRun(
         volume, segmentation, dict(segments), axis, drawn, labels, closed, options, update, warnings,
-        shown_item(volume), before, carried,
+        shown_item(volume), before, carried, shown_frame(volume),
     )  # fmt: skip
     if not plan.changing:
         raise InputError(NOTHING_BETWEEN)

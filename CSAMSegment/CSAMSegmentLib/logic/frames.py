@@ -12,9 +12,10 @@ from typing import Any
 
 import slicer
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from .result_nodes import REPORT
-from .segments import set_drawn_tag
+from .segments import LABELMAP, set_drawn_tag
 from .sequence_browser import sequence_browser
 
 
@@ -88,14 +89,27 @@ def follow(node, frame: Frame) -> bool:
     return True
 
 
-def in_every_frame(segmentation, identifiers: Sequence[str], frame: Frame) -> None:
-    """Let segments of a segmentation that follows its browser be there in all frames, empty where they were not."""
-    sequence, content = frame.browser.GetSequenceNode(segmentation), segmentation.GetSegmentation()
+def in_every_frame(segmentation, identifiers: Sequence[str], frame: Frame) -> list[tuple[Any, str]]:
+    """Let segments of a segmentation that follows its browser be there in all frames, empty where they were not.
+
+    Returns where that was: the frame's own segmentation node and the segment's ID, for ``not_in_frames``.
+    """
+    sequence, content, added = frame.browser.GetSequenceNode(segmentation), segmentation.GetSegmentation(), []
     for item in range(sequence.GetNumberOfDataNodes()):
-        there = sequence.GetNthDataNode(item).GetSegmentation()
+        there = sequence.GetNthDataNode(item)
         for identifier in identifiers:
-            if there.GetSegment(identifier) is None:
-                there.AddSegment(_empty(content.GetSegment(identifier)), identifier)
+            if there.GetSegmentation().GetSegment(identifier) is None:
+                there.GetSegmentation().AddSegment(_empty(content.GetSegment(identifier)), identifier)
+                added.append((there, identifier))
+    return added
+
+
+def not_in_frames(added: Sequence[tuple[Any, str]]) -> None:
+    """Remove again what ``in_every_frame`` has added, from frames that are not shown; what is drawn since stays."""
+    for there, identifier in added:
+        segment = there.GetSegmentation().GetSegment(identifier)
+        if segment is not None and not _has_voxels(segment):
+            there.GetSegmentation().RemoveSegment(identifier)
 
 
 def _blank(node):
@@ -122,6 +136,12 @@ def _blank(node):
         image.GetPointData().GetScalars().Fill(0)
         blank.SetAndObserveImageData(image)
     return blank
+
+
+def _has_voxels(segment) -> bool:
+    layer = segment.GetRepresentation(LABELMAP)
+    scalars = layer.GetPointData().GetScalars() if layer is not None else None
+    return scalars is not None and bool((vtk_to_numpy(scalars) == segment.GetLabelValue()).any())
 
 
 def _empty(segment):

@@ -28,7 +28,7 @@ from csam.result import Options, Progress, ProgressCallback, Result
 
 from .fill_run import FillRun
 from .filled_model import TAUGHT, FilledModel
-from .frames import follow, shown_frame
+from .frames import follow
 from .model_library import ModelLibrary
 from .output_checks import check_outputs
 from .result_nodes import Output, restore
@@ -153,19 +153,23 @@ class CSAMSegmentLogic:
         maps: Sequence[str] = ("error_probability",),
         reviewed: Sequence[int] = (),
         others: Sequence = (),
+        keep: Callable[[], None] = lambda: None,
     ) -> Run:
-        """Begin to fill and return at once, as ``start`` does.
+        """Begin to fill and return at once, as ``start`` does. In a sequence, the frame of the plan is shown.
 
         name: ``TAUGHT``, or that of the model whose result is updated. reviewed: the slices, from 0, that are ticked
-        in the list afterwards. others: the volumes of that model's further channels.
+        in the list afterwards. others: the volumes of that model's further channels. keep: called right before the
+        segments change, as for an editor's undo. Raises InputError where they have changed since they were planned.
         """
         if self.run is not None and not self.run.finished:
             raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+        if plan.frame is not None:
+            plan.frame.show()  # the user may have gone on to another one
+        plan.check_unchanged()
         header, images = plan.request()
         model = FilledModel(name, ())
         volumes = (plan.volume, *others)
-        frame = shown_frame(plan.volume)
-        run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed), frame)
+        run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed), keep)
         run._states = [state_of(volume) for volume in volumes]
         run._job = self.client.submit(header, images)
         self.run = run
@@ -281,7 +285,7 @@ class CSAMSegmentLogic:
             check()
             result = run.plan.merged(result)
             model = run.plan.model(result, run.model.name)
-        return result_steps(result, image, model, *nodes, run.maps, others, check, run.reviewed)
+        return result_steps(result, image, model, *nodes, run.maps, others, check, run.reviewed, run.keep)
 
     def _write(self, run: Run) -> None:
         """Go on with the result, for one turn."""

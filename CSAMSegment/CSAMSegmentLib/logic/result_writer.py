@@ -138,13 +138,14 @@ def result_steps(
     others: Sequence = (),
     check: Callable[[], None] = lambda: None,
     reviewed: Collection[int] = (),
+    keep: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """``write_result`` in steps of some milliseconds; returns its Output.
 
     Whoever takes the steps sees to it that the nodes given are still in the scene before each. Closed before its end,
     it takes back what it has done. Nodes that are there already change in the last step alone.
     check: called at the first and the last step; raises where the volume is not what was segmented. reviewed: the
-    slices, from 0, that are ticked from the start.
+    slices, from 0, that are ticked from the start. keep: called right before nodes that are there already change.
     """
     check_outputs((volume,), segmentation, uncertainty, maps)
     scene = volume.GetScene()
@@ -211,6 +212,7 @@ def result_steps(
         yield
         check_there(scene, (segmentation, *earlier.values(), *added))
         check()
+        keep()
         previous = None
         if not is_new:
             chosen = segment_ids(model) if own else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,7 +46,7 @@ class Run:
     """One segmentation under way, and how it ended.
 
     plan: of a filling between drawn slices, None of a model's run. reviewed: the slices that are ticked in its list.
-    frame: of a filling, the one that it is of, where there are several.
+    keep: called right before nodes that are there already change.
     progress: the latest. finished: whether it has ended: with an output, or with an error (Cancelled among them).
     """
 
@@ -57,7 +57,7 @@ class Run:
     maps: tuple[str, ...] = ("error_probability",)
     plan: FillRun | None = None
     reviewed: tuple[int, ...] = ()
-    frame: Frame | None = None
+    keep: Callable[[], None] = lambda: None
     progress: Progress = field(default_factory=lambda: Progress(0.0, _("Waiting for the worker")))
     output: Output | None = None
     error: CSAMError | None = None
@@ -65,6 +65,11 @@ class Run:
     _states: list = field(default_factory=list)
     _cancelling: bool = False
     _steps: Iterator[None] | None = None
+
+    @property
+    def frame(self) -> Frame | None:
+        """Of a filling, the one that it is of, where there are several."""
+        return self.plan.frame if self.plan is not None else None
 
     @property
     def finished(self) -> bool:

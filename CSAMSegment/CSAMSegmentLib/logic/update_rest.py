@@ -26,6 +26,7 @@ class Update:
     """What ``CSAMSegmentLogic.startFill`` needs. name, reviewed, others: as it takes them.
 
     undo: takes back what was done to the scene for it, where it does not come to a result.
+    keep: called right before the segments change, as for an editor's undo.
     """
 
     plan: FillRun
@@ -33,6 +34,7 @@ class Update:
     reviewed: tuple[int, ...]
     others: tuple[Any, ...] = ()
     undo: Callable[[], None] = lambda: None
+    keep: Callable[[], None] = lambda: None
 
 
 def plan_update(result: ShownResult | None, seed: int = 0, device: str = "auto", editor=None) -> Update:

@@ -44,9 +44,9 @@ class EmbeddedEditor:
         if effect:
             self._widget.setActiveEffectByName(effect)
 
-    def keepForUndo(self) -> None:
-        """Let its own Undo lead back to the segments as they are now."""
-        if self._widget is not None and self._widget.segmentationNode() is not None:
+    def keepForUndo(self, segmentation) -> None:
+        """Let its own Undo lead back to a segmentation's segments as they are now; while it edits another one, not."""
+        if self._widget is not None and self._widget.segmentationNode() is segmentation:
             self._widget.saveStateForUndo()
 
     def watchViews(self) -> None:

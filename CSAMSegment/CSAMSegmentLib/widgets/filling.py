@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import slicer
 
 from ..logic import slice_views
@@ -67,12 +70,12 @@ class Filling:
         return said.format(number=first.number) if first is not None else _("Done.")
 
     def _drawing(self) -> Update:
-        update = self._panel.teach.plan()
-        self._panel.teach.editor.keepForUndo()
-        return update
+        return self._kept(self._panel.teach.plan())
 
     def _corrected(self) -> Update:
         parameters, editor = self._panel.parameters, self._panel.teach.editor
-        update = plan_update(self._find(), parameters.seed, parameters.device, editor.node)
-        editor.keepForUndo()
-        return update
+        return self._kept(plan_update(self._find(), parameters.seed, parameters.device, editor.node))
+
+    def _kept(self, update: Update) -> Update:
+        """With what lets the editor's own Undo lead back from it."""
+        return replace(update, keep=partial(self._panel.teach.editor.keepForUndo, update.plan.segmentation))

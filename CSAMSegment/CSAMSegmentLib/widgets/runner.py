@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 
 import slicer
 
@@ -41,6 +42,7 @@ class Runner:
         self._active = None
         self._pending = False  # Apply was pressed, the worker has not said yet what it has
         self._make = self._makeRun
+        self._update = None  # of a filling that waits or is under way
         self._timer = make_timer(POLL_INTERVAL, self._poll)
         ui.applyButton.clicked.connect(self.apply)
         ui.cancelButton.clicked.connect(self.cancel)
@@ -59,7 +61,7 @@ class Runner:
 
     def forget(self) -> None:
         """Let go of a run without a word, as when its scene is closed."""
-        self._active, self._pending = None, False
+        self._active, self._pending, self._update = None, False, None
         self._show("")
 
     def clear(self) -> None:
@@ -70,6 +72,7 @@ class Runner:
     def close(self) -> None:
         self._timer.stop()
         self._abandon()
+        self._takeBack()
         self._active, self._pending = None, False
 
     # Buttons ------------------------------------------------------------------------------------------------------
@@ -86,10 +89,15 @@ class Runner:
             self._begin(self._makeRun)
 
     def fill(self, make) -> None:
-        """Begin a filling. make: gives the ``Update`` that is to be done; what it raises is shown."""
-        if not self._isBusy():
-            self._show("")
-            self._begin(lambda: self._makeFilling(make))
+        """Begin a filling. make: gives the ``Update`` that is to be done, of what is shown now; what it raises is
+        shown."""
+        if self._isBusy():
+            return
+        self._make = self._makeFilling  # what is said stands beside its buttons
+        self._show("")
+        with self._told():
+            self._update = make()
+            self._begin(self._makeFilling)
 
     def _isBusy(self) -> bool:
         if self.isRunning:
@@ -106,8 +114,7 @@ class Runner:
     def cancel(self, *_arguments) -> None:
         """Stop the run; as often as one likes."""
         if self._pending:
-            self._pending = False
-            self._show(_("Cancelled. The scene is as it was."))
+            self._end(Cancelled())
         elif self._active is not None:
             self._active.cancel()
             self._show(_("Cancelling…"))
@@ -121,6 +128,12 @@ class Runner:
     def _abandon(self) -> None:
         if self._active is not None:
             self._active.abandon()
+
+    def _takeBack(self) -> None:
+        """Take back what was done to the scene for a filling that comes to no result."""
+        update, self._update = self._update, None
+        if update is not None:
+            update.undo()
 
     def wouldEnd(self, model: str) -> bool:
         """Whether a run would come to its end if the user chose this model now."""
@@ -180,17 +193,22 @@ class Runner:
             self._start()
 
     def _start(self) -> None:
-        try:
+        with self._told():
             self._active = self._make()
+        if self._active is not None:
+            self._show(_("Sending the image"), 0.0)
+            self._worker.refresh()
+
+    @contextmanager
+    def _told(self):
+        """What keeps a run from starting is told, and ends it."""
+        try:
+            yield
         except CSAMError as error:
             self._end(error)
-            return
         except Exception as error:
             logging.exception("A run could not be started")
             self._end(CSAMError(f"The run could not be started: {error}. The log has more."))
-            return
-        self._show(_("Sending the image"), 0.0)
-        self._worker.refresh()
 
     def _makeRun(self):
         parameters = self.parameters
@@ -203,20 +221,17 @@ class Runner:
         self._logic.start(volumes, path, parameters.segmentation, parameters.uncertainty, options, maps)
         return SingleRun(self._logic)
 
-    def _makeFilling(self, make):
-        update = make()
-        try:
-            self._logic.startFill(update.plan, update.name, tuple(MAPS), update.reviewed, update.others)
-        except BaseException:
-            update.undo()
-            raise
-        return SingleRun(self._logic, update.undo)
+    def _makeFilling(self):
+        update = self._update
+        self._logic.startFill(update.plan, update.name, tuple(MAPS), update.reviewed, update.others, update.keep)
+        return SingleRun(self._logic)
 
     def _finish(self, run) -> None:
         self._active = None
         if run.error is not None:
             self._end(run.error)
             return
+        self._update = None
         parameters = self.parameters  # None while a scene is being loaded
         if run.plan is None:
             if run.output.result is not None and parameters is not None and parameters.region is None:
@@ -227,6 +242,7 @@ class Runner:
     def _end(self, error: CSAMError) -> None:
         """End a run without a result: a cancel is said in the panel, anything else in one dialog."""
         self._active, self._pending = None, False
+        self._takeBack()
         self._worker.refresh()
         if isinstance(error, Cancelled):
             self._show(_("Cancelled. The scene is as it was."))
@@ -240,7 +256,7 @@ class Runner:
         running = self.isRunning
         self._ui.cancelButton.enabled = running
         self._ui.applyButton.enabled = not running and not self._input.problem()
-        filling = self._make != self._makeRun
+        filling = self._make == self._makeFilling
         self._ui.cancelFillButton.setVisible(running and filling)
         for bar, label, shown in (
             (self._ui.progressBar, self._ui.stageLabel, True),
@@ -269,6 +285,7 @@ class Runner:
             return
         self._show("")
         if not slicer.util.confirmOkCancelDisplay(torch_install.CONSENT, _("Install PyTorch")):
+            self._end(Cancelled())
             return
         self._pending = True
         self._show(_("Installing PyTorch. This takes some minutes."))
@@ -286,16 +303,14 @@ class Runner:
 
 
 class SingleRun:
-    """The logic's run of one image, as the runner sees runs. undo: called where it does not come to a result."""
+    """The logic's run of one image, as the runner sees runs."""
 
-    def __init__(self, logic, undo=lambda: None):
-        self._logic, self._run, self._undo = logic, logic.run, undo
+    def __init__(self, logic):
+        self._logic, self._run = logic, logic.run
         self.cancelling = False
 
     def poll(self) -> None:
         self._logic.poll()
-        if self._run.error is not None:
-            self._undo()
 
     def cancel(self) -> None:
         self.cancelling = True
@@ -303,7 +318,6 @@ class SingleRun:
 
     def abandon(self) -> None:
         """No result is in the scene yet; the logic lets go when the worker ends."""
-        self._undo()
 
     def __getattr__(self, name: str):
         return getattr(self._run, name)  # finished, writing, progress, error, output, model
