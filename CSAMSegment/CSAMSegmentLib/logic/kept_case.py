@@ -18,7 +18,7 @@ import slicer
 
 from csam.errors import InputError
 from csam.image.geometry import axis_for, check_channels
-from csam.image.unknown import UNKNOWN
+from csam.image.unknown import known_slices
 from csam.training.add_case import Collection, collection
 from csam.training.dataset import Case
 from csam.training.dataset_json import CONTENTS, Contents, read_contents
@@ -135,21 +135,10 @@ def open_case(case: Case, contents: Contents) -> Opened:
         mask = (values == value).astype(np.uint8)
         if mask.any():
             slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, identifier, volumes[0])
-    axis, known, part = _known(values != UNKNOWN, axis_for(truth, "auto"))
+    axis, known, part = known_slices(values, axis_for(truth, "auto"))
     whole = len(known) == values.shape[2 - axis]
     for drawn, indices in ((True, () if whole else known), (False, part)):
         for index in indices:
             mark(segmentation, volumes[0], identifiers, index, drawn, "ijk"[axis])
     segmentation.SetAttribute(KEPT, case.name)
     return Opened(tuple(volumes), segmentation, whole)
-
-
-def _known(voxels: np.ndarray, usual: int) -> tuple[int, list[int], list[int]]:
-    """The axis (0, 1, 2) along which labels are known slice by slice, or else the usual one; the slices that are known,
-    and those of which a part is. voxels: bool (k, j, i), where the label is known."""
-    for axis in (*sorted(range(3), key=lambda one: one != usual), usual):
-        slices = np.moveaxis(voxels, 2 - axis, 0)
-        some, every = slices.any((1, 2)), slices.all((1, 2))
-        if np.array_equal(some, every):
-            break
-    return axis, np.flatnonzero(every).tolist(), np.flatnonzero(some & ~every).tolist()
