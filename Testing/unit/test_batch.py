@@ -36,7 +36,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def scans(tmp_path):
     """Three whole images and one that is cut short."""
-    folder = tmp_path / "scans"
+    folder = tmp_path / "cases"
     folder.mkdir()
     for number in range(3):
         sitk.WriteImage(small.image(seed=number), str(folder / f"scan{number}.nii.gz"))
@@ -190,8 +190,19 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
         assert said in error
 
 
+@pytest.mark.parametrize("name", ["cases/scan0/notes.txt", "faults/mine.json", "cases.csv", "index.html"])
+def test_files_that_are_no_batchs_are_never_replaced(scans, tmp_path, model, capsys, name):
+    mine = tmp_path / "study" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert segment(scans, tmp_path / "study", model) == 2
+    assert "is there already, and no batch of this program" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "study" / "batch.json").exists()
+
+
 def test_results_among_the_cases_and_a_folder_in_use_are_refused(scans, tmp_path, model, capsys):
-    for out in (scans, scans / "deep" / "out"):
+    for out in (scans, scans / "deep" / "out", scans.parent):
         assert segment(scans, out, model) == 2
         assert "lies in the folder of the cases" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()

@@ -332,6 +332,17 @@ def test_a_shipped_model_is_found_by_its_name(place, monkeypatch):
     assert files.find_model("model").name == "small"
 
 
+def test_the_home_folder_stands_for_a_tilde_that_no_shell_has_replaced(place, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.setenv("USERPROFILE", str(place))  # of Windows
+    given = ["segment", "~/a.nii", "--out=~/results", "--out", "~", "--label", "1=~", "x~", "--plan={}"]
+    home = str(place)
+    wanted = ["segment", f"{home}/a.nii", f"--out={home}/results", "--out", home, "--label", "1=~", "x~", "--plan={}"]
+    assert files.with_home(given) == wanted
+    assert run(place, monkeypatch, "models", "~/model") == 0
+    assert capsys.readouterr().out.startswith("# Small model")
+
+
 def test_phantom_writes_a_data_set(place, monkeypatch, tmp_path):
     assert run(place, monkeypatch, "phantom", str(tmp_path / "p"), "--count", "1", "--seed", "5") == 0
     assert json.loads((tmp_path / "p" / "dataset.json").read_text())["numTraining"] == 1

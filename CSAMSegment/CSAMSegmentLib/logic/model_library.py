@@ -22,6 +22,12 @@ def model_folders() -> list[Path]:
     return [SHIPPED, *([Path(user).expanduser()] if user.strip() else [])]
 
 
+def worker_name(path: str | os.PathLike) -> str:
+    """What a worker or a training is told of a model: the name of one that ships, which every csam knows; of any other
+    its path, which on another computer has to be the same."""
+    return Path(path).name if Path(path).parent == SHIPPED else str(path)
+
+
 class ModelLibrary:
     """Finds models by name or path and reads their ``model.json`` once, for as long as the file stays the same.
 

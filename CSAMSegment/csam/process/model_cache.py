@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError
 
 if TYPE_CHECKING:
     from ..batch.run import Batch
@@ -59,11 +62,21 @@ class ModelCache:
         if session is not None:
             session.close()
 
-    def get(self, path: str) -> Any:
+    def get(self, name: str, sha256: str = "") -> Any:
+        """A model by its path here, or one that ships by its name.
+
+        sha256: of the weights that it must have; empty for any. Raises ModelError.
+        """
+        from ..cli.files import model_path
         from ..model import Model
 
-        path = Path(os.path.abspath(path))
+        path = Path(os.path.abspath(model_path(name)))
         path = path.parent if path.name == "model.json" else path
+        if not path.exists():
+            raise ModelError(
+                f"There is no model at {path} on {platform.node()}. If the worker runs on another computer, copy the "
+                "model there, to the same path."
+            )
         stamp = _stamp(path)
         known, model = self._models.pop(path, (None, None))
         if model is None or known != stamp:
@@ -71,6 +84,11 @@ class ModelCache:
         self._models[path] = (stamp, model)
         while len(self._models) > MODELS_KEPT:
             del self._models[next(iter(self._models))]
+        if sha256 not in ("", model.sha256):
+            raise ModelError(
+                f"The model at {path} on {platform.node()} ({model.name} {model.version}) has other weights than the "
+                "one that was chosen. Install the same version of CSAMSegment there, or copy the model there again."
+            )
         return model
 
 
