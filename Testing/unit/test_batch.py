@@ -176,10 +176,13 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
     segment(scans, out, model)
     other = tmp_path / "other"
     small.model(small.lively(small.network(seed=8)), version="2.0.0").save(other)
+    recalibrated = tmp_path / "recalibrated"
+    small.model(name="small-2").save(recalibrated)  # the same weights
     (tmp_path / "more").mkdir()
     sitk.WriteImage(small.image(), str(tmp_path / "more" / "a.nii"))
     for line, said in (
         ((scans, out, str(other)), "model small 1.2.3, not small 2.0.0"),
+        ((scans, out, str(recalibrated)), "model small 1.2.3, not small-2 1.2.3"),
         ((scans, out, model, "--seed", "3"), "seed 0, not 3"),
         ((scans, out, model, "--frame", "0"), "frame None, not 0"),
         ((tmp_path / "more", out, model), "folder "),
