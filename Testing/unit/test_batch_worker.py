@@ -11,6 +11,7 @@ from csam.batch.folder import BatchFolder
 from csam.batch.row import unpack_row
 from csam.cli import main
 from csam.errors import DeviceLost, InputError, ModelError
+from csam.model import shipped
 from csam.process import batching, worker
 from csam.process.model_cache import ModelCache
 from csam.process.protocol import pack_images, pack_options, read_frame
@@ -113,10 +114,8 @@ def test_another_image_of_the_same_name_leaves_the_result_as_it_is_and_is_told(p
 
 
 def test_a_model_goes_by_its_name_where_it_ships_and_by_its_path_where_it_does_not(place, monkeypatch):
-    from csam.cli import files
-
     models, sha256 = ModelCache(), small.model().sha256
-    monkeypatch.setattr(files, "SHIPPED", place)
+    monkeypatch.setattr(shipped, "SHIPPED", place)
     monkeypatch.chdir("/")
     assert models.get("model", sha256) is models.get(str(place / "model"))
     with pytest.raises(ModelError, match="has other weights than the one that was chosen"):

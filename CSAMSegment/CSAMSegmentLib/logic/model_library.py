@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from csam.errors import ModelError
+from csam.model.shipped import SHIPPED
 
 from .worker_launcher import read_setting
 
-SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 FOLDER_SETTING = "CSAMSegment/ModelFolder"
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from .. import __version__
 from ..errors import Cancelled, CSAMError, InputError, is_out_of_memory
 from ..image.unknown import UNKNOWN
+from ..model.shipped import SHIPPED
 from ..result import Options
 from .adding import run_add
 from .batching import run_cohort
-from .files import SHIPPED, find_model, json_object, with_home
+from .files import find_model, json_object, with_home
 from .filling import ALONE, run_fill, run_train_fill
 from .segmenting import run_segment
 from .training import run_calibrate, run_evaluate, run_train

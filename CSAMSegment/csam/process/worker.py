@@ -260,7 +260,7 @@ def _segment(request: Request, models: ModelCache) -> None:
     from ..pipeline.segment import segment
 
     options = unpack_options(request.header.get("options") or {})
-    model = models.get(request.field("model"), str(request.header.get("sha256", "")))
+    model = models.get(request.field("model"), str(request.header.get("sha256") or ""))
     result = segment(request.take_images(), model, options, progress=request.progress, cancelled=request.cancelled)
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)
