@@ -28,6 +28,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from csam.errors import Cancelled, DeviceLost, ModelError
+from csam.model import shipped
 from csam.process import batching, worker
 from csam.process.protocol import pack_result, unpack_options
 from csam.result import REGION, WHOLE, Options, Progress, Result, SliceScore, StructureVolume
@@ -263,5 +264,6 @@ def segment_of_batch(images, request, session, models):
 if __name__ == "__main__":
     batching.import_torch = lambda: None
     batching._segment = segment_of_batch
+    shipped.SHIPPED = Path(sys.argv[1]) / "shipped"
     worker.HANDLERS.update(hello=hello, load=load, segment=segment, fill=fill)
     sys.exit(worker.main())

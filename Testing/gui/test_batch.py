@@ -272,6 +272,43 @@ def test_the_volumes_of_the_scene_are_cases_and_open_again_without_their_volume(
     assert batch.ui.sliceTable.rowCount == 6
 
 
+def test_an_opened_case_is_no_further_case_of_the_scene(batch):
+    batch.loads("cine", seed=1)
+    batch.ui.batchSceneCheckBox.checked = True
+    runs(batch)
+    batch.panel.batch.open("cine")
+    batch.looks()
+    assert len(slicer.util.getNodes("cine", useLists=True)["cine"]) == 2
+    runs(batch)
+    assert states(batch) == {"cine": "done"}
+
+
+def test_a_volume_of_another_patient_with_the_same_name_leaves_the_earlier_result(batch):
+    batch.loads("cine", seed=1)
+    batch.ui.batchSceneCheckBox.checked = True
+    runs(batch)
+    image = (batch.out / "cases" / "cine" / "image_0000.nrrd").read_bytes()
+    slicer.mrmlScene.Clear(0)
+    batch.loads("cine", seed=2)
+    runs(batch)
+    assert states(batch) == {"cine": "failed"}
+    assert "holds the result of another image" in rows(batch)[0][1]
+    assert (batch.out / "cases" / "cine" / "image_0000.nrrd").read_bytes() == image
+
+
+def test_a_tilde_and_variables_in_a_folder_are_what_they_stand_for(batch, monkeypatch):
+    monkeypatch.setenv("HOME", str(batch.folder))
+    monkeypatch.setenv("USERPROFILE", str(batch.folder))
+    monkeypatch.setenv("STUDY", "results")
+    batch.ui.batchFolderLineEdit.text = " ~/scans "
+    batch.ui.batchResultsLineEdit.text = "~/$STUDY"
+    plan = batch.panel.batch._plan()
+    assert (plan.folder, plan.out) == (f"{batch.folder}/scans", f"{batch.folder}/results")
+    batch.ui.batchResultsLineEdit.editingFinished.emit()
+    assert batch.ui.batchFolderLineEdit.text == f"{batch.folder}/scans"
+    assert slicer.app.userSettings().value("CSAMSegment/BatchResults", "") == f"{batch.folder}/results"
+
+
 def test_the_scenes_volumes_are_not_for_a_model_of_several_channels_but_a_folder_is(batch):
     batch.parameters.model = "two"
     batch.ui.batchSceneCheckBox.checked = True

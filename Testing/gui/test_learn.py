@@ -107,6 +107,19 @@ def adds(user, node, name: str, only_drawn: bool, *before) -> None:
     settles(user)
 
 
+def test_a_tilde_and_variables_in_the_data_sets_folder_are_what_they_stand_for(learner, monkeypatch):
+    monkeypatch.setenv("HOME", str(learner.folder))
+    monkeypatch.setenv("USERPROFILE", str(learner.folder))  # of Windows
+    monkeypatch.setenv("STUDY", "hearts")
+    learn, wanted = learner.panel.learn, f"{learner.folder}/hearts"
+    learn.ui.datasetLineEdit.text = " ~/$STUDY "
+    assert learn.request().dataset == wanted
+    learn.ui.datasetLineEdit.editingFinished.emit()
+    settles(learner)
+    assert learn.ui.datasetLineEdit.text == wanted
+    assert slicer.app.userSettings().value("CSAMSegment/TrainingFolder", "") == wanted
+
+
 def test_from_start_to_a_model_that_is_chosen(learner):
     ui, learn = learner.panel.learn.ui, learner.panel.learn
     ui.timeSelector.currentIndex = 0

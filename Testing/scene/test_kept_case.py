@@ -6,7 +6,7 @@ import slicer
 
 from csam.training.case_list import labels_of_case, list_cases
 from CSAMSegmentLib.logic.drawn_slices import drawn_indices, find_slices, mark
-from CSAMSegmentLib.logic.kept_case import keep_case, open_case
+from CSAMSegmentLib.logic.kept_case import keep_case, kept_as, open_case
 from CSAMSegmentLib.logic.new_structure import add_structure
 
 UNKNOWN = 255
@@ -57,6 +57,18 @@ def test_a_case_that_is_opened_and_kept_again_knows_no_more_than_before(volume, 
     [again] = opened.segmentation.GetSegmentation().GetSegmentIDs()
     keep_case(tmp_path, "p1", opened.volumes, opened.segmentation, {again: "wall"}, True, replace=True)
     np.testing.assert_array_equal(kept(tmp_path), before)
+
+
+def test_a_segmentation_is_a_case_of_the_data_set_that_it_was_kept_in_or_opened_from_and_of_no_other(
+    volume, drawing, tmp_path
+):
+    segmentation, identifier = drawing
+    for folder in ("hearts", "others"):
+        keep_case(tmp_path / folder, "p1", [volume], segmentation, {identifier: "wall"})
+    contents, cases = list_cases(tmp_path / "hearts")
+    opened = open_case(cases[0], contents).segmentation
+    assert [kept_as(one, tmp_path / "others") for one in (segmentation, opened)] == ["p1", ""]
+    assert [kept_as(one, tmp_path / "hearts") for one in (segmentation, opened)] == ["", "p1"]
 
 
 def test_a_slice_of_which_a_part_is_unknown_does_not_count_as_drawn(volume, drawing, tmp_path):

@@ -132,11 +132,12 @@ def test_nothing_of_this_computers_folders_is_named_to_the_other(there):
     assert not [word for word in told if str(folder.parent) in word or str(SHIPPED) in word]
 
 
-def test_another_model_keeps_its_path_and_so_does_one_that_ships_with_this_computer():
+def test_a_model_that_ships_goes_by_its_name_and_another_by_its_path():
     request = TrainingRequest("/data/hearts", "/models/lv.zip")
     assert at(request, "gpu-host").start == "/models/lv.zip"
     shipped = TrainingRequest("/data/hearts", str(SHIPPED / "cardiac-lv"))
-    assert at(shipped, "").start == shipped.start
+    assert [at(shipped, host).start for host in ("", "gpu-host")] == ["cardiac-lv"] * 2
+    assert at(TrainingRequest("/data/hearts"), "gpu-host").start == ""
 
 
 def test_a_training_goes_on_where_it_was_begun_or_says_where_that_was(there, monkeypatch):

@@ -8,6 +8,7 @@ import slicer
 
 from csam.errors import Cancelled, CSAMError, InputError, ModelError, WorkerError
 from csam.result import Options
+from CSAMSegmentLib.logic import model_library
 from CSAMSegmentLib.logic.model_library import ModelLibrary
 from CSAMSegmentLib.logic.module_logic import CSAMSegmentLogic
 
@@ -60,7 +61,15 @@ def test_the_worker_gets_the_image_and_the_path_of_the_model(folder, volume, mak
     logic, client = make_logic()
     logic.start(volume, "two-chambers")
     assert client.jobs[0].header["model"] == str(folder / "two-chambers")
+    assert client.jobs[0].header["sha256"] == "f" * 64
     assert np.array_equal(client.jobs[0].images[0].voxels, slicer.util.arrayFromVolume(volume))
+
+
+def test_the_worker_gets_the_name_of_a_model_that_ships(folder, volume, make_logic, monkeypatch):
+    monkeypatch.setattr(model_library, "SHIPPED", folder)
+    logic, client = make_logic()
+    logic.start(volume, "two-chambers")
+    assert client.jobs[0].header["model"] == "two-chambers"
 
 
 def test_a_run_goes_step_by_step_in_a_gui(volume, make_result, make_logic, fake):

@@ -36,7 +36,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def scans(tmp_path):
     """Three whole images and one that is cut short."""
-    folder = tmp_path / "scans"
+    folder = tmp_path / "cases"
     folder.mkdir()
     for number in range(3):
         sitk.WriteImage(small.image(seed=number), str(folder / f"scan{number}.nii.gz"))
@@ -176,10 +176,13 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
     segment(scans, out, model)
     other = tmp_path / "other"
     small.model(small.lively(small.network(seed=8)), version="2.0.0").save(other)
+    recalibrated = tmp_path / "recalibrated"
+    small.model(name="small-2").save(recalibrated)  # the same weights
     (tmp_path / "more").mkdir()
     sitk.WriteImage(small.image(), str(tmp_path / "more" / "a.nii"))
     for line, said in (
         ((scans, out, str(other)), "model small 1.2.3, not small 2.0.0"),
+        ((scans, out, str(recalibrated)), "model small 1.2.3, not small-2 1.2.3"),
         ((scans, out, model, "--seed", "3"), "seed 0, not 3"),
         ((scans, out, model, "--frame", "0"), "frame None, not 0"),
         ((tmp_path / "more", out, model), "folder "),
@@ -190,8 +193,19 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
         assert said in error
 
 
+@pytest.mark.parametrize("name", ["cases/scan0/notes.txt", "faults/mine.json", "cases.csv", "index.html"])
+def test_files_that_are_no_batchs_are_never_replaced(scans, tmp_path, model, capsys, name):
+    mine = tmp_path / "study" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert segment(scans, tmp_path / "study", model) == 2
+    assert "is there already, and no batch of this program" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "study" / "batch.json").exists()
+
+
 def test_results_among_the_cases_and_a_folder_in_use_are_refused(scans, tmp_path, model, capsys):
-    for out in (scans, scans / "deep" / "out"):
+    for out in (scans, scans / "deep" / "out", scans.parent):
         assert segment(scans, out, model) == 2
         assert "lies in the folder of the cases" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
@@ -284,10 +298,10 @@ def test_images_without_a_file_are_kept_beside_their_result_and_done_once(tmp_pa
         first = session.run_images("cine", [small.image()], counting)
         assert session.run_images("cine", [small.image()], counting) == first
         assert len(runs) == 1
-        session.run_images("cine", [small.image(seed=2)], counting)
-        assert len(runs) == 2
+        other = session.run_images("cine", [small.image(seed=2)], counting)
+        assert (other.state, len(runs)) == (FAULT, 1)
     kept = sitk.ReadImage(str(tmp_path / "out" / "cases" / "cine" / "image_0000.nrrd"))
-    np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (kept, small.image(seed=2))))
+    np.testing.assert_array_equal(*map(sitk.GetArrayFromImage, (kept, small.image())))
 
 
 def test_a_session_that_cannot_begin_holds_no_lock(scans, tmp_path, model):

@@ -10,7 +10,8 @@ from unit import small
 from csam.batch.folder import BatchFolder
 from csam.batch.row import unpack_row
 from csam.cli import main
-from csam.errors import DeviceLost, InputError
+from csam.errors import DeviceLost, InputError, ModelError
+from csam.model import shipped
 from csam.process import batching, worker
 from csam.process.model_cache import ModelCache
 from csam.process.protocol import pack_images, pack_options, read_frame
@@ -95,6 +96,39 @@ def test_images_of_the_scene_come_along_and_are_done_once(place, spoken):
     [listed] = spoken.ask("batch", folder="the scene")
     assert listed["cases"] == []
     assert [row["case"] for row in listed["rows"]] == ["cine"]
+
+
+def test_another_image_of_the_same_name_leaves_the_result_as_it_is_and_is_told(place, spoken):
+    spoken.ask("batch_case", {"0": small.image()}, "the scene", case={"name": "cine"})
+    kept = {path.name: path.read_bytes() for path in (place / "out" / "cases" / "cine").iterdir()}
+    other = {"0": small.image(seed=1)}
+    for more in ({}, {"fault": "The worker ended twice."}):
+        *_, answer = spoken.ask("batch_case", other, "the scene", case={"name": "cine"}, **more)
+        row = unpack_row(answer["row"])
+        assert (row.case, row.state) == ("cine", "fault")
+        assert row.fault == more.get("fault") or "holds the result of another image" in row.fault
+    spoken.ask("batch_end", folder="the scene")
+    assert {path.name: path.read_bytes() for path in (place / "out" / "cases" / "cine").iterdir()} == kept
+    assert [row.state for row in BatchFolder(place / "out").rows()] == ["done"]
+    assert "cine,done" in (place / "out" / "cases.csv").read_text()
+
+
+def test_a_model_goes_by_its_name_where_it_ships_and_by_its_path_where_it_does_not(place, monkeypatch):
+    models, sha256 = ModelCache(), small.model().sha256
+    monkeypatch.setattr(shipped, "SHIPPED", place)
+    monkeypatch.chdir("/")
+    assert models.get("model", sha256) is models.get(str(place / "model"))
+    with pytest.raises(ModelError, match="has other weights than the one that was chosen"):
+        models.get("model", "0" * 64)
+    with pytest.raises(ModelError, match=r"There is no model at .*/elsewhere on .*copy the model there"):
+        models.get(str(place / "elsewhere"))
+
+
+def test_a_batch_with_other_weights_than_those_that_were_chosen_does_not_begin(place, spoken):
+    told = {"folder": str(place / "scans"), "out": str(place / "out"), "model": str(place / "model")}
+    with pytest.raises(ModelError, match="has other weights"):
+        spoken.ask("batch", batch={**told, "sha256": "0" * 64})
+    assert not (place / "out").exists()
 
 
 def test_a_lost_gpu_is_the_workers_failure_not_the_cases(place, spoken, monkeypatch):

@@ -8,9 +8,10 @@ import SimpleITK as sitk
 from unit import small
 
 from csam.errors import InputError
+from csam.image.unknown import UNKNOWN
 from csam.pipeline.thumbnail import as_ppm
 from csam.training.add_case import collection
-from csam.training.case_list import known_slices, labels_of_case, list_cases, picture_of, summarise_labels
+from csam.training.case_list import labels_of_case, list_cases, picture_of, summarise_labels
 from csam.training.dataset import read_dataset
 
 LABELS = ("a", "b")
@@ -36,7 +37,26 @@ def test_every_case_tells_its_labels_and_its_drawn_slices(data):
     whole, part = (summarise_labels(labels_of_case(case), contents.labels) for case in cases)
     assert (whole.labels, whole.drawn, whole.slices) == (("a",), 6, 6)
     assert (part.labels, part.drawn, part.slices) == (("a",), 2, 6)
-    assert known_slices(cases[1].read()[1]) == [1, 4]
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_drawn_slices_are_counted_along_the_axis_on_which_they_were_drawn(tmp_path, axis):
+    image = small.image()
+    truth = sitk.Image(image.GetSize(), sitk.sitkUInt8) + 1
+    truth.CopyInformation(image)
+    collection(tmp_path, ("image",), LABELS).add("p1", [image], truth, known_slices=[1, 3], slice_axis="ijk"[axis])
+    [case] = list_cases(tmp_path)[1]
+    told = summarise_labels(labels_of_case(case), LABELS)
+    assert (told.drawn, told.slices) == (2, image.GetSize()[axis])
+
+
+def test_slices_known_in_part_count_as_drawn(tmp_path):
+    values = np.full((6, 5, 4), UNKNOWN, np.uint8)
+    values[2, 1:3], values[4] = 0, 1
+    truth = sitk.GetImageFromArray(values)
+    truth.SetSpacing((1, 1, 8))
+    told = summarise_labels(truth, LABELS)
+    assert (told.labels, told.drawn, told.slices) == (("a",), 2, 6)
 
 
 def test_every_case_has_a_picture_with_the_outlines_of_its_labels(data):

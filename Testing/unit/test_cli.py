@@ -17,7 +17,7 @@ from unit import small
 import csam
 from csam.cli import files, main, segmenting
 from csam.errors import DeviceLost, InputError
-from csam.model import Label, Model
+from csam.model import Label, Model, shipped
 from csam.process.interrupts import interruptible
 from csam.training.case_choice import chosen_cases
 from csam.training.plan import WORDS, Plan
@@ -327,9 +327,20 @@ def test_models_prints_the_card_of_one_and_a_line_for_each_shipped(place, monkey
 
 
 def test_a_shipped_model_is_found_by_its_name(place, monkeypatch):
-    monkeypatch.setattr(files, "SHIPPED", place)
+    monkeypatch.setattr(shipped, "SHIPPED", place)
     monkeypatch.chdir("/")
     assert files.find_model("model").name == "small"
+
+
+def test_the_home_folder_stands_for_a_tilde_that_no_shell_has_replaced(place, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.setenv("USERPROFILE", str(place))  # of Windows
+    given = ["segment", "~/a.nii", "--out=~/results", "--out", "~", "--label", "1=~", "x~", "--plan={}"]
+    home = str(place)
+    wanted = ["segment", f"{home}/a.nii", f"--out={home}/results", "--out", home, "--label", "1=~", "x~", "--plan={}"]
+    assert files.with_home(given) == wanted
+    assert run(place, monkeypatch, "models", "~/model") == 0
+    assert capsys.readouterr().out.startswith("# Small model")
 
 
 def test_phantom_writes_a_data_set(place, monkeypatch, tmp_path):
@@ -583,7 +594,7 @@ def test_the_help_names_every_field_of_the_plan(capsys):
 
 def test_a_data_set_with_other_names_than_the_training_scans_can_be_evaluated(tmp_path, capsys):
     assert main(["phantom", str(tmp_path / "phantoms"), "--count", "1"]) == 0
-    model = Model.load(files.SHIPPED / "cardiac-lv")
+    model = Model.load(shipped.SHIPPED / "cardiac-lv")
     assert model.provenance["plan"]["patient_pattern"] != "(.*)"
     assert main(["evaluate", str(tmp_path / "phantoms"), "--samples", "2"]) == 0
     assert "has not seen these patients" in capsys.readouterr().out

@@ -5,9 +5,9 @@ import json
 import pytest
 import SimpleITK as sitk
 
-from csam.cli.files import SHIPPED
 from csam.model import Model
 from csam.model.card import card
+from csam.model.shipped import SHIPPED
 from csam.phantom import cine_stack
 from csam.pipeline.segment import Options, segment
 

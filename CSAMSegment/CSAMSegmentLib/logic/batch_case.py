@@ -9,7 +9,7 @@ from typing import Any
 
 import slicer
 
-from csam.batch.cases import Case, source_of
+from csam.batch.cases import Case, safe_name, source_of
 from csam.batch.folder import SCENE, BatchFolder
 from csam.batch.run import read_case
 from csam.batch.saved import REPORT, read_result
@@ -65,6 +65,12 @@ def open_case(out: BatchFolder, name: str, library) -> OpenedCase:
     for volume in volumes:
         volume.SetAttribute(CASE, mark)
     return OpenedCase(tuple(volumes), output.segmentation, output.uncertainty, model.name)
+
+
+def is_case_of(volume, out: BatchFolder) -> bool:
+    """Whether a volume is an image of these results that ``open_case`` has loaded: it is segmented already."""
+    report = out.results / safe_name(volume.GetName() or "") / REPORT
+    return volume.GetAttribute(CASE) is not None and report.is_file() and _is(volume, _mark(report))
 
 
 def _images(place: Path, name: str, channels: int) -> list:

@@ -34,17 +34,21 @@ GIVE_UP = 2
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What is to be done. folder: of the cases; empty for volumes, one a case. out: of the results. model: a path."""
+    """What is to be done. folder: of the cases; empty for volumes, one a case. out: of the results.
+
+    model: a path, or the name of one that ships. sha256: of its weights.
+    """
 
     folder: str
     out: str
     model: str
     options: Options
     volumes: tuple[Any, ...] = ()
+    sha256: str = ""
 
     def request(self, kind: str, **more: Any) -> dict[str, Any]:
         """A request to the worker (``csam.process.batching``)."""
-        told = {"folder": self.folder or SCENE, "out": self.out, "model": self.model}
+        told = {"folder": self.folder or SCENE, "out": self.out, "model": self.model, "sha256": self.sha256}
         return {"type": kind, "batch": told, "options": asdict(self.options), **more}
 
 

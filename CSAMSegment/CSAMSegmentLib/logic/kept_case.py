@@ -7,6 +7,7 @@ Example, in a script:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import slicer
 
 from csam.errors import InputError
 from csam.image.geometry import axis_for, check_channels
-from csam.image.unknown import UNKNOWN
+from csam.image.unknown import known_slices
 from csam.training.add_case import Collection, collection
 from csam.training.dataset import Case
 from csam.training.dataset_json import CONTENTS, Contents, read_contents
@@ -30,7 +31,7 @@ from .texts import tr as _
 from .volume_geometry import image_from_volume, volume_from_image
 
 KEPT = "CSAMSegment.KeptCase"
-"""The attribute of a segmentation that tells the case of a data set that it is."""
+"""The attribute of a segmentation that tells its case's name, and a mark of the data set."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,17 @@ class Opened:
     volumes: tuple[Any, ...]
     segmentation: Any
     whole: bool
+
+
+def folder_mark(folder: str | Path) -> str:
+    """What tells a data set from others; its path is nobody's business who is given the scene."""
+    return hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:16]
+
+
+def kept_as(segmentation, folder: str | Path) -> str:
+    """The name of the case of a data set that a segmentation is; empty where it is none of that data set."""
+    name, _blank, place = (segmentation.GetAttribute(KEPT) or "").partition(" ")
+    return name if place == folder_mark(folder) else ""
 
 
 def contents_of(folder: str | Path) -> Contents | None:
@@ -106,7 +118,7 @@ def keep_case(
         )
     unlabelled = [one for value, one in enumerate(names, 1) if value not in values.values()]
     count = cases.add(name, images, truth, replace, known, axis, unlabelled)
-    segmentation.SetAttribute(KEPT, name)
+    segmentation.SetAttribute(KEPT, f"{name} {folder_mark(folder)}")
     return count
 
 
@@ -135,21 +147,10 @@ def open_case(case: Case, contents: Contents) -> Opened:
         mask = (values == value).astype(np.uint8)
         if mask.any():
             slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, identifier, volumes[0])
-    axis, known, part = _known(values != UNKNOWN, axis_for(truth, "auto"))
+    axis, known, part = known_slices(values, axis_for(truth, "auto"))
     whole = len(known) == values.shape[2 - axis]
     for drawn, indices in ((True, () if whole else known), (False, part)):
         for index in indices:
             mark(segmentation, volumes[0], identifiers, index, drawn, "ijk"[axis])
-    segmentation.SetAttribute(KEPT, case.name)
+    segmentation.SetAttribute(KEPT, f"{case.name} {folder_mark(case.labels.parents[1])}")
     return Opened(tuple(volumes), segmentation, whole)
-
-
-def _known(voxels: np.ndarray, usual: int) -> tuple[int, list[int], list[int]]:
-    """The axis (0, 1, 2) along which labels are known slice by slice, or else the usual one; the slices that are known,
-    and those of which a part is. voxels: bool (k, j, i), where the label is known."""
-    for axis in (*sorted(range(3), key=lambda one: one != usual), usual):
-        slices = np.moveaxis(voxels, 2 - axis, 0)
-        some, every = slices.any((1, 2)), slices.all((1, 2))
-        if np.array_equal(some, every):
-            break
-    return axis, np.flatnonzero(every).tolist(), np.flatnonzero(some & ~every).tolist()

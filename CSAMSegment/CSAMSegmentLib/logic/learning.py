@@ -41,7 +41,7 @@ from csam.training.training_request import (
     write_state,
 )
 
-from .model_library import SHIPPED
+from .model_library import worker_name
 from .training_launcher import find_training, training_host
 from .user_models import user_folder
 
@@ -264,11 +264,8 @@ def trainings_folder() -> Path:
 
 
 def at(request: TrainingRequest, host: str) -> TrainingRequest:
-    """The request for a computer, empty for this one; a model that ships goes by its name, which every csam knows."""
-    start = request.start
-    if host and Path(start).parent == SHIPPED:
-        start = Path(start).name
-    return replace(request, host=host, start=start)
+    """The request for a computer, empty for this one."""
+    return replace(request, host=host, start=request.start and worker_name(request.start))
 
 
 def start_process(arguments: Sequence[str], take=None) -> LineProcess:

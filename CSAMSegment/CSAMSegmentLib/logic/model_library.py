@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from csam.errors import ModelError
+from csam.model.shipped import SHIPPED
 
 from .worker_launcher import read_setting
 
-SHIPPED = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 FOLDER_SETTING = "CSAMSegment/ModelFolder"
 
 
@@ -20,6 +20,12 @@ def model_folders() -> list[Path]:
     """Where models are looked for: the module's own folder, then the user's, if the setting names one."""
     user = read_setting(FOLDER_SETTING)
     return [SHIPPED, *([Path(user).expanduser()] if user.strip() else [])]
+
+
+def worker_name(path: str | os.PathLike) -> str:
+    """What a worker or a training is told of a model: the name of one that ships, which every csam knows; of any other
+    its path, which on another computer has to be the same."""
+    return Path(path).name if Path(path).parent == SHIPPED else str(path)
 
 
 class ModelLibrary:

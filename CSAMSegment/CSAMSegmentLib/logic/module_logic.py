@@ -29,7 +29,7 @@ from csam.result import Options, Progress, ProgressCallback, Result
 from .fill_run import FillRun
 from .filled_model import TAUGHT, FilledModel
 from .frames import follow
-from .model_library import ModelLibrary
+from .model_library import ModelLibrary, worker_name
 from .output_checks import check_outputs
 from .result_nodes import Output, restore
 from .result_writer import result_steps
@@ -141,7 +141,8 @@ class CSAMSegmentLogic:
         images = [raster_from_volume(volume) for volume in volumes]
         run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps))
         run._states = [state_of(volume) for volume in volumes]
-        header = {"type": "segment", "model": str(path), "options": _plain_options(options or Options())}
+        header = {"type": "segment", "model": worker_name(path), "sha256": loaded.sha256}
+        header["options"] = _plain_options(options or Options())
         run._job = self.client.submit(header, images)
         self.run = run
         return run

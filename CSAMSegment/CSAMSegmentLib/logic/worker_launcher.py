@@ -102,7 +102,7 @@ def split_command(text: str, windows: bool = os.name == "nt") -> list[str]:
     backslash is part of a path, elsewhere it quotes the next character.
     """
     text = text.strip()
-    whole = _expanded(text)
+    whole = expanded(text)
     if os.path.isfile(whole):
         parts = [whole]
     elif windows:
@@ -115,10 +115,11 @@ def split_command(text: str, windows: bool = os.name == "nt") -> list[str]:
             raise WorkerError(f"The command {text!r} cannot be read: {error}. Close its quotes.") from error
     parts = [*parts, *WORKER] if len(parts) == 1 else parts
     here = 1 if parts and program(parts[0]) in SSH else len(parts)
-    return _unheld([*map(_expanded, parts[:here]), *parts[here:]])
+    return _unheld([*map(expanded, parts[:here]), *parts[here:]])
 
 
-def _expanded(word: str) -> str:
+def expanded(word: str) -> str:
+    """A path as the user has typed it, with what "~" and variables ($HOME, %USERPROFILE%) stand for here."""
     return os.path.expanduser(os.path.expandvars(word))
 
 

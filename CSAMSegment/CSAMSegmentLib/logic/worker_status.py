@@ -9,6 +9,8 @@ from typing import Any
 from csam.errors import CSAMError, WorkerError
 from csam.pipeline.run_time import Speed
 
+from .model_library import worker_name
+
 
 class WorkerStatus:
     """Asks the worker of a logic for its hello.
@@ -67,7 +69,7 @@ class WorkerStatus:
         if not self.has_torch or self._speed_job is not None or (model, device) in self._asked:
             return
         self._asked.add((model, device))
-        header = {"type": "load", "model": model, "device": device}
+        header = {"type": "load", "model": worker_name(model), "device": device}
         with contextlib.suppress(CSAMError):  # the run itself will tell
             self._speed_job = (model, device), self._logic.client.submit(header, ())
 

@@ -20,12 +20,13 @@ from csam.errors import CSAMError
 from csam.image.files import read_json
 from csam.training.dataset_json import CONTENTS, fingerprints_of
 
-from ..logic.batch_case import open_case
+from ..logic.batch_case import is_case_of, open_case
 from ..logic.batch_run import BatchPlan, BatchRun, State
+from ..logic.model_library import worker_name
 from ..logic.parameters import run_options
 from ..logic.result_nodes import ROLE
 from ..logic.texts import tr as _
-from ..logic.worker_launcher import read_setting
+from ..logic.worker_launcher import expanded, read_setting
 from .batch_table import BatchTable
 from .keys_and_timers import make_timer
 from .training_case import FOLDER as TRAINING_FOLDER
@@ -153,7 +154,7 @@ class BatchView:
 
     def _plan(self) -> BatchPlan:
         """What is chosen. Raises CSAMError with what is missing."""
-        folder, results = (edit.text.strip() for edit in (self._ui.batchFolderLineEdit, self._ui.batchResultsLineEdit))
+        folder, results = self._folders()
         path, model, volumes = self._input.modelPath, self._input.model, ()
         if model is None or self.parameters is None:
             raise CSAMError(_("There is no model. Choose one under Input."))
@@ -163,12 +164,18 @@ class BatchView:
             if len(model.channels) > 1:
                 text = _("{model} needs {count} images a case. Choose a folder: file names tell which belong together.")
                 raise CSAMError(text.format(model=model.title, count=len(model.channels)))
-            folder, volumes = "", tuple(_volumes())
+            folder, volumes = "", _volumes()
             if not volumes:
                 raise CSAMError(_("There is no volume in the scene. Load a scan, or choose a folder."))
+            volumes = tuple(volume for volume in volumes if not is_case_of(volume, BatchFolder(Path(results))))
         elif not folder:
             raise CSAMError(_("Choose the folder with the cases."))
-        return BatchPlan(folder, results, str(path), run_options(self.parameters), volumes)
+        return BatchPlan(folder, results, worker_name(path), run_options(self.parameters), volumes, model.sha256)
+
+    def _folders(self) -> tuple[str, str]:
+        """Of the cases and of the results; empty where none is chosen."""
+        edits = self._ui.batchFolderLineEdit, self._ui.batchResultsLineEdit
+        return tuple(expanded(edit.text.strip()) for edit in edits)
 
     def _choose(self, edit) -> None:
         title = _("Choose a folder")
@@ -187,11 +194,12 @@ class BatchView:
     # Events -------------------------------------------------------------------------------------------------------
 
     def _onFolders(self) -> None:
-        settings = slicer.app.userSettings()
-        settings.setValue(FOLDER, self._ui.batchFolderLineEdit.text)
+        settings, (folder, results) = slicer.app.userSettings(), self._folders()
+        self._ui.batchFolderLineEdit.text, self._ui.batchResultsLineEdit.text = folder, results
+        settings.setValue(FOLDER, folder)
         before = settings.value(RESULTS, "")
-        settings.setValue(RESULTS, self._ui.batchResultsLineEdit.text)
-        if before != self._ui.batchResultsLineEdit.text:
+        settings.setValue(RESULTS, results)
+        if before != results:
             self._read()
         self._show()
 
@@ -206,12 +214,11 @@ class BatchView:
         self.run = None
         self.table.clear()
         self._rows, self._changed, self._opened = {}, [], set()
-        self._reading = self._results().rows() if self._ui.batchResultsLineEdit.text.strip() else iter(())
+        self._reading = self._results().rows() if self._folders()[1] else iter(())
         self._watch()
 
     def _results(self) -> BatchFolder:
-        text = self.run.plan.out if self.run is not None else self._ui.batchResultsLineEdit.text.strip()
-        return BatchFolder(Path(text))
+        return BatchFolder(Path(self.run.plan.out if self.run is not None else self._folders()[1]))
 
     def _watch(self) -> None:
         self._timer.setInterval(POLL_INTERVAL)
@@ -269,8 +276,7 @@ class BatchView:
         row = self._rows.get(self.table.chosen)
         ui.batchOpenButton.enabled = row is not None and row.state == DONE
         ui.batchNextButton.enabled = any(row.state == DONE for row in self._rows.values())
-        files = self._results().path if self._ui.batchResultsLineEdit.text.strip() else None
-        ui.batchTableButton.enabled = ui.batchPageButton.enabled = files is not None and bool(self._rows)
+        ui.batchTableButton.enabled = ui.batchPageButton.enabled = bool(self._folders()[1] and self._rows)
         ui.batchProgressBar.setVisible(not idle)
         ui.batchLabel.text = self._said(state)
         if run is not None and not idle:

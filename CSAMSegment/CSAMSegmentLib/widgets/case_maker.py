@@ -11,7 +11,7 @@ from csam.errors import CSAMError, InputError
 from csam.training.add_case import case_name
 from csam.training.case_list import list_cases
 
-from ..logic.kept_case import KEPT, contents_of, keep_case, open_case, open_data_set
+from ..logic.kept_case import contents_of, keep_case, kept_as, open_case, open_data_set
 from ..logic.node_watch import NodeWatch
 from ..logic.texts import tr as _
 from .fill_worker import chosen_slice_axis
@@ -116,7 +116,7 @@ class CaseMaker:
         if segmentation is None or not labels:
             raise InputError("Choose an image and a segmentation, and tick the segments to keep.")
         cases = open_data_set(folder, list(dict.fromkeys(labels.values())))
-        kept = segmentation.GetAttribute(KEPT) or ""
+        kept = kept_as(segmentation, folder)
         name = ask_name(kept if kept and cases.has(kept) else cases.free_name())
         if not name:
             return ""

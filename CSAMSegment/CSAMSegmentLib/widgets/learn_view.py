@@ -22,7 +22,7 @@ from ..logic.learning_chart import remove_chart, update_chart
 from ..logic.slice_chart import show_chart
 from ..logic.texts import tr as _
 from ..logic.training_launcher import find_training, trains_in_slicer
-from ..logic.worker_launcher import read_setting
+from ..logic.worker_launcher import expanded, read_setting
 from .case_import_view import CaseImportView
 from .case_list_view import CaseListView
 from .case_maker import CaseMaker
@@ -91,7 +91,7 @@ class LearnView:
 
     def dataset(self) -> str:
         """The folder of the data set, empty where none is chosen."""
-        return self.ui.datasetLineEdit.text.strip()
+        return expanded(self.ui.datasetLineEdit.text.strip())
 
     def enter(self) -> None:
         """The user opens the module: a training that was not finished is offered to be gone on with."""
@@ -353,8 +353,9 @@ class LearnView:
             self._onDataset()
 
     def _onDataset(self, *_arguments) -> None:
-        if self.dataset():
-            slicer.app.userSettings().setValue(FOLDER, self.dataset())
+        self.ui.datasetLineEdit.text = folder = self.dataset()
+        if folder:
+            slicer.app.userSettings().setValue(FOLDER, folder)
         if self.isOpen:
             self.cases.refresh()
             self.maker.refresh()

@@ -7,9 +7,7 @@ Example, in a script:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import qt
@@ -21,6 +19,7 @@ from csam.image.geometry import check_channels
 from csam.training.add_case import Collection, case_name, collection
 from csam.training.model_match import values_by_name
 
+from ..logic.kept_case import folder_mark
 from ..logic.segments import segment_id
 from ..logic.sequence_browser import shown_item
 from ..logic.shown_result import ShownResult
@@ -92,7 +91,7 @@ def save_case(
     known = [row.index for row in result.rows() if row.reviewed] if reviewed_only else None
     count = open_collection(folder, model).add(name, images, truth, replace, known, "ijk"[result.slice_axis])
     if result.report().get("sequence_item") is None:
-        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name} {_mark(folder)}")
+        result.volumes.SetAttribute(CASE, f"{result.volume.GetID()} {name} {folder_mark(folder)}")
     return count
 
 
@@ -109,12 +108,7 @@ def case_of(result: ShownResult | None, volumes: Sequence, model) -> tuple[list[
 def kept_as(result: ShownResult, folder) -> str:
     """The name under which the result was kept in a folder before, empty where it was not."""
     image, name, place = [*(result.volumes.GetAttribute(CASE) or "").split(" ", 2), "", "", ""][:3]
-    return name if (image, place) == (result.volume.GetID(), _mark(folder)) else ""
-
-
-def _mark(folder) -> str:
-    """What tells a folder from others; its path is nobody's business who is given the scene."""
-    return hashlib.sha256(str(Path(folder).resolve()).encode()).hexdigest()[:16]
+    return name if (image, place) == (result.volume.GetID(), folder_mark(folder)) else ""
 
 
 def labels_now(result: ShownResult, model) -> np.ndarray:

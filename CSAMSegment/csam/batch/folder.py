@@ -31,7 +31,7 @@ from .row import FAULT, Row, row_of
 from .saved import REPORT, write_result
 
 FORMAT = 1
-DESCRIPTION = "batch.json"
+DESCRIPTION, TABLE, PAGE = "batch.json", "cases.csv", "index.html"
 SCENE = "the scene"
 """Instead of a folder: images that were sent, and are kept beside their results."""
 THUMBNAIL = "thumbnail.jpg"
@@ -77,8 +77,8 @@ class BatchFolder:
     def begin(self, folder: str | Path, model: Model, options: Options, frame: int | None = None) -> None:
         """Makes the folder and writes down what the batch is; half-written results of a killed run are removed.
 
-        folder: of the cases, or SCENE. Raises InputError where the folder lies among the cases, or holds a batch of
-        another folder, model or other options (but for the device).
+        folder: of the cases, or SCENE. Raises InputError where the folder lies among the cases, holds a batch of
+        another folder, model or other options (but for the device), or files of somebody else that it would replace.
         """
         if folder != SCENE:
             folder = Path(folder).resolve()
@@ -94,6 +94,8 @@ class BatchFolder:
                     f"{self.path} holds another batch ({'; '.join(changed)}). Choose another folder for the results, "
                     "or go back to the folder, model and options of that batch."
                 )
+        else:
+            self._check_free()
         try:
             for place in (self.results, self.faults):
                 place.mkdir(parents=True, exist_ok=True)
@@ -105,12 +107,23 @@ class BatchFolder:
             raise _full(self.path, error) from error
 
     def check_beside(self, folder: Path) -> None:
-        """Raises InputError where this folder lies in that of the cases."""
-        if folder.resolve() in (self.path.resolve(), *self.path.resolve().parents):
+        """Raises InputError where the results would lie in the folder of the cases."""
+        results = self.results.resolve()
+        if folder.resolve() in (results, *results.parents):
             raise InputError(
-                f"The folder for the results, {self.path}, lies in the folder of the cases. The next run would take "
-                "the results for cases. Choose a folder outside it."
+                f"The results would be written to {self.results}, which lies in the folder of the cases. The next run "
+                "would take the results for cases. Choose another folder for the results."
             )
+
+    def _check_free(self) -> None:
+        """Raises InputError where files that are no batch's stand where a batch writes."""
+        places = [self.path / TABLE, self.path / PAGE, self.results, self.faults]
+        for place in places:
+            if any(place.iterdir()) if place.is_dir() else place.exists():
+                raise InputError(
+                    f"{place} is there already, and no batch of this program: {self.path} has no {DESCRIPTION}. Choose "
+                    "another folder for the results."
+                )
 
     def locked(self) -> AbstractContextManager[None]:
         """Keeps other processes from running a batch into the folder. Raises InputError where one does."""
@@ -201,7 +214,7 @@ def differences(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     said = []
     if before["folder"] != wanted["folder"]:
         said.append(f"folder {before['folder']}, not {wanted['folder']}")
-    if before["model"].get("sha256") != wanted["model"]["sha256"]:
+    if before["model"] != wanted["model"]:  # one with the same weights may have other calibrations and contours
         one, other = (f"{m.get('name')} {m.get('version')}" for m in (before["model"], wanted["model"]))
         said.append(f"model {one}, not " + (other if other != one else f"another one called {other}"))
     for name in sorted({*before["options"], *wanted["options"]} - {"device"}):

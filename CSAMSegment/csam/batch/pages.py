@@ -12,10 +12,9 @@ from urllib.parse import quote
 
 from ..image.files import write_text
 from ..model.card import NOT_A_DEVICE
-from .folder import THUMBNAIL, BatchFolder
+from .folder import PAGE, TABLE, THUMBNAIL, BatchFolder
 from .row import FAULT, Row, counted, worst_first
 
-TABLE, PAGE = "cases.csv", "index.html"
 INTERVAL = 10.0
 """Seconds from one writing of table and page to the next, while a batch runs."""
 STYLE = """

@@ -15,8 +15,14 @@ from ..model import Model
 from .cases import Case, find_cases
 from .folder import SCENE, BatchFolder, FolderError
 from .pages import PAGE, TABLE, Pages
-from .row import DONE, Row
+from .row import DONE, FAULT, Row
 from .run import Batch, Segment, attempt, finish, or_fault
+
+ANOTHER = (
+    'The folder of the results holds the result of another image "{name}", or of this one before it was changed. That '
+    "result was left as it is, and this image was not segmented. Rename its volume, or choose another folder for the "
+    "results."
+)
 
 
 class Session:
@@ -71,22 +77,35 @@ class Session:
         return self.take(attempt(case, self.batch, segment))
 
     def run_images(self, name: str, images: list[sitk.Image], segment: Segment) -> Row:
-        """A case of images that lie in no file: they are kept beside their result."""
+        """A case of images that lie in no file: they are kept beside their result.
+
+        A name alone does not tell whose image it is: a result of another one of this name is left as it is.
+        """
         kept = [f"image_{number:04d}.nrrd" for number in range(len(images))]
         source = {"folder": SCENE, "images": kept, "series": "", "stamps": [_digest(image) for image in images]}
+        known = self.out.done(name, source)
+        if known is not None:
+            self.out.forget_faults([name])
+            return self.take(known)
+        if self._has_result(name):
+            return Row(name, FAULT, tuple(kept), fault=ANOTHER.format(name=name))
 
         def work() -> Row:
-            known = self.out.done(name, source)
-            if known is not None:
-                self.out.forget_faults([name])
-                return known
             return finish(self.out, name, source, images, segment, keep_images=True)
 
         return self.take(or_fault(self.out, name, kept, work))
 
     def fail(self, name: str, images: Sequence[str], said: str) -> Row:
-        """A case that failed outside of its own work, as where its process died."""
+        """A case that failed outside of its own work, as where its process died.
+
+        Of the scene, nothing is written down where its name has a result: that may be another image's.
+        """
+        if self.batch.folder == SCENE and self._has_result(name):
+            return Row(name, FAULT, tuple(images), fault=said)
         return self.take(self.out.fail(name, images, said))
+
+    def _has_result(self, name: str) -> bool:
+        return (self.out.results / name).exists()
 
     def take(self, row: Row) -> Row:
         """Takes a row into table and page."""

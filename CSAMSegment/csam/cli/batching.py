@@ -17,8 +17,9 @@ from ..batch.session import Session
 from ..errors import InputError
 from ..image.files import write_text
 from ..model import Model
+from ..model.shipped import SHIPPED
 from ..result import Options
-from .files import SHIPPED, check_place, find_model
+from .files import check_place, find_model
 
 
 def run_batch(options: argparse.Namespace, run: Options) -> int:

@@ -11,26 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-
-HERE = Path(__file__).resolve().parents[1]
-
-
-SHIPPED = next(filter(Path.is_dir, (HERE.parent / "Resources" / "Models", HERE / "shipped")), HERE / "shipped")
-"""The models that come with the extension, or, installed by pip, with the package."""
-
+from ..model.shipped import model_path
 
 EXTRAS = {"monai": "monai", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 """What training and measuring need beyond the engine: module, and what pip knows it by."""
+
+
+def with_home(words: Sequence[str]) -> list[str]:
+    """The words of a command line with the home folder for "~", which shells leave in "--out=~/results"."""
+    parts = (word.partition("=") if word.startswith("--") else ("", "", word) for word in words)
+    return [f"{option}{equals}{os.path.expanduser(value)}" for option, equals, value in parts]
 
 
 def find_model(name: str):
     """The model of a folder or zip, of a training's folder, or a shipped one by its name."""
     from ..model import Model
 
-    shipped = SHIPPED / name
-    if "/" not in name and (shipped / "model.json").is_file():
-        return Model.load(shipped)
-    return Model.load(name)
+    return Model.load(model_path(name))
 
 
 def read_image(path: str, frame: int | None = None):

@@ -15,10 +15,11 @@ from pathlib import Path
 from .. import __version__
 from ..errors import Cancelled, CSAMError, InputError, is_out_of_memory
 from ..image.unknown import UNKNOWN
+from ..model.shipped import SHIPPED
 from ..result import Options
 from .adding import run_add
 from .batching import run_cohort
-from .files import SHIPPED, find_model, json_object
+from .files import find_model, json_object, with_home
 from .filling import ALONE, run_fill, run_train_fill
 from .segmenting import run_segment
 from .training import run_calibrate, run_evaluate, run_train
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what torch lacks for Apple's GPUs runs on the CPU
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(with_home(sys.argv[1:] if arguments is None else arguments))
     try:
         return options.run(options) or 0
     except Cancelled as error:

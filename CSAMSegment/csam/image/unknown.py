@@ -34,6 +34,18 @@ def known_slices_only(labels: np.ndarray, slices: Collection[int], axis: int) ->
     return np.where(some.reshape(shape), labels, UNKNOWN).astype(np.uint8)
 
 
+def known_slices(labels: np.ndarray, usual: int) -> tuple[int, list[int], list[int]]:
+    """The axis (0, 1, 2) along which labels are known slice by slice, or else the usual one; the slices that are known,
+    and those of which a part is. labels: (k, j, i)."""
+    voxels = labels != UNKNOWN
+    for axis in (*sorted(range(3), key=lambda one: one != usual), usual):
+        slices = np.moveaxis(voxels, 2 - axis, 0)
+        some, every = slices.any((1, 2)), slices.all((1, 2))
+        if np.array_equal(some, every):
+            break
+    return axis, np.flatnonzero(every).tolist(), np.flatnonzero(some & ~every).tolist()
+
+
 def structures(labels: np.ndarray) -> np.ndarray:
     """Where a structure is known to be."""
     return (labels != 0) & (labels != UNKNOWN)

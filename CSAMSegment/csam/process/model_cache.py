@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError
+from ..model.shipped import model_path
 
 if TYPE_CHECKING:
     from ..batch.run import Batch
@@ -59,19 +63,40 @@ class ModelCache:
         if session is not None:
             session.close()
 
-    def get(self, path: str) -> Any:
-        from ..model import Model
+    def get(self, name: str, sha256: str = "") -> Any:
+        """A model by its path here, or one that ships by its name.
 
-        path = Path(os.path.abspath(path))
+        sha256: of the weights that it must have; empty for any. Raises ModelError.
+        """
+        path = Path(os.path.abspath(model_path(name)))
         path = path.parent if path.name == "model.json" else path
         stamp = _stamp(path)
         known, model = self._models.pop(path, (None, None))
         if model is None or known != stamp:
-            model = Model.load(path)
+            model = _load(path)
         self._models[path] = (stamp, model)
         while len(self._models) > MODELS_KEPT:
             del self._models[next(iter(self._models))]
+        if sha256 and model.sha256 != sha256:
+            raise ModelError(
+                f"The model at {path} on {platform.node()} ({model.name} {model.version}) has other weights than the "
+                "one that was chosen. Install the same version of CSAMSegment there, or copy the model there again."
+            )
         return model
+
+
+def _load(path: Path) -> Any:
+    from ..model import Model
+
+    try:
+        return Model.load(path)
+    except ModelError as error:
+        if path.exists():
+            raise
+        raise ModelError(
+            f"There is no model at {path} on {platform.node()}. If the worker runs on another computer, copy the model "
+            "there, to the same path."
+        ) from error
 
 
 def _stamp(path: Path) -> list[tuple]:

@@ -10,7 +10,7 @@ hello                                                  hello: version, python, e
                                                        installable
 load       model, device                               loaded: model (its description), speed (``Speed`` of
                                                        ``csam.pipeline.run_time``), and device, the one measured
-segment    model, options, images                      progress …, result: result, images
+segment    model, perhaps sha256; options, images      progress …, result: result, images
 fill       images (one a channel, "drawn", perhaps     progress …, result: result, images
            "found", "before"), structures (value, name),
            options, case, model (a folder; the shipped
@@ -23,6 +23,8 @@ train      dataset, out, plan, extra, card, device,    progress …, result: res
 cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
 quit                                                   bye
 =========  ==========================================  ====================================================
+
+model is a path on this computer, or the name of one that ships; sha256 that of the weights that it must have.
 
 When it begins to listen it says so with a frame "started" of no id.
 
@@ -258,7 +260,7 @@ def _segment(request: Request, models: ModelCache) -> None:
     from ..pipeline.segment import segment
 
     options = unpack_options(request.header.get("options") or {})
-    model = models.get(request.field("model"))
+    model = models.get(request.field("model"), str(request.header.get("sha256") or ""))
     result = segment(request.take_images(), model, options, progress=request.progress, cancelled=request.cancelled)
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..image import geometry
 from ..image.files import read_image
-from ..image.unknown import UNKNOWN
+from ..image.unknown import UNKNOWN, known_slices
 from ..pipeline.thumbnail import thumbnail_of_labels
 from .dataset import Case
 from .dataset_json import Contents, read_contents
@@ -27,7 +27,10 @@ from .dataset_json import Contents, read_contents
 
 @dataclass(frozen=True)
 class CaseSummary:
-    """labels: names of the structures that are there. drawn: slices with a known label. slices: of all."""
+    """labels: names of the structures that are there. drawn: slices with a known label. slices: of all.
+
+    Both are counted along the axis on which the case was drawn, as its labels tell it.
+    """
 
     labels: tuple[str, ...]
     drawn: int
@@ -59,9 +62,9 @@ def labels_of_case(case: Case) -> sitk.Image:
 def summarise_labels(truth: sitk.Image, labels: Sequence[str]) -> CaseSummary:
     """What a case's labels hold. truth: of ``labels_of_case``. labels: names of the values from 1 on."""
     values = sitk.GetArrayViewFromImage(truth)
-    known = known_slices(truth)
+    axis, known, part = known_slices(values, geometry.axis_for(truth, "auto"))
     present = [int(value) for value in np.unique(values) if 0 < value <= len(labels) and value != UNKNOWN]
-    return CaseSummary(tuple(labels[value - 1] for value in present), len(known), slice_count(truth))
+    return CaseSummary(tuple(labels[value - 1] for value in present), len(known) + len(part), truth.GetSize()[axis])
 
 
 def picture_of(case: Case, truth: sitk.Image) -> sitk.Image:
@@ -75,15 +78,3 @@ def picture_of(case: Case, truth: sitk.Image) -> sitk.Image:
     if not geometry.same_grid(image, truth):
         raise InputError(f"{case.images[0].name} and its labels do not lie on one grid.")
     return thumbnail_of_labels(image, truth)
-
-
-def known_slices(truth: sitk.Image) -> list[int]:
-    """The slices, from 0 along the slice axis, with a voxel whose label is known. truth: as ``Case.read`` gives it."""
-    axis = geometry.axis_for(truth, "auto")
-    slices = np.moveaxis(sitk.GetArrayViewFromImage(truth), 2 - axis, 0)
-    return [index for index, one in enumerate(slices) if (one != UNKNOWN).any()]
-
-
-def slice_count(truth: sitk.Image) -> int:
-    """How many slices there are."""
-    return truth.GetSize()[geometry.axis_for(truth, "auto")]
