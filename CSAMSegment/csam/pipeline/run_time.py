@@ -25,7 +25,7 @@ from .input_check import chosen_axis
 
 FIRST_PASS = 0.4
 """What a tile's first pass costs beside one with all the samples."""
-CLOSE_PASSES = 1.25
+CLOSE_PASSES = 1.5
 """What the close passes cost, which share out the samples, beside a tile with all of them."""
 MEASURED_PART = 4
 """The measured piece is the field of view divided by this in area: a fraction of a second on a CPU."""
