@@ -83,8 +83,9 @@ def figures(cases: Sequence[CaseMeasures], model: Model) -> dict:
     return found
 
 
-SHOWN = ("dice_mean", "hausdorff", "roi_calibration_error", "voxel_error_auroc", "case_quality_spearman")
-SHOWN += ("interval_coverage", "interval_score", "slice_spearman", "worst_slice_in_first_three")
+SHOWN = ("dice_mean", "hausdorff", "roi_calibration_error", "voxel_error_auroc", "voxel_error_aupr")
+SHOWN += ("case_quality_spearman", "interval_coverage", "interval_score")
+SHOWN += ("slice_spearman", "worst_slice_in_first_three")
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
             "worst_difference_of_dice": float(against.min()),
             "cases_dice": {c.name: c.mean_dice for c in cases},
         }
-        print(f"{way:12s} {seconds[way]:7.1f} s  worst scan {against.min():+.4f} ", end="")
+        print(f"{way:12s} {seconds[way]:7.1f} s  worst scan {against.min():+.4f} (SD {against.std():.4f}) ", end="")
         print(*(f"{name} {found[name]:.4f}" for name in SHOWN if found.get(name) is not None))
     Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -292,7 +292,7 @@ def test_a_volume_of_another_patient_with_the_same_name_leaves_the_earlier_resul
     batch.loads("cine", seed=2)
     runs(batch)
     assert states(batch) == {"cine": "failed"}
-    assert "holds the result of another image" in rows(batch)[0][1]
+    assert "it is of another image" in rows(batch)[0][1]
     assert (batch.out / "cases" / "cine" / "image_0000.nrrd").read_bytes() == image
 
 

@@ -132,11 +132,11 @@ def test_nothing_of_this_computers_folders_is_named_to_the_other(there):
     assert not [word for word in told if str(folder.parent) in word or str(SHIPPED) in word]
 
 
-def test_a_model_that_ships_goes_by_its_name_and_another_by_its_path():
+def test_a_model_that_ships_goes_by_its_name_to_another_computer_alone_and_another_by_its_path():
     request = TrainingRequest("/data/hearts", "/models/lv.zip")
     assert at(request, "gpu-host").start == "/models/lv.zip"
     shipped = TrainingRequest("/data/hearts", str(SHIPPED / "cardiac-lv"))
-    assert [at(shipped, host).start for host in ("", "gpu-host")] == ["cardiac-lv"] * 2
+    assert [at(shipped, host).start for host in ("", "gpu-host")] == [shipped.start, "cardiac-lv"]
     assert at(TrainingRequest("/data/hearts"), "gpu-host").start == ""
 
 

@@ -199,7 +199,7 @@ def test_files_that_are_no_batchs_are_never_replaced(scans, tmp_path, model, cap
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     assert segment(scans, tmp_path / "study", model) == 2
-    assert "is there already, and no batch of this program" in capsys.readouterr().err
+    assert "exists already and was not written by a batch" in capsys.readouterr().err
     assert mine.read_text() == "mine"
     assert not (tmp_path / "study" / "batch.json").exists()
 

@@ -136,8 +136,9 @@ class FillRun:
 
     def check_unchanged(self) -> None:
         """Raise InputError where the chosen segments are not as they were when the filling began."""
-        if self.segmentation.GetScene() is None:
-            raise InputError(f'The segmentation "{self.segmentation.GetName()}" was removed while it was being filled.')
+        for what, node in (("segmentation", self.segmentation), ("image", self.volume)):
+            if node.GetScene() is None:
+                raise InputError(f'The {what} "{node.GetName()}" was removed while it was being filled.')
         if shown_item(self.volume) != self.item:
             raise InputError(
                 f"This filling is of {self.item}; the sequence shows {shown_item(self.volume)} now. Go back to that "

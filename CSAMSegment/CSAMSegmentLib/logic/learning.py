@@ -264,8 +264,8 @@ def trainings_folder() -> Path:
 
 
 def at(request: TrainingRequest, host: str) -> TrainingRequest:
-    """The request for a computer, empty for this one."""
-    return replace(request, host=host, start=request.start and worker_name(request.start))
+    """The request for a computer, empty for this one; there, a model that ships goes by its name."""
+    return replace(request, host=host, start=worker_name(request.start) if host and request.start else request.start)
 
 
 def start_process(arguments: Sequence[str], take=None) -> LineProcess:

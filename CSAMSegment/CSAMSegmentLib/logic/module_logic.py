@@ -28,7 +28,7 @@ from csam.result import Options, Progress, ProgressCallback, Result
 
 from .fill_run import FillRun
 from .filled_model import TAUGHT, FilledModel
-from .frames import follow
+from .frames import follow, shown_frame
 from .model_library import ModelLibrary, worker_name
 from .output_checks import check_outputs
 from .result_nodes import Output, restore
@@ -164,9 +164,15 @@ class CSAMSegmentLogic:
         """
         if self.run is not None and not self.run.finished:
             raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+        shown = shown_frame(plan.volume)
         if plan.frame is not None:
             plan.frame.show()  # the user may have gone on to another one
-        plan.check_unchanged()
+        try:
+            plan.check_unchanged()
+        except InputError:
+            if shown is not None:
+                shown.show()
+            raise
         header, images = plan.request()
         model = FilledModel(name, ())
         volumes = (plan.volume, *others)

@@ -293,6 +293,8 @@ class BatchView:
         done = sum(row.state == DONE for row in self._rows.values())
         if self._rows:
             text = _("{done} done, {faults} failed. Press Start to segment new, changed and failed cases.")
+            if self._ui.batchSceneCheckBox.checked:
+                text = _("{done} done, {faults} failed. Press Start to segment new and failed cases.")
             return text.format(done=done, faults=len(self._rows) - done)
         return _("Segments every case of a folder in the background, with the model chosen under Input.")
 

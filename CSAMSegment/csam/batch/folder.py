@@ -78,7 +78,7 @@ class BatchFolder:
         """Makes the folder and writes down what the batch is; half-written results of a killed run are removed.
 
         folder: of the cases, or SCENE. Raises InputError where the folder lies among the cases, holds a batch of
-        another folder, model or other options (but for the device), or files of somebody else that it would replace.
+        another folder, model or other options (but for the device), or other files that it would replace.
         """
         if folder != SCENE:
             folder = Path(folder).resolve()
@@ -121,7 +121,7 @@ class BatchFolder:
         for place in places:
             if any(place.iterdir()) if place.is_dir() else place.exists():
                 raise InputError(
-                    f"{place} is there already, and no batch of this program: {self.path} has no {DESCRIPTION}. Choose "
+                    f"{place} exists already and was not written by a batch: {self.path} has no {DESCRIPTION}. Choose "
                     "another folder for the results."
                 )
 

@@ -19,9 +19,9 @@ from .row import DONE, FAULT, Row
 from .run import Batch, Segment, attempt, finish, or_fault
 
 ANOTHER = (
-    'The folder of the results holds the result of another image "{name}", or of this one before it was changed. That '
-    "result was left as it is, and this image was not segmented. Rename its volume, or choose another folder for the "
-    "results."
+    'The folder of the results holds a result "{name}" that is not of this image as it is now: it is of another image, '
+    "of this one before it was changed, or damaged. It was left as it is, and this image was not segmented. Rename its "
+    "volume, choose another folder for the results, or remove that result's folder."
 )
 
 

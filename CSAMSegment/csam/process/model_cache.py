@@ -73,19 +73,20 @@ class ModelCache:
         stamp = _stamp(path)
         known, model = self._models.pop(path, (None, None))
         if model is None or known != stamp:
-            model = _load(path)
+            model = _load(path, name)
         self._models[path] = (stamp, model)
         while len(self._models) > MODELS_KEPT:
             del self._models[next(iter(self._models))]
         if sha256 and model.sha256 != sha256:
             raise ModelError(
                 f"The model at {path} on {platform.node()} ({model.name} {model.version}) has other weights than the "
-                "one that was chosen. Install the same version of CSAMSegment there, or copy the model there again."
+                "one that was chosen. Where the worker runs, install the same version of CSAMSegment, or copy the "
+                "model again."
             )
         return model
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, name: str) -> Any:
     from ..model import Model
 
     try:
@@ -93,6 +94,11 @@ def _load(path: Path) -> Any:
     except ModelError as error:
         if path.exists():
             raise
+        if path.name == name:
+            raise ModelError(
+                f"No model called {name} comes with the CSAMSegment on {platform.node()}. If the worker runs on "
+                "another computer, install the same version of CSAMSegment there."
+            ) from error
         raise ModelError(
             f"There is no model at {path} on {platform.node()}. If the worker runs on another computer, copy the model "
             "there, to the same path."
