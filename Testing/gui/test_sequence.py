@@ -107,11 +107,11 @@ def test_images_at_one_place_of_the_index_are_refused_before_the_run(sequence):
 
 
 def test_a_sequence_takes_as_long_as_its_images_and_gets_outputs_of_its_own(sequence):
-    assert sequence.ui.deviceLabel.text.endswith("about 10 s")
+    assert sequence.ui.deviceLabel.text.endswith("about 11 s")
     assert not sequence.ui.segmentationSelector.enabled
     sequence.parameters.wholeSequence = False
     sequence.looks()
-    assert sequence.ui.deviceLabel.text.endswith("about 3 s")
+    assert sequence.ui.deviceLabel.text.endswith("about 4 s")
     assert sequence.ui.segmentationSelector.enabled
 
 
