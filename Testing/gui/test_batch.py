@@ -296,6 +296,20 @@ def test_a_volume_of_another_patient_with_the_same_name_leaves_the_earlier_resul
     assert (batch.out / "cases" / "cine" / "image_0000.nrrd").read_bytes() == image
 
 
+def test_a_changed_case_is_segmented_again_in_a_folder_alone(batch):
+    batch.loads("cine", seed=1)
+    batch.ui.batchSceneCheckBox.checked = True
+    runs(batch)
+    for folder in (batch.folder / "elsewhere", batch.out):
+        batch.ui.batchResultsLineEdit.text = str(folder)
+        batch.ui.batchResultsLineEdit.editingFinished.emit()
+        batch.looks()
+    said = "1 done, 0 failed. Press Start to segment new{} and failed cases."
+    assert batch.ui.batchLabel.text == said.format("")
+    batch.ui.batchSceneCheckBox.checked = False
+    assert batch.ui.batchLabel.text == said.format(", changed")
+
+
 def test_a_tilde_and_variables_in_a_folder_are_what_they_stand_for(batch, monkeypatch):
     monkeypatch.setenv("HOME", str(batch.folder))
     monkeypatch.setenv("USERPROFILE", str(batch.folder))

@@ -45,6 +45,14 @@ def carries(teacher, mode: str = "quick") -> None:
     teacher.user.ends()
 
 
+def presses_and_goes_on(teacher, button, number: int) -> None:
+    """Press a button while there is no worker, and go to another frame before one has started."""
+    teacher.user.panel.worker.stop()
+    button.click()
+    teacher.user.browser.SetSelectedItemNumber(number)
+    teacher.user.ends()
+
+
 def nodes() -> set[str]:
     every = [slicer.mrmlScene.GetNthNode(n) for n in range(slicer.mrmlScene.GetNumberOfNodes())]
     return {node.GetID() for node in every if not node.IsA("vtkMRMLDisplayNode") and not node.IsA("vtkMRMLStorageNode")}
@@ -144,10 +152,7 @@ def test_a_filling_is_of_the_frame_that_was_shown_at_the_press_though_the_worker
     teacher.draws(segment, 2, 4)
     other = teacher.voxels(segment)
     browse(teacher, 1)
-    teacher.user.panel.worker.stop()
-    teacher.ui.fillButton.click()
-    teacher.user.browser.SetSelectedItemNumber(2)
-    teacher.user.ends()
+    presses_and_goes_on(teacher, teacher.ui.fillButton, 2)
     assert teacher.user.browser.GetSelectedItemNumber() == 1
     assert teacher.voxels(segment)[1:5].any((1, 2)).all()
     browse(teacher, 2)
@@ -264,10 +269,7 @@ def test_a_carry_is_from_the_frame_that_was_shown_at_the_press_though_the_worker
     teacher.draws(segment, 3)
     first = teacher.voxels(segment)
     browse(teacher, 1)
-    teacher.user.panel.worker.stop()
-    teacher.ui.carryButton.click()
-    teacher.user.browser.SetSelectedItemNumber(0)
-    teacher.user.ends()
+    presses_and_goes_on(teacher, teacher.ui.carryButton, 0)
     assert teacher.user.browser.GetSelectedItemNumber() == 2
     assert np.array_equal(teacher.voxels(segment), np.roll(here, STEP, 2))
     for number, voxels in enumerate((first, here)):

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 import slicer
 from unit.small_fill import ROD, model, rod
 
+from csam.errors import InputError
 from csam.interactive import tuning
 from csam.interactive.drawing import FillOptions
 from csam.interactive.fill import fill
@@ -101,6 +102,24 @@ def test_a_filling_is_of_the_frame_on_which_it_was_asked_for(beat, fake):
     CSAMSegmentLogic(lambda: client).startFill(plan)
     assert beat.browser.GetSelectedItemNumber() == 1
     assert np.array_equal(client.jobs[0].images["0"].voxels, image)
+
+
+def test_a_filling_that_is_refused_leaves_the_frame_that_is_shown(beat, fake):
+    client = fake.Client()
+    plan = beat.plan()
+    beat.draw(beat.segment, 1, 3, 5)
+    beat.show(2)
+    with pytest.raises(InputError, match="was changed while it was being filled"):
+        CSAMSegmentLogic(lambda: client).startFill(plan)
+    assert beat.browser.GetSelectedItemNumber() == 2
+    assert not client.jobs
+
+
+def test_a_filling_of_an_image_that_was_removed_says_so(beat, fake):
+    plan = beat.plan()
+    slicer.mrmlScene.RemoveNode(beat.volume)
+    with pytest.raises(InputError, match=r'The image ".*" was removed while it was being filled'):
+        CSAMSegmentLogic(fake.Client).startFill(plan)
 
 
 def test_a_carry_that_comes_to_nothing_leaves_the_segments_of_every_frame_as_they_were(beat):

@@ -123,6 +123,8 @@ def test_a_model_goes_by_its_name_where_it_ships_and_by_its_path_where_it_does_n
         models.get("model", "0" * 64)
     with pytest.raises(ModelError, match=r"There is no model at .*/elsewhere on .*copy the model there"):
         models.get(str(place / "elsewhere"))
+    with pytest.raises(ModelError, match=r"No model called elsewhere comes with the CSAMSegment on "):
+        models.get("elsewhere")
 
 
 def test_a_batch_with_other_weights_than_those_that_were_chosen_does_not_begin(place, spoken):

@@ -265,7 +265,7 @@ def trainings_folder() -> Path:
 
 def at(request: TrainingRequest, host: str) -> TrainingRequest:
     """The request for a computer, empty for this one; there, a model that ships goes by its name."""
-    return replace(request, host=host, start=worker_name(request.start) if host and request.start else request.start)
+    return replace(request, host=host, start=worker_name(request.start) if host else request.start)
 
 
 def start_process(arguments: Sequence[str], take=None) -> LineProcess:

@@ -36,6 +36,7 @@ from .result_writer import result_steps
 from .run import ClientLike, Run, check_unchanged, missing_node, state_of
 from .sequence_browser import shown_item
 from .texts import tr as _
+from .transaction import Transaction
 from .volume_geometry import raster_from_volume
 from .worker_launcher import find_worker
 
@@ -164,16 +165,14 @@ class CSAMSegmentLogic:
         """
         if self.run is not None and not self.run.finished:
             raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
-        shown = shown_frame(plan.volume)
-        if plan.frame is not None:
-            plan.frame.show()  # the user may have gone on to another one
-        try:
-            plan.check_unchanged()
-        except InputError:
+        with Transaction(plan.volume.GetScene()) as transaction:
+            shown = shown_frame(plan.volume)
             if shown is not None:
-                shown.show()
-            raise
-        header, images = plan.request()
+                transaction.on_failure(shown.show)
+            if plan.frame is not None:
+                plan.frame.show()  # the user may have gone on to another one
+            plan.check_unchanged()
+            header, images = plan.request()
         model = FilledModel(name, ())
         volumes = (plan.volume, *others)
         run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed), keep)

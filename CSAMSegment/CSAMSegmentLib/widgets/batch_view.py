@@ -167,7 +167,8 @@ class BatchView:
             folder, volumes = "", _volumes()
             if not volumes:
                 raise CSAMError(_("There is no volume in the scene. Load a scan, or choose a folder."))
-            volumes = tuple(volume for volume in volumes if not is_case_of(volume, BatchFolder(Path(results))))
+            out = BatchFolder(Path(results))
+            volumes = tuple(volume for volume in volumes if not is_case_of(volume, out))
         elif not folder:
             raise CSAMError(_("Choose the folder with the cases."))
         return BatchPlan(folder, results, worker_name(path), run_options(self.parameters), volumes, model.sha256)
@@ -292,9 +293,10 @@ class BatchView:
             return f"{text}, {endings[state]}" if state in endings else text
         done = sum(row.state == DONE for row in self._rows.values())
         if self._rows:
-            text = _("{done} done, {faults} failed. Press Start to segment new, changed and failed cases.")
             if self._ui.batchSceneCheckBox.checked:
                 text = _("{done} done, {faults} failed. Press Start to segment new and failed cases.")
+            else:
+                text = _("{done} done, {faults} failed. Press Start to segment new, changed and failed cases.")
             return text.format(done=done, faults=len(self._rows) - done)
         return _("Segments every case of a folder in the background, with the model chosen under Input.")
 

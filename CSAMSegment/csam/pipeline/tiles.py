@@ -22,6 +22,8 @@ SHARE = 0.5
 LEANINGS = ((-1, -1), (1, 1), (1, -1))
 """Where the tiles of a close pass lie beside the middle of what they are for, along rows and columns; each for its part
 of the samples. Seen from several places, borders come out better than from one, and errors show more."""
+FEWEST = 2
+"""Places that several samples are taken from at least."""
 
 Size = tuple[int, int]
 
@@ -114,13 +116,15 @@ def close_passes(
     closer at, and all samples would take long.
     """
     every = everywhere(found.shape, field)
-    for places in [LEANINGS[:n] for n in range(min(len(LEANINGS), samples), 1, -1)] or [((0, 0),)]:
-        passes = [close_pass(found, field, inside, leaning) for leaning in places]
-        if sum(len(tiles) for tiles, _ in passes) <= len(every):
-            return [(range(first, samples, len(places)), *made) for first, made in enumerate(passes)]
-    first = np.zeros(found.shape, np.float32)
-    shares = [(range(0, samples, 2), every, first), (range(1, samples, 2), [], first + 1)]
-    return [share for share in shares if share[0]]
+    places = LEANINGS[:samples] if samples > 1 else ((0, 0),)
+    passes = [close_pass(found, field, inside, leaning) for leaning in places]
+    while sum(len(tiles) for tiles, _ in passes) > len(every):
+        if len(passes) <= FEWEST:
+            first = np.zeros(found.shape, np.float32)
+            shares = [(range(0, samples, 2), every, first), (range(1, samples, 2), [], first + 1)]
+            return [share for share in shares if share[0]]
+        passes.pop()
+    return [(range(first, samples, len(passes)), *made) for first, made in enumerate(passes)]
 
 
 def _corners(found: np.ndarray, field: Size, inside: tuple[slice, slice], leaning: Size) -> list[Size]:

@@ -82,10 +82,8 @@ def _session(request: Request, models: ModelCache) -> Session:
         folder, out, path = (str(told[name]) for name in ("folder", "out", "model"))
     except KeyError as error:
         raise InputError(f"The batch of a request lacks {error}.") from error
-    model, options = (
-        models.get(path, str(told.get("sha256") or "")),
-        unpack_options(request.header.get("options") or {}),
-    )
+    model = models.get(path, str(told.get("sha256") or ""))
+    options = unpack_options(request.header.get("options") or {})
     batch = Batch(folder, out, path, model.sha256, options, len(model.channels), told.get("frame"))
     return models.batch(batch)
 
