@@ -41,7 +41,8 @@ class Ventricles:
     right_lag: float
     right_waves: Waves
     closing: float = 0.0
-    """Share of the cavity's radius that muscle has filled towards the apex: the thick walls meet there in systole."""
+    """Share of the cavity's radius that papillary muscles and trabeculae fill towards the apex in systole. It stays
+    cavity, as in the contours of Sunnybrook (https://smial.sri.utoronto.ca/LV_Challenge/Data.html)."""
 
     @staticmethod
     def at_random(
@@ -62,8 +63,8 @@ class Ventricles:
         taper = u(2.0, 2.9)
         wall = min(max(random.normal(9.3, 1.7), 7.0), 14.5)
         ejected = min(max(random.normal(0.57, 0.1), 0.25), 0.72)
-        if thick_walled:  # as in hypertrophic cardiomyopathy: a small cavity that all but closes in systole
-            volume, wall, ejected = 0.75 * volume, min(1.8 * wall, 22), min(ejected + 0.12, 0.8)
+        if thick_walled:  # as in hypertrophic cardiomyopathy
+            volume, wall, ejected = 0.75 * volume, min(1.8 * wall, 22), min(ejected + 0.05, 0.8)
         ejected = contraction * (ejected if fraction is None else fraction)
         right_depth, above = u(27, 37), u(0.72, 1.12) * thickness
         integral = float(np.mean(profile(np.linspace(0, 1, 400), taper) ** 2))
@@ -94,7 +95,7 @@ class Ventricles:
             right_length=right_length * length,
             right_lag=lag,
             right_waves=waves(random, (2, 0.05), (3, 0.07), (5, 0.025)),
-            closing=contraction * u(0, 0.8) if thick_walled and fraction is None else 0.0,
+            closing=contraction * (u(0.1, 0.8) if thick_walled else u(0, 0.5)) if fraction is None else 0.0,
         )
 
     def outer_radius(self, z: Array) -> Array:
@@ -104,27 +105,37 @@ class Ventricles:
 
     def inner_radius(self, z: Array) -> Array:
         """Mean endocardial radius of the left ventricle; the base's radius above the base."""
-        t = (z - self.base) / self.length
-        deep = np.clip((t - 0.15) / 0.5, 0, 1)
-        return self.radius * profile(t, self.taper) * (1 - self.closing * deep**2 * (3 - 2 * deep))
+        return self.radius * profile((z - self.base) / self.length, self.taper)
 
     def axis(self, z: Array) -> tuple[Array, Array]:
         """Where the left ventricle's axis meets the plane z."""
         t = (z - self.base) / self.length
         return self.lean[0] * t, self.lean[1] * t
 
-    def distances(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
-        """Signed in-plane distances (negative inside) to the endocardium, the epicardium of the left ventricle and the
-        right ventricle's outline, as if the ventricles went on above the base. They broadcast x, y and z."""
+    def _around_axis(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+        """Distance from the axis in the plane, and the cosine and sine of the angle there."""
         cx, cy = self.axis(z)
         dx, dy = x - cx, y - cy
         r = np.sqrt(dx * dx + dy * dy) + np.float32(1e-3)
-        c, s = dx / r, dy / r
+        return r, dx / r, dy / r
+
+    def blood(self, x: Array, y: Array, z: Array) -> Array:
+        """Signed in-plane distance (negative inside) to the blood that muscle leaves in a closing cavity."""
+        r, c, s = self._around_axis(x, y, z)
+        deep = np.clip((z - self.base) / (0.65 * self.length), 0, 1)
+        left = 1 - self.closing * deep**2 * (3 - 2 * deep)
+        ripple = (1 + 4 * self.closing) * wave(c, s, self.waves)  # what is left open is no circle
+        return r - self.inner_radius(z) * left * (1 + ripple)
+
+    def distances(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+        """Signed in-plane distances (negative inside) to the endocardium, the epicardium of the left ventricle and the
+        right ventricle's outline, as if the ventricles went on above the base. They broadcast x, y and z."""
+        r, c, s = self._around_axis(x, y, z)
+        dx, dy = r * c, r * s
         ripple = wave(c, s, self.waves)
         inner, outer = self.inner_radius(z), self.outer_radius(z)
         sc, ss = math.cos(self.septum), math.sin(self.septum)
-        slit = 1 + 4 * self.closing  # what is left open is no circle
-        endocardium = r - inner * (1 + slit * ripple) + 2 * (inner <= 0)
+        endocardium = r - inner * (1 + ripple) + 2 * (inner <= 0)
         epicardium = r - outer * (1 + 0.8 * ripple) - (outer - inner) * 0.06 * (sc * c + ss * s) + 2 * (outer <= 0)
         shape = profile((z - self.base) / self.right_length, 2.3)
         depth = np.maximum(self.right_depth * shape, 0.01)

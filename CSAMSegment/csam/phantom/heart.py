@@ -57,7 +57,7 @@ def cine_stack(
     The slices run from above the base (atria, great vessels: no ventricle) to below the apex. The default 12 slices of
     8 mm leave one or two without a ventricle at either end; fewer slices show the middle of the ventricles. A voxel
     bears a label where the structures together fill more than half of its volume: that of the one that fills most.
-    Papillary muscles and trabeculae count as cavity, as in expert contours.
+    Papillary muscles and trabeculae count as cavity, as in expert contours; in systole they fill much of it.
 
     seed: whole number from 0; the same heart comes out at both phases.
     spacing: (i, j, k) in mm.
@@ -65,7 +65,7 @@ def cine_stack(
         wall (the right ventricle at the left of the picture), j towards the inferior wall, k towards the apex, whatever
         that means in patient space. None: an oblique short-axis plane, right-handed and true to the patient: k runs
         left, anterior and down to the apex, so that j has to run upwards, from the inferior to the anterior wall.
-    thick_walled: a left ventricle as in hypertrophic cardiomyopathy, whose cavity closes towards the apex in systole.
+    thick_walled: a left ventricle as in hypertrophic cardiomyopathy, with little blood left in systole.
     Raises InputError if an argument is out of range.
     """
     if phase not in PHASES:

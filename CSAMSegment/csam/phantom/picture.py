@@ -208,12 +208,16 @@ def _paint_heart(canvas: _Canvas, anatomy: Anatomy, appearance: Appearance) -> A
     muscular = np.clip(1 + endocardium / thickness, 0, 1) ** 1.5
     trabeculae = np.clip(1.6 * muscular + 0.45 * (strands - 0.25) * np.minimum(4 * muscular, 1), 0, 1)
     canvas.paint(cover_endocardium, 1 - (1 - appearance.myocardium) * trabeculae)
+    if v.closing:
+        filled = cover_endocardium * (1 - canvas.cover(v.blood(x, y, z)))
+        canvas.paint(filled, 1.05 * appearance.myocardium)
     for angle, place, r, start in anatomy.papillary:
         grown = np.clip((t - start) / 0.15, 0, 1) * np.clip((0.86 - t) / 0.15, 0, 1)
         radius = r * np.sqrt(grown) * min(1.0, 0.4 + v.radius / 40) + 0.01
-        if v.closing:  # papillary muscles have gone into the wall, where the experts leave them
-            radius = np.minimum(radius, 0.4 * inner + 0.01)
         out = np.minimum(place + 0.25 * np.maximum(t - 0.5, 0), 1) * inner
+        if v.closing:  # they have moved together, and cut into what blood is left
+            radius = np.minimum(radius, 0.45 * inner + 0.01)
+            out = np.maximum(out * (1 - 0.5 * v.closing), 0.45 * inner)
         px, py = cx + out * math.cos(angle), cy + out * math.sin(angle)
         muscle = ellipse(x, y, px, py, radius * 1.3, radius, angle) - 0.18 * radius * strands
         canvas.paint(canvas.cover(muscle) * cover_endocardium * (radius > 0.5), appearance.myocardium * 1.1)

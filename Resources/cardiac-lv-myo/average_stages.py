@@ -1,0 +1,44 @@
+"""The models of two stages become one: the mean of their weights, for the shipped model and for that of each fold.
+
+    python Resources/cardiac-lv-myo/average_stages.py BEFORE AFTER OUT
+
+BEFORE and AFTER are folders of two trainings, the second of which started from the first; OUT gets the same folders
+(all, fold-0, ...), each with a model. Such a mean is often better than either (Wortsman et al., "Model soups", ICML
+2022, https://arxiv.org/abs/2203.05482). It is not calibrated.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from csam.errors import InputError
+from csam.model import Model
+from csam.model.weights import OF_TRAINING
+
+
+def averaged(before: Model, after: Model) -> Model:
+    """What ``after`` says of itself, with the mean of both models' weights."""
+    if before.architecture != after.architecture:
+        raise InputError("Both stages must have the same architecture, or their weights have no mean.")
+    earlier, later = (model.network().state_dict() for model in (before, after))
+    return after.with_weights({name: (earlier[name] + later[name]) / 2 for name in later}).uncalibrated()
+
+
+def main(before: str, after: str, out: str) -> None:
+    found = sorted(path.parent.parent.name for path in Path(after).glob(f"*/{OF_TRAINING}"))
+    if not found:
+        raise InputError(f"{after} holds no model of a fold. Give the folders of two finished trainings.")
+    for name in found:
+        model = averaged(*(Model.load(Path(stage) / name) for stage in (before, after)))
+        model.save(Path(out) / name / Path(OF_TRAINING).parent)
+        print(f"{name}: the mean of {before} and {after}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        raise SystemExit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except InputError as error:
+        raise SystemExit(str(error)) from error
