@@ -2,19 +2,21 @@
 
     python Resources/cardiac-lv-myo/average_stages.py BEFORE AFTER OUT
 
-BEFORE and AFTER are folders of two trainings, the second of which started from the first; OUT gets the same folders
-(all, fold-0, ...), each with a model. Such a mean is often better than either (Wortsman et al., "Model soups", ICML
-2022, https://arxiv.org/abs/2203.05482). It is not calibrated.
+BEFORE and AFTER are folders of two cross-validations, the second of which started from the first. OUT gets the folds
+and the models of AFTER, each with the mean of the weights. Such a mean is often better than either (Wortsman et al.,
+"Model soups", ICML 2022, https://arxiv.org/abs/2203.05482). It is not calibrated.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 from csam.errors import InputError
 from csam.model import Model
 from csam.model.weights import OF_TRAINING
+from csam.training.output_folder import SPLITS
 
 
 def averaged(before: Model, after: Model) -> Model:
@@ -25,20 +27,21 @@ def averaged(before: Model, after: Model) -> Model:
     return after.with_weights({name: (earlier[name] + later[name]) / 2 for name in later}).uncalibrated()
 
 
-def main(before: str, after: str, out: str) -> None:
-    found = sorted(path.parent.parent.name for path in Path(after).glob(f"*/{OF_TRAINING}"))
+def main(before: Path, after: Path, out: Path) -> None:
+    found = sorted(after.glob(f"**/{OF_TRAINING}"))
     if not found:
-        raise InputError(f"{after} holds no model of a fold. Give the folders of two finished trainings.")
-    for name in found:
-        model = averaged(*(Model.load(Path(stage) / name) for stage in (before, after)))
-        model.save(Path(out) / name / Path(OF_TRAINING).parent)
-        print(f"{name}: the mean of {before} and {after}")
+        raise InputError(f"{after} holds no model. Give the folders of two cross-validations.")
+    for description in found:
+        name = description.relative_to(after).parent
+        averaged(Model.load(before / name), Model.load(after / name)).save(out / name)
+        print(f"{out / name}: the mean of {before / name} and {after / name}")
+    shutil.copy(after / SPLITS, out / SPLITS)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         raise SystemExit(__doc__)
     try:
-        main(*sys.argv[1:])
+        main(*map(Path, sys.argv[1:]))
     except InputError as error:
         raise SystemExit(str(error)) from error

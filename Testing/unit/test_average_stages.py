@@ -26,8 +26,9 @@ def test_each_weight_is_the_mean_of_both_stages(average, tmp_path):
         for name in ("all", "fold-0"):
             model(network(seed=seed), version=stage).save(tmp_path / stage / name / "model")
     (tmp_path / "after/fold-1").mkdir()  # not finished
-    average.main(str(tmp_path / "before"), str(tmp_path / "after"), str(tmp_path / "out"))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["all", "fold-0"]
+    (tmp_path / "after/splits_final.json").write_text("[]")
+    average.main(tmp_path / "before", tmp_path / "after", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["all", "fold-0", "splits_final.json"]
     before, after, mean = (
         Model.load(tmp_path / stage / "fold-0").network().state_dict() for stage in ("before", "after", "out")
     )
@@ -40,5 +41,5 @@ def test_each_weight_is_the_mean_of_both_stages(average, tmp_path):
 def test_stages_that_do_not_fit_and_folders_without_models_are_refused(average, tmp_path):
     with pytest.raises(InputError, match="same architecture"):
         average.averaged(model(network()), model(network(base_channels=8)))
-    with pytest.raises(InputError, match="no model of a fold"):
-        average.main(str(tmp_path), str(tmp_path), str(tmp_path / "out"))
+    with pytest.raises(InputError, match="holds no model"):
+        average.main(tmp_path, tmp_path, tmp_path / "out")
