@@ -56,6 +56,21 @@ def test_a_frame_that_jumps_is_implausible_and_is_neither_phase(factor):
         assert abs(curve.volumes_ml[curve.end_systole] - 70) < 3
 
 
+@pytest.mark.parametrize("frames", [2, 3, 6, 20])
+def test_a_frame_in_which_nothing_was_found_is_no_end_systole(frames):
+    volumes = np.append(beat(frames, 0.5), 0)
+    curve = curve_of(volumes)
+    assert curve.implausible == (frames,)
+    assert curve.volumes_ml[curve.end_systole] == volumes[:-1].min()
+    assert curve_of(volumes, trusted=[frames]).end_systole == frames
+
+
+def test_many_empty_frames_are_all_implausible():
+    volumes = beat(12, 0.5)
+    volumes[3:6] = 0
+    assert curve_of(volumes).implausible == (3, 4, 5)
+
+
 def test_a_frame_that_was_corrected_is_believed():
     volumes = beat(20, 0.5)
     volumes[0] = 190

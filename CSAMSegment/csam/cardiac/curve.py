@@ -2,7 +2,8 @@
 
 End diastole is the frame with the largest volume, end systole that with the smallest, of the left ventricle's cavity
 (Schulz-Menger et al., J Cardiovasc Magn Reson 2020;22:19). One frame that was segmented badly must not become either:
-a frame is implausible if its volume is far from what the frames before and after it tell.
+a frame is implausible if its volume is far from what the frames before and after it tell. So is one in which nothing
+was found, in every series: no ventricle empties.
 """
 
 from __future__ import annotations
@@ -88,13 +89,12 @@ def _is_cyclic(volumes: np.ndarray) -> bool:
 
 
 def _without_jumps(volumes: np.ndarray, cyclic: bool, trusted: Collection[int]) -> tuple[np.ndarray, set[int]]:
-    """The volumes with those of implausible frames replaced, and these frames: the one that stands out most, again and
-    again; a frame beside one looks odd only until that one is replaced."""
-    implausible = set()
-    if len(volumes) < FEWEST:
-        return volumes.copy(), implausible
-    clean = _filled(volumes, {*trusted}, cyclic)  # a correction tells nothing of the frames beside it
-    while len(implausible) < MOST * len(volumes):
+    """The volumes with those of implausible frames replaced, and these frames: the empty ones, then the one that stands
+    out most, again and again; a frame beside one looks odd only until that one is replaced."""
+    empty = {*np.flatnonzero(volumes == 0).tolist()} - {*trusted}
+    implausible = {*empty}
+    clean = _filled(volumes, {*empty, *trusted}, cyclic)  # a correction tells nothing of the frames beside it
+    while len(volumes) >= FEWEST and len(implausible) < MOST * len(volumes):
         difference = np.abs(clean - _told_by_neighbours(clean, cyclic))
         difference[[*implausible, *trusted]] = 0
         worst = int(difference.argmax())
@@ -104,7 +104,7 @@ def _without_jumps(volumes: np.ndarray, cyclic: bool, trusted: Collection[int]) 
             return clean, implausible
         implausible.add(worst)
         clean = _filled(clean, {*implausible, *trusted}, cyclic)
-    return volumes.copy(), set()
+    return _filled(volumes, empty, cyclic), empty
 
 
 def _told_by_neighbours(volumes: np.ndarray, cyclic: bool) -> np.ndarray:
