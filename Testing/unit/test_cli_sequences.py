@@ -137,6 +137,13 @@ def test_a_frame_on_another_grid_is_said_before_any_is_segmented(place, capsys):
     assert not [*(place / "out").glob("frame-*")]
 
 
+def test_no_result_goes_among_the_frames(place, capsys):
+    before = sorted((place / "frames").iterdir())
+    assert main(["segment", "frames", "--series", "--model", "model", "--out", "frames"]) == 2
+    assert "frames holds the frames themselves" in capsys.readouterr().err
+    assert sorted((place / "frames").iterdir()) == before
+
+
 def test_each_frame_is_named_by_its_file(place, capsys):
     assert segments("frames", "--series") == 0
     assert "Frame 3 (frame 10.nrrd) of 7: " in capsys.readouterr().out

@@ -82,6 +82,8 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     """
     from ..image import files
 
+    if out.is_dir() and str(out.resolve()) in images:
+        raise InputError(f"{out} holds the frames themselves. Choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     files.check_writable(out)
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
