@@ -15,7 +15,7 @@ from csam.errors import InputError
 from csam.model import Measure
 from csam.phantom.beat import contraction_at
 from csam.result import StructureVolume
-from csam.sequence.measures import KINDS, Frame, given_names, measured
+from csam.sequence.measures import KINDS, Frame, given_names, measured, with_edits
 from csam.sequence.page import Page, curve_svg, html_of
 from csam.sequence.pictures import OUTLINES, WIDTH, SlicePicture, png_of, slice_pictures
 from csam.sequence.record import Record, from_json, to_json
@@ -61,6 +61,8 @@ def test_what_the_frames_do_not_allow_is_left_out():
     empty = [Frame(n, (StructureVolume(1, "Cavity", 0, 0, 0, 1),)) for n in range(3)]
     assert measured(empty, only) == ()
     assert measured([*frames()[:1], *empty[1:]], only) == ()  # of one volume no fraction
+    [one] = measured([*frames()[:1], with_edits(empty[1], {1: 0.0})], only)  # a user has said that it is empty
+    assert one.marks == {"ED": 0, "ES": 1}
 
 
 def test_a_density_has_the_ends_of_the_volume():

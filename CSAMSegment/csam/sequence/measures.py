@@ -110,9 +110,11 @@ def given_names(measures: Sequence[Measure]) -> tuple[str, ...]:
 def _function(frames, measure: Measure, factors, given) -> Measured | None:
     cavity = measure.structures["cavity"]
     volumes = [frame.structure(cavity) for frame in frames]
-    if None in volumes or sum(one.volume_ml > 0 for one in volumes) < 2:
-        return None
     corrected = [place for place, frame in enumerate(frames) if cavity in frame.edited]
+    if None in volumes or not any(one.volume_ml for one in volumes):
+        return None
+    if sum(place in corrected or one.volume_ml > 0 for place, one in enumerate(volumes)) < 2:
+        return None
     curve = curve_of([one.volume_ml for one in volumes], corrected)
     ed, es = curve.end_diastole, curve.end_systole
     muscle = measure.structures.get("myocardium")
