@@ -147,6 +147,10 @@ def test_what_was_found_is_well_seen_beside_bright_fat():
     [shown] = slice_pictures(image, labels, np.zeros(image.shape), (1.0, 1.0, 8.0), DIRECTION, 2, [0])
     assert 150 < shown[WIDTH // 2, WIDTH // 2, 0] < 250
     assert shown[0, 0, 0] == 255
+    holed = np.where(image == 0, np.nan, image)
+    [same] = slice_pictures(holed, labels, np.zeros(image.shape), (1.0, 1.0, 8.0), DIRECTION, 2, [0])
+    assert same[0, 0, 0] == 255
+    assert not same[-1, -1].any()
 
 
 def test_a_png_holds_the_pixels():
