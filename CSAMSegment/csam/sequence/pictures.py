@@ -29,6 +29,9 @@ TINT = np.array([255.0, 140.0, 0.0])
 BRIGHT = (1.0, 99.5)
 """Percentiles of what is shown that become black and white, unless what was found is far darker than the brightest."""
 
+ROOM, FAINTEST = 1.3, 0.15
+"""White is so many times as bright as what was found, and at least this share of the brightest: noise stays dark."""
+
 
 @dataclass(frozen=True)
 class SlicePicture:
@@ -90,7 +93,8 @@ def _greys(image: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     low, upper, high = np.percentile(image, (BRIGHT[0], 75.0, BRIGHT[1]))
     inside = image[labels > 0]
     if inside.size:
-        high = min(high, max(upper, low + 1.3 * (np.percentile(inside, 99) - low)))
+        darkest_white = max(upper, low + FAINTEST * (high - low))
+        high = min(high, max(darkest_white, low + ROOM * (np.percentile(inside, 99) - low)))
     return float(low), float(high)
 
 
