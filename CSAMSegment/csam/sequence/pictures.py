@@ -28,7 +28,6 @@ OUTLINES = ((46, 230, 230), (125, 255, 107), (255, 138, 216), (255, 211, 77), (1
 TINT = np.array([255.0, 140.0, 0.0])
 BRIGHT = (1.0, 99.5)
 """Percentiles of what is shown that become black and white, unless what was found is far darker than the brightest."""
-
 ROOM, FAINTEST = 1.3, 0.15
 """White is so many times as bright as what was found, and at least this share of the brightest: noise stays dark."""
 
