@@ -35,6 +35,15 @@ def test_end_diastole_and_end_systole_are_found_wherever_the_series_begins(frame
     assert curve.cyclic
 
 
+@pytest.mark.parametrize("frames", [*range(6, 20), 25, 30])
+def test_smoothing_costs_less_than_a_point_of_ejection_fraction(frames):
+    for start in np.linspace(0, 1 / frames, 12, endpoint=False):
+        volumes = beat(frames, 0.5, start)
+        curve = curve_of(volumes)
+        found, known = volumes[[curve.end_diastole, curve.end_systole]], (volumes.max(), volumes.min())
+        assert abs(found[1] / found[0] - known[1] / known[0]) < 0.01
+
+
 @pytest.mark.parametrize("frames", range(12, 41))
 def test_no_frame_of_a_whole_beat_is_implausible(frames):
     for fraction in (0.2, 0.5, 0.7):
