@@ -35,9 +35,9 @@ RETURN = 2.0
 class Curve:
     """Volumes of the frames in their order, in millilitres.
 
-    volumes_ml: as segmented. smooth_ml: implausible frames replaced by what their neighbours tell, then, of ``SMOOTHED``
-    frames or more, a running mean of three (1, 2, 1). implausible: frames, from 0. end_diastole, end_systole: frames,
-    from 0, neither of them implausible. cyclic: whether the first frame follows the last.
+    volumes_ml: as segmented. smooth_ml: implausible frames replaced by what their neighbours tell, then, of a series of
+    ``SMOOTHED`` frames or more, a running mean of three (1, 2, 1). implausible: frames, from 0. end_diastole,
+    end_systole: frames, from 0, neither of them implausible. cyclic: whether the first frame follows the last.
     """
 
     volumes_ml: tuple[float, ...]
