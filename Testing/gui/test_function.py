@@ -63,10 +63,9 @@ def heart(user):
 
 def figures(user) -> dict[str, str]:
     table = user.ui.functionTable
-    cells = ((table.item(row, column).text() for column in range(3)) for row in range(table.rowCount))
+    cells = ((table.item(row, column).text() for column in range(2)) for row in range(table.rowCount))
     return {
-        re.search(r"\((\w+)\)", name).group(1) + ("/BSA" if "surface" in name else ""): value
-        for name, value, _ in cells
+        re.sub(r"^.*\((\w+)\)$", r"\1", name).replace(" per body surface area", "/BSA"): value for name, value in cells
     }
 
 

@@ -280,7 +280,6 @@ class Driver:
 
     def function(self) -> None:
         """A beating phantom: its figures, its curve, the way to ED and ES, 3D, and back."""
-        from csam.phantom.beat import beating_heart
         from CSAMSegmentLib.logic import function_nodes
         from CSAMSegmentLib.logic.thick_slice_layout import SOLID_IDS
         from CSAMSegmentLib.logic.volume_geometry import volume_from_image
@@ -288,7 +287,7 @@ class Driver:
         sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
         sequence.SetIndexName("time")
         sequence.SetIndexUnit("ms")
-        for number, phantom in enumerate(beating_heart(7, 6, 0.55, size=128, spacing=(2.5, 2.5, 8.0))):
+        for number, phantom in enumerate(self.beat()):
             volume = volume_from_image(phantom.image, "frame")
             sequence.SetDataNodeAtValue(volume, f"{150 * number}")
             slicer.mrmlScene.RemoveNode(volume)
@@ -307,6 +306,8 @@ class Driver:
         self.until(lambda: view.GetPlotChartNodeID() == chart.GetID(), "the curve in the chart", 30)
         row = next(r for r in range(4) if "(EF)" in self.ui.functionTable.item(r, 0).text())
         self.step("function: EF " + self.ui.functionTable.item(row, 1).text())
+        phases = self.ui.endDiastoleButton.text, self.ui.endSystoleButton.text
+        assert phases == ("ED: frame 1", "ES: frame 3"), phases
         self.ui.endSystoleButton.click()
         wanted = self.ui.endSystoleButton.text.rpartition(" ")[2]
         assert browser.GetSelectedItemNumber() + 1 == int(wanted), f"Image {wanted} was to be shown"
@@ -320,6 +321,12 @@ class Driver:
         self.ui.curveCheckBox.click()
         self.until(lambda: view.GetPlotChartNodeID() != chart.GetID(), "the chart of the slices", 30)
         self.step("the chart of the slices again")
+
+    def beat(self):
+        """The frames of a phantom with an ejection fraction of 55 %; the third one is end systole."""
+        from csam.phantom.beat import beating_heart
+
+        return beating_heart(7, 6, 0.55, size=128, spacing=(2.5, 2.5, 8.0))
 
     def carry(self) -> None:
         """A structure is filled on one image of that sequence, and carried to the next; each image keeps its own."""

@@ -35,6 +35,15 @@ def test_end_diastole_and_end_systole_are_found_wherever_the_series_begins(frame
     assert curve.cyclic
 
 
+@pytest.mark.parametrize("frames", [*range(6, 20), 25, 30])
+def test_smoothing_costs_less_than_a_point_of_ejection_fraction(frames):
+    for start in np.linspace(0, 1 / frames, 12, endpoint=False):
+        volumes = beat(frames, 0.5, start)
+        curve = curve_of(volumes)
+        found, known = volumes[[curve.end_diastole, curve.end_systole]], (volumes.max(), volumes.min())
+        assert abs(found[1] / found[0] - known[1] / known[0]) < 0.01
+
+
 @pytest.mark.parametrize("frames", range(12, 41))
 def test_no_frame_of_a_whole_beat_is_implausible(frames):
     for fraction in (0.2, 0.5, 0.7):
@@ -54,6 +63,21 @@ def test_a_frame_that_jumps_is_implausible_and_is_neither_phase(factor):
         assert frame not in (curve.end_diastole, curve.end_systole)
         assert abs(curve.volumes_ml[curve.end_diastole] - 140) < 3
         assert abs(curve.volumes_ml[curve.end_systole] - 70) < 3
+
+
+@pytest.mark.parametrize("frames", [2, 3, 6, 20])
+def test_a_frame_in_which_nothing_was_found_is_no_end_systole(frames):
+    volumes = np.append(beat(frames, 0.5), 0)
+    curve = curve_of(volumes)
+    assert curve.implausible == (frames,)
+    assert curve.volumes_ml[curve.end_systole] == volumes[:-1].min()
+    assert curve_of(volumes, trusted=[frames]).end_systole == frames
+
+
+def test_many_empty_frames_are_all_implausible():
+    volumes = beat(12, 0.5)
+    volumes[3:6] = 0
+    assert curve_of(volumes).implausible == (3, 4, 5)
 
 
 def test_a_frame_that_was_corrected_is_believed():

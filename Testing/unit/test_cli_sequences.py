@@ -87,7 +87,7 @@ def test_a_series_gives_frames_tables_and_a_page(place, capsys, source):
     said = capsys.readouterr().out
     assert "Ejection fraction (EF): " in said
     assert "ED is frame 1, ES is frame " in said
-    assert said.index("Frame 3 of 7") < said.index("Frame 2 of 7")  # end systole comes early
+    assert said.index("\nFrame 3 ") < said.index("\nFrame 2 ")  # end systole comes early
 
 
 def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
@@ -122,6 +122,31 @@ def test_a_single_image_gets_the_measures_that_take_one(place, capsys):
     assert "PSA density" in capsys.readouterr().out
     [one] = json.loads((place / "out" / "report.json").read_text())["measures"]
     assert one["kind"] == "volume density"
+
+
+def test_a_frame_on_another_grid_is_said_before_any_is_segmented(place, capsys):
+    image = sitk.ReadImage("frames/frame 14.nrrd")
+    sitk.WriteImage(image[:-1], "frames/frame 14.nrrd")
+    assert segments("frames", "--series") == 2
+    assert "Frame 7 (frame 14.nrrd) is not on the grid of frame 1" in capsys.readouterr().err
+    sitk.WriteImage(sitk.JoinSeries([image] * 2), "frames/frame 14.nrrd")
+    assert segments("frames", "--series") == 2
+    assert "Frame 7 (frame 14.nrrd) is a series of 2 volumes" in capsys.readouterr().err
+    (place / "frames" / "frame 14.nrrd").write_bytes(b"no image")
+    assert segments("frames", "--series") == 2
+    assert not [*(place / "out").glob("frame-*")]
+
+
+def test_no_result_goes_among_the_frames(place, capsys):
+    before = sorted((place / "frames").iterdir())
+    assert main(["segment", "frames", "--series", "--model", "model", "--out", "frames"]) == 2
+    assert "frames holds the frames themselves" in capsys.readouterr().err
+    assert sorted((place / "frames").iterdir()) == before
+
+
+def test_each_frame_is_named_by_its_file(place, capsys):
+    assert segments("frames", "--series") == 0
+    assert "Frame 3 (frame 10.nrrd) of 7: " in capsys.readouterr().out
 
 
 def test_files_are_in_the_order_of_their_numbers(place):

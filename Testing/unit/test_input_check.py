@@ -49,7 +49,12 @@ def like_ct(array):
     array -= 1000
 
 
+def inverted(array):
+    array[:] = np.where(array > 800, 1000 - array, 1000 - array / 8)
+
+
 WARNINGS = {
+    "inverted": (with_values(inverted), {}, "looks inverted: more than half of it is bright"),
     "not finite": (with_values(no_number), {}, "not finite"),
     "nothing finite": (with_values(lambda a: a.fill(np.nan)), {}, "not finite"),
     "no contrast": (with_values(flat), {}, "no contrast: every value is 7"),

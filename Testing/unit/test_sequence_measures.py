@@ -15,7 +15,7 @@ from csam.errors import InputError
 from csam.model import Measure
 from csam.phantom.beat import contraction_at
 from csam.result import StructureVolume
-from csam.sequence.measures import KINDS, Frame, given_names, measured
+from csam.sequence.measures import KINDS, Frame, given_names, measured, with_edits
 from csam.sequence.page import Page, curve_svg, html_of
 from csam.sequence.pictures import OUTLINES, WIDTH, SlicePicture, png_of, slice_pictures
 from csam.sequence.record import Record, from_json, to_json
@@ -57,8 +57,12 @@ def test_what_the_frames_do_not_allow_is_left_out():
     assert measured(frames()[:1], [FUNCTION]) == ()
     assert measured(frames(), [DENSITY], given={"PSA": 6}) == ()
     assert measured(frames()[:1], [DENSITY]) == ()
+    only = [Measure("ventricular function", {"cavity": 1})]
     empty = [Frame(n, (StructureVolume(1, "Cavity", 0, 0, 0, 1),)) for n in range(3)]
-    assert measured(empty, [Measure("ventricular function", {"cavity": 1})]) == ()
+    assert measured(empty, only) == ()
+    assert measured([*frames()[:1], *empty[1:]], only) == ()  # of one volume no fraction
+    [one] = measured([*frames()[:1], with_edits(empty[1], {1: 0.0})], only)  # a user has said that it is empty
+    assert one.marks == {"ED": 0, "ES": 1}
 
 
 def test_a_density_has_the_ends_of_the_volume():
@@ -135,6 +139,20 @@ def test_a_picture_shows_the_slice_with_its_outline_and_its_error(flip):
     assert not (other == OUTLINES[1]).all(2).any()
 
 
+def test_what_was_found_is_well_seen_beside_bright_fat():
+    image = np.zeros((2, 40, 40), np.int16)
+    image[:, :4] = 2000
+    image[:, 15:25, 15:25] = 300
+    labels = (image == 300).astype(np.uint8)
+    [shown] = slice_pictures(image, labels, np.zeros(image.shape), (1.0, 1.0, 8.0), DIRECTION, 2, [0])
+    assert 150 < shown[WIDTH // 2, WIDTH // 2, 0] < 250
+    assert shown[0, 0, 0] == 255
+    holed = np.where(image == 0, np.nan, image)
+    [same] = slice_pictures(holed, labels, np.zeros(image.shape), (1.0, 1.0, 8.0), DIRECTION, 2, [0])
+    assert same[0, 0, 0] == 255
+    assert not same[-1, -1].any()
+
+
 def test_a_png_holds_the_pixels():
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     data = png_of(pixels)
@@ -146,15 +164,21 @@ def test_a_png_holds_the_pixels():
 
 def test_a_record_comes_back_as_it_was_and_a_strange_one_is_refused():
     picture = SlicePicture("slice", png_of(np.zeros((2, 2, 3), np.uint8)))
-    pictures = dict.fromkeys(range(20), (picture,))
+    pictures = dict.fromkeys(range(20), (picture, picture))
     kept = Record("Heart", ("cine",), tuple(frames(20, 13)), (FUNCTION,), {"EF": 0.5}, {}, pictures, ("Look.",))
     fewer = kept.with_pictures_of_marks()
-    assert [*fewer.pictures] == [0, fewer.found[0].marks["ES"], 13]
+    assert {index: len(of) for index, of in fewer.pictures.items()} == {0: 2, fewer.found[0].marks["ES"]: 2, 13: 1}
     assert from_json(to_json(fewer)) == fewer
     assert fewer.said[-1] == "Look."
     for text in ("", "{}", "[1]", to_json(fewer).replace('"cavity"', '"hole"')):
         with pytest.raises(InputError, match="Segment the series again"):
             from_json(text)
+
+
+def test_the_page_tells_the_height_and_weight_that_were_given():
+    kept = Record("Heart", ("cine",), tuple(frames()), (FUNCTION,), given={"height": 178.0, "weight": 80.5})
+    assert "Given: height 178 cm, weight 80.5 kg." in kept.html()
+    assert "Given" not in replace(kept, given={}).html()
 
 
 def test_a_corrected_phase_counts_as_it_is_now_and_its_figures_have_no_interval():

@@ -27,7 +27,7 @@ WORDS = {
     ESV: "End-systolic volume (ESV)",
     SV: "Stroke volume (SV)",
     EF: "Ejection fraction (EF)",
-    MASS: "Myocardial mass at end diastole",
+    MASS: "Myocardial mass at ED",
 }
 
 
@@ -144,4 +144,5 @@ def _around(value: float, name: str, ed, es, factors: Mapping[str, float], highe
 
 def _by_surface(figure: Figure, surface: float) -> Figure:
     numbers = (None if one is None else one / surface for one in (figure.value, figure.low, figure.high))
-    return Figure(f"{figure.name}/BSA", f"{figure.words} per body surface area", f"{figure.unit}/m²", *numbers)
+    words = f"{figure.name[0].upper()}{figure.name[1:]} per body surface area"  # short: a panel's table is narrow
+    return Figure(f"{figure.name}/BSA", words, f"{figure.unit}/m²", *numbers)

@@ -22,7 +22,7 @@ def run_segment(options: argparse.Namespace) -> int:
     from ..pipeline.cpu_fallback import on_cpu_if_lost
     from ..pipeline.input_check import check
     from ..pipeline.segment import segment
-    from .sequences import figure_lines, given_numbers, segment_series, series_of
+    from .sequences import checked, figure_lines, given_numbers, segment_series, series_of
 
     run = Options(
         options.samples,
@@ -55,7 +55,7 @@ def run_segment(options: argparse.Namespace) -> int:
     if series is not None:
         if options.png:
             raise InputError("--png shows one image; a series gets report.html. Leave it out, or give --frame.")
-        images = series.read(0)
+        images = checked(series)
     misfits = check(images, model, options.slice_axis)
     for sentence in misfits:
         print(f"Note: {sentence}")
@@ -82,6 +82,8 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     """
     from ..image import files
 
+    if out.is_dir() and str(out.resolve()) in images:
+        raise InputError(f"{out} holds the frames themselves. Choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     files.check_writable(out)
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:

@@ -25,10 +25,18 @@ IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.g
 
 @dataclass(frozen=True)
 class Series:
-    """Frames with a channel or more each. read: gives the channels of a frame by its number, from 0."""
+    """Frames with a channel or more each. read: gives the channels of a frame by its number, from 0.
+
+    files: names of the frames' files, those of the first channel; none where all frames are in one file.
+    """
 
     count: int
     read: Callable[[int], list]
+    files: tuple[str, ...] = ()
+
+    def said(self, frame: int) -> str:
+        """A frame, from 0, in words: "Frame 3 (phase 30.nii.gz)"."""
+        return f"Frame {frame + 1}{f' ({self.files[frame]})' if self.files else ''}"
 
 
 def series_of(images: Sequence, folders: Sequence[str], read_image: Callable[[str], object]) -> Series | None:
@@ -41,7 +49,8 @@ def series_of(images: Sequence, folders: Sequence[str], read_image: Callable[[st
     if folders:
         files = [files_in(folder) for folder in folders]
         _check_counts([len(one) for one in files])
-        return Series(len(files[0]), lambda frame: [read_image(str(one[frame])) for one in files])
+        names = tuple(path.name for path in files[0])
+        return Series(len(files[0]), lambda frame: [read_image(str(one[frame])) for one in files], names)
     if not images or any(image.GetDimension() != 4 for image in images):
         return None
     _check_counts([image.GetSize()[3] for image in images])
@@ -53,7 +62,9 @@ def files_in(folder: str) -> list[Path]:
     found = [path for path in Path(folder).iterdir() if _is_frame(path.name.lower())]
     if not found:
         raise InputError(f"The folder {folder} holds no image. Give one with a file for each frame, or a 4-D file.")
-    return sorted(found, key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", path.name.lower())])
+    return sorted(
+        found, key=lambda path: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name.lower())]
+    )
 
 
 def _is_frame(name: str) -> bool:
@@ -66,12 +77,26 @@ def _check_counts(counts: Sequence[int]) -> None:
         raise InputError(f"The channels have {', '.join(map(str, counts))} frames. All need the same number of frames.")
 
 
+def checked(series: Series) -> list:
+    """The channels of the first frame. Raises InputError now, not after the work, where a frame cannot be read, or is
+    not on the grid of the first."""
+    from ..image import geometry
+
+    first = series.read(0)
+    for index in range(series.count):
+        for image in series.read(index) if index else first:
+            geometry.check_image(image, series.said(index))
+            if not geometry.same_grid(first[0], image):
+                raise InputError(f"{series.said(index)} is not on the grid of frame 1. Resample it to that grid first.")
+    return first
+
+
 def segment_series(series: Series, model, run: Options, out: Path, about: dict, given: dict, name: str) -> None:
     """Segments every frame, end diastole and end systole first, and writes frames, tables and page into a folder."""
     import SimpleITK as sitk
 
     from ..cardiac import order
-    from ..image import files
+    from ..image import files, geometry
     from ..pipeline.cpu_fallback import on_cpu_if_lost
     from ..pipeline.segment import segment
     from .segmenting import progress_bar
@@ -83,7 +108,7 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
     for number, index in enumerate(order(series.count)):  # begins with the first
         images = series.read(index)
         first = images[0] if first is None else first
-        images = [_on_grid(image, first, index) for image in images]
+        images = [geometry.like(sitk.GetArrayFromImage(image), first) for image in images]  # to the last digit
         bar = _share(progress_bar(), number, series.count)
         result = on_cpu_if_lost(lambda run, images=images, bar=bar: segment(images, model, run, progress=bar), run)
         folder = out / f"frame-{index + 1:03d}"
@@ -94,7 +119,7 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
         pictures[index] = pictures_of(images[0], result, index)
         warnings[index] = result.warnings
         volumes = ", ".join(f"{one.name} {one.volume_ml:.1f} ml" for one in result.structures)
-        print(f"Frame {index + 1} of {series.count}: {volumes}")
+        print(f"{series.said(index)} of {series.count}: {volumes}")
     for old in {*out.glob("frame-[0-9]*")} - written:  # of a longer series
         if (old / "report.json").is_file() and (old / "labels.nrrd").is_file():
             shutil.rmtree(old)
@@ -110,15 +135,6 @@ def segment_series(series: Series, model, run: Options, out: Path, about: dict, 
     report = {**about, "frame": None, "warnings": kept.said, "given": given, **described(frames, kept.found)}
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print("\n".join([*(f"Note: {said}" for said in kept.said), *figure_lines(kept.found), f"Written to {out}."]))
-
-
-def _on_grid(image, first, index: int):
-    """The image on the first one's grid to the last digit, as ITK wants it. Raises InputError where it is another."""
-    from ..image import geometry
-
-    if not geometry.same_grid(first, image):
-        raise InputError(f"Frame {index + 1} is not on the grid of frame 1. Resample it to that grid first.")
-    return geometry.like(geometry.array_of(image), first)
 
 
 def write_tables(out: Path, frames: Sequence[Frame], measures: Sequence[Measured]) -> None:

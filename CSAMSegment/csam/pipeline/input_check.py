@@ -15,6 +15,9 @@ from ..model import Model
 from ..result import StructureVolume
 
 HOUNSFIELD_AIR = -500
+BRIGHT = 0.75
+"""Where the middle value of an inverted image lies, or above, between its darkest and its brightest (0.5 % of either
+left out). Of the 36 MR scans that were measured, it was 0.5 or less; of cine scans 0.11 or less."""
 FEW_VALUES = 32
 """An image has hundreds of values; whole numbers of no more than these, most often 0, are labels."""
 
@@ -91,11 +94,22 @@ def _intensity(sample: np.ndarray, channel) -> list[str]:
             f"The image looks like CT (values from {low:.0f}); the model was trained on {channel.modality}: "
             f"{channel.name}."
         ]
+    if channel.modality == "MR" and _is_inverted(sample):
+        return [
+            "The image looks inverted: more than half of it is bright. In the scans that the model was trained on, air "
+            "is dark. Invert the image and try again: a segmentation of this one means nothing."
+        ]
     if channel.modality == "CT" and low >= 0:
         return [
             f"The image does not look like CT (no value below {low:.0f}); the model was trained on CT: {channel.name}."
         ]
     return []
+
+
+def _is_inverted(sample: np.ndarray) -> bool:
+    """Whether bright and dark are exchanged, as in a negative: air, then the brightest, fills much of every MR scan."""
+    dark, middle, bright = np.percentile(sample, (0.5, 50, 99.5))
+    return bool(middle - dark > BRIGHT * (bright - dark))
 
 
 def _is_label_map(sample: np.ndarray) -> bool:

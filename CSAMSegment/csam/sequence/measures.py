@@ -22,7 +22,8 @@ from ..model.description import VENTRICULAR_FUNCTION, VOLUME_DENSITY
 from ..result import Result, StructureVolume
 
 HEIGHT, WEIGHT = "height", "weight"
-"""What a user may give of a patient, cm and kg."""
+BODY = {HEIGHT: "cm", WEIGHT: "kg"}
+"""What a user may give of a patient, and its unit."""
 END_DIASTOLE, END_SYSTOLE = "ED", "ES"
 
 
@@ -109,9 +110,11 @@ def given_names(measures: Sequence[Measure]) -> tuple[str, ...]:
 def _function(frames, measure: Measure, factors, given) -> Measured | None:
     cavity = measure.structures["cavity"]
     volumes = [frame.structure(cavity) for frame in frames]
-    if len(frames) < 2 or None in volumes or not any(one.volume_ml for one in volumes):
-        return None
     corrected = [place for place, frame in enumerate(frames) if cavity in frame.edited]
+    if None in volumes or not any(one.volume_ml for one in volumes):
+        return None
+    if sum(place in corrected or one.volume_ml > 0 for place, one in enumerate(volumes)) < 2:
+        return None
     curve = curve_of([one.volume_ml for one in volumes], corrected)
     ed, es = curve.end_diastole, curve.end_systole
     muscle = measure.structures.get("myocardium")

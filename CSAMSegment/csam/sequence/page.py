@@ -13,15 +13,18 @@ from .pictures import SlicePicture
 from .tables import figure_rows
 
 CURVE, BAND, MARK = "#c4402f", "#f2c9c2", "#1f3a5f"
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 250, 52, 40, 22, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 240, 52, 40, 22, 14
 STYLE = """
 body{font:14px/1.45 system-ui,sans-serif;color:#1c1e21;max-width:1000px;margin:24px auto;padding:0 16px}
 h1{font-size:20px;margin:0}h2{font-size:15px;margin:18px 0 6px}p{margin:4px 0}.quiet{color:#5b6068;font-size:12px}
-.two{display:flex;gap:24px;flex-wrap:wrap;align-items:flex-start}table{border-collapse:collapse}
+.two{display:flex;gap:24px;flex-wrap:wrap;align-items:flex-start}.two>div{max-width:480px}
+table{border-collapse:collapse}
 td,th{padding:3px 10px 3px 0;text-align:left;border-bottom:1px solid #e3e5e8}td.n{text-align:right}
 figure{display:inline-block;margin:0 10px 10px 0;width:190px;vertical-align:top}
 figure img{width:100%;display:block}figcaption{font-size:12px}.warn{background:#fff4e0;padding:6px 10px;margin:6px 0}
-@media print{body{margin:0;font-size:11px}@page{size:A4;margin:12mm}figure{width:150px}svg{max-width:420px}}
+@media print{@page{size:A4;margin:12mm}body{margin:0;padding:0;font-size:11px;orphans:1;widows:1}h1{font-size:16px}
+h2{margin:10px 0 4px;break-after:avoid}.quiet,figcaption{font-size:10px}td,th{padding:1px 8px 1px 0}
+.two{gap:16px}.two>div,svg{max-width:360px;height:auto}figure{width:150px;break-inside:avoid}}
 """
 
 
@@ -118,7 +121,7 @@ def _axis(frames: Sequence[Frame]) -> str:
 
 def _step(top: float) -> float:
     """A round distance between about five lines."""
-    return next(step for step in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 1e9) if top / step <= 6)
+    return next(step for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 1e9) if top / step <= 6)
 
 
 def _text(x: float, y: float, text: str, anchor: str, weight: str = "normal") -> str:

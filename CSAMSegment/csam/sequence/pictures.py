@@ -27,7 +27,9 @@ OUTLINES = ((46, 230, 230), (125, 255, 107), (255, 138, 216), (255, 211, 77), (1
 """RGB of the structures in turn: none is near the tint, or a grey."""
 TINT = np.array([255.0, 140.0, 0.0])
 BRIGHT = (1.0, 99.5)
-"""Percentiles of what is shown that become black and white."""
+"""Percentiles of what is shown that become black and white, unless what was found is far darker than the brightest."""
+ROOM, FAINTEST = 1.3, 0.15
+"""White is so many times as bright as what was found, and at least this share of the brightest: noise stays dark."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,13 @@ def slice_pictures(
     image, labels, error: voxels (k, j, i), the last the error probability. spacing, direction: of the image, as
     SimpleITK has them. axis: along which the slices are stacked. chosen: indices along it.
     """
+    finite = np.isfinite(image)
+    image = image if finite.all() else np.where(finite, image, image[finite].min())  # as the network takes it
     oriented = orientation(direction, axis)
     stacks = [oriented.to_stack(array) for array in (image, labels, error)]
     pixel = [spacing[a] for a in oriented.axes[1:]]
     rows, columns = _window((stacks[1] > 0).any(0), pixel)
-    low, high = np.percentile(stacks[0][:, rows, columns], BRIGHT)
+    low, high = _greys(*(stack[:, rows, columns] for stack in stacks[:2]))
     found = []
     for index in chosen:
         place = len(stacks[0]) - 1 - index if oriented.flips[0] else index
@@ -81,6 +85,16 @@ def slice_pictures(
         grey = np.clip((picture - low) / max(high - low, 1e-9), 0, 1)
         found.append(_painted(grey, values, wrong, pixel))
     return found
+
+
+def _greys(image: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The values that become black and white: what was found is well seen beside fat that lies nearer to the coil."""
+    low, upper, high = np.percentile(image, (BRIGHT[0], 75.0, BRIGHT[1]))
+    inside = image[labels > 0]
+    if inside.size:
+        darkest_white = max(upper, low + FAINTEST * (high - low))
+        high = min(high, max(darkest_white, low + ROOM * (np.percentile(inside, 99) - low)))
+    return float(low), float(high)
 
 
 def png_of(pixels: np.ndarray) -> bytes:

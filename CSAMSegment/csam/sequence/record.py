@@ -14,9 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from ..errors import InputError
 from ..model import Measure
 from ..result import StructureVolume
-from .measures import Frame, Measured, measured, with_edits
+from .measures import BODY, Frame, Measured, measured, with_edits
 from .page import Page, html_of
 from .pictures import SlicePicture
+
+DOUBTED = 6
+"""Implausible frames of which there is a picture."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,21 @@ class Record:
         return (*(sentence for one in self.found for sentence in one.warnings), *self.warnings)
 
     def with_pictures_of_marks(self) -> Record:
-        """Without the pictures of frames that are neither phase nor implausible: they are looked at first."""
+        """With those pictures alone that are looked at first, as many as fit on a page: those of the phases, and the
+        first one of each of the first implausible frames."""
         found = self.found
-        wanted = [index for one in found for index in (*one.marks.values(), *one.implausible)] or [0]
-        kept = {index: self.pictures[index] for index in dict.fromkeys(wanted) if index in self.pictures}
+        phases = [index for one in found for index in one.marks.values()] or [0]
+        implausible = [index for one in found for index in one.implausible][:DOUBTED]
+        kept = {index: self.pictures[index] for index in dict.fromkeys(phases) if index in self.pictures}
+        kept |= {index: self.pictures[index][:1] for index in implausible if index in self.pictures}
         return replace(self, pictures=kept)
 
     def html(self) -> str:
-        """The page, with the pictures that there are."""
+        """The page, with the pictures that there are, and the numbers from the user."""
         shown = [picture for of in self.pictures.values() for picture in of]
-        return html_of(Page(self.title, self.about, self.now, self.found, shown, self.said))
+        given = ", ".join(f"{name} {value:g} {BODY.get(name, '')}".rstrip() for name, value in self.given.items())
+        about = (*self.about, f"Given: {given}.") if given else self.about
+        return html_of(Page(self.title, about, self.now, self.found, shown, self.said))
 
 
 def gathered(warnings: Mapping[int, Sequence[str]]) -> list[str]:
