@@ -36,7 +36,7 @@ GIVE_UP = 2
 class BatchPlan:
     """What is to be done. folder: of the cases; empty for volumes, one a case. out: of the results.
 
-    model: a path, or the name of one that ships. sha256: of its weights.
+    model: a path, or the name of one that ships. digest: its own.
     """
 
     folder: str
@@ -44,11 +44,11 @@ class BatchPlan:
     model: str
     options: Options
     volumes: tuple[Any, ...] = ()
-    sha256: str = ""
+    digest: str = ""
 
     def request(self, kind: str, **more: Any) -> dict[str, Any]:
         """A request to the worker (``csam.process.batching``)."""
-        told = {"folder": self.folder or SCENE, "out": self.out, "model": self.model, "sha256": self.sha256}
+        told = {"folder": self.folder or SCENE, "out": self.out, "model": self.model, "digest": self.digest}
         return {"type": kind, "batch": told, "options": asdict(self.options), **more}
 
 

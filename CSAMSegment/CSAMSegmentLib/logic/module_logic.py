@@ -155,7 +155,7 @@ class CSAMSegmentLogic:
         images = [raster_from_volume(volume) for volume in volumes]
         run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps), frame=shown_frame(volumes[0]))
         run._states = [state_of(volume) for volume in volumes]
-        header = {"type": "segment", "model": worker_name(path), "sha256": loaded.sha256}
+        header = {"type": "segment", "model": worker_name(path), "digest": loaded.digest}
         header["options"] = _plain_options(options or Options())
         run._request = header, images
         return run
