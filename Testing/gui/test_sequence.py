@@ -233,6 +233,26 @@ def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
     assert user.ui.stageLabel.text == "Done."
 
 
+def test_a_frame_is_removed_while_a_sequence_runs(sequence):
+    user = sequence
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    reaches(user, 1)
+    user.browser.GetMasterSequenceNode().RemoveDataNodeAtValue("80")
+    user.ends()
+    assert "The frames of the sequence were changed while they were being segmented" in user.is_told()
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+
+
+def test_a_result_whose_sequence_is_gone_says_so(single):
+    user = single
+    user.applies()
+    user.ui.sliceTable.item(0, 3).setCheckState(qt.Qt.Checked)
+    slicer.mrmlScene.RemoveNode(user.browser)
+    user.looks()
+    user.ui.updateButton.click()
+    assert user.is_told() == ("This is the result of time 40 ms; its sequence is no longer in the scene. Run it again.")
+
+
 def test_the_segmentation_is_removed_while_a_sequence_runs(sequence):
     user = sequence
     before = {

@@ -328,9 +328,10 @@ class CSAMSegmentLogic:
         except StopIteration as finished:
             run.output, run._steps = finished.value, None
             run.progress = Progress(1.0, _("Done"), 0.0)
-            if run.plan is not None and run.frame is not None:
+            if run.frame is not None:
                 for node in (run.output.segmentation, *run.output.nodes.values()):
-                    follow(node, run.frame)
+                    if run.plan is not None or run.frame.is_followed_by(node):
+                        follow(node, run.frame)
             self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
 
     def _abandon(self, run: Run, error: CSAMError) -> None:

@@ -98,6 +98,9 @@ class SequenceRun:
         if self._browser.GetScene() is None:
             self._end(CSAMError("The sequence browser was removed while its images were being segmented."))
             return
+        if self._browser.GetNumberOfItems() != self._count:
+            self._end(CSAMError("The frames of the sequence were changed while they were being segmented. Run again."))
+            return
         self._logic.poll()
         if not self._run.finished:
             return
@@ -161,7 +164,7 @@ class SequenceRun:
         frames = tuple(self._frames[item] for item in range(self._count))
         record = Record(
             f"{model.title}: {name}", (about,), frames, tuple(model.measures), calibration.figure_scale,
-            pictures=self._pictures, warnings=tuple(gathered(self._warnings)),
+            pictures=self._pictures, warnings=tuple(gathered(self._warnings)), model=model.name,
         )  # fmt: skip
         try:
             write_record(record.with_pictures_of_marks(), self._output.segmentation)
@@ -179,7 +182,7 @@ class SequenceRun:
                 for node in (*self._recorded.values(), *nodes):
                     transaction.remove(node)
         if self._browser.GetScene() is not None:
-            self._browser.SetSelectedItemNumber(self._selected)
+            self._browser.SetSelectedItemNumber(min(self._selected, self._browser.GetNumberOfItems() - 1))
 
 
 def check_followed(browser, volumes, items=None) -> None:
