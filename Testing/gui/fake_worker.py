@@ -230,7 +230,9 @@ def with_truth(made: Result, image) -> Result:
     ml = float(values.sum() * np.prod(image.GetSpacing()) / 1000)
     first, *others = made.structures
     first = replace(first, volume_ml=ml, mean_ml=ml, low_ml=0.9 * ml, high_ml=1.1 * ml)
-    return replace(made, labels=labels, structures=(first, *others))
+    areas = values.sum((1, 2)) * np.prod(image.GetSpacing()[:2])
+    slices = tuple(replace(one, areas_mm2=(float(areas[one.index]), *one.areas_mm2[1:])) for one in made.slices)
+    return replace(made, labels=labels, structures=(first, *others), slices=slices)
 
 
 def with_every_structure(made: Result, count: int) -> Result:

@@ -10,7 +10,7 @@ import pytest
 import qt
 import SimpleITK as sitk
 import slicer
-from gui.panel_kit import SEGMENT, make_model
+from gui.panel_kit import SEGMENT, browser_of, make_model
 
 from csam.batch.folder import BatchFolder
 from csam.phantom import cine_stack
@@ -270,6 +270,23 @@ def test_the_volumes_of_the_scene_are_cases_and_open_again_without_their_volume(
     batch.looks()
     assert batch.parameters.inputVolume.GetName() == "cine a"
     assert batch.ui.sliceTable.rowCount == 6
+
+
+def test_of_a_sequence_the_frame_is_segmented_that_was_shown_at_start(batch):
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "beat")
+    for number in range(3):
+        volume = batch.loads("beat", seed=number)
+        sequence.SetDataNodeAtValue(volume, f"{number}")
+        slicer.mrmlScene.RemoveNode(volume)
+    browser, volume = browser_of(sequence)
+    shown = slicer.util.arrayFromVolume(volume).copy()
+    batch.ui.batchSceneCheckBox.checked = True
+    batch.makes_the_worker("quick")
+    batch.ui.batchStartButton.click()
+    browser.SetSelectedItemNumber(2)
+    batch.until(lambda: not batch.panel.batch.isRunning, "the end of the batch")
+    [image] = (batch.out / "cases").glob("*/image_0000.nrrd")
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(image))), shown)
 
 
 def test_an_opened_case_is_no_further_case_of_the_scene(batch):

@@ -67,6 +67,43 @@ def test_outputs_chosen_for_one_image_are_not_written_over_by_the_next(two):
     assert user.parameters.segmentation is not mine
 
 
+def test_what_is_chosen_after_apply_while_the_worker_is_starting_is_for_the_next_run(two):
+    user = two
+    user.makes_the_worker("quick")
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    user.parameters.inputVolume, user.parameters.samples = user.b, 3
+    user.ends()
+    user.looks()
+    [segmentation] = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert segmentation.GetName() == "A segmentation"
+    assert user.parameters.segmentation is None
+    choose(user, user.a)
+    assert user.panel._find().report()["provenance"]["options"]["samples"] == 4
+
+
+def test_another_model_chosen_while_the_worker_is_starting_ends_the_run(two):
+    user = two
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    assert user.panel.runner.wouldEnd("two")
+    assert not user.panel.runner.wouldEnd("tiny")
+    user.parameters.model = "two"
+    user.ends()
+    assert user.ui.stageLabel.text == "You have chosen another model, so the run is cancelled."
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
+def test_an_image_that_is_removed_while_the_worker_is_starting_ends_the_run(two):
+    user = two
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    slicer.mrmlScene.RemoveNode(user.a)
+    user.ends()
+    assert user.is_told().startswith('The input "A" was removed from the scene')
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
 def test_each_model_keeps_its_own_map(two, tmp_path):
     user = two
     make_model("tiny2", title="Second").save(tmp_path / "shipped" / "tiny2")

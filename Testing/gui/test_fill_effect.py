@@ -2,11 +2,13 @@
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import slicer
 
+from csam.process.job import Job
 from CSAMSegmentLib.logic import effect_registration
 
 NAME = "Fill the rest"
@@ -317,6 +319,16 @@ def test_cancel_of_a_run_is_at_once_and_the_next_one_works(drawer, mode):
     assert drawer.form.messageLabel.text == "Cancelled. The segments are as they were."
     drawer.previews()
     assert drawer.form.applyButton.enabled
+
+
+def test_the_worker_hears_of_a_cancel_that_comes_after_its_result(drawer):
+    worker, told, job = drawer.filling.worker, [], Job(1, "fill")
+    job.finish({})
+    worker.run, worker._job = object(), job
+    worker._logic = SimpleNamespace(client=SimpleNamespace(cancel=told.append))
+    drawer.form.cancelButton.enabled = True
+    drawer.form.cancelButton.click()
+    assert told == [job]
 
 
 def test_progress_is_shown_while_the_worker_fills(drawer):

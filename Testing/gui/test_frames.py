@@ -10,6 +10,8 @@ from gui.test_fill_effect import Drawer
 from gui.test_teach import Teacher
 
 from CSAMSegmentLib.logic.frames import shown_frame
+from CSAMSegmentLib.logic.kept_case import keep_case, kept_as
+from CSAMSegmentLib.logic.new_structure import tie
 
 COUNT, STEP = 3, 2
 
@@ -306,6 +308,47 @@ def test_a_segmentation_that_followed_no_sequence_follows_from_the_carry_on(teac
     assert np.array_equal(teacher.voxels(segment), np.roll(mine, STEP, 2))
     browse(teacher, 1)
     assert np.array_equal(teacher.voxels(segment), mine)
+
+
+def test_a_sequence_of_segmentations_keeps_what_is_drawn_and_filled_though_slicer_would_not(teacher):
+    """Slicer saves changes into a sequence only where the user has asked for it; one that was loaded does not."""
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "loaded")
+    for number in range(COUNT):
+        node = slicer.vtkMRMLSegmentationNode()
+        node.GetSegmentation().AddEmptySegment("mine", "Mine")
+        sequence.SetDataNodeAtValue(node, f"{40 * number}")
+    browser = teacher.user.browser
+    browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    browser.SetSaveChanges(sequence, False)
+    teacher.user.parameters.segmentation = browser.GetProxyNode(sequence)
+    teacher.user.looks()
+    teacher.draws("mine", 0, 5)
+    teacher.fills()
+    filled = teacher.voxels("mine")
+    assert filled[2].any()
+    browse(teacher, 2)
+    assert not teacher.voxels("mine").any()
+    teacher.draws("mine", 1)
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels("mine"), filled)
+    browse(teacher, 2)
+    assert teacher.voxels("mine")[1].any()
+
+
+def test_a_frame_is_not_taken_for_the_case_as_which_another_was_kept(drawn, tmp_path):
+    teacher, _segment = drawn
+    single = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of one frame")
+    tie(single, teacher.user.volume)
+    teacher.user.parameters.segmentation = single
+    identifier = single.GetSegmentation().AddEmptySegment("", "Mine")
+    teacher.draws(identifier, 0, 5)
+    keep_case(tmp_path / "hearts", "p1_1", [teacher.user.volume], single, {identifier: "mine"})
+    assert kept_as(single, tmp_path / "hearts") == "p1_1"
+    teacher.fills()
+    assert kept_as(single, tmp_path / "hearts") == "p1_1"
+    browse(teacher, 2)
+    assert kept_as(single, tmp_path / "hearts") == ""
 
 
 def test_nothing_to_carry_is_said(teacher):

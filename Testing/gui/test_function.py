@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from gui.panel_kit import make_model
+from gui.test_teach import Teacher
 
 from csam.model import Calibration, Measure
 from csam.phantom.beat import beating_heart
@@ -250,3 +251,48 @@ def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
     heart.looks()
     assert heart.panel.function._record.edits
     assert not heart.parameters.chartVisible
+
+
+def halves(user) -> np.ndarray:
+    """Erases half of the cavity on the frame that is shown; its voxels then."""
+    segmentation, volume = user.parameters.segmentation, user.parameters.inputVolume
+    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
+    smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
+    smaller[: len(smaller) // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    user.looks()
+    return smaller
+
+
+def test_an_update_of_a_frame_changes_the_figures_and_its_undoing_brings_them_back(heart):
+    heart.applies("oracle")
+    halves(heart)
+    corrected = figures(heart)
+    heart.makes_the_worker("quick")
+    heart.ui.updateButton.click()
+    heart.ends()
+    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
+    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
+    updated = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume)
+    for number in (0, 4, 0):
+        heart.browser.SetSelectedItemNumber(number)
+        heart.looks()
+        record = heart.panel.function._record
+        assert record.now[0].structure(1).volume_ml == pytest.approx(updated.sum() * 0.3)
+        assert record.now[4].structure(1).volume_ml == pytest.approx(heart.truth_ml[4])
+    heart.panel.restorePrevious()
+    heart.looks()
+    assert figures(heart) == corrected
+
+
+def test_what_is_drawn_in_another_structure_of_a_frame_changes_no_figure(heart):
+    heart.applies("oracle")
+    before = figures(heart)
+    teacher = Teacher(heart).opens()
+    heart.volume = heart.parameters.inputVolume
+    segment = teacher.adds()
+    teacher.draws(segment, 0, 5)
+    teacher.fills()
+    teacher.draws(segment, 2, width=30)
+    assert "was edited" in heart.ui.editedLabel.text
+    assert figures(heart) == before

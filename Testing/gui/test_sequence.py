@@ -7,6 +7,8 @@ import SimpleITK as sitk
 import slicer
 from gui.panel_kit import browser_of
 
+from csam.process.client import WorkerClient
+
 
 def make_sequence(user, count: int = 3, step: float = 40, tolerance: float = 0.001):
     """A sequence of a stack at several times with its browser; the proxy volume comes back."""
@@ -177,6 +179,48 @@ def test_a_result_of_one_image_says_so_where_the_sequence_shows_another(sequence
     assert "time 40 ms" not in user.ui.warningsLabel.text
 
 
+@pytest.fixture
+def single(sequence, monkeypatch):
+    """The same user, to whom Apply segments the image that is shown; ``sent`` are the voxels that the worker gets."""
+    sequence.parameters.wholeSequence = False
+    sequence.looks()
+    submit, sequence.sent = WorkerClient.submit, []
+
+    def submitted(client, header, images):
+        if header["type"] == "segment":
+            sequence.sent.append(np.array(images[0].voxels))
+        return submit(client, header, images)
+
+    monkeypatch.setattr(WorkerClient, "submit", submitted)
+    return sequence
+
+
+def test_apply_segments_the_image_shown_at_the_press_though_the_worker_was_still_starting(single):
+    user = single
+    shown = slicer.util.arrayFromVolume(user.proxy).copy()
+    user.makes_the_worker("quick")
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    user.browser.SetSelectedItemNumber(2)
+    user.ends()
+    assert user.ui.stageLabel.text == "Done."
+    assert np.array_equal(user.sent, [shown])
+    assert user.browser.GetSelectedItemNumber() == 1
+    assert user.panel._find().report()["sequence_item"] == "time 40 ms"
+
+
+def test_who_goes_to_another_image_during_a_run_finds_the_result_on_the_one_that_was_segmented(single):
+    user = single
+    user.makes_the_worker("quick")
+    user.ui.applyButton.click()
+    user.until(lambda: user.panel.runner._active is not None)
+    browse(user, 2)
+    user.ends()
+    assert user.ui.stageLabel.text == "Done."
+    assert user.browser.GetSelectedItemNumber() == 1
+    assert user.panel._find().report()["sequence_item"] == "time 40 ms"
+
+
 def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
     user = sequence
     user.starts("slow")
@@ -187,6 +231,26 @@ def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
     user.looks()
     user.applies()
     assert user.ui.stageLabel.text == "Done."
+
+
+def test_a_frame_is_removed_while_a_sequence_runs(sequence):
+    user = sequence
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    reaches(user, 1)
+    user.browser.GetMasterSequenceNode().RemoveDataNodeAtValue("80")
+    user.ends()
+    assert "The frames of the sequence were changed while they were being segmented" in user.is_told()
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+
+
+def test_a_result_whose_sequence_is_gone_says_so(single):
+    user = single
+    user.applies()
+    user.ui.sliceTable.item(0, 3).setCheckState(qt.Qt.Checked)
+    slicer.mrmlScene.RemoveNode(user.browser)
+    user.looks()
+    user.ui.updateButton.click()
+    assert user.is_told() == ("This is the result of time 40 ms; its sequence is no longer in the scene. Run it again.")
 
 
 def test_the_segmentation_is_removed_while_a_sequence_runs(sequence):

@@ -45,7 +45,7 @@ class FakeModel:
         FakeLabel(2, "Right ventricle", (40, 80, 200)),
     )
     channels: tuple = (SimpleNamespace(name="cine", modality="MR"),)
-    sha256: str = "f" * 64
+    digest: str = "f" * 64
 
 
 class FakeJob:

@@ -83,9 +83,11 @@ def filled(beat, *numbers: int) -> np.ndarray:
         header, images = beat.plan().request()
         specs, buffers = pack_images(images)
         images = unpack_images(specs, memoryview(b"".join(bytes(one) for one in buffers)))
-        memory = models.memory(header["case"], network.sha256)
+        case = header["case"], network.sha256
+        memory = models.memory(case, lambda _request: False)
         result = fill(images["0"], images["drawn"], ROD, network, FillOptions(device="cpu"), memory=memory)
         assert memory
+        models.keep_memory(number, case, memory)
     return sitk.GetArrayFromImage(result.error_probability)
 
 

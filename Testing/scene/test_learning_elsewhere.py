@@ -125,6 +125,7 @@ def test_nothing_of_this_computers_folders_is_named_to_the_other(there):
     folder = made.begin(TrainingRequest("/data/hearts", str(SHIPPED / "cardiac-lv"), 15.0, {"name": "hearts"}, PLAN))
     told = made._process.arguments
     assert told[told.index("--fine-tune") + 1] == "cardiac-lv"
+    assert told[told.index("--digest") + 1] == Model.load(SHIPPED / "cardiac-lv").digest
     assert told[told.index("--out") + 1] == f"CSAM-trainings/{folder.name}"
     assert json.loads(told[told.index("--plan") + 1]) == {**PLAN, "minutes": 15.0}
     assert json.loads(told[told.index("--card") + 1]) == {"name": "hearts"}
@@ -137,6 +138,7 @@ def test_a_model_that_ships_goes_by_its_name_to_another_computer_alone_and_anoth
     assert at(request, "gpu-host").start == "/models/lv.zip"
     shipped = TrainingRequest("/data/hearts", str(SHIPPED / "cardiac-lv"))
     assert [at(shipped, host).start for host in ("", "gpu-host")] == [shipped.start, "cardiac-lv"]
+    assert [at(shipped, host).digest == "" for host in ("", "gpu-host")] == [True, False]
     assert at(TrainingRequest("/data/hearts"), "gpu-host").start == ""
 
 

@@ -61,7 +61,7 @@ def test_the_worker_gets_the_image_and_the_path_of_the_model(folder, volume, mak
     logic, client = make_logic()
     logic.start(volume, "two-chambers")
     assert client.jobs[0].header["model"] == str(folder / "two-chambers")
-    assert client.jobs[0].header["sha256"] == "f" * 64
+    assert client.jobs[0].header["digest"] == "f" * 64
     assert np.array_equal(client.jobs[0].images[0].voxels, slicer.util.arrayFromVolume(volume))
 
 

@@ -277,7 +277,7 @@ def test_a_lost_gpu_is_no_fault_of_a_case(scans, tmp_path, model):
         raise DeviceLost("The device cuda:0 failed and does not answer any more.")
 
     loaded = small.model()
-    batch = Batch(str(scans), str(tmp_path / "out"), model, loaded.sha256, Options())
+    batch = Batch(str(scans), str(tmp_path / "out"), model, loaded.digest, Options())
     with Session(batch, loaded) as session:
         cases = session.find()
         with pytest.raises(DeviceLost):
@@ -288,7 +288,7 @@ def test_a_lost_gpu_is_no_fault_of_a_case(scans, tmp_path, model):
 def test_images_without_a_file_are_kept_beside_their_result_and_done_once(tmp_path, model):
     loaded, runs = small.model(), []
     whole = batch_run.whole_run(loaded, Options(samples=1, device="cpu"))
-    batch = Batch("the scene", str(tmp_path / "out"), model, loaded.sha256, Options())
+    batch = Batch("the scene", str(tmp_path / "out"), model, loaded.digest, Options())
 
     def counting(images):
         runs.append(1)
@@ -305,7 +305,7 @@ def test_images_without_a_file_are_kept_beside_their_result_and_done_once(tmp_pa
 
 
 def test_a_session_that_cannot_begin_holds_no_lock(scans, tmp_path, model):
-    batch = Batch(str(scans), str(scans), model, small.model().sha256, Options())
+    batch = Batch(str(scans), str(scans), model, small.model().digest, Options())
     with pytest.raises(InputError):
         Session(batch, small.model())
     with BatchFolder(scans).locked():
@@ -430,7 +430,7 @@ def test_csam_cohort_reads_one_or_several_folders(scans, tmp_path, model, capsys
 def test_a_page_is_not_written_anew_for_every_case(tmp_path, model, monkeypatch):
     written = []
     monkeypatch.setattr("csam.batch.pages.write_text", lambda path, text: written.append(path.name))
-    batch = Batch("the scene", str(tmp_path / "out"), model, small.model().sha256, Options())
+    batch = Batch("the scene", str(tmp_path / "out"), model, small.model().digest, Options())
     with Session(batch, small.model()) as session:
         for one in ROWS:
             session.take(one)
@@ -440,7 +440,7 @@ def test_a_page_is_not_written_anew_for_every_case(tmp_path, model, monkeypatch)
 
 def test_one_by_one_yields_as_it_goes(scans, tmp_path, model, counted):
     loaded = small.model()
-    batch = Batch(str(scans), str(tmp_path / "out"), model, loaded.sha256, Options(samples=1, device="cpu"))
+    batch = Batch(str(scans), str(tmp_path / "out"), model, loaded.digest, Options(samples=1, device="cpu"))
     with Session(batch, loaded) as session:
         rows = one_by_one(batch, session.find(), loaded)
         assert [next(rows).case, next(rows).case] == ["cut", "scan0"]

@@ -34,7 +34,7 @@ def line(scans, out, *more):
 
 
 def batch(scans, out, **more):
-    return Batch(str(scans), str(out), str(scans.parent / "model"), small.model().sha256, Options(samples=1), **more)
+    return Batch(str(scans), str(out), str(scans.parent / "model"), small.model().digest, Options(samples=1), **more)
 
 
 def test_two_worker_processes_give_the_same_bits_as_one_process(scans, tmp_path):

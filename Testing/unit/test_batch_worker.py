@@ -1,7 +1,7 @@
 """A batch in the worker: a case a request, the folder held, and what a lost worker or a cancel leaves behind."""
 
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import SimpleITK as sitk
@@ -11,7 +11,7 @@ from csam.batch.folder import BatchFolder
 from csam.batch.row import unpack_row
 from csam.cli import main
 from csam.errors import DeviceLost, InputError, ModelError
-from csam.model import shipped
+from csam.model import Calibration, shipped
 from csam.process import batching, worker
 from csam.process.model_cache import ModelCache
 from csam.process.protocol import pack_images, pack_options, read_frame
@@ -115,22 +115,23 @@ def test_another_image_of_the_same_name_leaves_the_result_as_it_is_and_is_told(p
 
 
 def test_a_model_goes_by_its_name_where_it_ships_and_by_its_path_where_it_does_not(place, monkeypatch):
-    models, sha256 = ModelCache(), small.model().sha256
+    models, digest = ModelCache(), small.model().digest
     monkeypatch.setattr(shipped, "SHIPPED", place)
     monkeypatch.chdir("/")
-    assert models.get("model", sha256) is models.get(str(place / "model"))
-    with pytest.raises(ModelError, match="has other weights than the one that was chosen"):
-        models.get("model", "0" * 64)
+    assert models.get("model", digest) is models.get(str(place / "model"))
+    other = replace(small.model(), calibration=Calibration(dice_scale=2.0))
+    with pytest.raises(ModelError, match=r"is not the one that was chosen: it has other weights, calibrations or"):
+        models.get("model", other.digest)
     with pytest.raises(ModelError, match=r"There is no model at .*/elsewhere on .*copy the model there"):
         models.get(str(place / "elsewhere"))
     with pytest.raises(ModelError, match=r"No model called elsewhere comes with the CSAMSegment on "):
         models.get("elsewhere")
 
 
-def test_a_batch_with_other_weights_than_those_that_were_chosen_does_not_begin(place, spoken):
+def test_a_batch_with_another_model_than_the_one_that_was_chosen_does_not_begin(place, spoken):
     told = {"folder": str(place / "scans"), "out": str(place / "out"), "model": str(place / "model")}
-    with pytest.raises(ModelError, match="has other weights"):
-        spoken.ask("batch", batch={**told, "sha256": "0" * 64})
+    with pytest.raises(ModelError, match="is not the one that was chosen"):
+        spoken.ask("batch", batch={**told, "digest": "0" * 64})
     assert not (place / "out").exists()
 
 

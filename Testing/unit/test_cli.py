@@ -764,6 +764,8 @@ def test_a_dry_run_finds_what_would_stop_the_training_and_names_both_sides(place
     assert sides == {"p00_0", "p01_0", "p02_0"} or sides == {"p00", "p01", "p02"}
     assert run(place, monkeypatch, *dry, "--fine-tune", "model", "--base-channels", "2") == 2
     assert "base_channels" in capsys.readouterr().err
+    assert run(place, monkeypatch, *dry, "--fine-tune", "model", "--digest", "0" * 64) == 2
+    assert "is not the one that was chosen" in capsys.readouterr().err
     card = tmp_path / "card.json"
     card.write_text('{"license": "MIT"}')
     assert run(place, monkeypatch, *dry, "--card", str(card)) == 2

@@ -98,6 +98,17 @@ def test_a_cancelled_filling_ends_and_leaves_the_worker_and_the_case_as_they_wer
     assert np.array_equal(voxels(worker.run(*request(folder, [1, 4, 7], "e"))), after)
 
 
+def test_a_filling_that_is_cancelled_after_its_end_leaves_the_case_as_it_was(worker, folder):
+    worker.run(*request(folder, [1, 7], "f"))
+    second = voxels(worker.run(*request(folder, [1, 4, 7], "f")))
+    for case, cancelled in (("g", "g"), ("h", "another")):
+        worker.run(*request(folder, [1, 7], case))
+        late = worker.submit(*request(folder, [1, 2, 7], cancelled, seed=1))
+        late.result(60)
+        worker.cancel(late)
+        assert np.array_equal(voxels(worker.run(*request(folder, [1, 4, 7], case))), second)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [

@@ -45,6 +45,22 @@ def full_model(net=None):
     )
 
 
+def test_the_digest_is_of_all_that_a_result_depends_on_and_of_nothing_else(folder):
+    model = Model.load(folder)
+    assert model.digest == full_model().digest
+    words = dict.fromkeys(("version", "title", "about", "licence"), "other")
+    assert replace(model, **words, metrics={}, provenance={}).digest == model.digest
+    changes = (
+        {"sha256": "0" * 64},
+        {"calibration": model.augmented_calibration},
+        {"augmented_calibration": model.calibration},
+        {"contour_shift": {1: 0.5}},
+        {"labels": (replace(model.labels[0], connected=False), model.labels[1])},
+    )
+    digests = {replace(model, **change).digest for change in changes}
+    assert len(digests - {model.digest}) == len(changes)
+
+
 @pytest.fixture
 def folder(tmp_path):
     full_model().save(tmp_path / "m")

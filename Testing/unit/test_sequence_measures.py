@@ -190,7 +190,7 @@ def test_a_corrected_phase_counts_as_it_is_now_and_its_figures_have_no_interval(
     figures = {figure.name: figure for figure in after.figures}
     assert (figures["EDV"].value, figures["EDV"].low) == (150, None)
     assert figures["EF"].low is None
-    assert "frame 1 was corrected" in changed.said[0]
+    assert "frame 1 was changed after the run" in changed.said[0]
     rows = [*csv.DictReader(io.StringIO(csv_text(VOLUMES, volume_rows(changed.now, changed.found))))]
     assert [(row["volume (ml)"], row["low (ml)"], row["edited"]) for row in rows[:1]] == [("150", "", "yes")]
     assert rows[2]["edited"] == ""

@@ -22,6 +22,7 @@ from csam.batch.row import DONE, FAULT, RUNNING, WAITING, Row, unpack_row
 from csam.errors import Cancelled, CSAMError, InputError, WorkerError
 from csam.result import Options, Progress
 
+from .frames import shown_frame
 from .texts import seconds
 from .texts import tr as _
 from .volume_geometry import image_from_volume
@@ -36,7 +37,7 @@ GIVE_UP = 2
 class BatchPlan:
     """What is to be done. folder: of the cases; empty for volumes, one a case. out: of the results.
 
-    model: a path, or the name of one that ships. sha256: of its weights.
+    model: a path, or the name of one that ships. digest: its own.
     """
 
     folder: str
@@ -44,11 +45,11 @@ class BatchPlan:
     model: str
     options: Options
     volumes: tuple[Any, ...] = ()
-    sha256: str = ""
+    digest: str = ""
 
     def request(self, kind: str, **more: Any) -> dict[str, Any]:
         """A request to the worker (``csam.process.batching``)."""
-        told = {"folder": self.folder or SCENE, "out": self.out, "model": self.model, "sha256": self.sha256}
+        told = {"folder": self.folder or SCENE, "out": self.out, "model": self.model, "digest": self.digest}
         return {"type": kind, "batch": told, "options": asdict(self.options), **more}
 
 
@@ -77,6 +78,7 @@ class BatchRun:
         self.progress: Progress | None = None
         self._cases: dict[str, dict[str, Any]] = {}
         self._volumes: dict[str, Any] = {}
+        self._frames = {volume: image for volume in plan.volumes if (image := _frame(volume)) is not None}
         self._queue: deque[str] = deque()
         self._case = ""  # that is in the worker
         self._attempts = self._deaths = 0
@@ -159,7 +161,7 @@ class BatchRun:
             if volume is not None and not more:
                 if volume.GetScene() is None:
                     raise InputError("The volume is no longer in the scene. Load it again and press Start.")
-                images = [image_from_volume(volume)]
+                images = [self._frames.get(volume) or image_from_volume(volume)]
         except CSAMError as error:
             more = {"fault": str(error)}
         self._put(replace(self.rows[name], state=RUNNING, fault=""))
@@ -215,7 +217,7 @@ class BatchRun:
 
     def release(self) -> None:
         """Let the scene's volumes go."""
-        self.plan, self._volumes = replace(self.plan, volumes=()), {}
+        self.plan, self._volumes, self._frames = replace(self.plan, volumes=()), {}, {}
 
     def _failed(self, error: CSAMError) -> None:
         kind, self._job = self._job.kind, None
@@ -252,3 +254,11 @@ class BatchRun:
     def _put(self, row: Row) -> None:
         self.rows[row.case] = row
         self.changed.append(row.case)
+
+
+def _frame(volume):
+    """The image of a sequence that a volume shows: by its turn, it may show another one. None of other volumes."""
+    try:
+        return image_from_volume(volume) if shown_frame(volume) is not None else None
+    except InputError:  # it is told in its turn
+        return None

@@ -37,7 +37,7 @@ from .filled_model import FilledModel, filled_model
 from .frames import Frame, shown_frame
 from .output_checks import check_grid, check_outputs
 from .segment_voxels import is_on_grid, labelmap_of, segment_labels
-from .sequence_browser import shown_item
+from .sequence_browser import elsewhere, shown_item
 from .volume_geometry import raster_from_volume
 
 MOST = UNKNOWN - 1
@@ -140,10 +140,7 @@ class FillRun:
             if node.GetScene() is None:
                 raise InputError(f'The {what} "{node.GetName()}" was removed while it was being filled.')
         if shown_item(self.volume) != self.item:
-            raise InputError(
-                f"This filling is of {self.item}; the sequence shows {shown_item(self.volume)} now. Go back to that "
-                "image, or fill this one."
-            )
+            raise InputError(f"This filling is of {self.item}; {elsewhere(self.volume)}")
         content = self.segmentation.GetSegmentation()
         if any(content.GetSegment(identifier) is None for identifier in self.segments):
             raise InputError("A segment was removed while it was being filled. Nothing was changed.")

@@ -14,7 +14,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .result_nodes import REPORT
+from .result_nodes import KEPT, REPORT
 from .segments import LABELMAP, set_drawn_tag
 from .sequence_browser import sequence_browser
 
@@ -75,10 +75,15 @@ def join(browser, node, sequence) -> None:
 def follow(node, frame: Frame) -> bool:
     """Let a node have content of its own in every frame: in ``frame``, which is shown, that of now; in others none.
 
-    node: a segmentation, table or scalar volume. Returns whether it did not follow its browser before.
+    node: a segmentation, table or scalar volume. Returns whether it did not follow its browser before. If it did, what
+    is changed in it is saved from now on; of a sequence that was loaded Slicer does so only where the user has said it.
     """
     browser, master = frame.browser, frame.browser.GetMasterSequenceNode()
     if frame.is_followed_by(node):
+        sequence = browser.GetSequenceNode(node)
+        if not browser.GetSaveChanges(sequence):
+            sequence.SetDataNodeAtValue(node, master.GetNthIndexValue(frame.item))
+            browser.SetSaveChanges(sequence, True)
         return False
     sequence, blank = new_sequence(master, node.GetName()), _blank(node)
     for item in range(master.GetNumberOfDataNodes()):
@@ -119,6 +124,7 @@ def _blank(node):
     blank.SetName(node.GetName())
     blank.CopyContent(node, False)
     blank.CopyReferences(node)
+    blank.RemoveAttribute(KEPT)
     if node.IsA("vtkMRMLSegmentationNode"):
         content = slicer.vtkSegmentation()
         content.CopyConversionParameters(node.GetSegmentation())

@@ -26,12 +26,10 @@ from csam.training.dataset_json import CONTENTS, Contents, read_contents
 
 from .drawn_slices import drawn_indices, find_slices, mark, recorded_axis
 from .new_structure import tie
+from .result_nodes import KEPT
 from .segment_voxels import segment_labels
 from .texts import tr as _
 from .volume_geometry import image_from_volume, volume_from_image
-
-KEPT = "CSAMSegment.KeptCase"
-"""The attribute of a segmentation that tells its case's name, and a mark of the data set."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from csam.errors import InputError
+from csam.model import Model
+from csam.model.shipped import model_path
 from csam.process.line_process import ENDED, LineProcess
 from csam.process.orders import KEEP, STOP
 from csam.process.sent_model import Receiver
@@ -264,8 +266,13 @@ def trainings_folder() -> Path:
 
 
 def at(request: TrainingRequest, host: str) -> TrainingRequest:
-    """The request for a computer, empty for this one; there, a model that ships goes by its name."""
-    return replace(request, host=host, start=worker_name(request.start) if host else request.start)
+    """The request for a computer, empty for this one; there, a model that ships goes by its name, and any has to be the
+    one that is here. Raises ModelError."""
+    if not (host and request.start):
+        return replace(request, host=host)
+    path = model_path(request.start)
+    digest = Model.load(path).digest if path.exists() else ""
+    return replace(request, host=host, start=worker_name(request.start), digest=digest)
 
 
 def start_process(arguments: Sequence[str], take=None) -> LineProcess:

@@ -130,8 +130,21 @@ class CSAMSegmentLogic:
         segmentation, uncertainty: output nodes, None for new ones. maps: as in ``result_writer.write_result``.
         Raises what can be known before the run: InputError, ModelError, WorkerError.
         """
-        if self.run is not None and not self.run.finished:
-            raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+        return self.begin(self.prepare(inputVolume, model, segmentation, uncertainty, options, maps))
+
+    def prepare(
+        self,
+        inputVolume,
+        model: str | os.PathLike,
+        segmentation=None,
+        uncertainty=None,
+        options: Options | None = None,
+        maps: Sequence[str] = ("error_probability",),
+    ) -> Run:
+        """A run for ``begin``, of the images as they are now; in a sequence, of the frame that is shown now.
+
+        The arguments, and what is raised, are those of ``start``. The worker is not asked yet.
+        """
         volumes = tuple(inputVolume) if isinstance(inputVolume, (list, tuple)) else (inputVolume,)
         path, loaded = self.library.find(model)
         _check_channels(volumes, loaded)
@@ -140,11 +153,18 @@ class CSAMSegmentLogic:
             if volume.GetScene() is None:
                 raise InputError(f'The volume "{volume.GetName()}" is no longer in the scene.')
         images = [raster_from_volume(volume) for volume in volumes]
-        run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps))
+        run = Run(volumes, loaded, segmentation, uncertainty, tuple(maps), frame=shown_frame(volumes[0]))
         run._states = [state_of(volume) for volume in volumes]
-        header = {"type": "segment", "model": worker_name(path), "sha256": loaded.sha256}
+        header = {"type": "segment", "model": worker_name(path), "digest": loaded.digest}
         header["options"] = _plain_options(options or Options())
-        run._job = self.client.submit(header, images)
+        run._request = header, images
+        return run
+
+    def begin(self, run: Run) -> Run:
+        """Begin a run that ``prepare`` has made, and return it at once. Raises InputError, WorkerError."""
+        self._check_free()
+        request, run._request = run._request, None
+        run._job = self.client.submit(*request)
         self.run = run
         return run
 
@@ -163,8 +183,7 @@ class CSAMSegmentLogic:
         in the list afterwards. others: the volumes of that model's further channels. keep: called right before the
         segments change, as for an editor's undo. Raises InputError where they have changed since they were planned.
         """
-        if self.run is not None and not self.run.finished:
-            raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+        self._check_free()
         with Transaction(plan.volume.GetScene()) as transaction:
             shown = shown_frame(plan.volume)
             if shown is not None:
@@ -172,14 +191,11 @@ class CSAMSegmentLogic:
             if plan.frame is not None:
                 plan.frame.show()  # the user may have gone on to another one
             plan.check_unchanged()
-            header, images = plan.request()
-        model = FilledModel(name, ())
-        volumes = (plan.volume, *others)
-        run = Run(volumes, model, plan.segmentation, None, tuple(maps), plan, tuple(reviewed), keep)
-        run._states = [state_of(volume) for volume in volumes]
-        run._job = self.client.submit(header, images)
-        self.run = run
-        return run
+            request = plan.request()
+        volumes, tied = (plan.volume, *others), FilledModel(name, ())
+        run = Run(volumes, tied, plan.segmentation, None, tuple(maps), plan, tuple(reviewed), keep, plan.frame)
+        run._states, run._request = [state_of(volume) for volume in volumes], request
+        return self.begin(run)
 
     def poll(self) -> Run | None:
         """Look what the worker has to say, and write its result when it is there. Never raises, never blocks.
@@ -271,6 +287,10 @@ class CSAMSegmentLogic:
         """Why the worker's GPU is not used any more, after it failed in two processes; None while it is."""
         return getattr(self._client, "device_lost", None)
 
+    def _check_free(self) -> None:
+        if self.run is not None and not self.run.finished:
+            raise InputError("A segmentation is under way. Wait for its end, or cancel it.")
+
     def _take(self, run: Run, event) -> None:
         if isinstance(event, Progress):
             run.progress = event
@@ -310,7 +330,8 @@ class CSAMSegmentLogic:
             run.progress = Progress(1.0, _("Done"), 0.0)
             if run.frame is not None:
                 for node in (run.output.segmentation, *run.output.nodes.values()):
-                    follow(node, run.frame)
+                    if run.plan is not None or run.frame.is_followed_by(node):
+                        follow(node, run.frame)
             self.lastOutput, self.lastItem = run.output, shown_item(run.output.segmentation)
 
     def _abandon(self, run: Run, error: CSAMError) -> None:

@@ -23,6 +23,8 @@ from .transaction import Transaction
 from .volume_geometry import own_matrix
 
 ROLE, MODEL, REPORT = "CSAMSegment.Role", "CSAMSegment.Model", "CSAMSegment.Report"
+KEPT = "CSAMSegment.KeptCase"
+"""The attribute of a segmentation that tells as which case it was kept, and a mark of the data set."""
 GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 INPUT, SEGMENTATION = "CSAMSegment.Input", "CSAMSegment.Segmentation"
 VOLUMES_ROLE, SLICES_ROLE, PROBABILITY_ROLE = "volumes", "slices", "probability "

@@ -37,16 +37,12 @@ class ClientLike(Protocol):
     def log_lines(self) -> list[str]: ...
 
 
-class Changed(InputError):
-    """An image is not what it was when its run began."""
-
-
 @dataclass
 class Run:
     """One segmentation under way, and how it ended.
 
     plan: of a filling between drawn slices, None of a model's run. reviewed: the slices that are ticked in its list.
-    keep: called right before nodes that are there already change.
+    keep: called right before nodes that are there already change. frame: of a sequence, the one that it is of.
     progress: the latest. finished: whether it has ended: with an output, or with an error (Cancelled among them).
     """
 
@@ -58,18 +54,15 @@ class Run:
     plan: FillRun | None = None
     reviewed: tuple[int, ...] = ()
     keep: Callable[[], None] = lambda: None
+    frame: Frame | None = None
     progress: Progress = field(default_factory=lambda: Progress(0.0, _("Waiting for the worker")))
     output: Output | None = None
     error: CSAMError | None = None
+    _request: tuple | None = None
     _job: JobLike | None = None
     _states: list = field(default_factory=list)
     _cancelling: bool = False
     _steps: Iterator[None] | None = None
-
-    @property
-    def frame(self) -> Frame | None:
-        """Of a filling, the one that it is of, where there are several."""
-        return self.plan.frame if self.plan is not None else None
 
     @property
     def finished(self) -> bool:
@@ -85,7 +78,7 @@ class Run:
         steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()
-        self._states, self._job = [], None
+        self._states, self._request, self._job = [], None, None
 
 
 def missing_node(run: Run) -> str | None:
@@ -113,7 +106,7 @@ def check_unchanged(run: Run) -> None:
             volume.GetImageData(), data
         )
         if not (same and np.allclose(ijk_to_world(volume), matrix, atol=1e-4)):
-            raise Changed(
+            raise InputError(
                 f'The volume "{volume.GetName()}" was moved or changed while it was being segmented. Run it again.'
             )
     if run.plan is not None:

@@ -25,6 +25,14 @@ def shown_item(node) -> str | None:
     return " ".join(filter(None, (master.GetIndexName(), value, master.GetIndexUnit())))
 
 
+def elsewhere(node) -> str:
+    """That a node does not show the image that a result is of, and what to do."""
+    shown = shown_item(node)
+    if shown is None:
+        return "its sequence is no longer in the scene. Run it again."
+    return f"the sequence shows {shown} now. Go back to that image first."
+
+
 def leave_browser(node) -> None:
     """Let a node show a browser's images no longer, and remove its sequence; the node keeps the content of now."""
     browser = sequence_browser(node)

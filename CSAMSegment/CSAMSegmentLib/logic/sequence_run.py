@@ -16,13 +16,10 @@ from csam.sequence.record import Record, gathered
 from .frames import join, new_sequence
 from .function_nodes import write_record
 from .result_nodes import Output
-from .run import Changed, Run
+from .run import Run
 from .texts import tr as _
 from .transaction import Transaction
 from .volume_geometry import raster_from_volume
-
-ATTEMPTS = 3
-"""How often an image is segmented that somebody browsed away from meanwhile."""
 
 
 class SequenceRun:
@@ -31,7 +28,7 @@ class SequenceRun:
     logic: a CSAMSegmentLogic. browser: the vtkMRMLSequenceBrowserNode that the first volume is a proxy of. volumes,
     model, options, maps: as for ``logic.start``; each volume that is a proxy steps through its sequence, others stay.
     A model that offers measures gets their figures and the curve over time beside the results (``function_nodes``).
-    While it is under way the browser stays on the image that is being segmented; it returns to where it was.
+    While it is under way the browser goes to the image that is being segmented; it returns to where it was.
     """
 
     def __init__(self, logic, browser, volumes, model: str, options, maps):
@@ -40,7 +37,6 @@ class SequenceRun:
         self._arguments = (model, options, maps)
         self._selected = browser.GetSelectedItemNumber()
         self._before = logic.lastOutput, logic.lastItem
-        self._attempts = 0
         self._count = browser.GetNumberOfItems()
         self._order = order(self._count)  # end diastole and end systole first
         self._done = 0
@@ -102,17 +98,18 @@ class SequenceRun:
         if self._browser.GetScene() is None:
             self._end(CSAMError("The sequence browser was removed while its images were being segmented."))
             return
+        if self._browser.GetNumberOfItems() != self._count:
+            self._end(CSAMError("The frames of the sequence were changed while they were being segmented. Run again."))
+            return
         self._logic.poll()
         if not self._run.finished:
             return
-        again = isinstance(self._run.error, Changed) and self._attempts < ATTEMPTS
-        if self.cancelling or (self._run.error is not None and not again):
+        if self.cancelling or self._run.error is not None:
             self._end(self._run.error or Cancelled())
             return
         try:
-            if not again:
-                self._record(self._run.output)
-                self._done, self._attempts = self._done + 1, 0
+            self._record(self._run.output)
+            self._done += 1
             if self._done < self._count:
                 self._next()
             else:
@@ -126,7 +123,6 @@ class SequenceRun:
     def _next(self) -> None:
         """Start on the next image; the first one's outputs serve all."""
         model, options, maps = self._arguments
-        self._attempts += 1
         self._browser.SetPlaybackActive(False)
         self._browser.SetSelectedItemNumber(self._item)
         outputs = (self._output.segmentation, self._output.uncertainty) if self._output is not None else (None, None)
@@ -168,7 +164,7 @@ class SequenceRun:
         frames = tuple(self._frames[item] for item in range(self._count))
         record = Record(
             f"{model.title}: {name}", (about,), frames, tuple(model.measures), calibration.figure_scale,
-            pictures=self._pictures, warnings=tuple(gathered(self._warnings)),
+            pictures=self._pictures, warnings=tuple(gathered(self._warnings)), model=model.name,
         )  # fmt: skip
         try:
             write_record(record.with_pictures_of_marks(), self._output.segmentation)
@@ -186,7 +182,7 @@ class SequenceRun:
                 for node in (*self._recorded.values(), *nodes):
                     transaction.remove(node)
         if self._browser.GetScene() is not None:
-            self._browser.SetSelectedItemNumber(self._selected)
+            self._browser.SetSelectedItemNumber(min(self._selected, self._browser.GetNumberOfItems() - 1))
 
 
 def check_followed(browser, volumes, items=None) -> None:

@@ -10,12 +10,12 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from vtk.util.numpy_support import vtk_to_numpy
 
-from csam.result import REGION, SLICES
+from csam.result import REGION, SLICES, StructureVolume
 
 from .result_tables import HIGH, LOW, MEAN, STRUCTURE, VOLUME
 from .segments import LABELMAP
@@ -61,10 +61,12 @@ def count(result: ShownResult, volumes: dict[int, float]) -> Iterator[None]:
         volumes[structure.value] = found * voxel / 1000
 
 
-def edited(result: ShownResult, volumes: dict[int, float]) -> dict[int, float]:
-    """Those of ``measure`` that are not what the run has found."""
+def edited(
+    result: ShownResult, volumes: dict[int, float], found: Sequence[StructureVolume] | None = None
+) -> dict[int, float]:
+    """Those of ``measure`` that are not what the run has found. found: what it has; None for what its table says."""
     voxel = math.prod(result.volume.GetSpacing()) / 1000 if result.volume is not None else 0.0
-    found = {structure.value: structure.volume_ml for structure in result.structures()}
+    found = {one.value: one.volume_ml for one in (result.structures() if found is None else found)}
     return {
         value: volume
         for value, volume in volumes.items()

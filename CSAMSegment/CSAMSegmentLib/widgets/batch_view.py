@@ -171,7 +171,7 @@ class BatchView:
             volumes = tuple(volume for volume in volumes if not is_case_of(volume, out))
         elif not folder:
             raise CSAMError(_("Choose the folder with the cases."))
-        return BatchPlan(folder, results, worker_name(path), run_options(self.parameters), volumes, model.sha256)
+        return BatchPlan(folder, results, worker_name(path), run_options(self.parameters), volumes, model.digest)
 
     def _folders(self) -> tuple[str, str]:
         """Of the cases and of the results; empty where none is chosen."""

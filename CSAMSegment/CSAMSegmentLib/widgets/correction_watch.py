@@ -24,7 +24,7 @@ OTHER = (slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,)
 class EditWatch:
     """Follows the segments of the result that is shown.
 
-    onMeasured: called with what ``edited`` gives, whenever it has changed.
+    onMeasured: called with what ``edited`` gives, whenever it has been measured or is no longer true.
     """
 
     def __init__(self, onMeasured):
@@ -68,7 +68,8 @@ class EditWatch:
         """Another result is shown, or, where a sequence's browser has moved, that of another image."""
         self._parts = iter(())  # what is half counted may be gone
         self._onChange()  # first: whoever is told asks whether all is measured
-        self._tell({})
+        if self._told:
+            self._tell({})
 
     def _onChange(self, *_event) -> None:
         self._partTimer.stop()
@@ -88,9 +89,8 @@ class EditWatch:
             self._tell(edited(self._result, self._volumes))
 
     def _tell(self, volumes: dict[int, float]) -> None:
-        if volumes != self._told:
-            self._told = volumes
-            self._onMeasured(volumes)
+        self._told = volumes
+        self._onMeasured(volumes)
 
 
 def _tables(result: ShownResult | None):

@@ -102,7 +102,7 @@ class FillWorker:
     def stop(self) -> None:
         """Give the run up without a word."""
         job, self._job, self.run = self._job, None, None
-        if job is not None and not job.done:
+        if job is not None:
             self._logic.client.cancel(job)
             self._leaving.append(job)
 

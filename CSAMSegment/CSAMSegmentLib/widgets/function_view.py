@@ -17,6 +17,7 @@ from csam.sequence.tables import FIGURES, VOLUMES, csv_text, figure_rows, volume
 from ..logic import function_nodes, texts
 from ..logic.sequence_browser import sequence_browser
 from ..logic.shown_result import ShownResult
+from ..logic.structure_volumes import edited
 from ..logic.surface import hide_surface, show_surface
 from ..logic.text_file import write_text
 from ..logic.texts import tr as _
@@ -78,16 +79,22 @@ class FunctionView:
         self._ui.curveCheckBox.checked = self._isNew = True
 
     def onEdits(self, volumes: dict[int, float]) -> None:
-        """A user has corrected structures of the image that is shown: their volumes, in ml by label value."""
-        browser = sequence_browser(self._result.segmentation) if self._record is not None else None
-        if browser is None:
+        """The image that is shown was measured. volumes: in ml by label value, those that its result's table does not
+        have: a user has corrected them. The result itself may have come after the record, as from *Update the rest*."""
+        result, record = self._result, self._record
+        if record is None or record.model != result.model:
             return
-        frame = browser.GetSelectedItemNumber()
-        edits = {**self._record.edits, frame: volumes} if volumes else {**self._record.edits}
-        if not volumes:
-            edits.pop(frame, None)
-        if edits != self._record.edits:
-            function_nodes.write_record(replace(self._record, edits=edits), self._result.segmentation)
+        browser = sequence_browser(result.segmentation)
+        number = browser.GetSelectedItemNumber() if browser is not None else -1
+        frame = next((one for one in record.frames if one.index == number), None)
+        if frame is None:
+            return
+        now = {one.value: one.volume_ml for one in result.structures()} | volumes
+        now = {value: volume for value, volume in now.items() if frame.structure(value) is not None}
+        edits = {**record.edits, number: edited(result, now, frame.structures)}
+        edits = {index: of for index, of in edits.items() if of}
+        if edits != record.edits:
+            function_nodes.write_record(replace(record, edits=edits), result.segmentation)
             self.show(self._result)
 
     def onPoint(self, series, row: int) -> None:

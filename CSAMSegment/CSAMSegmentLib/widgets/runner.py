@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import slicer
 
@@ -40,8 +41,9 @@ class Runner:
         self._mayRun, self._onDone = mayRun, onDone
         self.parameters = None
         self._active = None
-        self._pending = False  # Apply was pressed, the worker has not said yet what it has
-        self._make = self._makeRun
+        self._pending = None  # starts what was asked for, while the worker has not said yet what it has
+        self._model = ""  # that a run is for; empty for a filling
+        self._filling = False  # whether what is said stands beside the buttons that fill
         self._update = None  # of a filling that waits or is under way
         self._timer = make_timer(POLL_INTERVAL, self._poll)
         ui.applyButton.clicked.connect(self.apply)
@@ -52,7 +54,7 @@ class Runner:
     @property
     def isRunning(self) -> bool:
         """Whether a run is under way, or waits for the worker to start."""
-        return self._active is not None or self._pending
+        return self._active is not None or self._pending is not None
 
     def watch(self) -> None:
         """Look after the worker, closely until it has answered and nothing runs."""
@@ -61,7 +63,7 @@ class Runner:
 
     def forget(self) -> None:
         """Let go of a run without a word, as when its scene is closed."""
-        self._active, self._pending, self._update = None, False, None
+        self._active = self._pending = self._update = None
         self._show("")
 
     def clear(self) -> None:
@@ -73,12 +75,13 @@ class Runner:
         self._timer.stop()
         self._abandon()
         self._takeBack()
-        self._active, self._pending = None, False
+        self._active = self._pending = None
 
     # Buttons ------------------------------------------------------------------------------------------------------
 
     def apply(self, *_arguments) -> None:
-        """Segment with what is chosen. What keeps it from starting is shown; a second Apply during a run says so."""
+        """Segment what is shown and chosen now. What keeps it from starting is shown; a second Apply during a run says
+        so."""
         if self._isBusy():
             return
         problem = self._input.problem()
@@ -86,14 +89,16 @@ class Runner:
             slicer.util.errorDisplay(problem)
             return
         if self._mayRun():
-            self._begin(self._makeRun)
+            self._model, self._filling = self.parameters.model, False
+            with self._told():
+                self._begin(self._run())
 
     def fill(self, make) -> None:
         """Begin a filling. make: gives the ``Update`` that is to be done, of what is shown now; what it raises is
         shown."""
         if self._isBusy():
             return
-        self._make = self._makeFilling  # what is said stands beside its buttons
+        self._model, self._filling = "", True
         self._show("")
         with self._told():
             self._update = make()
@@ -105,15 +110,15 @@ class Runner:
         return self.isRunning
 
     def _begin(self, make) -> None:
-        self._make = make
-        self._pending = True
+        """make: starts the run and gives it, once the worker is there."""
+        self._pending = make
         self._show("")  # the line of the device says that the worker starts
         self._worker.start()
         self.watch()
 
     def cancel(self, *_arguments) -> None:
         """Stop the run; as often as one likes."""
-        if self._pending:
+        if self._pending is not None:
             self._end(Cancelled())
         elif self._active is not None:
             self._active.cancel()
@@ -137,10 +142,8 @@ class Runner:
 
     def wouldEnd(self, model: str) -> bool:
         """Whether a run would come to its end if the user chose this model now."""
-        run = self._active
-        if run is None:
-            return self.isRunning and self.parameters is not None and self.parameters.model != model
-        return run.plan is None and not run.cancelling and run.model.name != model
+        cancelling = self._active is not None and self._active.cancelling
+        return self.isRunning and not cancelling and self._model not in ("", model)
 
     def check(self) -> None:
         """Show whether Apply can be pressed; a run for a model that is no longer chosen is of no use any more."""
@@ -148,18 +151,15 @@ class Runner:
         self._ui.applyButton.enabled = not problem and not self.isRunning
         doing = _("A segmentation is under way.") if self.isRunning else _("Segment the image with the chosen model.")
         self._ui.applyButton.toolTip = problem or doing
-        run = self._active
-        if run is None or run.cancelling or self.parameters is None:
-            return
-        if run.plan is None and self.parameters.model != run.model.name:
-            run.cancel()
-            self._show(_("You have chosen another model. The run is being cancelled."))
+        if self.parameters is not None and self.wouldEnd(self.parameters.model):
+            self.cancel()
+            self._show(_("You have chosen another model, so the run is cancelled."))
 
     # The run ------------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
         run = self._active
-        if self._pending:  # what it starts is looked at in a turn of its own
+        if self._pending is not None:  # what it starts is looked at in a turn of its own
             self._worker.poll()
             self._go()
         elif run is None or not run.writing:
@@ -182,19 +182,19 @@ class Runner:
         status = self._worker.status
         if status.pending or self.parameters is None:  # None while a scene is being loaded
             return
-        self._pending = False
+        make, self._pending = self._pending, None
         if status.error is not None:
             error = status.error
             self._worker.stop()  # the next Apply tries again
             self._end(error)
         elif not status.has_torch:
-            self._installTorch(status.hello.get("reason") or "")
+            self._installTorch(make, status.hello.get("reason") or "")
         else:
-            self._start()
+            self._start(make)
 
-    def _start(self) -> None:
+    def _start(self, make) -> None:
         with self._told():
-            self._active = self._make()
+            self._active = make()
         if self._active is not None:
             self._show(_("Sending the image"), 0.0)
             self._worker.refresh()
@@ -210,21 +210,23 @@ class Runner:
             logging.exception("A run could not be started")
             self._end(CSAMError(f"The run could not be started: {error}. The log has more."))
 
-    def _makeRun(self):
+    def _run(self):
+        """What starts a run of what is shown and chosen now. Raises CSAMError."""
         parameters = self.parameters
         region, image = parameters.region, parameters.inputVolume
         options = run_options(parameters, region_from_roi(region, image) if region is not None else None)
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
         browser = self._input.browser
         if browser is not None:
-            return SequenceRun(self._logic, browser, volumes, path, options, maps)
-        self._logic.start(volumes, path, parameters.segmentation, parameters.uncertainty, options, maps)
-        return SingleRun(self._logic)
+            return partial(SequenceRun, self._logic, browser, volumes, path, options, maps)
+        outputs = parameters.segmentation, parameters.uncertainty
+        run = self._logic.prepare(volumes, path, *outputs, options, maps)
+        return lambda: SingleRun(self._logic, self._logic.begin(run))
 
     def _makeFilling(self):
         update = self._update
-        self._logic.startFill(update.plan, update.name, tuple(MAPS), update.reviewed, update.others, update.keep)
-        return SingleRun(self._logic)
+        more = tuple(MAPS), update.reviewed, update.others, update.keep
+        return SingleRun(self._logic, self._logic.startFill(update.plan, update.name, *more))
 
     def _finish(self, run) -> None:
         self._active = None
@@ -241,7 +243,7 @@ class Runner:
 
     def _end(self, error: CSAMError) -> None:
         """End a run without a result: a cancel is said in the panel, anything else in one dialog."""
-        self._active, self._pending = None, False
+        self._active = self._pending = None
         self._takeBack()
         self._worker.refresh()
         if isinstance(error, Cancelled):
@@ -256,11 +258,10 @@ class Runner:
         running = self.isRunning
         self._ui.cancelButton.enabled = running
         self._ui.applyButton.enabled = not running and not self._input.problem()
-        filling = self._make == self._makeFilling
-        self._ui.cancelFillButton.setVisible(running and filling)
+        self._ui.cancelFillButton.setVisible(running and self._filling)
         for bar, label, shown in (
             (self._ui.progressBar, self._ui.stageLabel, True),
-            (self._ui.fillProgressBar, self._ui.fillStageLabel, filling),  # beside the buttons that began it
+            (self._ui.fillProgressBar, self._ui.fillStageLabel, self._filling),  # beside the buttons that began it
         ):
             bar.setVisible(running and shown)
             bar.setRange(0, 0 if running and fraction is None else 1000)
@@ -271,8 +272,8 @@ class Runner:
 
     # Torch --------------------------------------------------------------------------------------------------------
 
-    def _installTorch(self, reason: str) -> None:
-        """Offer to install torch where that is possible, then go on with Apply."""
+    def _installTorch(self, make, reason: str) -> None:
+        """Offer to install torch where that is possible, then go on with what ``make`` starts."""
         installable = self._worker.runsInSlicer() and self._worker.status.installable
         if not installable or slicer.app.testingEnabled():
             self._worker.stop()  # it may have torch when it is asked the next time
@@ -287,7 +288,7 @@ class Runner:
         if not slicer.util.confirmOkCancelDisplay(torch_install.CONSENT, _("Install PyTorch")):
             self._end(Cancelled())
             return
-        self._pending = True
+        self._pending = make
         self._show(_("Installing PyTorch. This takes some minutes."))
         self._timer.stop()
         self._worker.stop(wait=True)  # it may hold the files of a torch that is too old
@@ -297,7 +298,7 @@ class Runner:
         except CSAMError as error:
             self._end(error)
             return
-        if self._pending:  # not cancelled meanwhile
+        if self._pending is not None:  # not cancelled meanwhile
             self._worker.start()
             self.watch()
 
@@ -305,8 +306,8 @@ class Runner:
 class SingleRun:
     """The logic's run of one image, as the runner sees runs."""
 
-    def __init__(self, logic):
-        self._logic, self._run = logic, logic.run
+    def __init__(self, logic, run):
+        self._logic, self._run = logic, run
         self.cancelling = False
 
     def poll(self) -> None:

@@ -21,7 +21,7 @@ from csam.training.model_match import values_by_name
 
 from ..logic.kept_case import folder_mark
 from ..logic.segments import segment_id
-from ..logic.sequence_browser import shown_item
+from ..logic.sequence_browser import elsewhere, shown_item
 from ..logic.shown_result import ShownResult
 from ..logic.texts import tr as _
 from ..logic.volume_geometry import image_from_volume
@@ -50,10 +50,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
         names = ", ".join([result.volume.GetName(), *(name or "another image" for _identifier, name in further)])
         raise InputError(f"This is the result of the images: {names}. Choose these again to keep it.")
     if report.get("sequence_item") not in (None, shown_item(result.volume)):
-        raise InputError(
-            f"This is the result of {report['sequence_item']}; the sequence shows {shown_item(result.volume)} now. "
-            "Go back to that image to keep its result."
-        )
+        raise InputError(f"This is the result of {report['sequence_item']}; {elsewhere(result.volume)}")
     if _within(report, "provenance", "options", "region") is not None:
         raise InputError("Only a region was segmented, so the rest is unknown. Segment the whole image to keep it.")
 

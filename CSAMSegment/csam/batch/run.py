@@ -1,7 +1,7 @@
 """One case after the other, each from its files to its result on disk.
 
 Example:
-    >>> batch = Batch("scans", "results", "cardiac-lv", model.sha256, Options())  # doctest: +SKIP
+    >>> batch = Batch("scans", "results", "cardiac-lv", model.digest, Options())  # doctest: +SKIP
     >>> for row in one_by_one(batch, find_cases(Path("scans")).cases, model):  # doctest: +SKIP
     ...     print(row.case, row.expected_dice, row.fault)
 """
@@ -36,14 +36,14 @@ NEVER_A_FAULT = (Cancelled, DeviceLost, FolderError)
 class Batch:
     """What is the same for every case.
 
-    folder: of the cases. out: of the results. model: a path, or a shipped model's name; sha256: of its weights.
+    folder: of the cases. out: of the results. model: a path, or a shipped model's name; digest: its own.
     channels: how many images it takes. frame: the volume of 4-D images, from 0.
     """
 
     folder: str
     out: str
     model: str
-    sha256: str
+    digest: str
     options: Options
     channels: int = 1
     frame: int | None = None
@@ -143,7 +143,7 @@ def channels_of(images: list[sitk.Image], channels: int | None) -> list[sitk.Ima
 
 def check_model(model: Model, batch: Batch) -> None:
     """Raises InputError where a model is not that of the batch, as on another computer."""
-    if model.sha256 != batch.sha256:
+    if model.digest != batch.digest:
         raise InputError(
             f"The model {batch.model} on this computer ({model.name} {model.version}) is not the one with which the "
             "batch was started. Install the same version of CSAMSegment, or give the model as a folder that every "

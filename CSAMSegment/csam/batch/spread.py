@@ -50,13 +50,13 @@ def over_workers(batch: Batch, cases: Sequence[Case], address: str) -> Iterator[
 def task(batch: Batch, case: Case) -> Row:
     """One case, in a worker's process."""
     with _running:
-        model = _model(batch.model, batch.sha256)
+        model = _model(batch.model, batch.digest)
         check_model(model, batch)
         return attempt(case, batch, whole_run(model, batch.options))
 
 
 @lru_cache(maxsize=1)
-def _model(name: str, _sha256: str) -> Model:
+def _model(name: str, _digest: str) -> Model:
     from ..cli.files import find_model
 
     return find_model(name)

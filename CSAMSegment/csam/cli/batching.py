@@ -32,7 +32,7 @@ def run_batch(options: argparse.Namespace, run: Options) -> int:
     shipped = (SHIPPED / options.model / "model.json").is_file()
     folder, out, name = (str(Path(one).resolve()) for one in (options.images[0], options.out, options.model))
     batch = Batch(
-        folder, out, options.model if shipped else name, model.sha256, run, len(model.channels), options.frame
+        folder, out, options.model if shipped else name, model.digest, run, len(model.channels), options.frame
     )
     with Session(batch, model) as session:
         found = session.find()

@@ -262,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a model to start from: a shipped name, a folder or a zip; with "
         "--cross-validate also the folder of an earlier cross-validation",
     )
+    command.add_argument("--digest", default="", help=argparse.SUPPRESS)  # that the model to start from must have
     command.add_argument(
         "--split",
         help="JSON file that names patients or cases for training and validation, or nnU-Net's splits_final.json; what "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -37,6 +38,9 @@ calibration."""
 COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
 """For structures to which nobody gave a colour."""
 SLICE_AXES = ("auto", *PLANES)
+OF_NO_RESULT = ("version", "title", "about", "licence", "provenance", "metrics")
+"""Fields of a model on which no result depends."""
+UNSAVED = ("weights", "_networks")
 
 
 @dataclass(frozen=True)
@@ -264,9 +268,28 @@ class Model:
 
     def description(self) -> dict:
         """The fields of ``model.json``."""
-        return {"format": FORMAT} | {
-            f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in ("weights", "_networks")
-        }
+        return {"format": FORMAT} | self._without(UNSAVED)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that a result depends on: that of the weights, the calibrations and others, but no words."""
+        told = self._without((*UNSAVED, *OF_NO_RESULT))
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def check_digest(self, digest: str, place: str | Path) -> None:
+        """Raises ModelError where this is not the model that was chosen, perhaps on another computer.
+
+        digest: of that one. place: where this one is.
+        """
+        if digest != self.digest:
+            raise ModelError(
+                f"The model {place} on {platform.node()} ({self.name} {self.version}) is not the one that was chosen: "
+                "it has other weights, calibrations or contours. Install the same version of CSAMSegment on both "
+                "computers, or copy the model again."
+            )
+
+    def _without(self, names: Sequence[str]) -> dict:
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in names}
 
     def with_weights(self, state_dict: Mapping[str, torch.Tensor]) -> Model:
         """This model with other weights, kept in half precision."""

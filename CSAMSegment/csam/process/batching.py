@@ -1,7 +1,7 @@
 """The worker's part in a batch: it alone reads the cases and writes the results, table and page.
 
 batch: folder, of the cases, or ``csam.batch.folder.SCENE``; out, of the results; model, a path, or the name of one that
-ships; perhaps sha256, of its weights, and frame.
+ships; perhaps its digest, and frame.
 case: name, images, series, as ``csam.batch.cases.Case``; of the scene the name alone, and the images come along.
 row: ``csam.batch.row.Row`` as plain fields.
 """
@@ -77,14 +77,14 @@ def _session(request: Request, models: ModelCache) -> Session:
     told = request.field("batch")
     if not isinstance(told, dict):
         raise WorkerError(f"The batch of a request is {told!r}; an object with named fields was expected.")
-    refuse_unknown(told, ("folder", "out", "model", "sha256", "frame"), "The batch's")
+    refuse_unknown(told, ("folder", "out", "model", "digest", "frame"), "The batch's")
     try:
         folder, out, path = (str(told[name]) for name in ("folder", "out", "model"))
     except KeyError as error:
         raise InputError(f"The batch of a request lacks {error}.") from error
-    model = models.get(path, str(told.get("sha256") or ""))
+    model = models.get(path, str(told.get("digest") or ""))
     options = unpack_options(request.header.get("options") or {})
-    batch = Batch(folder, out, path, model.sha256, options, len(model.channels), told.get("frame"))
+    batch = Batch(folder, out, path, model.digest, options, len(model.channels), told.get("frame"))
     return models.batch(batch)
 
 

@@ -131,8 +131,9 @@ class WorkerClient:
                 if cancelled and not finished and cancelled():
                     self.cancel(job)
             return job.result()
-        finally:
+        except BaseException:
             self.cancel(job)
+            raise
 
     def hello(self) -> dict:
         """The worker's version, python, executable, torch (or None and the reason) and devices."""
@@ -168,8 +169,8 @@ class WorkerClient:
     def cancel(self, job: Job, grace: float = GRACE) -> None:
         """Ask the worker to stop the job. If it does not within ``grace`` seconds it is killed.
 
-        Returns at once; the job ends as Cancelled, or with its result if that was quicker. A job that is done, or
-        being cancelled, is left alone.
+        Returns at once; the job ends as Cancelled, or with its result if that was quicker. One that is being cancelled
+        is left alone. Of one that is done, nothing that it has taught is used later.
         """
         with self._changing:
             if self._connection:

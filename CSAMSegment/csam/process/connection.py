@@ -74,9 +74,12 @@ class Connection:
 
     def cancel(self, job: Job, grace: float) -> None:
         with self._lock:
-            if job.id not in self._jobs or job.id in self._cancelling:
+            if job.id in self._cancelling or job.id not in {*self._jobs, *self._sent}:
                 return
             self._cancelling.add(job.id)
+            if job.id not in self._jobs:
+                self._outbox.put((None, {"type": "cancel", "id": job.id}, []))
+                return
             running = next(iter(self._jobs)) == job.id
             if job.id in self._sent:
                 self._outbox.put((None, {"type": "cancel", "id": job.id}, []))

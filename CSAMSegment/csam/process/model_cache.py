@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ class ModelCache:
     def __init__(self):
         self._models: dict[Path, tuple[Any, Any]] = {}
         self._filler: tuple[Any, Any] = (None, None)
-        self._memory: tuple[Any, dict] = (None, {})
+        self._rounds: list[tuple[Any, tuple[str, str], dict]] = []
         self._session: Session | None = None
 
     def filler(self, path: str | None) -> Any:
@@ -37,16 +38,21 @@ class ModelCache:
             self._filler = (known, FillModel.load(place))
         return self._filler[1]
 
-    def memory(self, case: str | None, weights: str) -> dict | None:
-        """What a network learned from the drawn slices of the case filled last, of this one alone.
+    def memory(self, case: tuple[str | None, str], cancelled: Callable[[Any], bool]) -> dict | None:
+        """What a network learned from the drawn slices of the case filled last, of this one alone; a copy.
 
-        weights: the digest of those that it began with.
+        case: its name, and the digest of the weights that the network began with; None for a name keeps nothing.
+        cancelled: whether the request of a number was cancelled, be it after its end: its round is forgotten.
         """
-        if case is None:
-            return None
-        if self._memory[0] != (case, weights):
-            self._memory = ((case, weights), {})
-        return self._memory[1]
+        if self._rounds and cancelled(self._rounds[-1][0]):
+            self._rounds.pop()
+        of_last, learned = self._rounds[-1][1:] if self._rounds else (None, {})
+        return None if case[0] is None else dict(learned) if of_last == case else {}
+
+    def keep_memory(self, number: Any, case: tuple[str | None, str], learned: dict | None) -> None:
+        """Keep what a round has learned, and that of the round before it. number: of its request."""
+        if learned is not None:
+            self._rounds = [*self._rounds[-1:], (number, case, learned)]
 
     def batch(self, batch: Batch) -> Session:
         """The batch that is under way; another one ends it."""
@@ -63,10 +69,10 @@ class ModelCache:
         if session is not None:
             session.close()
 
-    def get(self, name: str, sha256: str = "") -> Any:
+    def get(self, name: str, digest: str = "") -> Any:
         """A model by its path here, or one that ships by its name.
 
-        sha256: of the weights that it must have; empty for any. Raises ModelError.
+        digest: that it must have; empty for any. Raises ModelError.
         """
         path = Path(os.path.abspath(model_path(name)))
         path = path.parent if path.name == "model.json" else path
@@ -77,12 +83,8 @@ class ModelCache:
         self._models[path] = (stamp, model)
         while len(self._models) > MODELS_KEPT:
             del self._models[next(iter(self._models))]
-        if sha256 and model.sha256 != sha256:
-            raise ModelError(
-                f"The model at {path} on {platform.node()} ({model.name} {model.version}) has other weights than the "
-                "one that was chosen. Where the worker runs, install the same version of CSAMSegment, or copy the "
-                "model again."
-            )
+        if digest:
+            model.check_digest(digest, path)
         return model
 
 

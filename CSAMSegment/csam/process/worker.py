@@ -10,7 +10,7 @@ hello                                                  hello: version, python, e
                                                        installable
 load       model, device                               loaded: model (its description), speed (``Speed`` of
                                                        ``csam.pipeline.run_time``), and device, the one measured
-segment    model, perhaps sha256; options, images      progress …, result: result, images
+segment    model, perhaps digest; options, images      progress …, result: result, images
 fill       images (one a channel, "drawn", perhaps     progress …, result: result, images
            "found", "before"), structures (value, name),
            options, case, model (a folder; the shipped
@@ -20,11 +20,13 @@ batch_case batch, options, case; images, or fault       progress …, result: ro
 batch_end                                              result: table and page are whole, the folder is free
 train      dataset, out, plan, extra, card, device,    progress …, result: result (the model's description)
            fine_tune, split, fold
-cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"
+cancel     (the id of the request to cancel)           that request ends with an error of kind "cancelled"; of a "fill"
+                                                       that has ended, nothing that it has taught is used later
 quit                                                   bye
 =========  ==========================================  ====================================================
 
-model is a path on this computer, or the name of one that ships; sha256 that of the weights that it must have.
+model is a path on this computer, or the name of one that ships; digest that which it must have
+(``csam.model.Model.digest``).
 
 When it begins to listen it says so with a frame "started" of no id.
 
@@ -130,6 +132,7 @@ class Worker:
                 elif header["type"] == "cancel":
                     self._cancelled.add(header.get("id"))
                 else:
+                    self._cancelled.discard(header.get("id"))
                     self._jobs.put(Request(self, header, payload))
                 del header, payload  # the job alone holds the images
         except PipeClosed:
@@ -159,7 +162,6 @@ class Worker:
             if isinstance(error, DeviceLost):
                 _leave(EXIT_DEVICE_LOST)
         finally:
-            self._cancelled.discard(request.id)
             request.payload = None
 
     def is_cancelled(self, number: int) -> bool:
@@ -190,7 +192,11 @@ class Request:
         return str((options if isinstance(options, dict) else self.header).get("device", "auto"))
 
     def cancelled(self) -> bool:
-        return self._worker.is_cancelled(self.id)
+        return self.was_cancelled(self.id)
+
+    def was_cancelled(self, number: int | str | None) -> bool:
+        """Whether the request of this number was cancelled, be it after its end."""
+        return self._worker.is_cancelled(number)
 
     def reply(self, kind: str, images=None, /, **fields: Any) -> None:
         specs, buffers = pack_images(images or {})
@@ -260,7 +266,7 @@ def _segment(request: Request, models: ModelCache) -> None:
     from ..pipeline.segment import segment
 
     options = unpack_options(request.header.get("options") or {})
-    model = models.get(request.field("model"), str(request.header.get("sha256") or ""))
+    model = models.get(request.field("model"), str(request.header.get("digest") or ""))
     result = segment(request.take_images(), model, options, progress=request.progress, cancelled=request.cancelled)
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)
@@ -282,6 +288,8 @@ def _fill(request: Request, models: ModelCache) -> None:
     if drawn is None:
         raise WorkerError("The request 'fill' lacks the image 'drawn'.")
     model = models.filler(request.header.get("model"))
+    case = request.header.get("case"), model.sha256
+    memory = models.memory(case, request.was_cancelled)
     result = fill(
         list(images.values()),
         drawn,
@@ -291,9 +299,10 @@ def _fill(request: Request, models: ModelCache) -> None:
         found,
         progress=request.progress,
         cancelled=request.cancelled,
-        memory=models.memory(request.header.get("case"), model.sha256),
+        memory=memory,
         before=before,
     )
+    models.keep_memory(request.id, case, memory)
     fields, images = pack_result(result)
     request.reply("result", images, result=fields)
 

@@ -158,8 +158,8 @@ def _said_edited(frames: Sequence[int]) -> tuple[str, ...]:
         return ()
     which = " and ".join(str(index + 1) for index in frames)
     return (
-        f"The segmentation of frame{'' if len(frames) == 1 else 's'} {which} was corrected. So the figures have no "
-        "interval: it tells of the model's own errors.",
+        f"The segmentation of frame{'' if len(frames) == 1 else 's'} {which} was changed after the run. So the figures "
+        "have no interval: it tells of the model's own errors.",
     )
 
 

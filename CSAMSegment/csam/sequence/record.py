@@ -28,7 +28,7 @@ class Record:
 
     given: numbers from the user (``csam.sequence.measures``). pictures: by frame, of the slices to look at first.
     warnings: of the frames, sentences for a user. edits: volumes of structures that a user has corrected, ml by label
-    value, by frame.
+    value, by frame. model: the name of the model whose structures these are.
     """
 
     title: str
@@ -40,6 +40,7 @@ class Record:
     pictures: Mapping[int, tuple[SlicePicture, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     edits: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
+    model: str = ""
 
     @property
     def now(self) -> tuple[Frame, ...]:
@@ -125,6 +126,7 @@ def from_json(text: str) -> Record:
             pictures,
             tuple(values["warnings"]),
             {int(frame): {int(v): float(ml) for v, ml in of.items()} for frame, of in values.get("edits", {}).items()},
+            values.get("model", ""),
         )
         record.html()
     except (ValueError, KeyError, TypeError, AttributeError) as error:

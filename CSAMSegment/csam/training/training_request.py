@@ -37,7 +37,7 @@ class TrainingRequest:
 
     minutes: the time for all of it, 0 for until it stops improving. card: of the model to be. plan: fields that are not
     left to the automatic plan. host: the computer that trains and has dataset and start under these paths; empty for
-    this one.
+    this one. digest: there, that of the model to start from.
     """
 
     dataset: str
@@ -46,6 +46,7 @@ class TrainingRequest:
     card: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def train_arguments(request: TrainingRequest, out: Path, check: bool = False) ->
     words = ["train", request.dataset, "--out", place, "--progress", "json"]
     words += ["--send-model"] if request.host else []
     words += ["--fine-tune", request.start] if request.start else []
+    words += ["--digest", request.digest] if request.digest else []
     if check:
         for name, value in values.items():
             given = value if isinstance(value, list | tuple) else [value]
