@@ -44,7 +44,7 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/second --plan Resources/cardiac-lv/plan-2.json \
 	  --fine-tune out/cardiac-lv/first
 
-# Cavity and myocardium: Sunnybrook's two data sets joined, six stages of six trainings each, the mean of the last two.
+# Cavity and myocardium: Sunnybrook's two data sets joined, six stages of six trainings each.
 MYO = --extra out/cardiac-lv-myo/Phantoms --card Resources/cardiac-lv-myo/card.json --cross-validate \
   --split Resources/cardiac-lv/folds.json
 JOINED = out/cardiac-lv-myo/Joined
@@ -59,9 +59,6 @@ myo-model: $(READY)
 	  $(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/$$stage \
 	    --plan Resources/cardiac-lv-myo/plan-$$stage.json --fine-tune out/cardiac-lv-myo/$$((stage - 1)) || exit 1; \
 	done
-	$(BIN)/python Resources/cardiac-lv-myo/average_stages.py out/cardiac-lv-myo/5 out/cardiac-lv-myo/6 out/cardiac-lv-myo/mean
-	$(BIN)/python Testing/bench/recalibrate.py $(JOINED) --folds out/cardiac-lv-myo/mean --model out/cardiac-lv-myo/mean/model \
-	  --out out/cardiac-lv-myo/calibrated --anew
 
 # The network that fills slices, 84 minutes of one core.
 fill-model: $(READY)

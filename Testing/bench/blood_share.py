@@ -4,7 +4,8 @@
 
 Patients by the group in their names (SC-HYP-03 is of HYP), and phantoms, at both phases. A pixel counts as blood where
 it is brighter than halfway between the muscle around the cavity (30th percentile of a ring of 2 to 4 pixels) and the
-blood of its slice (95th percentile). Slices are halved along the cavity: towards the base, towards the apex.
+blood of its slice (95th percentile). Slices are halved along the cavity: towards the base, which comes first in these
+stacks, and towards the apex.
 """
 
 from __future__ import annotations

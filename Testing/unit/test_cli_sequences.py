@@ -131,7 +131,10 @@ def test_a_frame_on_another_grid_is_said_before_any_is_segmented(place, capsys):
     assert "Frame 7 (frame 14.nrrd) is not on the grid of frame 1" in capsys.readouterr().err
     sitk.WriteImage(sitk.JoinSeries([image] * 2), "frames/frame 14.nrrd")
     assert segments("frames", "--series") == 2
-    assert "Frame 7 (frame 14.nrrd) is a series of 2 volumes" in capsys.readouterr().err
+    assert "Frame 7 (frame 14.nrrd) is a series of 2 volumes. Give a file for each" in capsys.readouterr().err
+    sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32) * float("nan"), "frames/frame 14.nrrd")
+    assert segments("frames", "--series") == 2
+    assert "Frame 7 (frame 14.nrrd) holds no finite value" in capsys.readouterr().err
     (place / "frames" / "frame 14.nrrd").write_bytes(b"no image")
     assert segments("frames", "--series") == 2
     assert not [*(place / "out").glob("frame-*")]

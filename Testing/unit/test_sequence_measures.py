@@ -49,8 +49,16 @@ def test_ventricular_function_of_a_series():
 def test_a_frame_that_jumps_is_said_and_left_out():
     [one] = measured(frames(20, jump=13), [FUNCTION])
     assert one.implausible == (13,)
-    assert "jumps in frame 14 (the first is 1)" in one.warnings[0]
+    assert "does not fit those before and after in frame 14 (the first is 1)" in one.warnings[0]
     assert one.marks["ED"] == 0
+
+
+def test_a_frame_in_which_nothing_was_found_is_said_so():
+    series = frames(20)
+    series[4] = Frame(4, (StructureVolume(1, "Cavity", 0, 0, 0, 1), *series[4].structures[1:]))
+    [one] = measured(series, [FUNCTION])
+    assert one.implausible == (4,)
+    assert "was not found in frame 5 (the first is 1). It was not taken" in one.warnings[0]
 
 
 def test_what_the_frames_do_not_allow_is_left_out():

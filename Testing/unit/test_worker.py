@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, DeviceLost, InputError, WorkerError
+from csam.errors import ERRORS, Cancelled, CSAMError, DeviceError, DeviceLost, InputError, ModelError, WorkerError
 from csam.process.client import WorkerClient, worker_environment
 from csam.process.protocol import PAYLOAD_LIMIT, pack_images, read_frame, write_frame
 from csam.result import Options, Progress, Result
@@ -48,6 +48,10 @@ class Model:
 
     def description(self):
         return {"name": self.name}
+
+    def check_digest(self, digest, place):
+        if digest != "own":
+            raise ERRORS["model"](f"{self.name} is another model.")
 
 def nap(seconds, cancelled=lambda: False):
     end = time.monotonic() + seconds
@@ -389,6 +393,8 @@ def test_running_out_of_memory_comes_with_advice(warm):
         ({"type": "dance"}, WorkerError, "Unknown request 'dance'"),
         ({"type": "segment"}, WorkerError, "lacks 'model'"),
         ({"type": "segment", "model": "good"}, WorkerError, "lacks 'images'"),
+        ({"type": "segment", "model": "good", "digest": "own"}, WorkerError, "lacks 'images'"),
+        ({"type": "segment", "model": "good", "digest": "0"}, ModelError, "another model"),
         ({"type": "segment", "model": "good", "options": {"samples": 0}}, InputError, "number of samples is 0"),
     ],
 )

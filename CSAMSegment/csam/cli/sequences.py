@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..batch.cases import PASSED_OVER
 from ..batch.saved import write_result
 from ..cardiac import body_surface_area
@@ -80,15 +82,27 @@ def _check_counts(counts: Sequence[int]) -> None:
 def checked(series: Series) -> list:
     """The channels of the first frame. Raises InputError now, not after the work, where a frame cannot be read, or is
     not on the grid of the first."""
-    from ..image import geometry
-
     first = series.read(0)
     for index in range(series.count):
-        for image in series.read(index) if index else first:
-            geometry.check_image(image, series.said(index))
-            if not geometry.same_grid(first[0], image):
-                raise InputError(f"{series.said(index)} is not on the grid of frame 1. Resample it to that grid first.")
+        _check_frame(series.read(index) if index else first, first[0], series.said(index))
     return first
+
+
+def _check_frame(images: Sequence, first, frame: str) -> None:
+    """Raises InputError where the channels of a frame, named in words, are not as the series needs them."""
+    import SimpleITK as sitk
+
+    from ..image import geometry
+
+    for number, image in enumerate(images, 1):
+        name = frame if len(images) == 1 else f"{frame}, channel {number},"
+        if image.GetDimension() == 4:
+            raise InputError(f"{name} is a series of {image.GetSize()[3]} volumes. Give a file for each frame.")
+        geometry.check_image(image, name)
+        if not geometry.same_grid(first, image):
+            raise InputError(f"{name} is not on the grid of frame 1. Resample it to that grid first.")
+        if not np.isfinite(sitk.GetArrayViewFromImage(image)).any():
+            raise InputError(f"{name} holds no finite value: nothing can be segmented in it.")
 
 
 def segment_series(series: Series, model, run: Options, out: Path, about: dict, given: dict, name: str) -> None:

@@ -59,7 +59,7 @@ def _train(options: argparse.Namespace, told=None) -> None:
             "--fold all needs --cross-validate: only the other folds can assess a training on all patients."
         )
     start = find_model(options.fine_tune) if options.fine_tune else None
-    if start is not None and options.digest:
+    if start is not None and options.digest and not (Path(options.out) / CHECKPOINT).exists():  # a resumed one has it
         start.check_digest(options.digest, options.fine_tune)
     if options.dry_run:
         prepared = prepare(options.dataset, values, options.extra, start, options.split, options.fold)

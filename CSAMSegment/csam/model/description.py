@@ -272,7 +272,7 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that a result depends on: that of the weights, the calibrations and others, but no words."""
+        """SHA-256 of all that a result depends on: of the weights' own, the calibrations, the names of structures."""
         told = self._without((*UNSAVED, *OF_NO_RESULT))
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -284,8 +284,8 @@ class Model:
         if digest != self.digest:
             raise ModelError(
                 f"The model {place} on {platform.node()} ({self.name} {self.version}) is not the one that was chosen: "
-                "it has other weights, calibrations or contours. Install the same version of CSAMSegment on both "
-                "computers, or copy the model again."
+                "its weights, its calibration or its structures differ. Install the same version of CSAMSegment on "
+                "both computers, or copy the model again."
             )
 
     def _without(self, names: Sequence[str]) -> dict:

@@ -49,8 +49,9 @@ class Frame:
 class Measured:
     """What a measure has found.
 
-    marks: frames, from 0, by what they are, as {"ED": 0, "ES": 7}. implausible: frames that jump, from 0. curve: of the
-    structure ``structure``, its label value; None for a kind that takes one frame. warnings: sentences for a user.
+    marks: frames, from 0, by what they are, as {"ED": 0, "ES": 7}. implausible: frames that jump or are empty, from 0.
+    curve: of the structure ``structure``, its label value; None for a kind that takes one frame. warnings: sentences
+    for a user.
     """
 
     kind: str
@@ -134,21 +135,27 @@ def _function(frames, measure: Measure, factors, given) -> Measured | None:
         implausible,
         curve,
         cavity,
-        (*_said(volumes[ed].name, implausible, volumes[ed].volume_ml == volumes[es].volume_ml), *_said_edited(edited)),
+        (*_said(volumes, curve, frames), *_said_edited(edited)),
         CONVENTION,
     )
 
 
-def _said(name: str, implausible: Sequence[int], same: bool) -> tuple[str, ...]:
-    said = []
-    if implausible:
-        which = ", ".join(str(index + 1) for index in implausible)
-        where, these = ("frame", "This frame was") if len(implausible) == 1 else ("frames", "These frames were")
-        said.append(
-            f"The volume of {name} jumps in {where} {which} (the first is 1): it does not fit the frames before and "
-            f"after. Look at the segmentation there. {these} not taken as end diastole or end systole."
-        )
-    if same:
+def _said(volumes, curve: Curve, frames: Sequence[Frame]) -> tuple[str, ...]:
+    name, said = volumes[curve.end_diastole].name, []
+    empty = [place for place in curve.implausible if not volumes[place].volume_ml]
+    jumping = [place for place in curve.implausible if place not in empty]
+    for places, what in (
+        (empty, f"{name} was not found in"),
+        (jumping, f"The volume of {name} does not fit those before and after in"),
+    ):
+        if places:
+            which = ", ".join(str(frames[place].index + 1) for place in places)
+            where, these = ("frame", "It was") if len(places) == 1 else ("frames", "They were")
+            said.append(
+                f"{what} {where} {which} (the first is 1). {these} not taken as end diastole or end systole. Look at "
+                "the segmentation there."
+            )
+    if volumes[curve.end_diastole].volume_ml == volumes[curve.end_systole].volume_ml:
         said.append(f"The volume of {name} is the same in every frame. Check that the frames show a heartbeat.")
     return tuple(said)
 

@@ -109,7 +109,7 @@ def curve_svg(frames: Sequence[Frame], measured: Measured) -> str:
 
 
 def _curve_part(frames: Sequence[Frame], measured: Measured) -> str:
-    crosses = " Crosses: implausible frames, whose volume jumps." if measured.implausible else ""
+    crosses = " Crosses: implausible frames, whose volume jumps or is 0." if measured.implausible else ""
     band = "Band: 90 % interval of the volume in each frame."
     return f"<div>{curve_svg(frames, measured)}<p class=quiet>{band}{crosses}</p></div>"
 

@@ -18,7 +18,7 @@ from .measures import BODY, Frame, Measured, measured, with_edits
 from .page import Page, html_of
 from .pictures import SlicePicture
 
-DOUBTED = 6
+MOST_IMPLAUSIBLE = 6
 """Implausible frames of which there is a picture."""
 
 
@@ -62,7 +62,7 @@ class Record:
         first one of each of the first implausible frames."""
         found = self.found
         phases = [index for one in found for index in one.marks.values()] or [0]
-        implausible = [index for one in found for index in one.implausible][:DOUBTED]
+        implausible = [index for one in found for index in one.implausible][:MOST_IMPLAUSIBLE]
         kept = {index: self.pictures[index] for index in dict.fromkeys(phases) if index in self.pictures}
         kept |= {index: self.pictures[index][:1] for index in implausible if index in self.pictures}
         return replace(self, pictures=kept)
