@@ -44,18 +44,18 @@ model: $(READY)
 	$(BIN)/python -m csam train "$(DATA)" $(RECIPE) --out out/cardiac-lv/second --plan Resources/cardiac-lv/plan-2.json \
 	  --fine-tune out/cardiac-lv/first
 
-# Cavity and myocardium: Sunnybrook's two data sets joined, six stages of six trainings each.
-MYO = --extra out/cardiac-lv-myo/Phantoms --card Resources/cardiac-lv-myo/card.json --cross-validate \
+# Cavity and myocardium: Sunnybrook's two data sets joined, five stages of six trainings each.
+MYO = --extra out/cardiac-lv-myo/Phantoms-closing --card Resources/cardiac-lv-myo/card.json --cross-validate \
   --split Resources/cardiac-lv/folds.json
 JOINED = out/cardiac-lv-myo/Joined
-PHANTOM = $(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms --structure whole-left-ventricle --wall-drawn-thinner 1.125
+PHANTOM = $(BIN)/python -m csam phantom out/cardiac-lv-myo/Phantoms-closing --structure whole-left-ventricle --wall-drawn-thinner 1.125
 myo-model: export PYTHONPATH := $(CURDIR)/CSAMSegment
 myo-model: $(READY)
 	$(BIN)/python Resources/cardiac-lv-myo/join_data_sets.py "$(DATA)" "$(DATA_MYO)" $(JOINED)
-	$(PHANTOM) --count 44 --seed 1000
-	$(PHANTOM) --count 64 --seed 2000 --thick-walled
+	$(PHANTOM) --count 20 --seed 1000
+	$(PHANTOM) --count 44 --seed 2000 --thick-walled
 	$(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/1 --plan Resources/cardiac-lv-myo/plan-1.json
-	for stage in 2 3 4 5 6; do \
+	for stage in 2 3 4 5; do \
 	  $(BIN)/python -m csam train $(JOINED) $(MYO) --out out/cardiac-lv-myo/$$stage \
 	    --plan Resources/cardiac-lv-myo/plan-$$stage.json --fine-tune out/cardiac-lv-myo/$$((stage - 1)) || exit 1; \
 	done

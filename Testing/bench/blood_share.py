@@ -1,6 +1,6 @@
 """How much of the labelled cavity is blood? The rest is papillary muscle and trabeculae, which experts count as cavity.
 
-    python Testing/bench/blood_share.py Joined --json blood-share.json
+    python Testing/bench/blood_share.py Joined --without SC-N-06 --json blood-share.json
 
 Patients by the group in their names (SC-HYP-03 is of HYP), and phantoms, at both phases. A pixel counts as blood where
 it is brighter than halfway between the muscle around the cavity (30th percentile of a ring of 2 to 4 pixels) and the
@@ -58,11 +58,13 @@ def summary(found: list[tuple[float, float, float]]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
+    parser.add_argument("--without", nargs="*", default=(), help="patients to leave out")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     of_patient, groups = defaultdict(list), defaultdict(list)
     for case in read_dataset(options.dataset, "(.*)_p").cases:
-        of_patient[case.patient].append(shares(case))
+        if case.patient not in options.without:
+            of_patient[case.patient].append(shares(case))
     for patient, scans in of_patient.items():
         for phase, scan in zip(PHASES, sorted(scans, key=lambda s: -s[2]), strict=False):
             groups[f"{patient.split('-', 1)[1].rsplit('-', 1)[0]}, {phase}"].append(scan)
