@@ -233,6 +233,17 @@ def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
     assert user.ui.stageLabel.text == "Done."
 
 
+@pytest.mark.parametrize("what", ["browser", "sequence"])
+def test_a_sequence_that_is_removed_while_the_worker_is_starting_ends_the_run(sequence, what):
+    user = sequence
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    slicer.mrmlScene.RemoveNode(user.browser if what == "browser" else user.browser.GetMasterSequenceNode())
+    user.ends()
+    assert user.is_told() == "The sequence is no longer in the scene."
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
 def test_a_frame_is_removed_while_a_sequence_runs(sequence):
     user = sequence
     before = slicer.mrmlScene.GetNumberOfNodes()
@@ -341,8 +352,9 @@ def test_images_that_do_not_follow_the_browser_are_not_segmented_as_one(sequence
     else:
         user.browser.SetPlayback(user.browser.GetMasterSequenceNode(), False)
     before = slicer.mrmlScene.GetNumberOfNodes()
-    user.applies()
-    assert "(module Sequences)" in user.is_told()
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    assert "(module Sequences)" in user.is_told()  # at once, though there is no worker yet
     assert slicer.mrmlScene.GetNumberOfNodes() == before
     assert not user.panel.isRunning
 

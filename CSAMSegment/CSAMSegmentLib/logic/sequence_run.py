@@ -190,6 +190,8 @@ def check_followed(browser, volumes, items=None) -> None:
 
     items: the places in the browser, from 0, that count; None for all.
     """
+    if browser.GetScene() is None or browser.GetMasterSequenceNode() is None:
+        raise InputError("The sequence is no longer in the scene.")
     if browser.GetRecordingActive():
         raise InputError(f'The browser "{browser.GetName()}" is recording. Stop the recording (module Sequences).')
     for volume in volumes:
