@@ -20,7 +20,6 @@ from .result_nodes import KEPT, REPORT
 from .segments import LABELMAP, set_drawn_tag
 from .sequence_browser import sequence_browser
 
-
 FRAMES_CHANGED = "The frames of the sequence were changed while they were being segmented. Run again."
 
 
