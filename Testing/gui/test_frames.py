@@ -312,7 +312,7 @@ def test_a_segmentation_that_followed_no_sequence_follows_from_the_carry_on(teac
 
 @pytest.fixture
 def loaded(teacher):
-    """In front of a sequence of segmentations from a file: Slicer saves changes into it only where a user asks it to."""
+    """In front of a sequence of segmentations from a file: Slicer saves changes into it only if a user asks it to."""
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "loaded")
     for number in range(COUNT):
         node = slicer.vtkMRMLSegmentationNode()

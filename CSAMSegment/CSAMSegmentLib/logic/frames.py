@@ -55,7 +55,7 @@ class Frame:
         return inside and master.GetNthIndexValue(self.item) == self.value
 
     def check_there(self) -> None:
-        """Raise InputError where another image, or none, has its place; without its browser a volume stands for itself."""
+        """Raise InputError where another image, or none, has its place; not where the browser itself was removed."""
         if self.browser.GetScene() is not None and not self.is_there:
             raise InputError(FRAMES_CHANGED)
 
