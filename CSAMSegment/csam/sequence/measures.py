@@ -73,7 +73,7 @@ CONVENTION = (
 
 
 def with_edits(frame: Frame, volumes_ml: Mapping[int, float], doubted: Sequence[int] = ()) -> Frame:
-    """The frame with volumes of now, by label value; the ends of their intervals are the volume. doubted: of ``Frame``."""
+    """The frame with volumes of now, by label value; the ends of their intervals are the volume. doubted: of Frame."""
     structures = tuple(
         replace(one, **dict.fromkeys(("volume_ml", "low_ml", "high_ml"), volumes_ml[one.value]))
         if one.value in volumes_ml
