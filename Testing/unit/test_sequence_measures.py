@@ -203,8 +203,8 @@ def test_a_corrected_phase_counts_as_it_is_now_and_its_figures_have_no_interval(
     rows = [*csv.DictReader(io.StringIO(csv_text(VOLUMES, volume_rows(changed.now, changed.found))))]
     assert [(row["volume (ml)"], row["low (ml)"], row["edited"]) for row in rows[:1]] == [("150", "", "yes")]
     assert rows[2]["edited"] == ""
-    doubted = from_json(to_json(replace(kept, edits={15: {1: 0.0}}, doubted={15: (1,)})))
-    assert doubted.now[15].doubted == (1,)
-    assert doubted.found[0].marks == before.marks
+    found_empty = from_json(to_json(replace(kept, edits={15: {1: 0.0}}, found_empty={15: (1,)})))
+    assert found_empty.now[15].found_empty == (1,)
+    assert found_empty.found[0].marks == before.marks
     [elsewhere] = replace(kept, edits={10: {2: 5.0}}).found  # neither phase
     assert elsewhere.figures == before.figures

@@ -94,9 +94,9 @@ class FunctionView:
         here = edited(result, now, frame.structures)
         empty = tuple(value for value, volume in here.items() if not volume and value not in volumes)
         edits = {index: of for index, of in {**record.edits, number: here}.items() if of}
-        doubted = {index: of for index, of in {**record.doubted, number: empty}.items() if of}
-        if (edits, doubted) != (record.edits, record.doubted):
-            changed = replace(record, edits=edits, doubted=doubted)
+        found_empty = {index: of for index, of in {**record.found_empty, number: empty}.items() if of}
+        if (edits, found_empty) != (record.edits, record.found_empty):
+            changed = replace(record, edits=edits, found_empty=found_empty)
             function_nodes.write_record(changed, result.segmentation)
             self.show(self._result)
 
