@@ -43,7 +43,8 @@ def plan_carry(volume, segmentation, segments: Sequence[str], options: FillOptio
     if not before.labels.any():
         raise InputError("The chosen segments are empty on this frame. Draw and fill them first.")
     with Transaction(volume.GetScene()) as transaction:
-        if follow(segmentation, here):  # of one that follows already no content changes: that it is saved may stay
+        # One that followed already is saved from now on: that stays on purpose, as no content of it changes.
+        if follow(segmentation, here):
             transaction.on_failure(leave_browser, segmentation)
         transaction.on_failure(not_in_frames, in_every_frame(segmentation, segments, here))
         transaction.on_failure(here.show)
