@@ -310,8 +310,9 @@ def test_a_segmentation_that_followed_no_sequence_follows_from_the_carry_on(teac
     assert np.array_equal(teacher.voxels(segment), mine)
 
 
-def test_a_sequence_of_segmentations_keeps_what_is_drawn_and_filled_though_slicer_would_not(teacher):
-    """Slicer saves changes into a sequence only where the user has asked for it; one that was loaded does not."""
+@pytest.fixture
+def loaded(teacher):
+    """In front of a sequence of segmentations from a file: Slicer saves changes into it only if a user asks it to."""
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "loaded")
     for number in range(COUNT):
         node = slicer.vtkMRMLSegmentationNode()
@@ -323,6 +324,24 @@ def test_a_sequence_of_segmentations_keeps_what_is_drawn_and_filled_though_slice
     browser.SetSaveChanges(sequence, False)
     teacher.user.parameters.segmentation = browser.GetProxyNode(sequence)
     teacher.user.looks()
+    return teacher
+
+
+def test_a_loaded_sequence_of_segmentations_keeps_what_is_drawn_before_anything_is_filled(loaded):
+    teacher = loaded
+    teacher.draws("mine", 0, 5)
+    drawn = teacher.voxels("mine")
+    browse(teacher, 2)
+    assert not teacher.voxels("mine").any()
+    browse(teacher, 1)
+    assert np.array_equal(teacher.voxels("mine"), drawn)
+    presses_and_goes_on(teacher, teacher.ui.fillButton, 2)
+    assert teacher.user.browser.GetSelectedItemNumber() == 1
+    assert teacher.voxels("mine")[1:5].any((1, 2)).all()
+
+
+def test_a_loaded_sequence_of_segmentations_keeps_what_is_filled(loaded):
+    teacher = loaded
     teacher.draws("mine", 0, 5)
     teacher.fills()
     filled = teacher.voxels("mine")

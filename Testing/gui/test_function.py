@@ -4,6 +4,7 @@ import csv
 import functools
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -283,6 +284,29 @@ def test_an_update_of_a_frame_changes_the_figures_and_its_undoing_brings_them_ba
     heart.panel.restorePrevious()
     heart.looks()
     assert figures(heart) == corrected
+
+
+def test_a_frame_that_is_segmented_anew_and_found_empty_is_not_end_systole(heart):
+    heart.applies("oracle")
+    before = figures(heart)
+    heart.parameters.wholeSequence = False
+    heart.browser.SetSelectedItemNumber(5)
+    heart.looks()
+    heart.applies("empty")
+    record = heart.panel.function._record
+    assert record.edits == {5: {1: 0.0}}
+    assert figures(heart)["EF"] == before["EF"]
+    assert "frame 6" in heart.ui.functionLabel.text
+
+
+def test_a_record_of_an_earlier_version_follows_corrections_too(heart):
+    heart.applies("oracle")
+    record, segmentation = heart.panel.function._record, heart.parameters.segmentation
+    function_nodes.write_record(replace(record, model=""), segmentation)
+    heart.panel.function.show(heart.panel._find())
+    assert heart.panel.function._record.model == ""
+    smaller = halves(heart)
+    assert heart.panel.function._record.edits[0][1] == pytest.approx(smaller.sum() * 0.3)
 
 
 def test_what_is_drawn_in_another_structure_of_a_frame_changes_no_figure(heart):

@@ -233,6 +233,17 @@ def test_the_browser_is_removed_before_the_first_image_is_done(sequence):
     assert user.ui.stageLabel.text == "Done."
 
 
+@pytest.mark.parametrize("what", ["browser", "sequence"])
+def test_a_sequence_that_is_removed_while_the_worker_is_starting_ends_the_run(sequence, what):
+    user = sequence
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    slicer.mrmlScene.RemoveNode(user.browser if what == "browser" else user.browser.GetMasterSequenceNode())
+    user.ends()
+    assert user.is_told() == "The sequence is no longer in the scene."
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
 def test_a_frame_is_removed_while_a_sequence_runs(sequence):
     user = sequence
     before = slicer.mrmlScene.GetNumberOfNodes()
@@ -243,6 +254,22 @@ def test_a_frame_is_removed_while_a_sequence_runs(sequence):
     assert slicer.mrmlScene.GetNumberOfNodes() == before
 
 
+@pytest.mark.parametrize("gone", ["0", "80"])
+def test_a_frame_whose_place_another_or_none_has_by_now_gets_no_result(single, gone):
+    user = single
+    browse(user, 2)
+    user.makes_the_worker("quick")
+    user.ui.applyButton.click()
+    user.until(lambda: user.panel.runner._active is not None)
+    user.browser.SetSelectedItemNumber(0)
+    user.browser.GetMasterSequenceNode().RemoveDataNodeAtValue(gone)
+    shown = user.browser.GetSelectedItemNumber()
+    user.ends()
+    assert "The frames of the sequence were changed while they were being segmented" in user.is_told()
+    assert user.browser.GetSelectedItemNumber() == shown
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
 def test_a_result_whose_sequence_is_gone_says_so(single):
     user = single
     user.applies()
@@ -250,7 +277,9 @@ def test_a_result_whose_sequence_is_gone_says_so(single):
     slicer.mrmlScene.RemoveNode(user.browser)
     user.looks()
     user.ui.updateButton.click()
-    assert user.is_told() == ("This is the result of time 40 ms; its sequence is no longer in the scene. Run it again.")
+    assert user.is_told() == (
+        "This is the result of time 40 ms; no sequence browser shows that frame any more. Run it again."
+    )
 
 
 def test_the_segmentation_is_removed_while_a_sequence_runs(sequence):
@@ -341,8 +370,9 @@ def test_images_that_do_not_follow_the_browser_are_not_segmented_as_one(sequence
     else:
         user.browser.SetPlayback(user.browser.GetMasterSequenceNode(), False)
     before = slicer.mrmlScene.GetNumberOfNodes()
-    user.applies()
-    assert "(module Sequences)" in user.is_told()
+    user.panel.worker.stop()
+    user.ui.applyButton.click()
+    assert "(module Sequences)" in user.is_told()  # at once, though there is no worker yet
     assert slicer.mrmlScene.GetNumberOfNodes() == before
     assert not user.panel.isRunning
 
@@ -395,7 +425,7 @@ def test_a_case_is_kept_for_training_while_the_sequence_shows_its_image_alone(us
     user.applies()
     case = user.panel._find(), [user.proxy], user.panel.input.model, tmp_path / "hearts"
     browse(user, 2)
-    with pytest.raises(ValueError, match=r"the result of .*40 ms.*; the sequence shows .*80 ms.* now"):
+    with pytest.raises(ValueError, match=r"of time 40 ms; now the sequence shows time 80 ms\. Go back to time 40 ms"):
         save_case(*case, "p1_1")
     assert not (tmp_path / "hearts").exists()
     browse(user, 1)

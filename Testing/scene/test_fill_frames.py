@@ -1,5 +1,7 @@
 """Frames of a sequence: a filling is of the frame on which it was asked for, and a carry that fails leaves no trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -115,6 +117,24 @@ def test_a_filling_that_is_refused_leaves_the_frame_that_is_shown(beat, fake):
         CSAMSegmentLogic(lambda: client).startFill(plan)
     assert beat.browser.GetSelectedItemNumber() == 2
     assert not client.jobs
+
+
+def test_a_filling_whose_frames_were_changed_says_so(beat, fake):
+    client = fake.Client()
+    plan = beat.plan()
+    beat.show(2)
+    beat.browser.GetMasterSequenceNode().RemoveDataNodeAtValue("0")
+    shown = beat.browser.GetSelectedItemNumber()
+    with pytest.raises(InputError, match="frames of the sequence were changed"):
+        CSAMSegmentLogic(lambda: client).startFill(plan)
+    assert beat.browser.GetSelectedItemNumber() == shown
+    assert not client.jobs
+
+
+def test_a_filling_of_an_image_that_joined_a_sequence_says_so(beat):
+    plan = replace(beat.plan(), item=None, frame=None)
+    with pytest.raises(InputError, match="became a frame of a sequence"):
+        plan.check_unchanged()
 
 
 def test_a_filling_of_an_image_that_was_removed_says_so(beat, fake):

@@ -71,6 +71,7 @@ def test_what_the_frames_do_not_allow_is_left_out():
     assert measured([*frames()[:1], *empty[1:]], only) == ()  # of one volume no fraction
     [one] = measured([*frames()[:1], with_edits(empty[1], {1: 0.0})], only)  # a user has said that it is empty
     assert one.marks == {"ED": 0, "ES": 1}
+    assert measured([*frames()[:1], with_edits(empty[1], {1: 0.0}, [1])], only) == ()  # the model has found it so
 
 
 def test_a_density_has_the_ends_of_the_volume():
@@ -202,5 +203,8 @@ def test_a_corrected_phase_counts_as_it_is_now_and_its_figures_have_no_interval(
     rows = [*csv.DictReader(io.StringIO(csv_text(VOLUMES, volume_rows(changed.now, changed.found))))]
     assert [(row["volume (ml)"], row["low (ml)"], row["edited"]) for row in rows[:1]] == [("150", "", "yes")]
     assert rows[2]["edited"] == ""
+    found_empty = from_json(to_json(replace(kept, edits={15: {1: 0.0}}, found_empty={15: (1,)})))
+    assert found_empty.now[15].found_empty == (1,)
+    assert found_empty.found[0].marks == before.marks
     [elsewhere] = replace(kept, edits={10: {2: 5.0}}).found  # neither phase
     assert elsewhere.figures == before.figures

@@ -43,6 +43,7 @@ def plan_carry(volume, segmentation, segments: Sequence[str], options: FillOptio
     if not before.labels.any():
         raise InputError("The chosen segments are empty on this frame. Draw and fill them first.")
     with Transaction(volume.GetScene()) as transaction:
+        # One that followed already is saved from now on: that stays on purpose, as no content of it changes.
         if follow(segmentation, here):
             transaction.on_failure(leave_browser, segmentation)
         transaction.on_failure(not_in_frames, in_every_frame(segmentation, segments, here))

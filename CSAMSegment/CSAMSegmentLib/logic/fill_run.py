@@ -140,7 +140,10 @@ class FillRun:
             if node.GetScene() is None:
                 raise InputError(f'The {what} "{node.GetName()}" was removed while it was being filled.')
         if shown_item(self.volume) != self.item:
-            raise InputError(f"This filling is of {self.item}; {elsewhere(self.volume)}")
+            if self.item is None:
+                name = self.volume.GetName()
+                raise InputError(f'The image "{name}" became a frame of a sequence while it was filled. Fill it again.')
+            raise InputError(f"This filling is of {self.item}; {elsewhere(self.volume, self.item)}")
         content = self.segmentation.GetSegmentation()
         if any(content.GetSegment(identifier) is None for identifier in self.segments):
             raise InputError("A segment was removed while it was being filled. Nothing was changed.")

@@ -14,22 +14,30 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from csam.errors import InputError
+
 from .result_nodes import KEPT, REPORT
 from .segments import LABELMAP, set_drawn_tag
 from .sequence_browser import sequence_browser
 
+FRAMES_CHANGED = "The frames of the sequence were changed while they were being segmented. Run again."
+
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of a sequence. browser: vtkMRMLSequenceBrowserNode. item: its place there, from 0."""
+    """One image of a sequence. browser: vtkMRMLSequenceBrowserNode. item: its place there, from 0.
+
+    value: its index value, by which ``is_there`` knows it again.
+    """
 
     browser: Any
     item: int
+    value: str
 
     @property
     def next(self) -> Frame | None:
         """The frame behind it, None for the last one."""
-        return Frame(self.browser, self.item + 1) if self.item + 1 < self.browser.GetNumberOfItems() else None
+        return _frame(self.browser, self.item + 1) if self.item + 1 < self.browser.GetNumberOfItems() else None
 
     @property
     def is_shown(self) -> bool:
@@ -39,9 +47,21 @@ class Frame:
         """Whether a node has content of its own in every frame."""
         return self.browser.IsProxyNode(node.GetID())
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the browser still has it at its place."""
+        master = self.browser.GetMasterSequenceNode() if self.browser.GetScene() is not None else None
+        inside = master is not None and self.item < master.GetNumberOfDataNodes()
+        return inside and master.GetNthIndexValue(self.item) == self.value
+
+    def check_there(self) -> None:
+        """Raise InputError where another image, or none, has its place; not where the browser itself was removed."""
+        if self.browser.GetScene() is not None and not self.is_there:
+            raise InputError(FRAMES_CHANGED)
+
     def show(self) -> None:
-        """Let the browser show it, at rest."""
-        if self.browser.GetScene() is not None:
+        """Let the browser show it, at rest; nothing where it is not there any more."""
+        if self.is_there:
             self.browser.SetPlaybackActive(False)
             self.browser.SetSelectedItemNumber(self.item)
 
@@ -52,7 +72,11 @@ def shown_frame(volume) -> Frame | None:
     if browser is None or browser.GetSelectedItemNumber() < 0:
         return None
     follows = browser.GetPlayback(browser.GetSequenceNode(volume)) and browser.GetNumberOfItems() > 1
-    return Frame(browser, browser.GetSelectedItemNumber()) if follows else None
+    return _frame(browser, browser.GetSelectedItemNumber()) if follows else None
+
+
+def _frame(browser, item: int) -> Frame:
+    return Frame(browser, item, browser.GetMasterSequenceNode().GetNthIndexValue(item))
 
 
 def new_sequence(master, name: str):

@@ -189,6 +189,7 @@ class CSAMSegmentLogic:
             if shown is not None:
                 transaction.on_failure(shown.show)
             if plan.frame is not None:
+                plan.frame.check_there()
                 plan.frame.show()  # the user may have gone on to another one
             plan.check_unchanged()
             request = plan.request()
@@ -298,6 +299,7 @@ class CSAMSegmentLogic:
             run.error = Cancelled()
         elif isinstance(event, Result):
             if run.frame is not None:
+                run.frame.check_there()
                 run.frame.show()  # the user may have gone on to another one
             run._steps = self._steps(run, event)
             run.progress = Progress(1.0, _("Writing the result"), 0.0)
@@ -319,6 +321,7 @@ class CSAMSegmentLogic:
             run.error = Cancelled()
             return
         if run.frame is not None:
+            run.frame.check_there()
             run.frame.show()
         end = time.perf_counter() + TURN
         try:

@@ -25,12 +25,12 @@ def shown_item(node) -> str | None:
     return " ".join(filter(None, (master.GetIndexName(), value, master.GetIndexUnit())))
 
 
-def elsewhere(node) -> str:
-    """That a node does not show the image that a result is of, and what to do."""
+def elsewhere(node, item: str) -> str:
+    """That a node does not show the frame that a result is of, and what to do. item: as of ``shown_item``."""
     shown = shown_item(node)
     if shown is None:
-        return "its sequence is no longer in the scene. Run it again."
-    return f"the sequence shows {shown} now. Go back to that image first."
+        return "no sequence browser shows that frame any more. Run it again."
+    return f"now the sequence shows {shown}. Go back to {item} first."
 
 
 def leave_browser(node) -> None:

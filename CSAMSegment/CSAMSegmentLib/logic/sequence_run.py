@@ -13,7 +13,7 @@ from csam.sequence.measures import Frame, frame_of
 from csam.sequence.pictures import pictures_of
 from csam.sequence.record import Record, gathered
 
-from .frames import join, new_sequence
+from .frames import FRAMES_CHANGED, join, new_sequence
 from .function_nodes import write_record
 from .result_nodes import Output
 from .run import Run
@@ -99,7 +99,7 @@ class SequenceRun:
             self._end(CSAMError("The sequence browser was removed while its images were being segmented."))
             return
         if self._browser.GetNumberOfItems() != self._count:
-            self._end(CSAMError("The frames of the sequence were changed while they were being segmented. Run again."))
+            self._end(CSAMError(FRAMES_CHANGED))
             return
         self._logic.poll()
         if not self._run.finished:
@@ -190,6 +190,8 @@ def check_followed(browser, volumes, items=None) -> None:
 
     items: the places in the browser, from 0, that count; None for all.
     """
+    if browser.GetScene() is None or browser.GetMasterSequenceNode() is None:
+        raise InputError("The sequence is no longer in the scene.")
     if browser.GetRecordingActive():
         raise InputError(f'The browser "{browser.GetName()}" is recording. Stop the recording (module Sequences).')
     for volume in volumes:

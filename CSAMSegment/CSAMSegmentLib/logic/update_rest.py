@@ -47,7 +47,8 @@ def plan_update(result: ShownResult | None, seed: int = 0, device: str = "auto",
         raise InputError("There is no result, or its image is no longer in the scene. Segment an image first.")
     report = result.report()
     if report.get("sequence_item") not in (None, shown_item(result.volume)):
-        raise InputError(f"This is the result of {report['sequence_item']}; {elsewhere(result.volume)}")
+        item = report["sequence_item"]
+        raise InputError(f"This is the result of {item}; {elsewhere(result.volume, item)}")
     segments = {result.segment_id(entry.value): entry.value for entry in result.structures()}
     segments = {one: value for one, value in segments.items() if one in result.segments}
     if not segments:

@@ -82,7 +82,7 @@ class FunctionView:
         """The image that is shown was measured. volumes: in ml by label value, those that its result's table does not
         have: a user has corrected them. The result itself may have come after the record, as from *Update the rest*."""
         result, record = self._result, self._record
-        if record is None or record.model != result.model:
+        if record is None or record.model not in ("", result.model):  # "" in scenes of earlier versions
             return
         browser = sequence_browser(result.segmentation)
         number = browser.GetSelectedItemNumber() if browser is not None else -1
@@ -91,10 +91,13 @@ class FunctionView:
             return
         now = {one.value: one.volume_ml for one in result.structures()} | volumes
         now = {value: volume for value, volume in now.items() if frame.structure(value) is not None}
-        edits = {**record.edits, number: edited(result, now, frame.structures)}
-        edits = {index: of for index, of in edits.items() if of}
-        if edits != record.edits:
-            function_nodes.write_record(replace(record, edits=edits), result.segmentation)
+        here = edited(result, now, frame.structures)
+        empty = tuple(value for value, volume in here.items() if not volume and value not in volumes)
+        edits = {index: of for index, of in {**record.edits, number: here}.items() if of}
+        found_empty = {index: of for index, of in {**record.found_empty, number: empty}.items() if of}
+        if (edits, found_empty) != (record.edits, record.found_empty):
+            changed = replace(record, edits=edits, found_empty=found_empty)
+            function_nodes.write_record(changed, result.segmentation)
             self.show(self._result)
 
     def onPoint(self, series, row: int) -> None:

@@ -18,7 +18,7 @@ from csam.process.job import BREATH
 from ..logic import texts, torch_install
 from ..logic.map_display import MAPS
 from ..logic.parameters import run_options
-from ..logic.sequence_run import SequenceRun
+from ..logic.sequence_run import SequenceRun, check_followed
 from ..logic.texts import tr as _
 from ..logic.volume_geometry import region_from_roi
 from .keys_and_timers import make_timer
@@ -218,6 +218,7 @@ class Runner:
         maps, path, volumes = tuple(MAPS), str(self._input.modelPath), self._input.volumes()
         browser = self._input.browser
         if browser is not None:
+            check_followed(browser, volumes)
             return partial(SequenceRun, self._logic, browser, volumes, path, options, maps)
         outputs = parameters.segmentation, parameters.uncertainty
         run = self._logic.prepare(volumes, path, *outputs, options, maps)

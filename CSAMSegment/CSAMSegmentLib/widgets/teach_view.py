@@ -23,7 +23,7 @@ from ..logic.drawn_slices import (
 )
 from ..logic.fill_run import plan_fill
 from ..logic.filled_model import TAUGHT
-from ..logic.frames import shown_frame
+from ..logic.frames import follow, shown_frame
 from ..logic.new_structure import add_structure, tie
 from ..logic.node_watch import NodeWatch
 from ..logic.segments import MODEL_TAG
@@ -102,6 +102,7 @@ class TeachView:
         self._ui.newStructureButton.enabled = self._volume is not None
         self.editor.show(self._segmentation, self._volume)
         self._segments = _segments(self._segmentation)
+        self._keepFrame()
         self._fillSegments()
         problem = ""
         try:
@@ -126,6 +127,12 @@ class TeachView:
             said = text.format(drawn=", ".join(drawn), count=len(self._states))
         self._ui.teachLabel.text = said
         self._ui.fillButton.enabled = 0 < len(drawn) < len(self._states)
+
+    def _keepFrame(self) -> None:
+        """What is drawn in a segmentation that follows a sequence is saved, also in one that was loaded from a file."""
+        frame = shown_frame(self._volume)
+        if frame is not None and self._segmentation is not None and frame.is_followed_by(self._segmentation):
+            follow(self._segmentation, frame)
 
     def _isCarried(self) -> bool:
         try:

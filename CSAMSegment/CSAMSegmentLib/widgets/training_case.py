@@ -50,7 +50,8 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
         names = ", ".join([result.volume.GetName(), *(name or "another image" for _identifier, name in further)])
         raise InputError(f"This is the result of the images: {names}. Choose these again to keep it.")
     if report.get("sequence_item") not in (None, shown_item(result.volume)):
-        raise InputError(f"This is the result of {report['sequence_item']}; {elsewhere(result.volume)}")
+        item = report["sequence_item"]
+        raise InputError(f"This is the result of {item}; {elsewhere(result.volume, item)}")
     if _within(report, "provenance", "options", "region") is not None:
         raise InputError("Only a region was segmented, so the rest is unknown. Segment the whole image to keep it.")
 

@@ -31,8 +31,9 @@ END_DIASTOLE, END_SYSTOLE = "ED", "ES"
 class Frame:
     """One image of a series. index: from 0. time: of its place in the series, as "40 ms"; empty where not known.
 
-    case_quality: the expected Dice, None where not known. edited: label values of structures that a user has corrected:
-    their volume is that of the correction, and has no interval.
+    case_quality: the expected Dice, None where not known. edited: label values of structures that were changed after
+    the run: their volume is that of now, and has no interval. found_empty: those of them that are empty because the
+    model, not a user, has found nothing.
     """
 
     index: int
@@ -40,6 +41,7 @@ class Frame:
     time: str = ""
     case_quality: float | None = None
     edited: tuple[int, ...] = ()
+    found_empty: tuple[int, ...] = ()
 
     def structure(self, value: int) -> StructureVolume | None:
         return next((one for one in self.structures if one.value == value), None)
@@ -70,8 +72,8 @@ CONVENTION = (
 )
 
 
-def with_edits(frame: Frame, volumes_ml: Mapping[int, float]) -> Frame:
-    """The frame with volumes after a user's corrections, by label value; the ends of their intervals are the volume."""
+def with_edits(frame: Frame, volumes_ml: Mapping[int, float], found_empty: Sequence[int] = ()) -> Frame:
+    """The frame with volumes of now, by label value; the ends of their intervals are it. found_empty: of ``Frame``."""
     structures = tuple(
         replace(one, **dict.fromkeys(("volume_ml", "low_ml", "high_ml"), volumes_ml[one.value]))
         if one.value in volumes_ml
@@ -79,7 +81,7 @@ def with_edits(frame: Frame, volumes_ml: Mapping[int, float]) -> Frame:
         for one in frame.structures
     )
     edited = tuple(one.value for one in frame.structures if one.value in volumes_ml)
-    return replace(frame, structures=structures, edited=edited)
+    return replace(frame, structures=structures, edited=edited, found_empty=tuple(found_empty))
 
 
 def frame_of(result: Result, index: int = 0, time: str = "") -> Frame:
@@ -111,7 +113,7 @@ def given_names(measures: Sequence[Measure]) -> tuple[str, ...]:
 def _function(frames, measure: Measure, factors, given) -> Measured | None:
     cavity = measure.structures["cavity"]
     volumes = [frame.structure(cavity) for frame in frames]
-    corrected = [place for place, frame in enumerate(frames) if cavity in frame.edited]
+    corrected = [place for place, frame in enumerate(frames) if cavity in {*frame.edited} - {*frame.found_empty}]
     if None in volumes or not any(one.volume_ml for one in volumes):
         return None
     if sum(place in corrected or one.volume_ml > 0 for place, one in enumerate(volumes)) < 2:

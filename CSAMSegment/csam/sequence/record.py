@@ -27,8 +27,9 @@ class Record:
     """title: of the page. about: lines below it. frames: in the order of the series. measures, factors: of the model.
 
     given: numbers from the user (``csam.sequence.measures``). pictures: by frame, of the slices to look at first.
-    warnings: of the frames, sentences for a user. edits: volumes of structures that a user has corrected, ml by label
-    value, by frame. model: the name of the model whose structures these are.
+    warnings: of the frames, sentences for a user. edits: volumes of structures that were changed after the run, ml by
+    label value, by frame. model: the name of the model whose structures these are. found_empty: the label values of
+    ``Frame.found_empty``, by frame.
     """
 
     title: str
@@ -41,11 +42,15 @@ class Record:
     warnings: tuple[str, ...] = ()
     edits: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
     model: str = ""
+    found_empty: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def now(self) -> tuple[Frame, ...]:
-        """The frames with the user's corrections."""
-        return tuple(with_edits(frame, self.edits.get(frame.index, {})) for frame in self.frames)
+        """The frames as they are now."""
+        return tuple(
+            with_edits(frame, self.edits.get(frame.index, {}), self.found_empty.get(frame.index, ()))
+            for frame in self.frames
+        )
 
     @property
     def found(self) -> tuple[Measured, ...]:
@@ -109,6 +114,7 @@ def from_json(text: str) -> Record:
                     **frame,
                     "structures": tuple(StructureVolume(**one) for one in frame["structures"]),
                     "edited": tuple(frame.get("edited", ())),
+                    "found_empty": tuple(frame.get("found_empty", ())),
                 }
             )
             for frame in values["frames"]
@@ -127,6 +133,7 @@ def from_json(text: str) -> Record:
             tuple(values["warnings"]),
             {int(frame): {int(v): float(ml) for v, ml in of.items()} for frame, of in values.get("edits", {}).items()},
             values.get("model", ""),
+            {int(frame): tuple(map(int, of)) for frame, of in values.get("found_empty", {}).items()},
         )
         record.html()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
