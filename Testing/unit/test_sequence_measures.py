@@ -58,7 +58,7 @@ def test_a_frame_in_which_nothing_was_found_is_said_so():
     series[4] = Frame(4, (StructureVolume(1, "Cavity", 0, 0, 0, 1), *series[4].structures[1:]))
     [one] = measured(series, [FUNCTION])
     assert one.implausible == (4,)
-    assert "was not found in frame 5 (the first is 1). It was not taken" in one.warnings[0]
+    assert "was not found in frame 5 (the first is 1). This frame was not taken" in one.warnings[0]
 
 
 def test_what_the_frames_do_not_allow_is_left_out():

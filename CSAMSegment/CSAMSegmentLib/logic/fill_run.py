@@ -37,7 +37,7 @@ from .filled_model import FilledModel, filled_model
 from .frames import Frame, shown_frame
 from .output_checks import check_grid, check_outputs
 from .segment_voxels import is_on_grid, labelmap_of, segment_labels
-from .sequence_browser import elsewhere, shown_item
+from .sequence_browser import check_shows, shown_item
 from .volume_geometry import raster_from_volume
 
 MOST = UNKNOWN - 1
@@ -139,11 +139,10 @@ class FillRun:
         for what, node in (("segmentation", self.segmentation), ("image", self.volume)):
             if node.GetScene() is None:
                 raise InputError(f'The {what} "{node.GetName()}" was removed while it was being filled.')
-        if shown_item(self.volume) != self.item:
-            if self.item is None:
-                name = self.volume.GetName()
-                raise InputError(f'The image "{name}" became a frame of a sequence while it was filled. Fill it again.')
-            raise InputError(f"This filling is of {self.item}; {elsewhere(self.volume, self.item)}")
+        if self.item is None and shown_item(self.volume) is not None:
+            name = self.volume.GetName()
+            raise InputError(f'The image "{name}" became a frame of a sequence while it was filled. Fill it again.')
+        check_shows(self.volume, self.item, "This filling is")
         content = self.segmentation.GetSegmentation()
         if any(content.GetSegment(identifier) is None for identifier in self.segments):
             raise InputError("A segment was removed while it was being filled. Nothing was changed.")

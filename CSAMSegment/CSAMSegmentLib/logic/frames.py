@@ -106,7 +106,7 @@ def follow(node, frame: Frame) -> bool:
     if frame.is_followed_by(node):
         sequence = browser.GetSequenceNode(node)
         if not browser.GetSaveChanges(sequence):
-            sequence.SetDataNodeAtValue(node, master.GetNthIndexValue(frame.item))
+            sequence.SetDataNodeAtValue(node, frame.value)
             browser.SetSaveChanges(sequence, True)
         return False
     sequence, blank = new_sequence(master, node.GetName()), _blank(node)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import slicer
 
+from csam.errors import InputError
+
 
 def sequence_browser(node):
     """The browser of the sequence that a node stands for, None when it stands for itself."""
@@ -25,12 +27,17 @@ def shown_item(node) -> str | None:
     return " ".join(filter(None, (master.GetIndexName(), value, master.GetIndexUnit())))
 
 
-def elsewhere(node, item: str) -> str:
-    """That a node does not show the frame that a result is of, and what to do. item: as of ``shown_item``."""
+def check_shows(node, item: str | None, what: str) -> None:
+    """Raise InputError where a node does not show the frame that something is of; it says what to do.
+
+    item: as of ``shown_item``; None of what no sequence belongs to, which is let pass. what: "This is the result".
+    """
     shown = shown_item(node)
+    if item in (None, shown):
+        return
     if shown is None:
-        return "no sequence browser shows that frame any more. Run it again."
-    return f"now the sequence shows {shown}. Go back to {item} first."
+        raise InputError(f"{what} of {item}; no sequence browser shows that frame any more. Run it again.")
+    raise InputError(f"{what} of {item}; now the sequence shows {shown}. Go back to {item} first.")
 
 
 def leave_browser(node) -> None:

@@ -16,7 +16,7 @@ from .closed_voxels import closed_voxels
 from .drawn_slices import drawn_indices, find_slices, reviewed_of
 from .fill_run import FillRun, plan_fill
 from .segment_voxels import segment_voxels
-from .sequence_browser import elsewhere, shown_item
+from .sequence_browser import check_shows
 from .shown_result import ShownResult
 from .volume_geometry import raster_from_volume
 
@@ -46,9 +46,7 @@ def plan_update(result: ShownResult | None, seed: int = 0, device: str = "auto",
     if result is None or result.segmentation.GetScene() is None or result.volume is None:
         raise InputError("There is no result, or its image is no longer in the scene. Segment an image first.")
     report = result.report()
-    if report.get("sequence_item") not in (None, shown_item(result.volume)):
-        item = report["sequence_item"]
-        raise InputError(f"This is the result of {item}; {elsewhere(result.volume, item)}")
+    check_shows(result.volume, report.get("sequence_item"), "This is the result")
     segments = {result.segment_id(entry.value): entry.value for entry in result.structures()}
     segments = {one: value for one, value in segments.items() if one in result.segments}
     if not segments:

@@ -21,7 +21,7 @@ from csam.training.model_match import values_by_name
 
 from ..logic.kept_case import folder_mark
 from ..logic.segments import segment_id
-from ..logic.sequence_browser import elsewhere, shown_item
+from ..logic.sequence_browser import check_shows
 from ..logic.shown_result import ShownResult
 from ..logic.texts import tr as _
 from ..logic.volume_geometry import image_from_volume
@@ -49,9 +49,7 @@ def check_case(result: ShownResult | None, volumes: Sequence, model) -> None:
     if volumes[0] is not result.volume or not all(same) or len(further) != len(volumes) - 1:
         names = ", ".join([result.volume.GetName(), *(name or "another image" for _identifier, name in further)])
         raise InputError(f"This is the result of the images: {names}. Choose these again to keep it.")
-    if report.get("sequence_item") not in (None, shown_item(result.volume)):
-        item = report["sequence_item"]
-        raise InputError(f"This is the result of {item}; {elsewhere(result.volume, item)}")
+    check_shows(result.volume, report.get("sequence_item"), "This is the result")
     if _within(report, "provenance", "options", "region") is not None:
         raise InputError("Only a region was segmented, so the rest is unknown. Segment the whole image to keep it.")
 

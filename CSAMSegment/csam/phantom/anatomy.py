@@ -42,7 +42,8 @@ class Ventricles:
     right_waves: Waves
     closing: float = 0.0
     """Share of the cavity's radius that papillary muscles and trabeculae fill towards the apex in systole. It stays
-    cavity, as in the contours of Sunnybrook (https://smial.sri.utoronto.ca/LV_Challenge/Data.html)."""
+    cavity, as in the contours of Sunnybrook (https://smial.sri.utoronto.ca/LV_Challenge/Data.html). 0 in a beat of a
+    given ejection fraction."""
 
     @staticmethod
     def at_random(

@@ -74,7 +74,7 @@ class Connection:
 
     def cancel(self, job: Job, grace: float) -> None:
         with self._lock:
-            if job.id in self._cancelling or job.id not in {*self._jobs, *self._sent}:
+            if job.id in self._cancelling or (job.id not in self._jobs and job.id not in self._sent):
                 return
             self._cancelling.add(job.id)
             if job.id not in self._jobs:

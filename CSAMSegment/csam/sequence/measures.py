@@ -152,7 +152,7 @@ def _said(volumes, curve: Curve, frames: Sequence[Frame]) -> tuple[str, ...]:
     ):
         if places:
             which = ", ".join(str(frames[place].index + 1) for place in places)
-            where, these = ("frame", "It was") if len(places) == 1 else ("frames", "They were")
+            where, these = ("frame", "This frame was") if len(places) == 1 else ("frames", "These frames were")
             said.append(
                 f"{what} {where} {which} (the first is 1). {these} not taken as end diastole or end systole. Look at "
                 "the segmentation there."

@@ -72,7 +72,7 @@ def slice_pictures(
     SimpleITK has them. axis: along which the slices are stacked. chosen: indices along it.
     """
     finite = np.isfinite(image)
-    image = image if finite.all() else np.where(finite, image, image[finite].min(initial=0))  # as the network takes it
+    image = image if finite.all() else np.where(finite, image, image[finite].min())  # as the network takes it
     oriented = orientation(direction, axis)
     stacks = [oriented.to_stack(array) for array in (image, labels, error)]
     pixel = [spacing[a] for a in oriented.axes[1:]]
