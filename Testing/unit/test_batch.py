@@ -23,6 +23,7 @@ from csam.cli import main
 from csam.errors import DeviceLost, InputError
 from csam.image import files
 from csam.image.fingerprint import fingerprint
+from csam.model import Calibration
 from csam.result import Options, StructureVolume
 
 
@@ -176,13 +177,15 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
     segment(scans, out, model)
     other = tmp_path / "other"
     small.model(small.lively(small.network(seed=8)), version="2.0.0").save(other)
-    recalibrated = tmp_path / "recalibrated"
-    small.model(name="small-2").save(recalibrated)  # the same weights
+    renamed, recalibrated = tmp_path / "renamed", tmp_path / "recalibrated"  # the same weights
+    small.model(name="small-2").save(renamed)
+    small.model(calibration=Calibration(dice_scale=2.0)).save(recalibrated)
     (tmp_path / "more").mkdir()
     sitk.WriteImage(small.image(), str(tmp_path / "more" / "a.nii"))
     for line, said in (
         ((scans, out, str(other)), "model small 1.2.3, not small 2.0.0"),
-        ((scans, out, str(recalibrated)), "model small 1.2.3, not small-2 1.2.3"),
+        ((scans, out, str(renamed)), "model small 1.2.3, not small-2 1.2.3"),
+        ((scans, out, str(recalibrated)), "model small 1.2.3, not another one called small 1.2.3"),
         ((scans, out, model, "--seed", "3"), "seed 0, not 3"),
         ((scans, out, model, "--frame", "0"), "frame None, not 0"),
         ((tmp_path / "more", out, model), "folder "),

@@ -83,7 +83,7 @@ class BatchFolder:
         if folder != SCENE:
             folder = Path(folder).resolve()
             self.check_beside(folder)
-        told = {"name": model.name, "version": model.version, "sha256": model.sha256}
+        told = {"name": model.name, "version": model.version, "digest": model.digest}
         plain = {**asdict(options), "frame": frame}
         wanted = json.loads(json.dumps({"folder": str(folder), "model": told, "options": plain}))
         before = self.description()
@@ -214,7 +214,7 @@ def differences(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     said = []
     if before["folder"] != wanted["folder"]:
         said.append(f"folder {before['folder']}, not {wanted['folder']}")
-    if before["model"] != wanted["model"]:  # one with the same weights may have other calibrations and contours
+    if before["model"] != wanted["model"]:
         one, other = (f"{m.get('name')} {m.get('version')}" for m in (before["model"], wanted["model"]))
         said.append(f"model {one}, not " + (other if other != one else f"another one called {other}"))
     for name in sorted({*before["options"], *wanted["options"]} - {"device"}):
