@@ -31,7 +31,7 @@ def full_model(net=None):
     """A model in which every field says something."""
     return small.model(
         net,
-        labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True, inside=2), Label(2, "zwei", (4, 5, 6))),
+        labels=(Label(1, "one", (1, 2, 3), TERMS, connected=True, inside=2), Label(2, "zwei", (4, 5, 6), slices_of=1)),
         calibration=Calibration(((0.0, 0.0), (0.5, 0.25), (1.0, 1.0)), {1: 1.5, 2: 0.75}, figure_scale={"EF": 0.5}),
         augmented_calibration=Calibration(((0.0, 0.0), (0.4, 0.3), (1.0, 1.0)), {1: 1.25, 2: 0.5}, keeps_peaks=False),
         measures=(

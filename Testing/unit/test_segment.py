@@ -485,6 +485,56 @@ def test_what_lies_outside_its_surroundings_is_left_out(model):
     )
 
 
+def hide(monkeypatch, value: int, slices) -> None:
+    """Has the network find nothing of a structure in these slices."""
+    take = native_grid.NativeGrid._take
+
+    def without(grid, slab, offset):
+        if slab.first + offset in slices:
+            means = slab.mean_probabilities.clone()
+            means[:, 0] += means[:, value]
+            means[:, value] = 0
+            slab = replace(slab, mean_probabilities=means)
+        return take(grid, slab, offset)
+
+    monkeypatch.setattr(native_grid.NativeGrid, "_take", without)
+
+
+def test_beyond_the_slices_of_another_structure_only_what_is_sure_stays(model, monkeypatch):
+    """Structure 1 is found in all six slices, structure 2 in four; in one of the two, structure 1 is sure enough."""
+    hide(monkeypatch, 2, (0, 5))
+    image = small.image((20, 18, 6))
+    free = segment(image, model, replace(FEW, keep_probabilities=True))
+    before, foreground = arrays(free)["labels"], 1 - sitk.GetArrayFromImage(free.probabilities)[..., 0]
+    assert np.flatnonzero((before == 2).any((1, 2))).tolist() == [1, 2, 3, 4]
+    means = {here: foreground[here][before[here] == 1].mean() for here in (0, 5)}
+    doubtful = min(means, key=means.get)
+    monkeypatch.setattr(native_grid, "SURE", np.mean([*means.values()]))
+    one, two = model.labels
+    found = segment(image, replace(model, labels=(replace(one, slices_of=two.value), two)), FEW)
+    expected = before.copy()
+    expected[doubtful][before[doubtful] == 1] = 0
+    assert (expected != before).any()
+    np.testing.assert_array_equal(arrays(found)["labels"], expected)
+    share = (expected == 1).sum() / (before == 1).sum()
+    assert found.structures[0].volume_ml == pytest.approx(share * free.structures[0].volume_ml)
+    assert found.structures[1] == free.structures[1]
+    error, removed = arrays(found)["error_probability"], expected != before
+    np.testing.assert_allclose(error[removed], foreground[removed], atol=1e-5)
+    np.testing.assert_array_equal(error[~removed], arrays(free)["error_probability"][~removed])
+
+
+def test_where_the_other_structure_is_in_no_slice_all_stays(model, monkeypatch):
+    hide(monkeypatch, 2, range(6))
+    monkeypatch.setattr(native_grid, "SURE", 1.0)
+    image = small.image((20, 18, 6))
+    before = arrays(segment(image, model, FEW))["labels"]
+    one, two = model.labels
+    found = segment(image, replace(model, labels=(replace(one, slices_of=two.value), two)), FEW)
+    assert (before == 1).any()
+    np.testing.assert_array_equal(arrays(found)["labels"], before)
+
+
 def test_a_stack_has_the_models_spacing_over_the_same_extent(model):
     stack = stack_of([small.image((50, 40, 6), (0.7, 1.1, 8.0))], 2.0, model.intensity, "auto")
     assert stack.values.shape == (1, 6, 22, 18)

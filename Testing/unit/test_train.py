@@ -600,10 +600,11 @@ def test_measures_come_from_the_card_or_from_the_model_started_from(data, tmp_pa
         offered({"measures": [{"kind": "ventricular function", "structures": {"cavity": 3}}]})
 
 
-def test_a_structure_lies_inside_one_that_is_there(data, tmp_path):
-    card = {"labels": [{"name": "grey ball", "inside": "liver"}]}
-    with pytest.raises(InputError, match="liver"):
-        train(data, tmp_path, replace(PLAN, steps=1), card=card, device="cpu", log=silent)
+def test_another_structure_that_the_card_names_is_there(data, tmp_path):
+    for field in ("inside", "slices_of"):
+        card = {"labels": [{"name": "grey ball", field: "liver"}]}
+        with pytest.raises(InputError, match=f"\"{field}\": 'liver'; one of"):
+            train(data, tmp_path, replace(PLAN, steps=1), card=card, device="cpu", log=silent)
 
 
 def test_structures_of_the_model_started_from_look_as_they_do_in_it(data):
@@ -622,8 +623,8 @@ def test_structures_of_the_model_started_from_look_as_they_do_in_it(data):
     assert (bright.name, bright.color, bright.connected) == ("bright ball", COLORS[1], False)
     said = {"name": "grey ball", "title": "Ball", "connected": False}
     assert made({"labels": [said]})[1] == replace(grey, name="Ball", connected=False)
-    inner = [{"name": "grey ball", "inside": "bright ball"}]
-    assert [label.inside for label in made({"labels": inner})] == [0, 1]
+    inner = [{"name": "grey ball", "inside": "bright ball", "slices_of": "bright ball"}]
+    assert [(label.inside, label.slices_of) for label in made({"labels": inner})] == [(0, 0), (1, 1)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,13 @@ def card(model: Model) -> str:
     lines += [f"- Input: {c.name} ({c.modality})" for c in model.channels]
     lines += [f"- Structure {label.value}: {label.name}" for label in model.labels]
     lines += [f"- Also computed: {_measure(model, measure)}" for measure in model.measures]
+    names = {label.value: label.name for label in model.labels}
+    lines += [
+        f"- Before the first and behind the last slice with {names[label.slices_of]}, {label.name} is left out unless "
+        "the model is sure of it"
+        for label in model.labels
+        if label.slices_of
+    ]
     for label in model.labels:
         if distance := model.contour_shift.get(label.value):
             way = "outwards" if distance > 0 else "inwards"

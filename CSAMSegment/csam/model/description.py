@@ -33,8 +33,8 @@ from .weights import OF_TRAINING, Weights, open_zip, read_bounded
 
 FORMAT = 2
 """Before format 2 a model had one calibration, measured over every orientation that it was taught. What came since may
-be missing, and a program that does not know it leaves it aside: measures, contour_shift, and figure_scale of a
-calibration."""
+be missing, and a program that does not know it leaves it aside: measures, contour_shift, figure_scale of a
+calibration, and slices_of of a label."""
 COLORS = ((216, 101, 79), (128, 174, 128), (241, 214, 145), (144, 238, 144), (183, 214, 211), (177, 122, 101))
 """For structures to which nobody gave a colour."""
 SLICE_AXES = ("auto", *PLANES)
@@ -57,7 +57,8 @@ class Label:
 
     connected: it forms one piece, so that only the largest piece found is kept. inside: value of the structure that
     surrounds it in every slice, so that pieces without are left out and that structure is learned together with what it
-    holds; 0 for none.
+    holds; 0 for none. slices_of: value of the structure in whose slices it is found; before the first and behind the
+    last of them it has to be sure (``csam.pipeline.native_grid``); 0 for none.
     """
 
     value: int
@@ -66,6 +67,7 @@ class Label:
     terminology: Mapping[str, tuple[str, str, str]] | None = None
     connected: bool = False
     inside: int = 0
+    slices_of: int = 0
 
 
 def within(labels: Sequence[Label]) -> dict[int, tuple[int, ...]]:

@@ -163,10 +163,11 @@ def _label(item: Fields, classes: int) -> Label:
             terminology[part] = tuple(value)
     color = tuple(int(c) for c in item.numbers("color", 3, 0, 255))
     value, name = item.integer("value", 1, classes - 1), item.text("name", limit=200)
-    inside = item.integer("inside", 0, classes - 1, 0)
-    if inside == value:
-        raise ModelError(f"{item.where}: {name} lies inside itself; the value of another structure was expected.")
-    return Label(value, name, color, terminology, item.flag("connected", False), inside)
+    inside, slices_of = (item.integer(field, 0, classes - 1, 0) for field in ("inside", "slices_of"))
+    if value in (inside, slices_of):
+        wrong = "lies inside itself" if inside == value else "is found in its own slices"
+        raise ModelError(f"{item.where}: {name} {wrong}; the value of another structure was expected.")
+    return Label(value, name, color, terminology, item.flag("connected", False), inside, slices_of)
 
 
 def error_map_of(item: Fields) -> tuple[tuple[float, float], ...]:

@@ -27,6 +27,9 @@ from .sliding_window import Slab
 
 CPU = torch.device("cpu")
 
+SURE = 0.75
+"""Mean probability, of one structure or another, that a structure needs in a slice before the first or behind the last
+of the slices in which it is found as a rule. Testing/bench/end_slices.py"""
 ERROR_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
 """Error probability where a structure is missing between two slices that show it, and the least area that counts as
 one."""
@@ -52,9 +55,8 @@ class NativeGrid:
         # A pixel of the model, in pixels of the image.
         self.width = tuple(n / m for n, m in zip(stack.shape[1:], stack.values.shape[-2:], strict=True))
         self.pixel_area = geometry.pixel_area(image, stack.orientation.axes[0])
-        self.background = (
-            np.ones(shape, np.float32) if any(label.connected or label.inside for label in model.labels) else None
-        )
+        leaves_out = any(label.connected or label.inside or label.slices_of for label in model.labels)
+        self.background = np.ones(shape, np.float32) if leaves_out else None
 
     def _as_stack(self, array: np.ndarray) -> np.ndarray:
         """The region of an array of the image, (slices, rows, columns): what is written there changes the array."""
@@ -152,21 +154,34 @@ class NativeGrid:
         mask = self._as_stack(self.labels) == value
         return self._remove(value, mask, mask & ~continuity.largest_piece(mask, self.cut))
 
+    def keep_slices(self, value: int, other: int) -> None:
+        """Turns a structure into background where it is doubtful in slices beyond those of another one; nothing where
+        the other one is in no slice. The doubt stays: an error there is as likely as the structure was."""
+        labels, background = map(self._as_stack, (self.labels, self.background))
+        mask, doubtful = labels == value, np.zeros(len(labels), bool)
+        shown = np.flatnonzero((labels == other).any((1, 2)))
+        for here in np.flatnonzero(mask.any((1, 2))) if len(shown) else ():
+            beyond = not shown[0] <= here <= shown[-1]
+            doubtful[here] = beyond and 1 - background[here][mask[here]].mean() < SURE
+        self._turn_to_background(value, mask & doubtful[:, None, None], 1.0)
+
     def _remove(self, value: int, mask: np.ndarray, other: np.ndarray) -> float:
         """Which pieces are the structure, their sizes tell: what is removed was right with its probability times its
         share."""
+        removed = np.count_nonzero(other) / max(1, np.count_nonzero(mask))
+        self._turn_to_background(value, other, removed)
+        return 1 - removed
+
+    def _turn_to_background(self, value: int, other: np.ndarray, right: float) -> None:
+        """right: the factor on the probability that was found there; their product is that of an error now."""
         labels, error, background = map(self._as_stack, (self.labels, self.maps["error"], self.background))
-        found, removed = np.count_nonzero(mask), np.count_nonzero(other)
-        if not removed:
-            return 1.0
-        kept = 1 - removed / found
-        before, chance = 1 - background[other], (1 - background[other]) * (1 - kept)
+        before = 1 - background[other]
+        chance = before * right
         labels[other] = 0
         error[other] = calibrated_error_probability(1 - chance, self.calibration.error_map)
-        self.found[value] -= removed
+        self.found[value] -= np.count_nonzero(other)
         self.difference[value] += float((chance - (1 - before)).sum())
         self.expected[value] -= float((before - chance).sum())
-        return kept
 
     def mark_breaks(self) -> tuple[tuple[int, str], ...]:
         """Raises the error probability of what is missing between two slices that show a structure.

@@ -137,6 +137,9 @@ def _result(
         for label in model.labels:
             inside = grid.keep_inside(label.value, label.inside) if label.inside else 1.0
             kept[label.value] = inside * (grid.keep_largest(label.value) if label.connected else 1.0)
+        for label in model.labels:
+            if label.slices_of:
+                grid.keep_slices(label.value, label.slices_of)
         breaks = grid.mark_breaks()
     slices = grid.ranked(wanted, threads)
     structures = grid.structures(sampling.areas, kept)

@@ -20,7 +20,9 @@ from .model_match import values_by_name
 from .plan import Plan
 
 CARD = ("name", "version", "title", "about", "modality", "licence", "labels", "measures")
-LABEL = ("name", "title", "color", "terminology", "connected", "inside")
+OTHERS = ("inside", "slices_of")
+"""Fields of a label that name another one."""
+LABEL = ("name", "title", "color", "terminology", "connected", *OTHERS)
 
 
 def check_card(card: Mapping[str, Any]) -> None:
@@ -89,9 +91,9 @@ def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | N
     own = [{"title": name} for name in names]
     for item, name, value in zip(own, names, known, strict=True):
         if value in before and known.count(value) == 1:
-            item |= {"title": before[value]["name"], **{field: before[value][field] for field in LABEL[2:-1]}}
-            around = before[value]["inside"]
-            item |= {"inside": names[known.index(around)]} if around in known else {}
+            item |= {"title": before[value]["name"], **{field: before[value][field] for field in LABEL[2:5]}}
+            others = {field: before[value][field] for field in OTHERS}
+            item |= {field: names[known.index(other)] for field, other in others.items() if other in known}
         item |= described.get(name, {})
     taken = {tuple(item["color"]) for item in own if "color" in item}
     fresh = itertools.cycle([color for color in COLORS if color not in taken] or COLORS)
@@ -102,18 +104,18 @@ def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | N
             tuple(item["color"]) if "color" in item else next(fresh),
             item.get("terminology"),
             item.get("connected", False),
-            _value_of(item.get("inside"), names),
+            *(_value_of(field, item.get(field), names) for field in OTHERS),
         )
         for value, item in enumerate(own, 1)
     )
 
 
-def _value_of(name: str | None, names: Sequence[str]) -> int:
-    """The value of the structure that another one lies inside, 0 for none."""
+def _value_of(field: str, name: str | None, names: Sequence[str]) -> int:
+    """The value of the structure that a field of another one names, 0 for none."""
     if not name:
         return 0
     if name not in names:
-        raise InputError(f'The card says "inside": {name!r}; one of {", ".join(names)} was expected.')
+        raise InputError(f'The card says "{field}": {name!r}; one of {", ".join(names)} was expected.')
     return names.index(name) + 1
 
 
