@@ -497,6 +497,7 @@ BAD = {
     "out is a file": ("segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", "odd.txt"),
     "train: no data set": ("train", "nowhere", "--out", "out"),
     "train: plan is no JSON": ("train", "data", "--out", "out", "--plan", "odd.json"),
+    "train: plan is nested": ("train", "data", "--out", "out", "--plan", '{"a": ' + "[" * 100_000),
     "train: plan is a list": ("train", "data", "--out", "out", "--plan", "list.json"),
     "train: no plan": ("train", "data", "--out", "out", "--plan", "nowhere.json"),
     "train: card is no JSON": ("train", "data", "--out", "out", "--card", "odd.json"),
