@@ -680,6 +680,15 @@ def test_an_image_is_not_written_over_by_its_own_result(place, monkeypatch, caps
     assert image.read_bytes() == before
 
 
+def test_labels_of_somebody_else_are_not_written_over(place, monkeypatch, capsys, tmp_path):
+    (tmp_path / "labels.nrrd").write_text("drawn by hand")
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path) == 2
+    assert "holds a labels.nrrd that is no result of CSAMSegment's" in capsys.readouterr().err
+    assert (tmp_path / "labels.nrrd").read_text() == "drawn by hand"
+    (tmp_path / "error_probability.nrrd").touch()  # as of a run that was killed
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path) == 0
+
+
 def test_a_full_disk_leaves_no_half_file(place, monkeypatch, capsys, tmp_path):
     write = sitk.WriteImage
 
