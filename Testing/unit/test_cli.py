@@ -689,6 +689,17 @@ def test_labels_of_somebody_else_are_not_written_over(place, monkeypatch, capsys
     assert segments(place, monkeypatch, "image.nrrd", tmp_path) == 0
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_words(place, monkeypatch, capsys, tmp_path):
+    def refuse(path, *arguments, **more):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    out = tmp_path / "out"
+    assert segments(place, monkeypatch, "image.nrrd", out) == 2
+    said = f"csam segment: {out} cannot be used: Permission denied. Check the path, or choose another.\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_full_disk_leaves_no_half_file(place, monkeypatch, capsys, tmp_path):
     write = sitk.WriteImage
 
