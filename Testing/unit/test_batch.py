@@ -196,6 +196,30 @@ def test_another_model_other_options_and_another_folder_are_noticed_and_said(sca
         assert said in error
 
 
+@pytest.mark.parametrize("change", [{"warnings": [["a"]]}, {"case_quality": "good"}, {"structures": [5]}], ids=str)
+def test_a_report_that_somebody_has_changed_counts_as_none_and_its_case_is_run_again(
+    scans, tmp_path, model, counted, change
+):
+    out = tmp_path / "study"
+    assert segment(scans, out, model) == 0
+    report = out / "cases" / "scan1" / "report.json"
+    report.write_text(json.dumps(json.loads(report.read_text()) | change))
+    assert main(["cohort", str(out)]) == 0
+    counted.clear()
+    assert segment(scans, out, model) == 0
+    assert len(counted) == 1
+
+
+@pytest.mark.parametrize("field", ["model", "options"])
+def test_a_description_that_somebody_has_changed_is_told(scans, tmp_path, model, capsys, field):
+    out = tmp_path / "study"
+    assert segment(scans, out, model) == 0
+    said = json.loads((out / "batch.json").read_text())
+    (out / "batch.json").write_text(json.dumps(said | {field: 5}))
+    assert segment(scans, out, model) == 2
+    assert "batch.json cannot be read (model and options" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["cases/scan0/notes.txt", "faults/mine.json", "cases.csv", "index.html"])
 def test_files_that_are_no_batchs_are_never_replaced(scans, tmp_path, model, capsys, name):
     mine = tmp_path / "study" / name

@@ -106,7 +106,10 @@ def test_a_folder_that_is_itself_one_series_is_a_case_of_its_name(folder):
     assert [case.name for case in find_cases(folder).cases] == ["scans"]
 
 
-@pytest.mark.parametrize(("positions", "apart"), [((0, 8, 24), "8.0 to 16.0"), ((0, 0, 8, 8), "0.0 to 8.0")])
+@pytest.mark.parametrize(
+    ("positions", "apart"),
+    [((0, 8, 24), "8.0 to 16.0"), ((0, 0, 8, 8), "0.0 to 8.0"), ((8, 8, 8, 8), "0.0 to 0.0")],
+)
 def test_a_series_with_a_gap_or_several_slices_at_one_place_is_refused(folder, positions, apart):
     dicom(folder, positions=positions)
     with pytest.raises(InputError, match=f"are {apart} mm apart, not evenly spaced"):

@@ -497,6 +497,7 @@ BAD = {
     "out is a file": ("segment", "image.nrrd", "--model", "model", "--samples", "2", "--out", "odd.txt"),
     "train: no data set": ("train", "nowhere", "--out", "out"),
     "train: plan is no JSON": ("train", "data", "--out", "out", "--plan", "odd.json"),
+    "train: plan is nested": ("train", "data", "--out", "out", "--plan", '{"a": ' + "[" * 100_000),
     "train: plan is a list": ("train", "data", "--out", "out", "--plan", "list.json"),
     "train: no plan": ("train", "data", "--out", "out", "--plan", "nowhere.json"),
     "train: card is no JSON": ("train", "data", "--out", "out", "--card", "odd.json"),
@@ -677,6 +678,26 @@ def test_an_image_is_not_written_over_by_its_own_result(place, monkeypatch, caps
     assert segments(place, monkeypatch, image, tmp_path) == 2
     assert "would overwrite the image itself" in capsys.readouterr().err
     assert image.read_bytes() == before
+
+
+def test_labels_of_somebody_else_are_not_written_over(place, monkeypatch, capsys, tmp_path):
+    (tmp_path / "labels.nrrd").write_text("drawn by hand")
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path) == 2
+    assert "holds a labels.nrrd that is no result of CSAMSegment's" in capsys.readouterr().err
+    assert (tmp_path / "labels.nrrd").read_text() == "drawn by hand"
+    (tmp_path / "error_probability.nrrd").touch()  # as of a run that was killed
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words(place, monkeypatch, capsys, tmp_path):
+    def refuse(path, *arguments, **more):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    out = tmp_path / "out"
+    assert segments(place, monkeypatch, "image.nrrd", out) == 2
+    said = f"csam segment: {out} cannot be used: Permission denied. Check the path, or choose another.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_full_disk_leaves_no_half_file(place, monkeypatch, capsys, tmp_path):

@@ -139,12 +139,37 @@ def test_every_fault_of_the_table_is_in_one_report(tmp_path):
         ({"0": "background", "1": "ball", "2": "ball"}, "'ball' twice"),
         ({"0": "background", "1": "LV", "2": "lv"}, "'lv' twice, large or small"),
         ({"0": "background", "1": 5, "3": "x"}, "without a gap"),
+        ({"background": 0, "ball": float("inf")}, "'ball': inf.* was expected"),
+        ({"background": 0, "\ud800": 1}, "the name '.ud800', which is no text in Unicode"),
     ],
     ids=str,
 )
 def test_labels_that_cannot_be_learned_are_refused_in_words(tmp_path, labels, said):
     with pytest.raises(InputError, match=said):
         read_dataset(decathlon(tmp_path, labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"file_ending": "**"}, '"file_ending" .nnU-Net., such as'),
+        ({"unlabelled": {"p00_0": [["bright ball"]]}}, '"unlabelled" is .* was expected'),
+    ],
+    ids=str,
+)
+def test_fields_of_another_kind_are_refused_in_words(tmp_path, change, said):
+    folder = small.dataset(tmp_path, patients=2)
+    info = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(info | change))
+    with pytest.raises(InputError, match=said):
+        read_dataset(folder)
+
+
+def test_a_case_may_have_any_name(tmp_path):
+    folder = small.dataset(tmp_path, patients=2)
+    for path in (*folder.rglob("p00_0*.nii.gz"),):
+        path.rename(path.with_name(path.name.replace("p00", "[a]**")))
+    assert [case.name for case in read_dataset(folder).cases] == ["[a]**_0", "p01_0"]
 
 
 def test_hidden_files_of_another_system_are_passed_over(tmp_path):

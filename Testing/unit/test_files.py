@@ -271,6 +271,12 @@ def test_json_is_read_as_any_editor_writes_it(tmp_path, code):
     assert read_json(tmp_path / "a.json") == {"name": "Jörg"}
 
 
+def test_json_that_is_nested_too_deeply_is_no_json(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(tmp_path / "a.json")
+
+
 def test_a_byte_order_mark_spoils_no_file_that_a_person_writes(tmp_path, capsys, monkeypatch):
     def marked(path, values=None):
         text = path.read_text() if values is None else json.dumps(values)

@@ -134,15 +134,19 @@ def test_a_folder_becomes_cases_and_a_faulty_pair_stops_nothing(tmp_path):
     write(labels(small.image(), two=7), tmp_path / "in" / "odd_seg.nii.gz")
     write(sitk.Cast(small.image(), sitk.sitkFloat32) / 7, tmp_path / "in" / "real_seg.nii.gz")
     write(small.image(seed=6), tmp_path / "in" / "real.nii.gz")
+    write(sitk.JoinSeries([small.image(seed=5)] * 2), tmp_path / "in" / "cine.nii.gz")
+    write(sitk.JoinSeries([labels(small.image())] * 2), tmp_path / "in" / "cine_seg.nii.gz")
     done = [*import_folder(tmp_path / "in", tmp_path / "out", NAMES)]
     assert states(done) == {
-        "alone": FAULT, "cut": FAULT, "off": FAULT, "odd": FAULT, "real": FAULT, "p0": ADDED, "p1": ADDED, "p2": ADDED
+        "alone": FAULT, "cine": FAULT, "cut": FAULT, "off": FAULT, "odd": FAULT, "real": FAULT, "p0": ADDED,
+        "p1": ADDED, "p2": ADDED,
     }  # fmt: skip
     said = {case.name: case.fault for case in done}
     assert "incomplete or damaged" in said["cut"]
     assert "do not have the same size" in said["off"]
     assert "hold the values 7, which have no name" in said["odd"]
     assert "no whole numbers" in said["real"]
+    assert "segments overlap, or they are a series in time" in said["cine"]
     data = read_dataset(tmp_path / "out")
     assert (data.labels, data.patients) == (("ball", "rim"), ["p0", "p1", "p2"])
     image, truth = data.cases[2].read()

@@ -178,6 +178,9 @@ MALFORMED = {
     "note": ("metrics", {"note": 5}),
     "figures": ("metrics", {"validation": {"dice": {"a": [1]}}}),
     "cases": ("metrics", {"cases": {"a": None}}),
+    "a number beyond floats": ("metrics", {"cases": {"a": 10**400}}),
+    "half a character": ("title", "\ud800"),
+    "half a character far down": ("provenance", {"mine": [{"by": "\udfff"}]}),
     "sha": ("sha256", None),
 }
 

@@ -102,6 +102,13 @@ def test_the_facts_know_neither_the_size_of_pixels_nor_the_units_of_the_picture(
     np.testing.assert_allclose(of_pictures(*finer, (0.625, 0.625)), facts, atol=0.12)
 
 
+@pytest.mark.parametrize("scale", [1e12, 1e35, 1e-25])
+def test_pictures_with_huge_or_tiny_values_have_the_same_facts(scale):
+    labels = tapering((0, 16, 9, 17, 14, 10))
+    image = picture(tapering((5, 16, 18, 17, 14, 10)))
+    np.testing.assert_allclose(of_pictures(labels, scale * image, PIXEL), of_pictures(labels, image, PIXEL), atol=1e-3)
+
+
 @pytest.mark.parametrize("slices", [1, 2, 3])
 def test_short_stacks_have_facts_too(slices):
     labels = tapering()[:slices]

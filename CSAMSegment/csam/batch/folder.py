@@ -66,6 +66,8 @@ class BatchFolder:
         """What batch.json says; None where there is none. Raises InputError for one that cannot be read."""
         try:
             said = files.read_json(self.path / DESCRIPTION)
+            if not all(isinstance(said[name], dict) for name in ("model", "options")):
+                raise TypeError("model and options are no objects with named fields")
             return {name: said[name] for name in ("folder", "model", "options")}
         except FileNotFoundError:
             return None
@@ -206,7 +208,7 @@ class BatchFolder:
         for path in sorted(self.faults.glob("[!.]*.json")):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 told = files.read_json(path)
-                yield Row(path.stem, FAULT, tuple(told["images"]), fault=told["fault"])
+                yield Row(path.stem, FAULT, tuple(map(str, told["images"])), fault=str(told["fault"]))
 
 
 def differences(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

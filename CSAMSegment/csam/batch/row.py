@@ -46,11 +46,17 @@ def row_of(case: str, report: Mapping[str, Any]) -> Row:
     """The row of a case that is done, from its report.json. Raises KeyError, TypeError for what is no such report."""
     slices = sorted(report["slices"], key=lambda one: one["rank"])[:3]
     provenance = report["provenance"]
+    structures = tuple(StructureVolume(**one) for one in report["structures"])
+    numbers = report["case_quality"], *(n for one in structures for n in (one.volume_ml, one.low_ml, one.high_ml))
+    if not all(isinstance(one, float | int) for one in numbers):
+        raise TypeError("a figure is no number")
+    if not all(isinstance(one, str) for one in report["warnings"]):
+        raise TypeError("a warning is no text")
     return Row(
         case,
         DONE,
         tuple(report["source"]["images"]),
-        tuple(StructureVolume(**one) for one in report["structures"]),
+        structures,
         report["case_quality"],
         report["case_rank"],
         report["extent"],

@@ -46,8 +46,8 @@ def json_object(given: str | None) -> dict:
         if given and given.lstrip().startswith("{"):
             return json.loads(given)
         values = files.read_json(given) if given else {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{given} cannot be read as JSON: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{given:.200} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
         raise InputError(f"{given} holds {type(values).__name__}; an object with named fields was expected.")
     return values

@@ -65,6 +65,8 @@ def _in_words(error: Exception) -> str | None:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         place = Path(error.filename)
         return f"{next((p for p in (place, *place.parents) if p.is_file()), place)} is a file; a folder was expected."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be used: {error.strerror}. Check the path, or choose another."
     return str(error) if isinstance(error, OSError) else None
 
 

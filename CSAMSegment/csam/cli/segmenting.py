@@ -78,7 +78,7 @@ def run_segment(options: argparse.Namespace) -> int:
 def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     """The folder for a result, there and writable before the run.
 
-    Raises InputError where it holds an image that is to be segmented, or the result of another one.
+    Raises InputError where it holds an image that is to be segmented, the result of another one, or others' labels.
     """
     from ..image import files
 
@@ -88,6 +88,9 @@ def folder_for(images: Sequence[str], frame: int | None, out: Path) -> Path:
     files.check_writable(out)
     if {str((out / f"{name}.nrrd").resolve()) for name in MAPS} & {*images}:
         raise InputError(f"A result in {out} would overwrite the image itself. Choose another --out.")
+    ours = any((out / name).exists() for name in (REPORT, f"{MAPS[1]}.nrrd", "frame-001"))  # whole, or of a killed run
+    if (out / f"{MAPS[0]}.nrrd").exists() and not ours:
+        raise InputError(f"{out} holds a {MAPS[0]}.nrrd that is no result of CSAMSegment's. Choose another --out.")
     try:
         before = files.read_json(out / REPORT)
         of = before.get("images"), before.get("frame")

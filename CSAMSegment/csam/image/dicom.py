@@ -73,8 +73,8 @@ def _check_even(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path)
     points = np.array([[*map(float, reader.GetMetaData(n, POSITION).split("\\"))] for n in range(count)])
     along = points @ np.reshape(image.GetDirection(), (3, 3))[:, 2]
     steps = np.diff(along)
-    off = np.abs(steps - np.median(steps)).max(initial=0.0)
-    if off > TOLERANCE * image.GetSpacing()[2]:
+    step, least = np.median(steps), TOLERANCE * image.GetSpacing()[2]
+    if np.abs(steps - step).max() > least or abs(step) < least:  # or all at one place, which ITK takes for 1 mm apart
         raise InputError(
             f"The {count} slices of the DICOM series in {folder} are {steps.min():.1f} to {steps.max():.1f} mm "
             "apart, not evenly spaced. A slice is missing, or there are several at one place, as in a series in time. "

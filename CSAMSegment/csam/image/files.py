@@ -104,7 +104,10 @@ def read_json(path: str | Path) -> Any:
 
     Raises OSError, and ValueError for what is no JSON.
     """
-    return json.loads(Path(path).read_bytes())
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def replace_file(source: str | Path, target: str | Path) -> None:

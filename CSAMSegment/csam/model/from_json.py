@@ -17,6 +17,7 @@ LARGEST_WINDOW = 2**32
 
 
 def model_from_json(json_: Fields) -> Model:
+    json_.check_writable()
     format_ = json_.integer("format", 1, FORMAT)
     numbers = architecture_of(json_.sub("architecture"))
     classes = numbers["num_classes"]
@@ -132,7 +133,8 @@ def _metrics(json_: Fields) -> dict:
         part = Fields(found.mapping(name, {}), f"{found.where}: {name}")
         for figure, value in part.values.items():
             for value_ in value.values() if isinstance(value, Mapping) and name != "cases" else (value,):
-                if not isinstance(value_, int | float) and (value_ is not None or name == "cases"):
+                known = isinstance(value_, float) or (isinstance(value_, int) and abs(value_) < 2**63)
+                if not known and (value_ is not None or name == "cases"):
                     raise ModelError(f"{part.where}: the field {figure} is {value_!r:.60}; a number was expected.")
     return dict(found.values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,14 @@ class Fields:
             raise ModelError(f"{where} is {_short(values)}; an object with named fields was expected.")
         self.values = values
         self.where = where
+
+    def check_writable(self) -> None:
+        """Raises ModelError for what no file can hold: JSON may have half a character, such as \\ud800 alone."""
+        for name, value in self.values.items():
+            try:
+                json.dumps([name, value], ensure_ascii=False).encode()
+            except (UnicodeEncodeError, RecursionError) as error:
+                raise ModelError(f"{self.where}: the field {name!r:.60} cannot be written: {error}.") from error
 
     def _get(self, name: str, kind: str, accepts, default) -> Any:
         value = self.values.get(name, default)

@@ -93,7 +93,7 @@ def faults_of(info: dict) -> list[str]:
     faults = [*_channels(info)[1], *of_labels, *([] if of_labels else _unlabelled(info, labels)[1])]
     listed = None if "file_ending" in info else info.get("training")
     ending = info.get("file_ending")
-    if listed is None and not (isinstance(ending, str) and ending):
+    if listed is None and not (isinstance(ending, str) and re.fullmatch(r"[\w.]+", ending)):
         faults.append('neither "file_ending" (nnU-Net), such as ".nii.gz", nor "training" (Decathlon), a list of files')
     elif listed is not None and not _is_list_of_pairs(listed):
         faults.append('"training" must be a list of objects with "image" and "label", each a file')
@@ -128,7 +128,7 @@ def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
         if all(str(key).strip().isdigit() for key, _ in pairs):
             pairs = [(name, value) for value, name in pairs]
         named = [(int(value), str(name)) for name, value in pairs]
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         wanted = '{"background": 0, "liver": 1}, or {"0": "background", "1": "liver"}, was expected'
         return (), None, [f'"labels" is {given!r}; {wanted}']
     values = sorted(value for value, _ in named)
@@ -137,6 +137,11 @@ def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
     names = [name for _, name in sorted(named)]
     folded = Counter(name.casefold() for name in names)
     faults = [f'"labels" has the name {name!r} twice, large or small' for name, count in folded.items() if count > 1]
+    faults += [
+        f'"labels" has the name {name!r}, which is no text in Unicode'
+        for name in names
+        if name != name.encode("utf-8", "ignore").decode()
+    ]
     ignore = next((value for value, name in enumerate(names) if name.casefold() == IGNORE), None)
     if ignore is not None and (ignore < len(names) - 1 or ignore < 2):
         faults.append(
@@ -152,7 +157,8 @@ def labels_of(info: Mapping) -> tuple[tuple[str, ...], int | None, list[str]]:
 def _unlabelled(info: Mapping, labels: tuple[str, ...]) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     """By case, the values of the structures that nobody has labelled in it; and the faults."""
     given = info.get("unlabelled", {})
-    if not isinstance(given, dict) or not all(isinstance(names, list) for names in given.values()):
+    lists = given.values() if isinstance(given, dict) else [None]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
         return {}, [f'"unlabelled" is {given!r}; {{"case": ["structure", ...]}} was expected']
     values, found, faults = {name: value for value, name in enumerate(labels, 1)}, {}, []
     for case, names in given.items():
@@ -203,10 +209,12 @@ def _found(folder: Path, ending: str, channels: int) -> tuple[list[Files], list[
         elif numbered[1] not in known:
             orphans.add(numbered[1])
     faults += [f"{name}: there is an image but no labelsTr/{name}{ending}" for name in sorted(orphans)]
-    surplus = [
-        path.name for case in files for path in (folder / "imagesTr").glob(f"{case.name}_{channels:04d}{ending}")
+    surplus = [f"{case.name}_{channels:04d}{ending}" for case in files]
+    faults += [
+        f"{name}: dataset.json names {channels} channel(s) and this would be one more"
+        for name in surplus
+        if (folder / "imagesTr" / name).exists()
     ]
-    faults += [f"{name}: dataset.json names {channels} channel(s) and this would be one more" for name in surplus]
     return files, faults if files else [*faults, f"no labelsTr/*{ending} was found"]
 
 

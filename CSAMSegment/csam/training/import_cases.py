@@ -201,7 +201,10 @@ def _truth(pair: Pair, image: sitk.Image, labels: _Labels) -> sitk.Image:
 def _whole_numbers(labels: sitk.Image) -> np.ndarray:
     """The values (k, j, i). Raises InputError for what is no image of labels."""
     if labels.GetDimension() != 3 or labels.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError("Its labels have several values per voxel: segments overlap, and a voxel can have one label.")
+        raise InputError(
+            "Its labels have several values per voxel: segments overlap, or they are a series in time. A voxel can "
+            "have one label; give each frame as a case of its own."
+        )
     values = sitk.GetArrayFromImage(labels)
     if values.dtype.kind == "f":
         if not np.isfinite(values).all() or (values != np.round(values)).any():

@@ -144,7 +144,8 @@ def of_pictures(labels: np.ndarray, image: np.ndarray, pixel: tuple[float, float
         return [max(1, round(radii * radius / p)) for p in pixel]
 
     box = _around(inside, pixels(0.7))
-    labels, inside, image = labels[box], inside[box], np.nan_to_num(image[box].astype(np.float32))
+    labels, inside = labels[box], inside[box]
+    image = np.nan_to_num(image[box].astype(np.float32)).astype(np.float64)  # squares of float32 overflow
     places = _places(inside, counts, pixel) / radius
     faint, more, leaks = _contrasts(inside, image, counts, pixels(0.3), pixels(0.12))
     differ = [_count(a != b) / largest for a, b in pairwise(labels)]
