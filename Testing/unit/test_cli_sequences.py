@@ -109,10 +109,13 @@ def test_the_same_series_may_be_run_again_and_another_not(place, capsys):
         (("frames", "beat.nii.gz"), "frames is a folder; an image file was expected"),
         (("frames", "--given", "height=180"), "--given works for one image or series only"),
         (("empty", "--series"), "holds no image"),
+        (("dicom", "--series"), "3D Slicer loads DICOM in time as a sequence"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(place, capsys, line, said):
-    (place / "empty").mkdir()
+    for name in ("empty", "dicom"):
+        (place / name).mkdir()
+    (place / "dicom" / "IM1").write_bytes(bytes(128) + b"DICM")
     assert segments(*line) == 2
     assert said.replace("model small", "small") in capsys.readouterr().err
 

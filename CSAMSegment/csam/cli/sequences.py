@@ -61,7 +61,15 @@ def series_of(images: Sequence, folders: Sequence[str], read_image: Callable[[st
 
 def files_in(folder: str) -> list[Path]:
     """The images of a folder, frame 2 before frame 10."""
-    found = [path for path in Path(folder).iterdir() if _is_frame(path.name.lower())]
+    from ..image.dicom import looks_like_dicom
+
+    there = [path for path in Path(folder).iterdir() if path.is_file()]
+    found = [path for path in there if _is_frame(path.name.lower())]
+    if not found and any(map(looks_like_dicom, there)):
+        raise InputError(
+            f"The folder {folder} holds DICOM files; --series takes an image file for each frame, such as NRRD or NIfTI. "
+            "3D Slicer loads DICOM in time as a sequence: segment it there, or save its frames."
+        )
     if not found:
         raise InputError(f"The folder {folder} holds no image. Give one with a file for each frame, or a 4-D file.")
     return sorted(
