@@ -293,7 +293,8 @@ def test_the_figures_stay_with_their_frames_when_one_is_removed_from_the_sequenc
     assert heart.browser.GetSelectedItemNumber() == systole - 1
     slicer.mrmlScene.RemoveNode(heart.browser)
     heart.looks()
-    assert not (heart.ui.endDiastoleButton.enabled or heart.ui.endSystoleButton.enabled)
+    assert not heart.ui.endDiastoleButton.enabled
+    assert not heart.ui.endSystoleButton.enabled
 
 
 def test_a_frame_whose_structure_a_user_removes_is_not_end_systole(heart):
