@@ -310,6 +310,17 @@ def test_a_frame_whose_structure_a_user_removes_is_not_end_systole(heart):
     assert "frame 6" in heart.ui.functionLabel.text
 
 
+def test_a_curve_that_was_removed_comes_back_with_the_next_correction(heart):
+    heart.applies("oracle")
+    segmentation = heart.parameters.segmentation
+    slicer.mrmlScene.RemoveNode(function_nodes.find(segmentation, function_nodes.CURVE))
+    heart.looks()
+    halves(heart)
+    chart, curve = (function_nodes.find(segmentation, role) for role in (function_nodes.CHART, function_nodes.CURVE))
+    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert {*tables} == {curve}
+
+
 def test_the_3d_view_turns_to_the_structures_when_it_is_asked_for(heart, monkeypatch):
     told = []
     monkeypatch.setattr(LayoutManager, "resetThreeDViews", lambda manager: told.append(manager.layout))
