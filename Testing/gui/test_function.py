@@ -240,6 +240,20 @@ def test_a_correction_of_end_diastole_changes_curve_and_figures_and_its_undoing_
     assert figures(heart) == before
 
 
+def test_a_correction_counts_also_if_the_user_goes_to_another_frame_at_once(heart):
+    heart.applies("oracle")
+    before = figures(heart)
+    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
+    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
+    smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
+    smaller[: len(smaller) // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    heart.browser.SetSelectedItemNumber(3)
+    heart.looks()
+    assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
+    assert figures(heart) != before
+
+
 def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
     heart.parameters.chartVisible = False
     heart.applies("oracle")

@@ -16,8 +16,8 @@ from csam.sequence.tables import FIGURES, VOLUMES, csv_text, figure_rows, volume
 
 from ..logic import function_nodes, texts
 from ..logic.sequence_browser import place_in, sequence_browser
-from ..logic.shown_result import ShownResult
-from ..logic.structure_volumes import edited
+from ..logic.shown_result import ShownResult, result_at
+from ..logic.structure_volumes import edited, measure
 from ..logic.surface import hide_surface, show_surface
 from ..logic.text_file import write_text
 from ..logic.texts import tr as _
@@ -32,6 +32,7 @@ class FunctionView:
         self._result: ShownResult | None = None
         self._record: Record | None = None
         self._shown = "", ""  # the ID of the segmentation, and the record as text
+        self._seen = "", ""  # the same ID, and the place of the frame
         self._isNew = False
         table = ui.functionTable
         table.verticalHeader().hide()
@@ -75,10 +76,13 @@ class FunctionView:
             self._onView(self._isNew)
             self._isNew = False
         self._ui.functionCollapsibleButton.setVisible(self._record is not None)
-        there = self._record is not None and sequence_browser(result.segmentation) is not None
-        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = there
+        browser = sequence_browser(result.segmentation) if self._record is not None else None
+        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = browser is not None
         if self.solid:
             show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
+        before, self._seen = self._seen, (shown[0], _place(browser))
+        if before[0] == shown[0] and before[1] != self._seen[1]:
+            self._onLeft(browser, before[1])
 
     def close(self) -> None:
         """The panel goes."""
@@ -91,23 +95,32 @@ class FunctionView:
     def onEdits(self, volumes: dict[int, float]) -> None:
         """The image that is shown was measured. volumes: in ml by label value, those that its result's table does not
         have: a user has corrected them. The result itself may have come after the record, as from *Update the rest*."""
-        result, record = self._result, self._record
-        if record is None or record.model not in ("", result.model):  # "" in scenes of earlier versions
-            return
-        browser = sequence_browser(result.segmentation)
-        place = place_in(browser, browser.GetSelectedItemNumber()) if browser is not None else ""
+        if self._record is not None:
+            self._correct(_place(sequence_browser(self._result.segmentation)), self._result, volumes)
+
+    def _onLeft(self, browser, place: str) -> None:
+        """The sequence shows another frame: a last edit of the one before may not have been measured yet."""
+        items = range(browser.GetNumberOfItems()) if browser is not None else ()
+        item = next((item for item in items if place_in(browser, item) == place), None)
+        there = result_at(self._result, browser, item) if item is not None else None
+        if there is not None:
+            self._correct(place, there, measure(there))
+
+    def _correct(self, place: str, result: ShownResult, volumes: dict[int, float]) -> None:
+        """Let the record follow the volumes of a frame. result: as it stands there."""
+        record = self._record
         frame = next((one for one in record.frames if one.time == place), None)
-        if frame is None:
+        if frame is None or record.model not in ("", result.model):  # "" in scenes of earlier versions
             return
         now = {one.value: one.volume_ml for one in result.structures()} | volumes
         now = {value: volume for value, volume in now.items() if frame.structure(value) is not None}
-        here = edited(result, now, frame.structures)
+        here = edited(self._result, now, frame.structures)
         empty = tuple(value for value, volume in here.items() if not volume)
         edits = {index: of for index, of in {**record.edits, frame.index: here}.items() if of}
         found_empty = {index: of for index, of in {**record.found_empty, frame.index: empty}.items() if of}
         if (edits, found_empty) != (record.edits, record.found_empty):
             changed = replace(record, edits=edits, found_empty=found_empty)
-            function_nodes.write_record(changed, result.segmentation)
+            function_nodes.write_record(changed, self._result.segmentation)
             self.show(self._result)
 
     def onPoint(self, series, row: int) -> None:
@@ -224,6 +237,12 @@ class FunctionView:
         )
         whole = path if not path or path.lower().endswith(f".{ending}") else f"{path}.{ending}"
         return "" if whole != path and Path(whole).exists() and not _mayReplace(whole) else whole
+
+
+def _place(browser) -> str:
+    """Where the frame that a browser shows stands in its sequence."""
+    item = browser.GetSelectedItemNumber() if browser is not None else -1
+    return place_in(browser, item) if item >= 0 else ""
 
 
 def _beside(path) -> Path:
