@@ -79,6 +79,16 @@ def test_a_folder_is_segmented_in_the_background_and_listed_worst_first(batch, m
     assert [Path(path).name for path in shown] == ["cases.csv", "index.html"]
 
 
+def test_a_long_name_of_a_case_leaves_its_volumes_and_state_in_view(batch):
+    name = "series_" + "1.2.840." * 9 + "7"
+    (batch.scans / "cut.nii.gz").rename(batch.scans / f"{name}.nii.gz")
+    runs(batch)
+    batch.host.screenshot(batch.widget.parent, "batch-long-names", width=400)
+    table = batch.ui.batchTable
+    assert sum(table.columnWidth(column) for column in range(5)) <= table.width
+    assert table.item(0, 0).toolTip().splitlines()[0] == name
+
+
 def test_a_case_opens_ready_to_review_and_is_found_again(batch):
     runs(batch)
     volumes = len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))

@@ -14,6 +14,7 @@ import slicer
 import vtk
 from gui.panel_kit import make_model
 from gui.test_teach import Teacher
+from host.application import LayoutManager
 
 from csam.model import Calibration, Measure
 from csam.phantom.beat import beating_heart
@@ -239,6 +240,20 @@ def test_a_correction_of_end_diastole_changes_curve_and_figures_and_its_undoing_
     assert figures(heart) == before
 
 
+def test_a_correction_counts_also_if_the_user_goes_to_another_frame_at_once(heart):
+    heart.applies("oracle")
+    before = figures(heart)
+    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
+    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
+    smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
+    smaller[: len(smaller) // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    heart.browser.SetSelectedItemNumber(3)
+    heart.looks()
+    assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
+    assert figures(heart) != before
+
+
 def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
     heart.parameters.chartVisible = False
     heart.applies("oracle")
@@ -252,6 +267,86 @@ def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
     heart.looks()
     assert heart.panel.function._record.edits
     assert not heart.parameters.chartVisible
+
+
+def test_names_of_figures_take_two_lines_where_the_panel_is_narrow(heart):
+    heart.applies("oracle")
+    heart.ui.heightSpinBox.value = 180
+    heart.ui.weightSpinBox.value = 80
+    heart.looks()
+    table, heights = heart.ui.functionTable, {}
+    for width in (400, 700, 400):
+        heart.host.screenshot(heart.widget.parent, f"function-{width}", width=width)
+        rows = [table.rowHeight(row) for row in range(table.rowCount)]
+        assert all(high >= table.sizeHintForRow(row) for row, high in enumerate(rows))
+        assert table.height == table.horizontalHeader().height + sum(rows) + 4
+        heights[width] = table.height
+    assert heights[400] > heights[700]
+
+
+def test_a_second_run_with_the_same_figures_shows_its_chart_too(heart):
+    heart.applies("oracle")
+    heart.parameters.chartVisible = False
+    heart.looks()
+    heart.applies("oracle")
+    assert heart.parameters.chartVisible
+
+
+def test_the_figures_stay_with_their_frames_when_one_is_removed_from_the_sequence(heart):
+    heart.applies("oracle")
+    before, systole = figures(heart), int(np.argmin(heart.truth_ml))
+    heart.browser.GetMasterSequenceNode().RemoveDataNodeAtValue("0")
+    for number in range(FRAMES - 1):
+        heart.browser.SetSelectedItemNumber(number)
+        heart.looks()
+    assert heart.panel.function._record.edits == {}
+    assert figures(heart) == before
+    heart.ui.endSystoleButton.click()
+    assert heart.browser.GetSelectedItemNumber() == systole - 1
+    heart.ui.endDiastoleButton.click()
+    assert heart.browser.GetSelectedItemNumber() == systole - 1
+    slicer.mrmlScene.RemoveNode(heart.browser)
+    heart.looks()
+    assert not heart.ui.endDiastoleButton.enabled
+    assert not heart.ui.endSystoleButton.enabled
+
+
+def test_a_frame_whose_structure_a_user_removes_is_not_end_systole(heart):
+    heart.applies("oracle")
+    before = figures(heart)
+    heart.browser.SetSelectedItemNumber(5)
+    heart.looks()
+    segments = heart.parameters.segmentation.GetSegmentation()
+    segments.RemoveSegment(segments.GetNthSegmentID(0))
+    heart.looks()
+    assert heart.panel.function._record.edits == {5: {1: 0.0}}
+    assert figures(heart)["EF"] == before["EF"]
+    assert "frame 6" in heart.ui.functionLabel.text
+
+
+def test_a_curve_that_was_removed_comes_back_with_the_next_correction(heart):
+    heart.applies("oracle")
+    segmentation = heart.parameters.segmentation
+    slicer.mrmlScene.RemoveNode(function_nodes.find(segmentation, function_nodes.CURVE))
+    heart.looks()
+    halves(heart)
+    chart, curve = (function_nodes.find(segmentation, role) for role in (function_nodes.CHART, function_nodes.CURVE))
+    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert {*tables} == {curve}
+
+
+def test_the_3d_view_turns_to_the_structures_when_it_is_asked_for(heart, monkeypatch):
+    told = []
+    monkeypatch.setattr(LayoutManager, "resetThreeDViews", lambda manager: told.append(manager.layout))
+    heart.applies("oracle")
+    heart.looks(0.2)
+    assert told == []
+    heart.ui.show3DCheckBox.click()
+    heart.looks(0.2)
+    heart.browser.SetSelectedItemNumber(2)
+    heart.looks(0.2)
+    [layout] = told
+    assert layout in SOLID_IDS.values()
 
 
 def halves(user) -> np.ndarray:

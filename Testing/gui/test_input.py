@@ -81,6 +81,15 @@ def test_a_map_of_a_result_is_no_image(user):
     assert not user.ui.applyButton.enabled
 
 
+def test_a_long_name_in_a_message_makes_the_panel_no_wider(user):
+    user.loads("sub-0123_ses-01_acq-" + "shortaxis" * 15).SetAttribute("CSAMSegment.Role", "entropy")
+    user.opens()
+    user.parameters.inputVolume = user.volume
+    user.looks(0.3)
+    assert "is a map of a result" in user.ui.fitLabel.text
+    user.sees("37-long-name")
+
+
 def test_an_image_under_a_transform_that_bends_space_can_be_run_and_it_is_said(user):
     user.loads()
     user.opens()

@@ -170,6 +170,20 @@ def test_a_training_is_watched_paused_and_gone_on_with(learner):
     until_state(learner, State.PAUSED)
 
 
+@pytest.mark.parametrize("kind", ["Table", "PlotSeries"])
+def test_the_curve_is_whole_again_after_a_part_of_it_was_removed(learner, kind):
+    starts(learner)
+    until_rows(learner, 2)
+    slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass(f"vtkMRML{kind}Node")[-1])
+    until_rows(learner, len(learner.panel.learn.learning.rows) + 3)
+    [chart] = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(2)]
+    assert None not in tables
+    assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) <= 3
+    learner.panel.learn.ui.learnKeepButton.click()
+    until_state(learner, State.DONE)
+
+
 def test_a_training_killed_at_any_moment_goes_on_and_loses_nothing(learner):
     ui, learn = learner.panel.learn.ui, learner.panel.learn
     starts(learner)

@@ -235,6 +235,9 @@ class LayoutManager(stand_in("slicer.app.layoutManager()", QtCore.QObject)):
         for widget in self._slices.values():
             widget.sliceLogic().FitSliceToBackground()
 
+    def resetThreeDViews(self):
+        """There is no camera here."""
+
     layout = QtCore.Property(int, lambda self: self._layout_logic.GetLayoutNode().GetViewArrangement(), setLayout)
     plotViewCount = QtCore.Property(int, lambda self: 1)
 

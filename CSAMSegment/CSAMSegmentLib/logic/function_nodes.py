@@ -67,9 +67,10 @@ def write_record(record: Record, segmentation) -> None:
         curve = _node(transaction, segmentation, CURVE, f"{name} volume over time")
         curve.SetAndObserveTable(curve_table(record, curved))
         curve.SetLocked(True)
-        _fit(
-            find(segmentation, CHART) or _chart(transaction, segmentation, curve, name, record, curved), record, curved
-        )
+        chart = find(segmentation, CHART) or _chart(transaction, segmentation, name, record, curved)
+        for number in range(chart.GetNumberOfPlotSeriesNodes()):  # also where a user has removed the table before
+            chart.GetNthPlotSeriesNode(number).SetAndObserveTableNodeID(curve.GetID())
+        _fit(chart, record, curved)
 
 
 def figures_table(found) -> vtk.vtkTable:
@@ -150,14 +151,13 @@ def _add(transaction, segmentation, kind: str, role: str, name: str):
     return node
 
 
-def _chart(transaction, segmentation, curve, name: str, record: Record, curved: Measured):
+def _chart(transaction, segmentation, name: str, record: Record, curved: Measured):
     """The curve, its band as two thin lines, and points for phases and implausible frames."""
     chart = _add(transaction, segmentation, "vtkMRMLPlotChartNode", CHART, f"{name} volume over time chart")
     looks = [(LOW, BAND, 2, 0), (HIGH, BAND, 2, 0), (VOLUME, LINE, 3, 7)]
     looks += [(mark, MARK, 0, 14) for mark in curved.marks]
     for column, color, width, size in [*looks, (ODD, CROSS, 0, 14)]:
         series = _add(transaction, segmentation, "vtkMRMLPlotSeriesNode", SERIES, f"{name} {column}")
-        series.SetAndObserveTableNodeID(curve.GetID())
         series.SetXColumnName(TIME)
         series.SetYColumnName(column)
         series.SetPlotType(series.PlotTypeScatter)

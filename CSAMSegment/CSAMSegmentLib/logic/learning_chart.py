@@ -25,7 +25,10 @@ def find_chart():
 
 def update_chart(rows: Sequence[Mapping[str, Any]]):
     """Let the chart, made where it is not there, show the rows of a log. It is not saved with the scene."""
-    chart = find_chart() or _make()
+    chart = find_chart()
+    if chart is None or not _is_whole(chart):
+        remove_chart()
+        chart = _make()
     highest, last = 1.0, 1.0
     for number, (column, _color) in enumerate(CURVES):
         points = [(row[STEP], row[column]) for row in rows if row.get(column) is not None]
@@ -52,6 +55,12 @@ def remove_chart() -> None:
         for node in filter(None, (series.GetTableNode(), series) if series is not None else ()):
             slicer.mrmlScene.RemoveNode(node)
     slicer.mrmlScene.RemoveNode(chart)
+
+
+def _is_whole(chart) -> bool:
+    """Whether nobody has removed a part of it."""
+    series = [chart.GetNthPlotSeriesNode(number) for number in range(len(CURVES))]
+    return all(one is not None and one.GetTableNode() is not None for one in series)
 
 
 def _make():

@@ -17,14 +17,19 @@ def sequence_browser(node):
     return None
 
 
+def place_in(browser, item: int) -> str:
+    """Where an image of a browser stands in its sequence, as "40 ms". item: its number, from 0."""
+    master = browser.GetMasterSequenceNode()
+    return " ".join(filter(None, (master.GetNthIndexValue(item), master.GetIndexUnit()))) if master is not None else ""
+
+
 def shown_item(node) -> str | None:
     """The place in its sequence that a node shows at present, as "time 40 ms"; None when it stands for itself."""
     browser = sequence_browser(node)
     master = browser.GetMasterSequenceNode() if browser is not None else None
     if master is None or browser.GetSelectedItemNumber() < 0:
         return None
-    value = master.GetNthIndexValue(browser.GetSelectedItemNumber())
-    return " ".join(filter(None, (master.GetIndexName(), value, master.GetIndexUnit())))
+    return " ".join(filter(None, (master.GetIndexName(), place_in(browser, browser.GetSelectedItemNumber()))))
 
 
 def check_shows(node, item: str | None, what: str) -> None:

@@ -17,6 +17,7 @@ from .frames import FRAMES_CHANGED, join, new_sequence
 from .function_nodes import write_record
 from .result_nodes import Output
 from .run import Run
+from .sequence_browser import place_in
 from .texts import tr as _
 from .transaction import Transaction
 from .volume_geometry import raster_from_volume
@@ -138,8 +139,7 @@ class SequenceRun:
             if node not in self._recorded:
                 self._recorded[node] = new_sequence(master, node.GetName())
             self._recorded[node].SetDataNodeAtValue(node, value)
-        time = " ".join(filter(None, (value, master.GetIndexUnit())))
-        self._frames[self._item] = frame_of(output.result, self._item, time)
+        self._frames[self._item] = frame_of(output.result, self._item, place_in(self._browser, self._item))
         self._warnings[self._item] = output.result.warnings
         if self.model.measures:
             self._pictures[self._item] = pictures_of(raster_from_volume(self._volumes[0]), output.result, self._item)
@@ -212,7 +212,7 @@ def _check_complete(browser, sequence, items) -> None:
     for item in items:
         value = master.GetNthIndexValue(item)
         if sequence.GetItemNumberFromIndexValue(value) < 0:
-            place = " ".join(filter(None, (value, master.GetIndexUnit())))
+            place = place_in(browser, item)
             raise InputError(
                 f'The sequence "{sequence.GetName()}" has no image at {place} (frame {item + 1}), so Slicer shows that '
                 f"of another frame there. Add the image, or remove {place} from the sequence "

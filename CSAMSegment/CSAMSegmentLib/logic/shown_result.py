@@ -141,6 +141,19 @@ def find_result(segmentation, model: str = "") -> ShownResult | None:
     return None
 
 
+def result_at(result: ShownResult, browser, item: int) -> ShownResult | None:
+    """A result with its segments and volumes as they stand in another frame of its sequence; None where it has none.
+
+    browser: whose frames it follows. item: the frame's number there, from 0.
+    """
+    value, found = browser.GetMasterSequenceNode().GetNthIndexValue(item), []
+    for node in (result.segmentation, result.volumes):
+        sequence = browser.GetSequenceNode(node)
+        found.append(sequence.GetDataNodeAtValue(value) if sequence is not None else None)
+    segmentation, volumes = found
+    return ShownResult(segmentation, result.model, {VOLUMES_ROLE: volumes}) if None not in found else None
+
+
 def segmentation_of(volume, model: str):
     """The segmentation that a model's latest run on a volume went into, None when there is none."""
     for table in reversed(slicer.util.getNodesByClass("vtkMRMLTableNode")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
@@ -114,7 +115,12 @@ def edits(structures: Iterable[tuple[str, float, float]]) -> str:
 
 def bullets(sentences, color: str = "#b35900") -> str:
     """Sentences as rich text, one a line, each with a warning sign; the colour reads on light and on dark."""
-    return "<br>".join(f'<span style="color:{color}">⚠</span> {escape(sentence)}' for sentence in sentences)
+    return "<br>".join(f'<span style="color:{color}">⚠</span> {_rich(sentence)}' for sentence in sentences)
+
+
+def _rich(sentence: str) -> str:
+    """A sentence as rich text. Long names may break: Qt gives a label the width of its longest word."""
+    return escape(re.sub(r"(\S{30})(?=\S)", "\\1\u200b", sentence))
 
 
 def fits() -> str:
@@ -122,4 +128,4 @@ def fits() -> str:
 
 
 def cannot_run(reason: str) -> str:
-    return f'<span style="color:#d03030">✗</span> {escape(reason)}'
+    return f'<span style="color:#d03030">✗</span> {_rich(reason)}'

@@ -13,6 +13,8 @@ from ..logic import texts
 from ..logic.texts import tr as _
 
 CASE, VOLUMES, DICE, WARNINGS, STATE = range(5)
+WIDEST = 120
+"""Pixels of a column: a longer name of a case is cut, and whole in its tooltip; volumes and state stay in view."""
 TURN = 40
 """Rows that change in one call: a few milliseconds."""
 
@@ -29,6 +31,7 @@ class BatchTable:
         header.setHighlightSections(False)
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(VOLUMES, qt.QHeaderView.Stretch)
+        header.setMaximumSectionSize(WIDEST)
         table.setFixedHeight(240)
         table.cellDoubleClicked.connect(lambda row, _column: self._onOpen(self._places[row][-1]))
 

@@ -15,12 +15,13 @@ from csam.sequence.record import Record
 from csam.sequence.tables import FIGURES, VOLUMES, csv_text, figure_rows, volume_rows
 
 from ..logic import function_nodes, texts
-from ..logic.sequence_browser import sequence_browser
-from ..logic.shown_result import ShownResult
-from ..logic.structure_volumes import edited
+from ..logic.sequence_browser import place_in, sequence_browser
+from ..logic.shown_result import ShownResult, result_at
+from ..logic.structure_volumes import edited, measure
 from ..logic.surface import hide_surface, show_surface
 from ..logic.text_file import write_text
 from ..logic.texts import tr as _
+from .keys_and_timers import make_timer
 
 
 class FunctionView:
@@ -30,7 +31,8 @@ class FunctionView:
         self._ui, self._onView = ui, onView
         self._result: ShownResult | None = None
         self._record: Record | None = None
-        self._text = ""
+        self._shown = "", ""  # the ID of the segmentation, and the record as text
+        self._seen = "", ""  # the same ID, and the place of the frame
         self._isNew = False
         table = ui.functionTable
         table.verticalHeader().hide()
@@ -38,6 +40,8 @@ class FunctionView:
         header.setHighlightSections(False)
         header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        self._rowsTimer = make_timer(0, self._fitRows, once=True)  # when every column has its new width
+        header.sectionResized.connect(lambda *_section: self._rowsTimer.start())
         for button, mark in ((ui.endDiastoleButton, 0), (ui.endSystoleButton, 1)):
             button.clicked.connect(lambda *_a, mark=mark: self._goToMark(mark))
         for box in (ui.heightSpinBox, ui.weightSpinBox):
@@ -64,15 +68,25 @@ class FunctionView:
         self._result = result
         node = function_nodes.find(result.segmentation, function_nodes.RECORD) if result is not None else None
         text = node.GetText() if node is not None else ""
-        if text != self._text:
-            self._text = text
+        shown = result.segmentation.GetID() if result is not None else "", text
+        if shown != self._shown:
+            self._shown = shown
             self._record = function_nodes.read_record(result.segmentation) if text else None
             self._fill()
             self._onView(self._isNew)
             self._isNew = False
         self._ui.functionCollapsibleButton.setVisible(self._record is not None)
+        browser = sequence_browser(result.segmentation) if self._record is not None else None
+        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = browser is not None
         if self.solid:
             show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
+        before, self._seen = self._seen, (shown[0], _place(browser))
+        if before[0] == shown[0] and before[1] != self._seen[1]:
+            self._onLeft(browser, before[1])
+
+    def close(self) -> None:
+        """The panel goes."""
+        self._rowsTimer.stop()
 
     def onNew(self) -> None:
         """A run over a sequence has ended: its curve is to be seen."""
@@ -81,23 +95,32 @@ class FunctionView:
     def onEdits(self, volumes: dict[int, float]) -> None:
         """The image that is shown was measured. volumes: in ml by label value, those that its result's table does not
         have: a user has corrected them. The result itself may have come after the record, as from *Update the rest*."""
-        result, record = self._result, self._record
-        if record is None or record.model not in ("", result.model):  # "" in scenes of earlier versions
-            return
-        browser = sequence_browser(result.segmentation)
-        number = browser.GetSelectedItemNumber() if browser is not None else -1
-        frame = next((one for one in record.frames if one.index == number), None)
-        if frame is None:
+        if self._record is not None:
+            self._correct(_place(sequence_browser(self._result.segmentation)), self._result, volumes)
+
+    def _onLeft(self, browser, place: str) -> None:
+        """The sequence shows another frame: a last edit of the one before may not have been measured yet."""
+        items = range(browser.GetNumberOfItems()) if browser is not None else ()
+        item = next((item for item in items if place_in(browser, item) == place), None)
+        there = result_at(self._result, browser, item) if item is not None else None
+        if there is not None:
+            self._correct(place, there, measure(there))
+
+    def _correct(self, place: str, result: ShownResult, volumes: dict[int, float]) -> None:
+        """Let the record follow the volumes of a frame. result: as it stands there."""
+        record = self._record
+        frame = next((one for one in record.frames if one.time == place), None)
+        if frame is None or record.model not in ("", result.model):  # "" in scenes of earlier versions
             return
         now = {one.value: one.volume_ml for one in result.structures()} | volumes
         now = {value: volume for value, volume in now.items() if frame.structure(value) is not None}
-        here = edited(result, now, frame.structures)
-        empty = tuple(value for value, volume in here.items() if not volume and value not in volumes)
-        edits = {index: of for index, of in {**record.edits, number: here}.items() if of}
-        found_empty = {index: of for index, of in {**record.found_empty, number: empty}.items() if of}
+        here = edited(self._result, now, frame.structures)
+        empty = tuple(value for value, volume in here.items() if not volume)
+        edits = {index: of for index, of in {**record.edits, frame.index: here}.items() if of}
+        found_empty = {index: of for index, of in {**record.found_empty, frame.index: empty}.items() if of}
         if (edits, found_empty) != (record.edits, record.found_empty):
             changed = replace(record, edits=edits, found_empty=found_empty)
-            function_nodes.write_record(changed, result.segmentation)
+            function_nodes.write_record(changed, self._result.segmentation)
             self.show(self._result)
 
     def onPoint(self, series, row: int) -> None:
@@ -118,9 +141,7 @@ class FunctionView:
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(f"{figure.words}: {figure.text}")
                 table.setItem(row, column, item)
-        table.resizeRowsToContents()
-        height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(len(figures))) + 4
-        table.setFixedHeight(min(height, 260))
+        self._fitRows()
         said = texts.bullets(record.said) if record is not None else ""
         self._ui.functionLabel.text = said
         self._ui.functionLabel.setVisible(bool(said))
@@ -137,6 +158,13 @@ class FunctionView:
                 mark, frame = marks[position]
                 button.text = _("{mark}: frame {number}").format(mark=mark, number=frame + 1)
 
+    def _fitRows(self) -> None:
+        """Names take two lines where the panel is narrow."""
+        table = self._ui.functionTable
+        table.resizeRowsToContents()
+        height = table.horizontalHeader().height + sum(table.rowHeight(row) for row in range(table.rowCount)) + 4
+        table.setFixedHeight(min(height, 260))
+
     def _marks(self) -> dict[str, int]:
         return {mark: frame for one in self._record.found for mark, frame in one.marks.items()} if self._record else {}
 
@@ -144,10 +172,17 @@ class FunctionView:
         self._go([*self._marks().values()][position])
 
     def _go(self, frame: int) -> None:
-        """Have the sequence show a frame, from 0."""
-        browser = sequence_browser(self._result.segmentation) if self._result is not None else None
-        if browser is not None:
-            browser.SetSelectedItemNumber(frame)
+        """Have the sequence show a frame of the record, from 0: others may have been removed from it since."""
+        browser = sequence_browser(self._result.segmentation) if self._record is not None else None
+        if browser is None:
+            return
+        places = [place_in(browser, item) for item in range(browser.GetNumberOfItems())]
+        wanted = self._record.frames[frame].time
+        if wanted in places:
+            browser.SetSelectedItemNumber(places.index(wanted))
+        else:
+            told = _("The frame at {place} is no longer in the sequence.").format(place=wanted)
+            slicer.util.showStatusMessage(told, 3000)
 
     def _onBody(self, *_arguments) -> None:
         """Height or weight were given: the figures by body surface area follow."""
@@ -202,6 +237,12 @@ class FunctionView:
         )
         whole = path if not path or path.lower().endswith(f".{ending}") else f"{path}.{ending}"
         return "" if whole != path and Path(whole).exists() and not _mayReplace(whole) else whole
+
+
+def _place(browser) -> str:
+    """Where the frame that a browser shows stands in its sequence."""
+    item = browser.GetSelectedItemNumber() if browser is not None else -1
+    return place_in(browser, item) if item >= 0 else ""
 
 
 def _beside(path) -> Path:

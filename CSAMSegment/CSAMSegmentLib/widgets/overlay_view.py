@@ -30,7 +30,7 @@ class OverlayView:
     def __init__(self, onSlice, onOther):
         self._onSlice, self._onOther = onSlice, onOther
         self._other = None  # a chart in place of that of the slices
-        self._solid = self._solidAsked = False
+        self._solid = self._solidAsked = self._toCentre = False
         self._shown: tuple | None = None
         self._look: tuple | None = None
         self._chart: tuple | None = None
@@ -90,7 +90,9 @@ class OverlayView:
 
     def setView(self, chart, solid: bool) -> None:
         """Have ``show`` show another chart in place of that of the slices, None for the latter. solid: with 3D."""
-        self._solidAsked = self._solidAsked or (solid and not self._solid)
+        if solid and not self._solid:
+            self._solidAsked = self._toCentre = True
+            self._fitTimer.start()
         self._other, self._solid = chart, solid
 
     def bringBack(self, result: ShownResult, parameters) -> None:
@@ -156,6 +158,9 @@ class OverlayView:
         manager = slicer.app.layoutManager()
         if manager is not None:
             manager.resetSliceViews()
+        if manager is not None and self._toCentre:  # Slicer's camera looks at the origin, where no patient need be
+            self._toCentre = False
+            manager.resetThreeDViews()
 
     # The chart ----------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,7 @@ class Panel:
         try:
             self.setParameters(None)
             self.teach.close()
+            self.function.close()
             self.runner.close()
             self.batch.close()
             self.learn.close()

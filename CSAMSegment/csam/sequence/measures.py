@@ -32,8 +32,7 @@ class Frame:
     """One image of a series. index: from 0. time: of its place in the series, as "40 ms"; empty where not known.
 
     case_quality: the expected Dice, None where not known. edited: label values of structures that were changed after
-    the run: their volume is that of now, and has no interval. found_empty: those of them that are empty because the
-    model, not a user, has found nothing.
+    the run: their volume is that of now, and has no interval. found_empty: those of them that are empty.
     """
 
     index: int
