@@ -508,12 +508,12 @@ def test_beyond_the_slices_of_another_structure_only_what_is_sure_stays(model, m
     before, foreground = arrays(free)["labels"], 1 - sitk.GetArrayFromImage(free.probabilities)[..., 0]
     assert np.flatnonzero((before == 2).any((1, 2))).tolist() == [1, 2, 3, 4]
     means = {here: foreground[here][before[here] == 1].mean() for here in (0, 5)}
-    doubtful = min(means, key=means.get)
+    unsure = min(means, key=means.get)
     monkeypatch.setattr(native_grid, "SURE", np.mean([*means.values()]))
     one, two = model.labels
     found = segment(image, replace(model, labels=(replace(one, slices_of=two.value), two)), FEW)
     expected = before.copy()
-    expected[doubtful][before[doubtful] == 1] = 0
+    expected[unsure][before[unsure] == 1] = 0
     assert (expected != before).any()
     np.testing.assert_array_equal(arrays(found)["labels"], expected)
     share = (expected == 1).sum() / (before == 1).sum()

@@ -67,8 +67,8 @@ def files_in(folder: str) -> list[Path]:
     found = [path for path in there if _is_frame(path.name.lower())]
     if not found and any(map(looks_like_dicom, there)):
         raise InputError(
-            f"The folder {folder} holds DICOM files; --series takes an image file for each frame, such as NRRD or NIfTI. "
-            "3D Slicer loads DICOM in time as a sequence: segment it there, or save its frames."
+            f"The folder {folder} holds DICOM files; --series takes an image file for each frame, such as NRRD or "
+            "NIfTI. 3D Slicer loads DICOM in time as a sequence: segment it there, or save its frames."
         )
     if not found:
         raise InputError(f"The folder {folder} holds no image. Give one with a file for each frame, or a 4-D file.")

@@ -155,15 +155,15 @@ class NativeGrid:
         return self._remove(value, mask, mask & ~continuity.largest_piece(mask, self.cut))
 
     def keep_slices(self, value: int, other: int) -> None:
-        """Turns a structure into background where it is doubtful in slices beyond those of another one; nothing where
-        the other one is in no slice. The doubt stays: an error there is as likely as the structure was."""
+        """Turns a structure into background in slices beyond those of another one, unless it is sure; nothing where the
+        other one is in no slice. The error probability there is the probability that was found."""
         labels, background = map(self._as_stack, (self.labels, self.background))
-        mask, doubtful = labels == value, np.zeros(len(labels), bool)
+        mask, unsure = labels == value, np.zeros(len(labels), bool)
         shown = np.flatnonzero((labels == other).any((1, 2)))
         for here in np.flatnonzero(mask.any((1, 2))) if len(shown) else ():
             beyond = not shown[0] <= here <= shown[-1]
-            doubtful[here] = beyond and 1 - background[here][mask[here]].mean() < SURE
-        self._turn_to_background(value, mask & doubtful[:, None, None], 1.0)
+            unsure[here] = beyond and 1 - background[here][mask[here]].mean() < SURE
+        self._turn_to_background(value, mask & unsure[:, None, None], 1.0)
 
     def _remove(self, value: int, mask: np.ndarray, other: np.ndarray) -> float:
         """Which pieces are the structure, their sizes tell: what is removed was right with its probability times its
