@@ -47,4 +47,5 @@ def read_result(folder: Path) -> Result:
         known = Result.__dataclass_fields__
         return unpack_result({name: value for name, value in report.items() if name in known}, images)
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"The result in {folder} cannot be read: {error}. Segment the case again.") from error
+        reason = str(error).rstrip(".")
+        raise InputError(f"The result in {folder} cannot be read: {reason}. Segment the case again.") from error
