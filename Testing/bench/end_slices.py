@@ -1,10 +1,10 @@
-"""How sure is a model of a wall beyond the cavity? The bound is ``csam.pipeline.native_grid.SURE``.
+"""How sure is a model of a wall beyond the cavity? The bound is ``csam.uncertainty.continuity.SURE``.
 
     python Testing/bench/end_slices.py --phantoms 12 --data DATASET --json end-slices.json
 
-Slices that show the one structure (the label with ``slices_of``) without the other, before the first or behind the
-last that shows the other: in how many of them does the truth show that structure, and how sure is the model there (mean
-probability, of one structure or another, where it was found)? Beside it, the same mean in slices that show both.
+Of the slices that show the wall (the label with ``slices_of``) before the first or behind the last that shows the cavity
+(the structure that it names): in how many does the truth show anything, how sure is the model there (mean probability,
+of one structure or another, where it found the wall), and how many false slices are left if they are left out?
 Phantoms: hearts that no training has seen, each at both phases and with thick walls as well, with two sizes of pixels.
 DATASET: the model has learned from its scans if it is one that ships; so of them this tells what the bound would lose.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -25,10 +26,10 @@ from csam.cli import find_model
 from csam.model import Model
 from csam.phantom import cine_stack
 from csam.phantom.heart import PHASES
-from csam.pipeline.native_grid import SURE
 from csam.pipeline.segment import segment
 from csam.result import Options
 from csam.training.dataset import read_dataset
+from csam.uncertainty import continuity
 
 SEED = 9000
 """Of the first phantom; trainings take seeds below, and so do the phantoms of left_ventricle.py."""
@@ -49,38 +50,32 @@ def scans(folder: str) -> Iterator[tuple[list[sitk.Image], np.ndarray]]:
 
 
 def told(model: Model, stacks: Iterator) -> dict:
-    """Of all slices: those that show both structures, and those beyond them."""
+    """Of all slices: what the truth and the model show in them, and what the model shows beyond the other structure."""
     wall = next(label for label in model.labels if label.slices_of)
     free = replace(model, labels=tuple(replace(label, slices_of=0) for label in model.labels))
-    both, beyond, shown_there, slices, empty, false, left = [], [], 0, 0, 0, 0, 0
+    count, sure = Counter(), []
     for images, truth in stacks:
         result = segment(images, free, Options(device="cpu", keep_probabilities=True))
         labels = sitk.GetArrayFromImage(result.labels)
         foreground = 1 - sitk.GetArrayFromImage(result.probabilities)[..., 0]
-        shown = np.flatnonzero((labels == wall.slices_of).any((1, 2)))
-        nothing = ~np.isin(truth, [label.value for label in model.labels]).any((1, 2))
-        found = (labels > 0).any((1, 2))
-        slices, empty, false = slices + len(labels), empty + int(nothing.sum()), false + int((nothing & found).sum())
-        left += int((nothing & found).sum())
-        for here in np.flatnonzero((labels == wall.value).any((1, 2))):
-            mean = float(foreground[here][labels[here] == wall.value].mean())
-            if here in shown:
-                both.append(mean)
-            elif len(shown) and not shown[0] < here < shown[-1]:
-                beyond.append(mean)
-                shown_there += not nothing[here]
-                left -= int(nothing[here] and mean < SURE)
-    return {
-        "slices": slices,
-        "slices that show both": len(both),
-        "lowest mean probability in them": round(min(both), 3) if both else None,
-        "slices that show the wall beyond": len(beyond),
-        "of these, shown by the truth": shown_there,
-        "highest mean probability in them": round(max(beyond), 3) if beyond else None,
-        "slices without a structure": empty,
-        "of these, false": false,
-        "of these, false with the bound": left,
-    }
+        (found, cavity), (true, true_cavity) = ((a == wall.value, a == wall.slices_of) for a in (labels, truth))
+        shown, nothing = np.flatnonzero(cavity.any((1, 2))), ~(true | true_cavity).any((1, 2))
+        left_out = found & continuity.unsure_ends(found, cavity, foreground)[:, None, None]
+        count["slices"] += len(labels)
+        count["the truth shows the wall"] += int(true.any((1, 2)).sum())
+        count["... without the cavity"] += int((true.any((1, 2)) & ~true_cavity.any((1, 2))).sum())
+        count["nothing in the truth"] += int(nothing.sum())
+        count["... something found"] += int((nothing & (found | cavity).any((1, 2))).sum())
+        count["... something found and not left out"] += int(
+            (nothing & ((found & ~left_out) | cavity).any((1, 2))).sum()
+        )
+        for here in np.flatnonzero(found.any((1, 2))) if len(shown) else ():
+            if not shown[0] <= here <= shown[-1]:
+                sure.append(float(foreground[here][found[here]].mean()))
+                count["the wall found beyond the cavity"] += 1
+                count["... left out"] += int(left_out[here].any())
+                count["... something in the truth"] += int(not nothing[here])
+    return {**count, "highest mean probability beyond the cavity": round(max(sure, default=0.0), 3)}
 
 
 def main() -> None:
@@ -91,7 +86,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     model = find_model(options.model)
-    report = {"model": model.name, "version": model.version, "bound": SURE}
+    if not any(label.slices_of for label in model.labels):
+        parser.error(f"{model.name} has no structure that goes with the slices of another one.")
+    report = {"model": model.name, "version": model.version, "bound": continuity.SURE}
     report |= {"phantoms": told(model, phantoms(options.phantoms))} if options.phantoms else {}
     report |= {Path(options.data).name: told(model, scans(options.data))} if options.data else {}
     text = json.dumps(report, indent=1)

@@ -107,12 +107,16 @@ def test_a_folder_that_is_itself_one_series_is_a_case_of_its_name(folder):
 
 
 @pytest.mark.parametrize(
-    ("positions", "apart"),
-    [((0, 8, 24), "8.0 to 16.0"), ((0, 0, 8, 8), "0.0 to 8.0"), ((8, 8, 8, 8), "0.0 to 0.0")],
+    ("positions", "said"),
+    [
+        ((0, 8, 24), "are 8.0 to 16.0 mm apart, not evenly spaced"),
+        ((0, 0, 8, 8), "are 0.0 to 8.0 mm apart, not evenly spaced"),
+        ((8, 8, 8, 8), "lie at one place"),
+    ],
 )
-def test_a_series_with_a_gap_or_several_slices_at_one_place_is_refused(folder, positions, apart):
+def test_a_series_with_a_gap_or_several_slices_at_one_place_is_refused(folder, positions, said):
     dicom(folder, positions=positions)
-    with pytest.raises(InputError, match=f"are {apart} mm apart, not evenly spaced"):
+    with pytest.raises(InputError, match=said):
         read_case(find_cases(folder).cases[0], folder)
 
 

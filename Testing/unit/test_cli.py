@@ -700,21 +700,23 @@ def test_a_folder_that_cannot_be_made_is_told_in_words(place, monkeypatch, capsy
     assert capsys.readouterr().err == said
 
 
-def test_a_full_disk_leaves_no_half_file(place, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("left", [(), ("mutual_information",), ("mutual_information", "entropy", "error_probability")])
+def test_a_full_disk_leaves_no_half_file_and_no_place_that_is_refused(place, monkeypatch, capsys, tmp_path, left):
     write = sitk.WriteImage
 
     def full(image, path, **more):
-        if "mutual" in path:
+        if Path(path).name not in [f"{name}.nrrd" for name in left]:
             Path(path).write_bytes(b"half")
             raise RuntimeError("No space left on device")
         write(image, path, **more)
 
-    monkeypatch.setattr(sitk, "WriteImage", full)
-    assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(sitk, "WriteImage", full)
+        patch.setattr("csam.image.files.check_writable", lambda folder: None)
+        assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 2
     assert "could not be written. If the disk is full" in capsys.readouterr().err
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"{name}.nrrd" for name in ("labels", "error_probability", "entropy")
-    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{name}.nrrd" for name in left}
+    assert segments(place, monkeypatch, "image.nrrd", tmp_path / "out") == 0
 
 
 @pytest.mark.parametrize("option", ["--json", "--png"])

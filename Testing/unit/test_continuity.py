@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csam.uncertainty.continuity import box_of, inside_pieces, largest_piece, missing_between
+from csam.uncertainty.continuity import SURE, box_of, inside_pieces, largest_piece, missing_between, unsure_ends
 
 
 def cone(slices=8, size=32):
@@ -154,3 +154,23 @@ def test_where_nothing_surrounds_anything_all_is_kept():
     mask = np.zeros((2, 8, 8), bool)
     mask[:, 2:5, 2:5] = True
     np.testing.assert_array_equal(inside_pieces(mask, np.zeros_like(mask)), mask)
+
+
+@pytest.mark.parametrize(
+    ("walls", "cavity", "ends"),
+    [
+        ("?!", "", ""),  # without a cavity nobody knows
+        ("??!!??", "..CC..", "0145"),
+        ("?!?!!", "...CC", "0"),  # behind a sure slice nothing is torn out
+        ("?.?!!!", "...CCC", "02"),
+        ("!?!", "C.C", ""),  # between two slices of the cavity
+        ("!!", "CC", ""),
+    ],
+)
+def test_an_end_is_unsure_from_the_outermost_slice_to_the_first_sure_one(walls, cavity, ends):
+    """A letter a slice: a wall that is sure (!) or not (?), a cavity (C)."""
+    mask, other = np.zeros((2, len(walls), 6, 6), bool)
+    mask[:, 1:5, 1:5] = np.array([one != "." for one in walls])[:, None, None]
+    other[:, 2:4, 2:4] = np.array([one == "C" for one in cavity.ljust(len(walls), ".")])[:, None, None]
+    probability = np.where(mask, np.array([SURE + 0.1 * (one == "!") - 0.05 for one in walls])[:, None, None], 0)
+    assert "".join(map(str, np.flatnonzero(unsure_ends(mask & ~other, other, probability)))) == ends

@@ -509,7 +509,7 @@ def test_beyond_the_slices_of_another_structure_only_what_is_sure_stays(model, m
     assert np.flatnonzero((before == 2).any((1, 2))).tolist() == [1, 2, 3, 4]
     means = {here: foreground[here][before[here] == 1].mean() for here in (0, 5)}
     unsure = min(means, key=means.get)
-    monkeypatch.setattr(native_grid, "SURE", np.mean([*means.values()]))
+    monkeypatch.setattr(continuity, "SURE", np.mean([*means.values()]))
     one, two = model.labels
     found = segment(image, replace(model, labels=(replace(one, slices_of=two.value), two)), FEW)
     expected = before.copy()
@@ -526,12 +526,25 @@ def test_beyond_the_slices_of_another_structure_only_what_is_sure_stays(model, m
 
 def test_where_the_other_structure_is_in_no_slice_all_stays(model, monkeypatch):
     hide(monkeypatch, 2, range(6))
-    monkeypatch.setattr(native_grid, "SURE", 1.0)
+    monkeypatch.setattr(continuity, "SURE", 1.0)
     image = small.image((20, 18, 6))
     before = arrays(segment(image, model, FEW))["labels"]
     one, two = model.labels
     found = segment(image, replace(model, labels=(replace(one, slices_of=two.value), two)), FEW)
     assert (before == 1).any()
+    np.testing.assert_array_equal(arrays(found)["labels"], before)
+
+
+def test_in_a_region_that_may_cut_the_other_structure_off_all_stays(model, monkeypatch):
+    hide(monkeypatch, 2, (0, 5))
+    monkeypatch.setattr(continuity, "SURE", 1.0)
+    image = small.image((20, 18, 6))
+    corners = [image.TransformContinuousIndexToPhysicalPoint(index) for index in ((-0.5, -0.5, -0.5), (9.5, 17.5, 5.5))]
+    options = replace(FEW, region=(tuple(np.min(corners, 0)), tuple(np.max(corners, 0))))
+    one, two = model.labels
+    before = arrays(segment(image, model, options))["labels"]
+    found = segment(image, replace(model, labels=(replace(one, slices_of=two.value), two)), options)
+    assert (before[[0, 5]] == 1).any()
     np.testing.assert_array_equal(arrays(found)["labels"], before)
 
 

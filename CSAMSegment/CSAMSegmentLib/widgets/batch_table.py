@@ -13,7 +13,7 @@ from ..logic import texts
 from ..logic.texts import tr as _
 
 CASE, VOLUMES, DICE, WARNINGS, STATE = range(5)
-WIDEST = 120
+WIDEST = 90
 """Pixels of a column: a longer name of a case is cut, and whole in its tooltip; volumes and state stay in view."""
 TURN = 40
 """Rows that change in one call: a few milliseconds."""

@@ -20,8 +20,9 @@ def write_result(result: Result, out: Path, about: Mapping[str, Any]) -> None:
     """Writes maps and report.json into a folder. about: what the report tells beside the result."""
     (out / REPORT).unlink(missing_ok=True)  # tells that all of the others are there
     for name in MAPS:
+        (out / f"{name}.nrrd").unlink(missing_ok=True)
+    for name in reversed(MAPS):  # no labels without another map: whoever finds them alone takes them for a user's
         image, path = getattr(result, name), out / f"{name}.nrrd"
-        path.unlink(missing_ok=True)
         if image is None:
             continue
         try:

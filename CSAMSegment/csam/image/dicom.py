@@ -73,12 +73,17 @@ def _check_even(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path)
     points = np.array([[*map(float, reader.GetMetaData(n, POSITION).split("\\"))] for n in range(count)])
     along = points @ np.reshape(image.GetDirection(), (3, 3))[:, 2]
     steps = np.diff(along)
-    step, least = np.median(steps), TOLERANCE * image.GetSpacing()[2]
-    if np.abs(steps - step).max() > least or abs(step) < least:  # or all at one place, which ITK takes for 1 mm apart
+    least = TOLERANCE * image.GetSpacing()[2]
+    if np.abs(steps).max() < least:  # which ITK takes for slices 1 mm apart
+        raise InputError(
+            f"The {count} slices of the DICOM series in {folder} lie at one place, as in a series in time. "
+            "Load the scan in 3D Slicer, and save the volume that is to be segmented."
+        )
+    if np.abs(steps - np.median(steps)).max() > least:
         raise InputError(
             f"The {count} slices of the DICOM series in {folder} are {steps.min():.1f} to {steps.max():.1f} mm "
             "apart, not evenly spaced. A slice is missing, or there are several at one place, as in a series in time. "
-            "Load it in Slicer, and save the volume that is to be segmented."
+            "Load it in 3D Slicer, and save the volume that is to be segmented."
         )
 
 

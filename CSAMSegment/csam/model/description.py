@@ -58,7 +58,7 @@ class Label:
     connected: it forms one piece, so that only the largest piece found is kept. inside: value of the structure that
     surrounds it in every slice, so that pieces without are left out and that structure is learned together with what it
     holds; 0 for none. slices_of: value of the structure in whose slices it is found; before the first and behind the
-    last of them it has to be sure (``csam.pipeline.native_grid``); 0 for none.
+    last of them it has to be sure (``csam.uncertainty.continuity``); 0 for none.
     """
 
     value: int

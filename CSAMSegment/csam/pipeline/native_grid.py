@@ -27,9 +27,6 @@ from .sliding_window import Slab
 
 CPU = torch.device("cpu")
 
-SURE = 0.75
-"""Mean probability, of one structure or another, that a structure needs in a slice before the first or behind the last
-of the slices in which it is found as a rule. Testing/bench/end_slices.py"""
 ERROR_AT_A_BREAK, SMALLEST_BREAK_MM2 = 0.9, 50.0
 """Error probability where a structure is missing between two slices that show it, and the least area that counts as
 one."""
@@ -154,16 +151,17 @@ class NativeGrid:
         mask = self._as_stack(self.labels) == value
         return self._remove(value, mask, mask & ~continuity.largest_piece(mask, self.cut))
 
-    def keep_slices(self, value: int, other: int) -> None:
-        """Turns a structure into background in slices beyond those of another one, unless it is sure; nothing where the
-        other one is in no slice. The error probability there is the probability that was found."""
+    def keep_slices(self, value: int, other: int) -> float:
+        """Turns a structure into background where it is unsure beyond the slices of another one; returns the share of
+        it that stays: all where the region may have cut the other one off. The error probability is then that the
+        structure was right."""
+        if any(map(any, self.cut[1:])):
+            return 1.0
         labels, background = map(self._as_stack, (self.labels, self.background))
-        mask, unsure = labels == value, np.zeros(len(labels), bool)
-        shown = np.flatnonzero((labels == other).any((1, 2)))
-        for here in np.flatnonzero(mask.any((1, 2))) if len(shown) else ():
-            beyond = not shown[0] <= here <= shown[-1]
-            unsure[here] = beyond and 1 - background[here][mask[here]].mean() < SURE
-        self._turn_to_background(value, mask & unsure[:, None, None], 1.0)
+        mask = labels == value
+        removed = mask & continuity.unsure_ends(mask, labels == other, 1 - background)[:, None, None]
+        self._turn_to_background(value, removed, 1.0)
+        return 1 - np.count_nonzero(removed) / max(1, np.count_nonzero(mask))
 
     def _remove(self, value: int, mask: np.ndarray, other: np.ndarray) -> float:
         """Which pieces are the structure, their sizes tell: what is removed was right with its probability times its

@@ -63,10 +63,11 @@ def not_found(name: str) -> str:
 
 
 def left_out(name: str, share: float) -> str:
-    """A good part of a structure lay apart from its largest piece, or outside the structure that surrounds it."""
+    """A good part of a structure lay apart from its largest piece, outside the structure that surrounds it, or, unsure,
+    beyond the slices of the one that it goes with."""
     return (
-        f"{share:.0%} of what was found as {name} lay apart from the rest of it and was left out. Check that the right "
-        "part was kept."
+        f"{share:.0%} of what was found as {name} lay apart from the rest of it, or in slices where the model was not "
+        "sure of it, and was left out. Check that the right part was kept."
     )
 
 

@@ -139,7 +139,7 @@ def _result(
             kept[label.value] = inside * (grid.keep_largest(label.value) if label.connected else 1.0)
         for label in model.labels:
             if label.slices_of:
-                grid.keep_slices(label.value, label.slices_of)
+                kept[label.value] *= grid.keep_slices(label.value, label.slices_of)
         breaks = grid.mark_breaks()
     slices = grid.ranked(wanted, threads)
     structures = grid.structures(sampling.areas, kept)

@@ -22,7 +22,8 @@ from .plan import Plan
 CARD = ("name", "version", "title", "about", "modality", "licence", "labels", "measures")
 OTHERS = ("inside", "slices_of")
 """Fields of a label that name another one."""
-LABEL = ("name", "title", "color", "terminology", "connected", *OTHERS)
+LOOKS = ("color", "terminology", "connected")
+LABEL = ("name", "title", *LOOKS, *OTHERS)
 
 
 def check_card(card: Mapping[str, Any]) -> None:
@@ -91,7 +92,7 @@ def _labels(names: Sequence[str], described: Mapping[str, Any], start: Model | N
     own = [{"title": name} for name in names]
     for item, name, value in zip(own, names, known, strict=True):
         if value in before and known.count(value) == 1:
-            item |= {"title": before[value]["name"], **{field: before[value][field] for field in LABEL[2:5]}}
+            item |= {"title": before[value]["name"], **{field: before[value][field] for field in LOOKS}}
             others = {field: before[value][field] for field in OTHERS}
             item |= {field: names[known.index(other)] for field, other in others.items() if other in known}
         item |= described.get(name, {})

@@ -19,6 +19,11 @@ that goes on in a slice beside it. In the 266 slices of Sunnybrook's end diastol
 Of the pieces that models found in patients unseen to them, nearly all true ones had from 0.26 at an end of the stack;
 false ones had up to 0.67, but did not go on. What other parts would keep: Testing/bench/inside.py."""
 
+SURE = 0.75
+"""Mean probability, of one structure or another, from which on a structure stays beyond the slices of the one that it
+goes with. No wall that the models found beyond the cavity was as sure (Testing/bench/end_slices.py); the bound is for a
+cavity that closes."""
+
 
 def missing_between(mask: np.ndarray, smallest: int = 1) -> np.ndarray:
     """Voxels of broken slices that lie inside the structure of both neighbours but not in the slice: (S, H, W) bool.
@@ -94,6 +99,24 @@ def inside_pieces(mask: np.ndarray, around: np.ndarray) -> np.ndarray:
         if 2 * np.count_nonzero(piece & beside) >= np.count_nonzero(piece):
             kept[here] |= piece
     return kept if kept.any() else mask
+
+
+def unsure_ends(mask: np.ndarray, other: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Slices (S,) bool at the ends of a structure, before the first and behind the last of another one, from the
+    outermost inwards as long as the structure is unsure there; none where no slice shows the other one.
+
+    mask, other: both structures, (S, H, W) bool. probability: of any structure, (S, H, W).
+    """
+    ends = np.zeros(len(mask), bool)
+    found, shown = (np.flatnonzero(one.any((1, 2))) for one in (mask, other))
+    if not len(shown):
+        return ends
+    for inwards in (found[found < shown[0]], found[found > shown[-1]][::-1]):
+        for here in inwards:
+            if probability[here][mask[here]].mean() >= SURE:
+                break
+            ends[here] = True
+    return ends
 
 
 def box_of(mask: np.ndarray) -> tuple[slice, ...]:
