@@ -2,9 +2,9 @@
 
     python Testing/bench/end_slices.py --phantoms 12 --data DATASET --json end-slices.json
 
-Of the slices that show the wall (the label with ``slices_of``) before the first or behind the last that shows the cavity
-(the structure that it names): in how many does the truth show anything, how sure is the model there (mean probability,
-of one structure or another, where it found the wall), and how many false slices are left if they are left out?
+Of the slices that show the wall (the label with ``slices_of``) before the first or behind the last one that shows the
+cavity (the structure that it names): in how many does the truth show anything, how sure is the model there (mean
+probability, of one structure or another, where it found the wall), and how many false slices remain without these walls?
 Phantoms: hearts that no training has seen, each at both phases and with thick walls as well, with two sizes of pixels.
 DATASET: the model has learned from its scans if it is one that ships; so of them this tells what the bound would lose.
 """
@@ -66,9 +66,8 @@ def told(model: Model, stacks: Iterator) -> dict:
         count["... without the cavity"] += int((true.any((1, 2)) & ~true_cavity.any((1, 2))).sum())
         count["nothing in the truth"] += int(nothing.sum())
         count["... something found"] += int((nothing & (found | cavity).any((1, 2))).sum())
-        count["... something found and not left out"] += int(
-            (nothing & ((found & ~left_out) | cavity).any((1, 2))).sum()
-        )
+        kept = ((found & ~left_out) | cavity).any((1, 2))
+        count["... something found and not left out"] += int((nothing & kept).sum())
         for here in np.flatnonzero(found.any((1, 2))) if len(shown) else ():
             if not shown[0] <= here <= shown[-1]:
                 sure.append(float(foreground[here][found[here]].mean()))
