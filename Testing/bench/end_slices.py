@@ -4,7 +4,7 @@
 
 Of the slices that show the wall (the label with ``slices_of``) before the first or behind the last one that shows the
 cavity (the structure that it names): in how many does the truth show anything, how sure is the model there (mean
-probability, of one structure or another, where it found the wall), and how many false slices remain without these walls?
+probability, of one structure or another, where it found the wall), and how many false slices remain without them?
 Phantoms: hearts that no training has seen, each at both phases and with thick walls as well, with two sizes of pixels.
 DATASET: the model has learned from its scans if it is one that ships; so of them this tells what the bound would lose.
 """
