@@ -324,15 +324,32 @@ def test_a_frame_whose_structure_a_user_removes_is_not_end_systole(heart):
     assert "frame 6" in heart.ui.functionLabel.text
 
 
-def test_a_curve_that_was_removed_comes_back_with_the_next_correction(heart):
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [("Table", function_nodes.CURVE), ("PlotSeries", function_nodes.SERIES), ("PlotChart", function_nodes.CHART)],
+)
+def test_the_curve_is_whole_again_after_a_part_of_it_was_removed(heart, kind, role):
     heart.applies("oracle")
     segmentation = heart.parameters.segmentation
-    slicer.mrmlScene.RemoveNode(function_nodes.find(segmentation, function_nodes.CURVE))
+    nodes = slicer.util.getNodesByClass(f"vtkMRML{kind}Node")
+    slicer.mrmlScene.RemoveNode(next(node for node in nodes if node.GetAttribute("CSAMSegment.Role") == role))
     heart.looks()
     halves(heart)
     chart, curve = (function_nodes.find(segmentation, role) for role in (function_nodes.CHART, function_nodes.CURVE))
-    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(chart.GetNumberOfPlotSeriesNodes())]
-    assert {*tables} == {curve}
+    series = [chart.GetNthPlotSeriesNode(number) for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert [one.GetYColumnName() for one in series] == [
+        "low (ml)",
+        "high (ml)",
+        "volume (ml)",
+        "ED",
+        "ES",
+        "implausible",
+    ]
+    assert {one.GetTableNode() for one in series} == {curve}
+    others = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    assert {one for one in others if one.GetAttribute("CSAMSegment.Role") == function_nodes.SERIES} == {*series}
+    [view] = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNodeID() == chart.GetID()
 
 
 def test_the_3d_view_turns_to_the_structures_when_it_is_asked_for(heart, monkeypatch):
