@@ -115,12 +115,9 @@ class FunctionView:
         now = {one.value: one.volume_ml for one in result.structures()} | volumes
         now = {value: volume for value, volume in now.items() if frame.structure(value) is not None}
         here = edited(self._result, now, frame.structures)
-        empty = tuple(value for value, volume in here.items() if not volume)
         edits = {index: of for index, of in {**record.edits, frame.index: here}.items() if of}
-        found_empty = {index: of for index, of in {**record.found_empty, frame.index: empty}.items() if of}
-        if (edits, found_empty) != (record.edits, record.found_empty):
-            changed = replace(record, edits=edits, found_empty=found_empty)
-            function_nodes.write_record(changed, self._result.segmentation)
+        if edits != record.edits:
+            function_nodes.write_record(replace(record, edits=edits), self._result.segmentation)
             self.show(self._result)
 
     def onPoint(self, series, row: int) -> None:
