@@ -366,6 +366,19 @@ def test_the_3d_view_turns_to_the_structures_when_it_is_asked_for(heart, monkeyp
     assert layout in SOLID_IDS.values()
 
 
+def test_slice_views_stay_as_they_are_when_structures_come_back_in_3d(heart, monkeypatch):
+    heart.applies("oracle")
+    heart.ui.show3DCheckBox.click()
+    heart.looks(0.2)
+    told, segmentation = [], heart.parameters.segmentation
+    for reset in ("resetSliceViews", "resetThreeDViews"):
+        monkeypatch.setattr(LayoutManager, reset, lambda manager, reset=reset: told.append(reset))
+    for chosen in (None, segmentation):
+        heart.parameters.segmentation = chosen
+        heart.looks(0.2)
+    assert told == ["resetThreeDViews"]
+
+
 def halves(user) -> np.ndarray:
     """Erases half of the cavity on the frame that is shown; its voxels then."""
     segmentation, volume = user.parameters.segmentation, user.parameters.inputVolume
