@@ -243,15 +243,20 @@ def test_a_correction_of_end_diastole_changes_curve_and_figures_and_its_undoing_
 def test_a_correction_counts_also_if_the_user_goes_to_another_frame_at_once(heart):
     heart.applies("oracle")
     before = figures(heart)
-    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
-    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
-    smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
-    smaller[: len(smaller) // 2] = 0
-    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    smaller = erases(heart)
     heart.browser.SetSelectedItemNumber(3)
     heart.looks()
     assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
     assert figures(heart) != before
+
+
+def test_a_correction_counts_also_where_the_unit_of_the_sequence_was_changed(heart):
+    heart.applies("oracle")
+    heart.browser.GetMasterSequenceNode().SetIndexUnit("s")
+    smaller = halves(heart)
+    assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
+    heart.ui.endDiastoleButton.click()
+    assert heart.browser.GetSelectedItemNumber() == int(np.argmax(heart.truth_ml[1:])) + 1
 
 
 def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
@@ -379,13 +384,19 @@ def test_slice_views_stay_as_they_are_when_structures_come_back_in_3d(heart, mon
     assert told == ["resetThreeDViews"]
 
 
-def halves(user) -> np.ndarray:
+def erases(user) -> np.ndarray:
     """Erases half of the cavity on the frame that is shown; its voxels then."""
     segmentation, volume = user.parameters.segmentation, user.parameters.inputVolume
     segment = segmentation.GetSegmentation().GetNthSegmentID(0)
     smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
     smaller[: len(smaller) // 2] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    return smaller
+
+
+def halves(user) -> np.ndarray:
+    """The same, and waits until it was measured."""
+    smaller = erases(user)
     user.looks()
     return smaller
 
