@@ -250,6 +250,18 @@ def test_a_correction_counts_also_if_the_user_goes_to_another_frame_at_once(hear
     assert figures(heart) != before
 
 
+def test_a_correction_counts_also_if_the_user_leaves_frame_and_segmentation_at_once(heart):
+    heart.applies("oracle")
+    segmentation, smaller = heart.parameters.segmentation, erases(heart)
+    heart.browser.SetSelectedItemNumber(3)
+    heart.parameters.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    heart.looks()
+    assert not heart.ui.functionCollapsibleButton.isVisible()
+    heart.parameters.segmentation = segmentation
+    heart.looks()
+    assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
+
+
 def test_a_correction_counts_also_where_the_unit_of_the_sequence_was_changed(heart):
     heart.applies("oracle")
     heart.browser.GetMasterSequenceNode().SetIndexUnit("s")

@@ -65,6 +65,17 @@ class FunctionView:
 
     def show(self, result: ShownResult | None) -> None:
         """Show the measures beside a result; nothing where there are none."""
+        before = self._result
+        if before is not None and (result is None or result.segmentation is not before.segmentation):
+            self._follow(before)  # its sequence may show another frame since
+        browser = self._follow(result)
+        self._ui.functionCollapsibleButton.setVisible(self._record is not None)
+        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = browser is not None
+        if self.solid:
+            show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
+
+    def _follow(self, result: ShownResult | None):
+        """Take up the record beside a result, and the frame that the sequence shows; the sequence's browser."""
         self._result = result
         node = function_nodes.find(result.segmentation, function_nodes.RECORD) if result is not None else None
         text = node.GetText() if node is not None else ""
@@ -75,14 +86,11 @@ class FunctionView:
             self._fill()
             self._onView(self._isNew)
             self._isNew = False
-        self._ui.functionCollapsibleButton.setVisible(self._record is not None)
         browser = sequence_browser(result.segmentation) if self._record is not None else None
-        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = browser is not None
-        if self.solid:
-            show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
         before, self._seen = self._seen, (shown[0], _place(browser))
         if before[0] == shown[0] and before[1] != self._seen[1]:
             self._onLeft(browser, before[1])
+        return browser
 
     def close(self) -> None:
         """The panel goes."""
