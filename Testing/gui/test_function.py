@@ -243,15 +243,32 @@ def test_a_correction_of_end_diastole_changes_curve_and_figures_and_its_undoing_
 def test_a_correction_counts_also_if_the_user_goes_to_another_frame_at_once(heart):
     heart.applies("oracle")
     before = figures(heart)
-    segmentation, volume = heart.parameters.segmentation, heart.parameters.inputVolume
-    segment = segmentation.GetSegmentation().GetNthSegmentID(0)
-    smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
-    smaller[: len(smaller) // 2] = 0
-    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    smaller = erases(heart)
     heart.browser.SetSelectedItemNumber(3)
     heart.looks()
     assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
     assert figures(heart) != before
+
+
+def test_a_correction_counts_also_if_the_user_leaves_frame_and_segmentation_at_once(heart):
+    heart.applies("oracle")
+    segmentation, smaller = heart.parameters.segmentation, erases(heart)
+    heart.browser.SetSelectedItemNumber(3)
+    heart.parameters.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    heart.looks()
+    assert not heart.ui.functionCollapsibleButton.isVisible()
+    heart.parameters.segmentation = segmentation
+    heart.looks()
+    assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
+
+
+def test_a_correction_counts_also_where_the_unit_of_the_sequence_was_changed(heart):
+    heart.applies("oracle")
+    heart.browser.GetMasterSequenceNode().SetIndexUnit("s")
+    smaller = halves(heart)
+    assert heart.panel.function._record.edits == {0: {1: pytest.approx(smaller.sum() * 0.3)}}
+    heart.ui.endDiastoleButton.click()
+    assert heart.browser.GetSelectedItemNumber() == int(np.argmax(heart.truth_ml[1:])) + 1
 
 
 def test_a_new_run_shows_the_chart_and_a_correction_leaves_it_hidden(heart):
@@ -324,15 +341,32 @@ def test_a_frame_whose_structure_a_user_removes_is_not_end_systole(heart):
     assert "frame 6" in heart.ui.functionLabel.text
 
 
-def test_a_curve_that_was_removed_comes_back_with_the_next_correction(heart):
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [("Table", function_nodes.CURVE), ("PlotSeries", function_nodes.SERIES), ("PlotChart", function_nodes.CHART)],
+)
+def test_the_curve_is_whole_again_after_a_part_of_it_was_removed(heart, kind, role):
     heart.applies("oracle")
     segmentation = heart.parameters.segmentation
-    slicer.mrmlScene.RemoveNode(function_nodes.find(segmentation, function_nodes.CURVE))
+    nodes = slicer.util.getNodesByClass(f"vtkMRML{kind}Node")
+    slicer.mrmlScene.RemoveNode(next(node for node in nodes if node.GetAttribute("CSAMSegment.Role") == role))
     heart.looks()
     halves(heart)
     chart, curve = (function_nodes.find(segmentation, role) for role in (function_nodes.CHART, function_nodes.CURVE))
-    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(chart.GetNumberOfPlotSeriesNodes())]
-    assert {*tables} == {curve}
+    series = [chart.GetNthPlotSeriesNode(number) for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert [one.GetYColumnName() for one in series] == [
+        "low (ml)",
+        "high (ml)",
+        "volume (ml)",
+        "ED",
+        "ES",
+        "implausible",
+    ]
+    assert {one.GetTableNode() for one in series} == {curve}
+    others = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    assert {one for one in others if one.GetAttribute("CSAMSegment.Role") == function_nodes.SERIES} == {*series}
+    [view] = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNodeID() == chart.GetID()
 
 
 def test_the_3d_view_turns_to_the_structures_when_it_is_asked_for(heart, monkeypatch):
@@ -349,13 +383,32 @@ def test_the_3d_view_turns_to_the_structures_when_it_is_asked_for(heart, monkeyp
     assert layout in SOLID_IDS.values()
 
 
-def halves(user) -> np.ndarray:
+def test_slice_views_stay_as_they_are_when_structures_come_back_in_3d(heart, monkeypatch):
+    heart.applies("oracle")
+    heart.ui.show3DCheckBox.click()
+    heart.looks(0.2)
+    told, segmentation = [], heart.parameters.segmentation
+    for reset in ("resetSliceViews", "resetThreeDViews"):
+        monkeypatch.setattr(LayoutManager, reset, lambda manager, reset=reset: told.append(reset))
+    for chosen in (None, segmentation):
+        heart.parameters.segmentation = chosen
+        heart.looks(0.2)
+    assert told == ["resetThreeDViews"]
+
+
+def erases(user) -> np.ndarray:
     """Erases half of the cavity on the frame that is shown; its voxels then."""
     segmentation, volume = user.parameters.segmentation, user.parameters.inputVolume
     segment = segmentation.GetSegmentation().GetNthSegmentID(0)
     smaller = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume).copy()
     smaller[: len(smaller) // 2] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(smaller, segmentation, segment, volume)
+    return smaller
+
+
+def halves(user) -> np.ndarray:
+    """The same, and waits until it was measured."""
+    smaller = erases(user)
     user.looks()
     return smaller
 

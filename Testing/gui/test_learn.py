@@ -177,9 +177,11 @@ def test_the_curve_is_whole_again_after_a_part_of_it_was_removed(learner, kind):
     slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass(f"vtkMRML{kind}Node")[-1])
     until_rows(learner, len(learner.panel.learn.learning.rows) + 3)
     [chart] = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
-    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(2)]
-    assert None not in tables
-    assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) <= 3
+    [view] = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNodeID() == chart.GetID()
+    tables = [chart.GetNthPlotSeriesNode(number).GetTableNode() for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert {*tables} == {*slicer.util.getNodesByClass("vtkMRMLTableNode")}
+    assert len(tables) == 2
     learner.panel.learn.ui.learnKeepButton.click()
     until_state(learner, State.DONE)
 

@@ -47,3 +47,11 @@ def test_every_sentence_goes_through_the_translation(said, words_of_a_user, monk
     assert words_of_a_user in said()
     monkeypatch.setattr(texts, "_", lambda text: f"«{text}»")
     assert "«" in said()
+
+
+def test_a_long_name_may_break_and_a_path_stays_as_it_is():
+    name, paths = "shortaxis" * 5, ("/data/" + "longaxis" * 5, "C:\\data\\" + "longaxis" * 5)
+    said = texts.cannot_run(f"{name} is not in {paths[0]} or {paths[1]}.")
+    assert name not in said
+    assert name in said.replace("\u200b", "")
+    assert all(path in said for path in paths)

@@ -58,7 +58,7 @@ def test_a_frame_in_which_nothing_was_found_is_said_so():
     series[4] = Frame(4, (StructureVolume(1, "Cavity", 0, 0, 0, 1), *series[4].structures[1:]))
     [one] = measured(series, [FUNCTION])
     assert one.implausible == (4,)
-    assert "was not found in frame 5 (the first is 1). This frame was not taken" in one.warnings[0]
+    assert "There is no Cavity in frame 5 (the first is 1). This frame was not taken" in one.warnings[0]
 
 
 def test_what_the_frames_do_not_allow_is_left_out():
@@ -69,9 +69,7 @@ def test_what_the_frames_do_not_allow_is_left_out():
     empty = [Frame(n, (StructureVolume(1, "Cavity", 0, 0, 0, 1),)) for n in range(3)]
     assert measured(empty, only) == ()
     assert measured([*frames()[:1], *empty[1:]], only) == ()  # of one volume no fraction
-    [one] = measured([*frames()[:1], with_edits(empty[1], {1: 0.0})], only)  # a user has said that it is empty
-    assert one.marks == {"ED": 0, "ES": 1}
-    assert measured([*frames()[:1], with_edits(empty[1], {1: 0.0}, [1])], only) == ()  # the model has found it so
+    assert measured([*frames()[:1], with_edits(frames()[1], {1: 0.0})], only) == ()  # nor where a user has removed it
 
 
 def test_a_density_has_the_ends_of_the_volume():
@@ -184,6 +182,18 @@ def test_a_record_comes_back_as_it_was_and_a_strange_one_is_refused():
             from_json(text)
 
 
+def test_a_record_of_an_earlier_version_is_read():
+    kept = Record("Heart", (), tuple(frames(20)), (FUNCTION,), edits={15: {1: 0.0}})
+    values = json.loads(to_json(kept)) | {"found_empty": {"15": [1]}}
+    for frame in values["frames"]:
+        frame["found_empty"] = []
+    assert from_json(json.dumps(values)) == kept
+    del values["found_empty"], values["edits"], values["model"]
+    for frame in values["frames"]:
+        del frame["found_empty"], frame["edited"]
+    assert from_json(json.dumps(values)) == replace(kept, edits={})
+
+
 def test_the_page_tells_the_height_and_weight_that_were_given():
     kept = Record("Heart", ("cine",), tuple(frames()), (FUNCTION,), given={"height": 178.0, "weight": 80.5})
     assert "Given: height 178 cm, weight 80.5 kg." in kept.html()
@@ -203,8 +213,8 @@ def test_a_corrected_phase_counts_as_it_is_now_and_its_figures_have_no_interval(
     rows = [*csv.DictReader(io.StringIO(csv_text(VOLUMES, volume_rows(changed.now, changed.found))))]
     assert [(row["volume (ml)"], row["low (ml)"], row["edited"]) for row in rows[:1]] == [("150", "", "yes")]
     assert rows[2]["edited"] == ""
-    found_empty = from_json(to_json(replace(kept, edits={15: {1: 0.0}}, found_empty={15: (1,)})))
-    assert found_empty.now[15].found_empty == (1,)
-    assert found_empty.found[0].marks == before.marks
+    [removed] = replace(kept, edits={15: {1: 0.0}}).found
+    assert (removed.marks, removed.implausible) == (before.marks, (15,))
+    assert "There is no Cavity in frame 16" in removed.warnings[0]
     [elsewhere] = replace(kept, edits={10: {2: 5.0}}).found  # neither phase
     assert elsewhere.figures == before.figures

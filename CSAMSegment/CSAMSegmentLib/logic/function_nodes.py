@@ -68,6 +68,8 @@ def write_record(record: Record, segmentation) -> None:
         curve.SetAndObserveTable(curve_table(record, curved))
         curve.SetLocked(True)
         chart = find(segmentation, CHART) or _chart(transaction, segmentation, name, record, curved)
+        if chart.GetNumberOfPlotSeriesNodes() != len(_looks(curved)):  # it is new, or a user has removed some
+            _add_series(transaction, segmentation, name, chart, curved)
         for number in range(chart.GetNumberOfPlotSeriesNodes()):  # also where a user has removed the table before
             chart.GetNthPlotSeriesNode(number).SetAndObserveTableNodeID(curve.GetID())
         _fit(chart, record, curved)
@@ -152,11 +154,29 @@ def _add(transaction, segmentation, kind: str, role: str, name: str):
 
 
 def _chart(transaction, segmentation, name: str, record: Record, curved: Measured):
-    """The curve, its band as two thin lines, and points for phases and implausible frames."""
     chart = _add(transaction, segmentation, "vtkMRMLPlotChartNode", CHART, f"{name} volume over time chart")
-    looks = [(LOW, BAND, 2, 0), (HIGH, BAND, 2, 0), (VOLUME, LINE, 3, 7)]
-    looks += [(mark, MARK, 0, 14) for mark in curved.marks]
-    for column, color, width, size in [*looks, (ODD, CROSS, 0, 14)]:
+    structure = record.frames[0].structure(curved.structure).name
+    chart.SetTitle(_("{structure} over time, 90 % interval").format(structure=structure))
+    chart.SetXAxisTitle(_places(record)[1])
+    chart.SetYAxisTitle(_("volume (ml)"))
+    chart.SetLegendVisibility(False)
+    return chart
+
+
+def _looks(curved: Measured) -> list[tuple]:
+    """The curve, its band as two thin lines, and points for phases and implausible frames: column, colour, width of
+    the line and size of the points."""
+    lines = [(LOW, BAND, 2, 0), (HIGH, BAND, 2, 0), (VOLUME, LINE, 3, 7)]
+    return [*lines, *((mark, MARK, 0, 14) for mark in curved.marks), (ODD, CROSS, 0, 14)]
+
+
+def _add_series(transaction, segmentation, name: str, chart, curved: Measured) -> None:
+    """Give a chart its series, in place of those that there are."""
+    chart.RemoveAllPlotSeriesNodeIDs()
+    for series in slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode", segmentation.GetScene()):
+        if series.GetAttribute(ROLE) == SERIES and series.GetNodeReference(SEGMENTATION) is segmentation:
+            transaction.remove(series)
+    for column, color, width, size in _looks(curved):
         series = _add(transaction, segmentation, "vtkMRMLPlotSeriesNode", SERIES, f"{name} {column}")
         series.SetXColumnName(TIME)
         series.SetYColumnName(column)
@@ -168,12 +188,6 @@ def _chart(transaction, segmentation, name: str, record: Record, curved: Measure
         series.SetMarkerSize(size)
         series.SetColor(*color)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    structure = record.frames[0].structure(curved.structure).name
-    chart.SetTitle(_("{structure} over time, 90 % interval").format(structure=structure))
-    chart.SetXAxisTitle(_places(record)[1])
-    chart.SetYAxisTitle(_("volume (ml)"))
-    chart.SetLegendVisibility(False)
-    return chart
 
 
 def _fit(chart, record: Record, curved: Measured) -> None:

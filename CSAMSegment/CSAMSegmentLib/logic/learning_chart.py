@@ -11,7 +11,7 @@ import slicer
 from .result_nodes import ROLE
 from .texts import tr as _
 
-CHART_ROLE = "learning chart"
+CHART_ROLE, CURVE_ROLE = "learning chart", "learning curve"
 STEP = "step"
 CURVES = (("loss", (0.20, 0.40, 0.75)), ("validation_dice", (0.90, 0.50, 0.10)))
 """The columns of the log that are drawn, and their colours."""
@@ -25,10 +25,10 @@ def find_chart():
 
 def update_chart(rows: Sequence[Mapping[str, Any]]):
     """Let the chart, made where it is not there, show the rows of a log. It is not saved with the scene."""
-    chart = find_chart()
-    if chart is None or not _is_whole(chart):
-        remove_chart()
-        chart = _make()
+    chart = find_chart() or _make()
+    if not _is_whole(chart):
+        _remove_curves()
+        _add_curves(chart)
     highest, last = 1.0, 1.0
     for number, (column, _color) in enumerate(CURVES):
         points = [(row[STEP], row[column]) for row in rows if row.get(column) is not None]
@@ -48,13 +48,17 @@ def update_chart(rows: Sequence[Mapping[str, Any]]):
 def remove_chart() -> None:
     """Remove the chart with its tables."""
     chart = find_chart()
-    if chart is None:
-        return
-    for number in reversed(range(len(CURVES))):
-        series = chart.GetNthPlotSeriesNode(number)
-        for node in filter(None, (series.GetTableNode(), series) if series is not None else ()):
-            slicer.mrmlScene.RemoveNode(node)
-    slicer.mrmlScene.RemoveNode(chart)
+    if chart is not None:
+        _remove_curves()
+        slicer.mrmlScene.RemoveNode(chart)
+
+
+def _remove_curves() -> None:
+    """Remove series and tables, also those of which a user has removed the other part."""
+    for kind in ("vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
+        for node in slicer.util.getNodesByClass(kind):
+            if node.GetAttribute(ROLE) == CURVE_ROLE:
+                slicer.mrmlScene.RemoveNode(node)
 
 
 def _is_whole(chart) -> bool:
@@ -65,13 +69,25 @@ def _is_whole(chart) -> bool:
 
 def _make():
     scene = slicer.mrmlScene
-    names = {"loss": _("Training loss"), "validation_dice": _("Validation Dice")}
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(_("Learning")))
     chart.SetAttribute(ROLE, CHART_ROLE)
+    chart.SetSaveWithScene(False)
+    chart.SetTitle(_("Learning"))
+    chart.SetXAxisTitle(_("step"))
+    chart.SetYAxisTitle(_("loss, Dice"))
+    chart.SetLegendVisibility(True)
+    return chart
+
+
+def _add_curves(chart) -> None:
+    scene = slicer.mrmlScene
+    names = {"loss": _("Training loss"), "validation_dice": _("Validation Dice")}
+    chart.RemoveAllPlotSeriesNodeIDs()
     for column, color in CURVES:
         table = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GenerateUniqueName(names[column]))
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", names[column])
         for node in (table, series):
+            node.SetAttribute(ROLE, CURVE_ROLE)
             node.SetSaveWithScene(False)
             node.SetHideFromEditors(True)
         series.SetAndObserveTableNodeID(table.GetID())
@@ -83,9 +99,3 @@ def _make():
         series.SetLineWidth(2)
         series.SetColor(*color)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetSaveWithScene(False)
-    chart.SetTitle(_("Learning"))
-    chart.SetXAxisTitle(_("step"))
-    chart.SetYAxisTitle(_("loss, Dice"))
-    chart.SetLegendVisibility(True)
-    return chart

@@ -17,10 +17,16 @@ def sequence_browser(node):
     return None
 
 
-def place_in(browser, item: int) -> str:
-    """Where an image of a browser stands in its sequence, as "40 ms". item: its number, from 0."""
+def value_in(browser, item: int) -> str:
+    """Where an image of a browser stands in its sequence, without the unit, as "40". item: its number, from 0."""
     master = browser.GetMasterSequenceNode()
-    return " ".join(filter(None, (master.GetNthIndexValue(item), master.GetIndexUnit()))) if master is not None else ""
+    return master.GetNthIndexValue(item) if master is not None else ""
+
+
+def place_in(browser, item: int) -> str:
+    """The same with the unit, as "40 ms"."""
+    master = browser.GetMasterSequenceNode()
+    return " ".join(filter(None, (value_in(browser, item), master.GetIndexUnit()))) if master is not None else ""
 
 
 def shown_item(node) -> str | None:

@@ -119,8 +119,12 @@ def bullets(sentences, color: str = "#b35900") -> str:
 
 
 def _rich(sentence: str) -> str:
-    """A sentence as rich text. Long names may break: Qt gives a label the width of its longest word."""
-    return escape(re.sub(r"(\S{30})(?=\S)", "\\1\u200b", sentence))
+    """A sentence as rich text. Long names may break: Qt gives a label the width of its longest word. Paths stay as
+    they are, as somebody may copy them."""
+    words = (
+        word if {*word} & {*"/\\"} else re.sub(r"(\S{30})(?=\S)", "\\1\u200b", word) for word in sentence.split(" ")
+    )
+    return escape(" ".join(words))
 
 
 def fits() -> str:

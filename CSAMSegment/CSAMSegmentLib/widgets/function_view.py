@@ -10,12 +10,12 @@ import qt
 import slicer
 
 from csam.errors import CSAMError, InputError
-from csam.sequence.measures import HEIGHT, WEIGHT, given_names
+from csam.sequence.measures import HEIGHT, WEIGHT, Frame, given_names
 from csam.sequence.record import Record
 from csam.sequence.tables import FIGURES, VOLUMES, csv_text, figure_rows, volume_rows
 
 from ..logic import function_nodes, texts
-from ..logic.sequence_browser import place_in, sequence_browser
+from ..logic.sequence_browser import sequence_browser, value_in
 from ..logic.shown_result import ShownResult, result_at
 from ..logic.structure_volumes import edited, measure
 from ..logic.surface import hide_surface, show_surface
@@ -65,6 +65,17 @@ class FunctionView:
 
     def show(self, result: ShownResult | None) -> None:
         """Show the measures beside a result; nothing where there are none."""
+        before = self._result
+        if before is not None and (result is None or result.segmentation is not before.segmentation):
+            self._follow(before)  # its sequence may show another frame since
+        browser = self._follow(result)
+        self._ui.functionCollapsibleButton.setVisible(self._record is not None)
+        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = browser is not None
+        if self.solid:
+            show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
+
+    def _follow(self, result: ShownResult | None):
+        """Take up the record beside a result, and the frame that the sequence shows; the sequence's browser."""
         self._result = result
         node = function_nodes.find(result.segmentation, function_nodes.RECORD) if result is not None else None
         text = node.GetText() if node is not None else ""
@@ -75,14 +86,11 @@ class FunctionView:
             self._fill()
             self._onView(self._isNew)
             self._isNew = False
-        self._ui.functionCollapsibleButton.setVisible(self._record is not None)
         browser = sequence_browser(result.segmentation) if self._record is not None else None
-        self._ui.endDiastoleButton.enabled = self._ui.endSystoleButton.enabled = browser is not None
-        if self.solid:
-            show_surface(result.segmentation, again=False)  # of the image that the sequence shows now
         before, self._seen = self._seen, (shown[0], _place(browser))
         if before[0] == shown[0] and before[1] != self._seen[1]:
             self._onLeft(browser, before[1])
+        return browser
 
     def close(self) -> None:
         """The panel goes."""
@@ -101,7 +109,7 @@ class FunctionView:
     def _onLeft(self, browser, place: str) -> None:
         """The sequence shows another frame: a last edit of the one before may not have been measured yet."""
         items = range(browser.GetNumberOfItems()) if browser is not None else ()
-        item = next((item for item in items if place_in(browser, item) == place), None)
+        item = next((item for item in items if value_in(browser, item) == place), None)
         there = result_at(self._result, browser, item) if item is not None else None
         if there is not None:
             self._correct(place, there, measure(there))
@@ -109,19 +117,21 @@ class FunctionView:
     def _correct(self, place: str, result: ShownResult, volumes: dict[int, float]) -> None:
         """Let the record follow the volumes of a frame. result: as it stands there."""
         record = self._record
-        frame = next((one for one in record.frames if one.time == place), None)
+        frame = self._frame(place)
         if frame is None or record.model not in ("", result.model):  # "" in scenes of earlier versions
             return
         now = {one.value: one.volume_ml for one in result.structures()} | volumes
         now = {value: volume for value, volume in now.items() if frame.structure(value) is not None}
         here = edited(self._result, now, frame.structures)
-        empty = tuple(value for value, volume in here.items() if not volume)
         edits = {index: of for index, of in {**record.edits, frame.index: here}.items() if of}
-        found_empty = {index: of for index, of in {**record.found_empty, frame.index: empty}.items() if of}
-        if (edits, found_empty) != (record.edits, record.found_empty):
-            changed = replace(record, edits=edits, found_empty=found_empty)
-            function_nodes.write_record(changed, self._result.segmentation)
+        if edits != record.edits:
+            function_nodes.write_record(replace(record, edits=edits), self._result.segmentation)
             self.show(self._result)
+
+    def _frame(self, place: str) -> Frame | None:
+        """The frame of the record at a place; its time has a unit behind that, which may have been changed since."""
+        frames = (one for one in self._record.frames if f"{one.time} ".startswith(f"{place} "))
+        return min(frames, key=lambda one: len(one.time), default=None)  # of "rest" and "rest 2", the former
 
     def onPoint(self, series, row: int) -> None:
         """A point of a chart was clicked: to its frame."""
@@ -176,12 +186,12 @@ class FunctionView:
         browser = sequence_browser(self._result.segmentation) if self._record is not None else None
         if browser is None:
             return
-        places = [place_in(browser, item) for item in range(browser.GetNumberOfItems())]
-        wanted = self._record.frames[frame].time
-        if wanted in places:
-            browser.SetSelectedItemNumber(places.index(wanted))
+        frames = [self._frame(value_in(browser, item)) for item in range(browser.GetNumberOfItems())]
+        wanted = self._record.frames[frame]
+        if wanted in frames:
+            browser.SetSelectedItemNumber(frames.index(wanted))
         else:
-            told = _("The frame at {place} is no longer in the sequence.").format(place=wanted)
+            told = _("The frame at {place} is no longer in the sequence.").format(place=wanted.time)
             slicer.util.showStatusMessage(told, 3000)
 
     def _onBody(self, *_arguments) -> None:
@@ -242,7 +252,7 @@ class FunctionView:
 def _place(browser) -> str:
     """Where the frame that a browser shows stands in its sequence."""
     item = browser.GetSelectedItemNumber() if browser is not None else -1
-    return place_in(browser, item) if item >= 0 else ""
+    return value_in(browser, item) if item >= 0 else ""
 
 
 def _beside(path) -> Path:

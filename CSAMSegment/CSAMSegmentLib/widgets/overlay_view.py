@@ -30,7 +30,7 @@ class OverlayView:
     def __init__(self, onSlice, onOther):
         self._onSlice, self._onOther = onSlice, onOther
         self._other = None  # a chart in place of that of the slices
-        self._solid = self._solidAsked = self._toCentre = False
+        self._solid = self._solidAsked = False
         self._shown: tuple | None = None
         self._look: tuple | None = None
         self._chart: tuple | None = None
@@ -41,6 +41,7 @@ class OverlayView:
         self._plane: tuple | None = None  # an image and the slice view of its plane of acquisition
         self._looks = NodeWatch(CHANGED, self._onLook)
         self._fitTimer = make_timer(RESIZED, self._fit, once=True)
+        self._solidTimer = make_timer(RESIZED, self._centre, once=True)
         self._layout = ThickSliceLayout(self._fitTimer.start)
         self._plots: list = []
 
@@ -91,8 +92,8 @@ class OverlayView:
     def setView(self, chart, solid: bool) -> None:
         """Have ``show`` show another chart in place of that of the slices, None for the latter. solid: with 3D."""
         if solid and not self._solid:
-            self._solidAsked = self._toCentre = True
-            self._fitTimer.start()
+            self._solidAsked = True
+            self._solidTimer.start()
         self._other, self._solid = chart, solid
 
     def bringBack(self, result: ShownResult, parameters) -> None:
@@ -158,8 +159,11 @@ class OverlayView:
         manager = slicer.app.layoutManager()
         if manager is not None:
             manager.resetSliceViews()
-        if manager is not None and self._toCentre:  # Slicer's camera looks at the origin, where no patient need be
-            self._toCentre = False
+
+    def _centre(self) -> None:
+        """Turn the 3D view to the structures: Slicer's camera looks at the origin, where no patient need be."""
+        manager = slicer.app.layoutManager()
+        if manager is not None and self._isOpen:
             manager.resetThreeDViews()
 
     # The chart ----------------------------------------------------------------------------------------------------
@@ -210,6 +214,7 @@ class OverlayView:
         self.show(None, None)
         self._layout.leave()
         self._fitTimer.stop()
+        self._solidTimer.stop()
         for plot in self._plots:
             with suppress(ValueError):  # it has gone with its view node: the scene was cleared with all singletons
                 plot.plotView().disconnect("dataSelected(vtkStringArray*,vtkCollection*)", self._onPoint)

@@ -32,7 +32,7 @@ class Frame:
     """One image of a series. index: from 0. time: of its place in the series, as "40 ms"; empty where not known.
 
     case_quality: the expected Dice, None where not known. edited: label values of structures that were changed after
-    the run: their volume is that of now, and has no interval. found_empty: those of them that are empty.
+    the run: their volume is that of now, and has no interval.
     """
 
     index: int
@@ -40,7 +40,6 @@ class Frame:
     time: str = ""
     case_quality: float | None = None
     edited: tuple[int, ...] = ()
-    found_empty: tuple[int, ...] = ()
 
     def structure(self, value: int) -> StructureVolume | None:
         return next((one for one in self.structures if one.value == value), None)
@@ -71,8 +70,8 @@ CONVENTION = (
 )
 
 
-def with_edits(frame: Frame, volumes_ml: Mapping[int, float], found_empty: Sequence[int] = ()) -> Frame:
-    """The frame with volumes of now, by label value; the ends of their intervals are it. found_empty: of ``Frame``."""
+def with_edits(frame: Frame, volumes_ml: Mapping[int, float]) -> Frame:
+    """The frame with volumes of now, by label value; the ends of their intervals are it."""
     structures = tuple(
         replace(one, **dict.fromkeys(("volume_ml", "low_ml", "high_ml"), volumes_ml[one.value]))
         if one.value in volumes_ml
@@ -80,7 +79,7 @@ def with_edits(frame: Frame, volumes_ml: Mapping[int, float], found_empty: Seque
         for one in frame.structures
     )
     edited = tuple(one.value for one in frame.structures if one.value in volumes_ml)
-    return replace(frame, structures=structures, edited=edited, found_empty=tuple(found_empty))
+    return replace(frame, structures=structures, edited=edited)
 
 
 def frame_of(result: Result, index: int = 0, time: str = "") -> Frame:
@@ -112,11 +111,9 @@ def given_names(measures: Sequence[Measure]) -> tuple[str, ...]:
 def _function(frames, measure: Measure, factors, given) -> Measured | None:
     cavity = measure.structures["cavity"]
     volumes = [frame.structure(cavity) for frame in frames]
-    corrected = [place for place, frame in enumerate(frames) if cavity in {*frame.edited} - {*frame.found_empty}]
-    if None in volumes or not any(one.volume_ml for one in volumes):
+    if None in volumes or sum(one.volume_ml > 0 for one in volumes) < 2:
         return None
-    if sum(place in corrected or one.volume_ml > 0 for place, one in enumerate(volumes)) < 2:
-        return None
+    corrected = [place for place, one in enumerate(volumes) if cavity in frames[place].edited and one.volume_ml > 0]
     curve = curve_of([one.volume_ml for one in volumes], corrected)
     ed, es = curve.end_diastole, curve.end_systole
     muscle = measure.structures.get("myocardium")
@@ -146,7 +143,7 @@ def _said(volumes, curve: Curve, frames: Sequence[Frame]) -> tuple[str, ...]:
     empty = [place for place in curve.implausible if not volumes[place].volume_ml]
     jumping = [place for place in curve.implausible if place not in empty]
     for places, what in (
-        (empty, f"{name} was not found in"),
+        (empty, f"There is no {name} in"),
         (jumping, f"The volume of {name} does not fit those before and after in"),
     ):
         if places:

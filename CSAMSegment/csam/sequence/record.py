@@ -28,8 +28,7 @@ class Record:
 
     given: numbers from the user (``csam.sequence.measures``). pictures: by frame, of the slices to look at first.
     warnings: of the frames, sentences for a user. edits: volumes of structures that were changed after the run, ml by
-    label value, by frame. model: the name of the model whose structures these are. found_empty: the label values of
-    ``Frame.found_empty``, by frame.
+    label value, by frame. model: the name of the model whose structures these are.
     """
 
     title: str
@@ -42,15 +41,11 @@ class Record:
     warnings: tuple[str, ...] = ()
     edits: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
     model: str = ""
-    found_empty: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def now(self) -> tuple[Frame, ...]:
         """The frames as they are now."""
-        return tuple(
-            with_edits(frame, self.edits.get(frame.index, {}), self.found_empty.get(frame.index, ()))
-            for frame in self.frames
-        )
+        return tuple(with_edits(frame, self.edits.get(frame.index, {})) for frame in self.frames)
 
     @property
     def found(self) -> tuple[Measured, ...]:
@@ -110,12 +105,11 @@ def from_json(text: str) -> Record:
         values = json.loads(text)
         frames = tuple(
             Frame(
-                **{
-                    **frame,
-                    "structures": tuple(StructureVolume(**one) for one in frame["structures"]),
-                    "edited": tuple(frame.get("edited", ())),
-                    "found_empty": tuple(frame.get("found_empty", ())),
-                }
+                frame["index"],
+                tuple(StructureVolume(**one) for one in frame["structures"]),
+                frame["time"],
+                frame["case_quality"],
+                tuple(frame.get("edited", ())),
             )
             for frame in values["frames"]
         )
@@ -133,7 +127,6 @@ def from_json(text: str) -> Record:
             tuple(values["warnings"]),
             {int(frame): {int(v): float(ml) for v, ml in of.items()} for frame, of in values.get("edits", {}).items()},
             values.get("model", ""),
-            {int(frame): tuple(map(int, of)) for frame, of in values.get("found_empty", {}).items()},
         )
         record.html()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
