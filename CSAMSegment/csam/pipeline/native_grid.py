@@ -230,7 +230,7 @@ class NativeGrid:
 
     def structures(self, areas: np.ndarray, kept: dict[int, float]) -> tuple[StructureVolume, ...]:
         """The volumes with their intervals. areas: of the samples in pixels of the model, (samples, S, K), of all
-        slices of the stack. kept: by label, the share that ``keep_largest`` kept."""
+        slices of the stack. kept: by label, the share that was not left out."""
         voxel_ml = geometry.voxel_volume(self.image) / 1000
         sampled_ml = areas[:, self.box[0]].sum(1) * self.stack.pixels * voxel_ml
         structures = []

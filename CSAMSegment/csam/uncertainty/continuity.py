@@ -1,4 +1,4 @@
-"""What neighbouring slices say of each other: pieces that a lost slice tore apart, and the slice that was lost.
+"""What slices say of each other: pieces that a lost slice tore apart, the slice that was lost, and unsure ends.
 
 Slices are thick, so that a structure seen in the slices on both sides of a slice runs through it. A slice without
 signal, or one that moved, comes out as confident background all the same; no probability of its own betrays it.
