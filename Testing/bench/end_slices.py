@@ -57,10 +57,10 @@ def told(model: Model, stacks: Iterator) -> dict:
     for images, truth in stacks:
         result = segment(images, free, Options(device="cpu", keep_probabilities=True))
         labels = sitk.GetArrayFromImage(result.labels)
-        foreground = 1 - sitk.GetArrayFromImage(result.probabilities)[..., 0]
+        background = sitk.GetArrayFromImage(result.probabilities)[..., 0]
         (found, cavity), (true, true_cavity) = ((a == wall.value, a == wall.slices_of) for a in (labels, truth))
         shown, nothing = np.flatnonzero(cavity.any((1, 2))), ~(true | true_cavity).any((1, 2))
-        left_out = found & continuity.unsure_ends(found, cavity, foreground)[:, None, None]
+        left_out = found & continuity.unsure_ends(found, cavity, background)[:, None, None]
         count["slices"] += len(labels)
         count["the truth shows the wall"] += int(true.any((1, 2)).sum())
         count["... without the cavity"] += int((true.any((1, 2)) & ~true_cavity.any((1, 2))).sum())
@@ -70,7 +70,7 @@ def told(model: Model, stacks: Iterator) -> dict:
         count["... something found and not left out"] += int((nothing & kept).sum())
         for here in np.flatnonzero(found.any((1, 2))) if len(shown) else ():
             if not shown[0] <= here <= shown[-1]:
-                sure.append(float(foreground[here][found[here]].mean()))
+                sure.append(1 - float(background[here][found[here]].mean()))
                 count["the wall found beyond the cavity"] += 1
                 count["... left out"] += int(left_out[here].any())
                 count["... something in the truth"] += int(not nothing[here])

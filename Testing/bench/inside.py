@@ -35,7 +35,7 @@ SEED = 9000
 
 def without_rules(images, model: Model) -> np.ndarray:
     """Labels (k, j, i) before pieces are left out."""
-    labels = tuple(replace(label, connected=False, inside=0) for label in model.labels)
+    labels = tuple(replace(label, connected=False, inside=0, slices_of=0) for label in model.labels)
     return sitk.GetArrayFromImage(segment(images, replace(model, labels=labels), Options(device="cpu")).labels)
 
 

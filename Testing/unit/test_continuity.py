@@ -172,5 +172,5 @@ def test_an_end_is_unsure_from_the_outermost_slice_to_the_first_sure_one(walls, 
     mask, other = np.zeros((2, len(walls), 6, 6), bool)
     mask[:, 1:5, 1:5] = np.array([one != "." for one in walls])[:, None, None]
     other[:, 2:4, 2:4] = np.array([one == "C" for one in cavity.ljust(len(walls), ".")])[:, None, None]
-    probability = np.where(mask, np.array([SURE + 0.1 * (one == "!") - 0.05 for one in walls])[:, None, None], 0)
-    assert "".join(map(str, np.flatnonzero(unsure_ends(mask & ~other, other, probability)))) == ends
+    background = np.where(mask, 1 - np.array([SURE + 0.1 * (one == "!") - 0.05 for one in walls])[:, None, None], 1)
+    assert "".join(map(str, np.flatnonzero(unsure_ends(mask & ~other, other, background)))) == ends

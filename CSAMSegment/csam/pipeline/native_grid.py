@@ -159,7 +159,7 @@ class NativeGrid:
             return 1.0
         labels, background = map(self._as_stack, (self.labels, self.background))
         mask = labels == value
-        removed = mask & continuity.unsure_ends(mask, labels == other, 1 - background)[:, None, None]
+        removed = mask & continuity.unsure_ends(mask, labels == other, background)[:, None, None]
         self._turn_to_background(value, removed, 1.0)
         return 1 - np.count_nonzero(removed) / max(1, np.count_nonzero(mask))
 

@@ -101,11 +101,11 @@ def inside_pieces(mask: np.ndarray, around: np.ndarray) -> np.ndarray:
     return kept if kept.any() else mask
 
 
-def unsure_ends(mask: np.ndarray, other: np.ndarray, probability: np.ndarray) -> np.ndarray:
+def unsure_ends(mask: np.ndarray, other: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Slices (S,) bool at the ends of a structure, before the first and behind the last of another one, from the
     outermost inwards as long as the structure is unsure there; none where no slice shows the other one.
 
-    mask, other: both structures, (S, H, W) bool. probability: of any structure, (S, H, W).
+    mask, other: both structures, (S, H, W) bool. background: its probability, (S, H, W).
     """
     ends = np.zeros(len(mask), bool)
     found, shown = (np.flatnonzero(one.any((1, 2))) for one in (mask, other))
@@ -113,7 +113,7 @@ def unsure_ends(mask: np.ndarray, other: np.ndarray, probability: np.ndarray) ->
         return ends
     for inwards in (found[found < shown[0]], found[found > shown[-1]][::-1]):
         for here in inwards:
-            if probability[here][mask[here]].mean() >= SURE:
+            if 1 - background[here][mask[here]].mean() >= SURE:
                 break
             ends[here] = True
     return ends
