@@ -159,27 +159,27 @@ class NativeGrid:
             return 1.0
         labels, background = map(self._as_stack, (self.labels, self.background))
         mask = labels == value
-        removed = mask & continuity.unsure_ends(mask, labels == other, background)[:, None, None]
-        self._turn_to_background(value, removed, 1.0)
-        return 1 - np.count_nonzero(removed) / max(1, np.count_nonzero(mask))
+        unsure = continuity.unsure_ends(mask, labels == other, background)[:, None, None]
+        return self._remove(value, mask, mask & unsure, 1.0)
 
-    def _remove(self, value: int, mask: np.ndarray, other: np.ndarray) -> float:
-        """Which pieces are the structure, their sizes tell: what is removed was right with its probability times its
-        share."""
-        removed = np.count_nonzero(other) / max(1, np.count_nonzero(mask))
-        self._turn_to_background(value, other, removed)
-        return 1 - removed
+    def _remove(self, value: int, mask: np.ndarray, other: np.ndarray, right: float | None = None) -> float:
+        """Turns a part of a structure into background; returns the share of the structure that stays.
 
-    def _turn_to_background(self, value: int, other: np.ndarray, right: float) -> None:
-        """right: the factor on the probability that was found there; their product is that of an error now."""
+        right: how likely the part was right, as a factor on the probability that was found there; None for its share of
+        the structure, where the sizes of the pieces tell which of them it is.
+        """
         labels, error, background = map(self._as_stack, (self.labels, self.maps["error"], self.background))
+        if not other.any():
+            return 1.0
+        removed = np.count_nonzero(other) / np.count_nonzero(mask)
         before = 1 - background[other]
-        chance = before * right
+        chance = before * (removed if right is None else right)
         labels[other] = 0
         error[other] = calibrated_error_probability(1 - chance, self.calibration.error_map)
         self.found[value] -= np.count_nonzero(other)
         self.difference[value] += float((chance - (1 - before)).sum())
         self.expected[value] -= float((before - chance).sum())
+        return 1 - removed
 
     def mark_breaks(self) -> tuple[tuple[int, str], ...]:
         """Raises the error probability of what is missing between two slices that show a structure.
